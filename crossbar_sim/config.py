@@ -1,0 +1,245 @@
+"""The configuration of a run: one TOML file, every key checked before anything starts."""
+
+import hashlib
+import json
+import math
+import re
+import tomllib
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from crossbar_sim.converters import Converters
+from crossbar_sim.power import Case, Figures, adc_energy, dac_energy
+from mapping.bank import ResistorBank
+from mapping.tiles import TileConfig
+from netlists.circuit import Periphery, Wires
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message is one line for the user."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(_Section):
+    """kind: "mlp" with hidden layers of the given sizes, or "cnn" with the given channels."""
+
+    kind: Literal["mlp", "cnn"] = "mlp"
+    hidden: tuple[Count, ...] = (32,)
+    channels: tuple[Count, Count] = (8, 16)
+
+
+class TrainConfig(_Section):
+    """Training of the dense network."""
+
+    epochs: Count = 30
+    learning_rate: Positive = 0.01
+    batch_size: Count = 64
+
+
+class PruneConfig(_Section):
+    """Pruning: share of zeros, and how it is reached."""
+
+    sparsity: Share = 0.9
+    rounds: Count = 10
+    epochs_per_round: Count = 30
+    learning_rate: Positive = 0.04
+
+
+class BankConfig(_Section):
+    """The bank of resistors; see `mapping.ResistorBank`."""
+
+    n: Annotated[int, Field(ge=1, le=20)] = 6
+    ladder: str | tuple[Positive, ...] = "geometric"
+    r_min: Positive = 100e3
+    ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 1.75
+    sigma_lot: Share = 0.0
+    sigma_gradient: Share = 0.0
+    sigma_local: Share = 0.05
+    distribution: Literal["normal", "truncated", "lognormal", "uniform", "holed"] = "normal"
+    r_on: NotNegative = 1e3
+    sigma_on: Share = 0.0
+    r_off: Positive = 1e9
+    tc1: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    tc1_sigma: Share = 0.0
+    temperature: Positive = 300.15
+    meter_error: Share = 0.001
+    p_stuck_open: Annotated[float, Field(ge=0, le=1)] = 0.0
+    p_stuck_closed: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.build()
+        return self
+
+    def build(self) -> ResistorBank:
+        """Return the bank."""
+        return ResistorBank(**self.model_dump())
+
+
+class DieConfig(_Section):
+    """Which chip of the fabrication: its seed fixes every resistor."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+
+
+class TilesConfig(_Section):
+    """Largest tile, and what shares one scale of conductance per weight."""
+
+    n_word: Annotated[int, Field(ge=1, le=512)] = 32
+    n_bit: Annotated[int, Field(ge=1, le=512)] = 32
+    scale_per: Literal["layer", "output"] = "layer"
+
+    def build(self) -> TileConfig:
+        """Return the tile size."""
+        return TileConfig(self.n_word, self.n_bit)
+
+
+class WiresConfig(_Section):
+    """Ohm per wire segment, and of each driver; see `netlists.Wires`."""
+
+    r_word: NotNegative = 1.0
+    r_bit: NotNegative = 1.0
+    r_driver: NotNegative = 0.0
+
+    def build(self) -> Wires:
+        """Return the wires."""
+        return Wires(**self.model_dump())
+
+
+class PeripheryConfig(_Section):
+    """TIA, DAC and ADC; see `netlists.Periphery`, `crossbar_sim.converters.Converters`."""
+
+    r_feedback: Positive = 20e3
+    tia_gain: Annotated[float, Field(gt=0)] = 1e4
+    v_read: Positive = 0.2
+    dac_bits: Annotated[int, Field(ge=1, le=24)] = 8
+    adc_bits: Annotated[int, Field(ge=1, le=24)] = 8
+
+    def build(self) -> Periphery:
+        """Return the amplifiers."""
+        return Periphery(self.r_feedback, self.tia_gain)
+
+    def converters(self) -> Converters:
+        """Return the DAC and ADC."""
+        return Converters(self.v_read, self.dac_bits, self.adc_bits)
+
+
+class EnergyConfig(_Section):
+    """Figures for what is not in the circuit; see `crossbar_sim.power.Figures`."""
+
+    t_read: Positive = 100e-9
+    adc_case: Case = "typical"
+    tia_v_dd: Positive = 1.0
+    tia_v_ov: Positive = 0.15
+    tia_c_load: Positive = 100e-15
+    tia_factor: Positive = 4.0
+
+    def build(self) -> Figures:
+        """Return the figures."""
+        return Figures(**self.model_dump())
+
+
+class SimulationConfig(_Section):
+    """n_image: test images that ngspice solves on every tile; tolerance: against the engine."""
+
+    n_image: Count = 32
+    tolerance: Positive = 1e-9
+    time_limit: Positive = 120.0
+
+
+class RunConfig(_Section):
+    """Everything that a run depends on."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    prune: PruneConfig = PruneConfig()
+    bank: BankConfig = BankConfig()
+    die: DieConfig = DieConfig()
+    tile: TilesConfig = TilesConfig()
+    wires: WiresConfig = WiresConfig()
+    periphery: PeripheryConfig = PeripheryConfig()
+    energy: EnergyConfig = EnergyConfig()
+    simulation: SimulationConfig = SimulationConfig()
+    quick: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        dac_energy(self.periphery.dac_bits)
+        adc_energy(self.periphery.adc_bits, self.energy.adc_case)
+        if not math.isfinite(self.bank.r_off):
+            raise ValueError("bank.r_off must be finite for a netlist")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that change with any setting."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def made_quick(self) -> "RunConfig":
+        """Return the same run with little training and few images: a try-out."""
+        return self.model_copy(
+            update={
+                "quick": True,
+                "train": self.train.model_copy(update={"epochs": min(self.train.epochs, 10)}),
+                "prune": self.prune.model_copy(
+                    update={
+                        "rounds": min(self.prune.rounds, 4),
+                        "epochs_per_round": min(self.prune.epochs_per_round, 8),
+                    }
+                ),
+                "simulation": self.simulation.model_copy(
+                    update={"n_image": min(self.simulation.n_image, 4)}
+                ),
+            }
+        )
+
+
+def load_config(path: str | Path) -> RunConfig:
+    """Read a TOML file; ConfigError names file, key, value and what is allowed, in one line."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            raw = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from error
+    try:
+        with warnings.catch_warnings():
+            # The run builds the bank again and shows its warnings once.
+            warnings.simplefilter("ignore")
+            return RunConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_problem(error)}") from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Say the first problem in one line: key, what is allowed, value given."""
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"] if part != "str") or "the file"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}{more}"
+    if problem["type"] == "missing":
+        return f"key {key!r} is missing{more}"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = re.sub(r"^Input should be", "must be", message)
+    return f"{key} = {_shown(problem['input'])}: {message}{more}"
+
+
+def _shown(value: Any) -> str:
+    return "{…}" if isinstance(value, dict | BaseModel) else repr(value)

@@ -1,0 +1,122 @@
+"""Joules of a whole inference on the die, beside the digital arithmetic it replaces."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from crossbar_sim.config import RunConfig
+from crossbar_sim.digital import energies
+from crossbar_sim.nodal import solve
+from crossbar_sim.power import TileEnergy, tile_energy
+from mapping.bank import Die
+from mapping.design import MappedNetwork
+from mapping.place import map_layer
+from mapping.tiles import TileConfig
+from netlists.build import tile_circuit
+from tinynets.flops import Counts, count
+from tinynets.layers import PrunedLayer
+
+#: Size of the yardstick: one dense product of 100 × 100.
+YARDSTICK = 100
+
+
+def network_energy(mapped: MappedNetwork, tiles: Mapping[str, TileEnergy]) -> dict[str, Any]:
+    """Return power [W] while reading and energy [J] by part, per layer and per inference.
+
+    A layer's tiles all work at once; a convolution reads them once for each output position.
+    """
+    layers, total = [], {}
+    for layer in mapped.layers:
+        found = [tiles[tile.name] for tile in layer.tiles]
+        n_mvm = layer.layer.n_mvm
+        mvm = _sum([tile.energy for tile in found])
+        inference = {part: n_mvm * joules for part, joules in mvm.items()}
+        total = _sum([total, inference])
+        layers.append(
+            {
+                "name": layer.name,
+                "n_mvm": n_mvm,
+                "power": _sum([tile.power for tile in found]),
+                "energy_mvm": mvm,
+                "energy_inference": inference,
+                "total_inference": sum(inference.values()),
+            }
+        )
+    counts = sum_counts([layer.layer for layer in mapped.layers])
+    analog = sum(total.values())
+    return {
+        "layers": layers,
+        "analog": total,
+        "analog_total": analog,
+        "counts": vars(counts),
+        "digital": compared(counts, analog),
+    }
+
+
+def yardstick(config: RunConfig) -> dict[str, Any]:
+    """Return the energy of one dense 100 × 100 product with random weights and inputs.
+
+    The same bank, wires, amplifiers and figures as the run's; inputs uniform in 0 … v_read.
+    """
+    rng = np.random.default_rng(config.seed)
+    weight = rng.normal(size=(YARDSTICK, YARDSTICK))
+    layer = PrunedLayer("yardstick", weight, np.ones(weight.shape, dtype=bool))
+    die = Die(config.bank.build(), seed=config.die.seed)
+    (tile,) = map_layer(layer, die, TileConfig(YARDSTICK, YARDSTICK)).tiles
+    circuit = tile_circuit(tile, config.wires.build(), config.periphery.build())
+    volts = rng.uniform(0, config.periphery.v_read, size=(8, YARDSTICK))
+    used = tile_energy(
+        tile, solve(circuit, volts), config.periphery.converters(), config.energy.build()
+    )
+    counts, analog = count(layer), sum(used.energy.values())
+    return {
+        "n_mac": counts.n_mac,
+        "n_flop": counts.n_flop,
+        "power": used.power,
+        "analog": used.energy,
+        "analog_total": analog,
+        "digital": compared(counts, analog),
+    }
+
+
+def sum_counts(layers: list[PrunedLayer]) -> Counts:
+    """Return the counts of several layers together."""
+    first, *rest = (count(layer) for layer in layers)
+    return sum(rest, start=first)
+
+
+def compared(counts: Counts, analog: float) -> list[dict[str, Any]]:
+    """Return the digital energies, each with its ratio to the analog one (above 1: analog wins)."""
+    rows = energies(counts)
+    for row in rows:
+        for key in ("dense", "dense_with_fetch", "nonzero", "nonzero_with_fetch"):
+            row[f"{key}_ratio"] = row[key] / analog
+    return rows
+
+
+def verdict(digital: list[dict[str, Any]]) -> str:
+    """Say in words where the analog side wins and where it loses."""
+    labels = {
+        "nonzero": "arithmetic on the remaining weights",
+        "nonzero_with_fetch": "arithmetic on the remaining weights and fetching them",
+        "dense_with_fetch": "dense arithmetic and fetching all weights",
+    }
+    parts = []
+    for key, label in labels.items():
+        wins = [f"{r['node']} ({r[f'{key}_ratio']:.2g}×)" for r in digital if r[f"{key}_ratio"] > 1]
+        loses = [
+            f"{r['node']} ({1 / r[f'{key}_ratio']:.2g}×)" for r in digital if r[f"{key}_ratio"] <= 1
+        ]
+        words = []
+        if loses:
+            words.append(f"analog uses more energy than {', '.join(loses)}")
+        if wins:
+            words.append(f"analog uses less than {', '.join(wins)}")
+        parts.append(f"Against {label}: {'; '.join(words)}.")
+    return " ".join(parts)
+
+
+def _sum(parts: list[dict[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: sum(part.get(name, 0.0) for part in parts) for name in names}

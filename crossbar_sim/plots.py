@@ -1,0 +1,142 @@
+"""Pictures of a run, as PNG bytes."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from crossbar_sim.solution import Solution
+from mapping.tiles import Tile
+from netlists.circuit import CELL
+
+_BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def conductances(tile: Tile) -> bytes:
+    """Draw g_pos - g_neg of a tile; cells without devices stay white."""
+    g = np.where(tile.present, tile.g_pos - tile.g_neg, np.nan) * 1e6
+    limit = float(np.nanmax(np.abs(g)))
+    figure, axes = _cell_axes(f"Conductance of tile {tile.name}")
+    image = axes.imshow(g, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="g_pos − g_neg [µS]", shrink=0.85)
+    return png(figure)
+
+
+def ir_drop(tile: Tile, solution: Solution) -> bytes:
+    """Draw how much of a word line's voltage each cell misses, every input fully on.
+
+    solution: of the tile's circuit, for one vector of equal inputs.
+    """
+    if solution.v_node is None:
+        raise ValueError("the picture needs node voltages; solve with the fast engine")
+    circuit, volts = solution.circuit, solution.v_node[0]
+    is_cell = circuit.branch_part == CELL
+    across = (volts[circuit.branch_from] - volts[circuit.branch_to])[is_cell]
+    # Cells stand in the circuit in the order of np.nonzero, positive bank first.
+    side, word, bit = np.nonzero(np.stack([tile.g_pos, tile.g_neg]))
+    missing = np.full((2, *tile.present.shape), np.nan)
+    missing[side, word, bit] = 1.0 - across / solution.v_in[0, word]
+    worst = np.fmax(missing[0], missing[1]) * 100
+    figure, axes = _cell_axes(f"IR drop in tile {tile.name}, all inputs on")
+    image = axes.imshow(worst, cmap="viridis", interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="voltage missing at the cell [%]", shrink=0.85)
+    return png(figure)
+
+
+def selection_errors(errors: Mapping[str, np.ndarray]) -> bytes:
+    """Draw a histogram of |weight error| for every layer, in parts of its largest weight."""
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    found = np.concatenate([np.abs(e) for e in errors.values()])
+    found = np.maximum(found, 1e-9)
+    bins = np.geomspace(found.min(), found.max() * 1.01, 40)
+    parts = [np.maximum(np.abs(e), 1e-9) for e in errors.values()]
+    axes.hist(parts, bins, stacked=True, label=list(errors))
+    axes.set(
+        xscale="log",
+        xlabel="|realised − wanted| / largest weight of the layer",
+        ylabel="weights",
+        title="Selection error",
+    )
+    axes.legend(title="layer", frameon=False)
+    return png(figure)
+
+
+def outputs(ideal: np.ndarray, found: np.ndarray) -> bytes:
+    """Draw the output of the circuits against the product that was wanted, both [V]."""
+    figure = Figure(figsize=(5.2, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    limit = 1e3 * max(np.abs(ideal).max(), np.abs(found).max())
+    axes.plot([-limit, limit], [-limit, limit], color=_GREY, lw=0.8)
+    axes.plot(1e3 * ideal, 1e3 * found, ".", ms=2.5, color=_BLUE, alpha=0.5, rasterized=True)
+    axes.set(
+        xlabel="wanted, r_feedback · v_in · g_target [mV]",
+        ylabel="circuit with wires and TIA [mV]",
+        title="Outputs of every tile",
+    )
+    return png(figure)
+
+
+def energy_bars(
+    analog: Mapping[str, float], digital: Sequence[Mapping[str, object]], title: str
+) -> bytes:
+    """Draw analog energy, stacked by part, beside the digital figures [J], on a log scale."""
+    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    labels = ["analog\n(this die)"]
+    heights: list[float] = [sum(analog.values())]
+    colours = [_ORANGE]
+    for row in digital:
+        for key, note in (("nonzero", "non-zero"), ("nonzero_with_fetch", "+ weight fetch")):
+            labels.append(f"{row['node']}\n{note}")
+            heights.append(float(str(row[key])))
+            colours.append(_BLUE)
+    axes.bar(labels, np.array(heights) * 1e12, color=colours)
+    for k, height in enumerate(heights):
+        axes.annotate(f"{height * 1e12:.3g}", (k, height * 1e12), ha="center", va="bottom", size=8)
+    axes.set(yscale="log", ylabel="energy [pJ]", title=title)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.margins(y=0.15)
+    return png(figure)
+
+
+def energy_parts(analog: Mapping[str, float]) -> bytes:
+    """Draw where the analog energy goes [J]."""
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    names = sorted(analog, key=lambda name: analog[name])
+    shares = np.array([analog[name] for name in names]) * 1e12
+    axes.barh(names, shares, color=_ORANGE)
+    for k, share in enumerate(shares):
+        axes.annotate(f" {share:.3g} ({share / shares.sum():.1%})", (share, k), va="center", size=8)
+    axes.set(xlabel="energy per inference [pJ]", title="Where the analog energy goes")
+    axes.margins(x=0.25)
+    return png(figure)
+
+
+def accuracy_bars(rows: Sequence[Mapping[str, object]]) -> bytes:
+    """Draw test accuracy from the float network to the die."""
+    figure = Figure(figsize=(6.4, 2.9), layout="constrained")
+    axes = figure.add_subplot()
+    labels = [str(row["network"]) for row in rows][::-1]
+    values = [100 * float(str(row["accuracy"])) for row in rows][::-1]
+    axes.barh(labels, values, color=[_ORANGE] * (len(rows) - 2) + [_BLUE] * 2)
+    for k, value in enumerate(values):
+        axes.annotate(f" {value:.2f} %", (value, k), va="center", size=9)
+    axes.set(xlabel="test accuracy [%]", xlim=(max(0, min(values) - 10), 104))
+    return png(figure)
+
+
+def _cell_axes(title: str):
+    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(title=title, xlabel="bit line (output)", ylabel="word line (input)")
+    return figure, axes

@@ -1,0 +1,209 @@
+"""The report of a run: one HTML file that needs no network, and the same numbers as JSON."""
+
+import base64
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import numpy as np
+
+from crossbar_sim import plots
+from crossbar_sim.energy import network_energy, verdict, yardstick
+from crossbar_sim.nodal import solve
+from crossbar_sim.workspace import write_json
+from mapping.compact import naive_tile_count
+from mapping.design import MappedLayer
+from mapping.tiles import Tile, TileConfig
+from netlists.build import tile_circuit
+
+if TYPE_CHECKING:
+    from crossbar_sim.run import Outcome
+
+#: A target counts as out of reach when selection misses it by more than this part of the largest.
+REACH = 0.01
+
+_PACKAGES = ("numpy", "scipy", "numba", "torch", "PySpice", "scikit-learn", "crossbar-sim")
+
+
+def write_report(outcome: "Outcome", directory: Path) -> None:
+    """Write report.html, report.json and figures/ into a directory."""
+    numbers = report_numbers(outcome)
+    pictures = draw(outcome, numbers)
+    (directory / "figures").mkdir(exist_ok=True)
+    for name, picture in pictures.items():
+        (directory / "figures" / f"{name}.png").write_bytes(picture)
+    html = render(numbers, pictures)
+    draft = directory / "report.html.tmp"
+    draft.write_text(html, encoding="utf-8")
+    draft.replace(directory / "report.html")
+    write_json(directory / "report.json", numbers)
+
+
+def report_numbers(outcome: "Outcome") -> dict[str, Any]:
+    """Return everything the report states, ready for JSON."""
+    config, mapped, checks = outcome.config, outcome.mapped, outcome.verification
+    energy = network_energy(mapped, outcome.tile_energies)
+    stick = yardstick(config)
+    wanted, found = tile_outputs(outcome)
+    return {
+        "name": config.name,
+        "quick": config.quick,
+        "seed": config.seed,
+        "die": {"id": mapped.die.id, "seed": mapped.die.seed},
+        "accuracy": outcome.accuracies,
+        "sparsity": outcome.network.sparsity,
+        "digital_modules": list(outcome.network.digital),
+        "layers": [layer_numbers(layer, mapped.tile, mapped.die.bank.n) for layer in mapped.layers],
+        "reach": REACH,
+        "verification": {
+            "solvers": list(checks.solvers),
+            "tolerance": checks.tolerance,
+            "passed": checks.passed,
+            "worst": vars(checks.worst),
+            "tiles": [vars(check) for check in checks.checks],
+        },
+        "mvm_error": {
+            "rms": float(np.sqrt(np.mean((found - wanted) ** 2)) / np.abs(wanted).max()),
+            "worst": float(np.abs(found - wanted).max() / np.abs(wanted).max()),
+        },
+        "energy": energy | {"verdict": verdict(energy["digital"])},
+        "yardstick": stick | {"verdict": verdict(stick["digital"])},
+        "modelled": modelled(outcome),
+        "config": config.model_dump(mode="json"),
+        "versions": versions(),
+    }
+
+
+def layer_numbers(layer: MappedLayer, config: TileConfig, n_branch: int) -> dict[str, Any]:
+    """Return the row of one layer: counts, and how well its weights are realised.
+
+    n_branch: branches of one bank.
+    """
+    source, error = layer.layer, np.abs(layer.error)
+    largest = np.abs(source.weight).max()
+    gap = layer.predicted / layer.g_per_weight[:, None] - source.weight
+    missed = np.argwhere(source.mask & (np.abs(gap) > REACH * largest))
+    quantiles = dict(
+        zip(("median", "p90", "p99", "worst"), np.quantile(error, [0.5, 0.9, 0.99, 1]))
+    )
+    return {
+        "name": source.name,
+        "kind": "convolution (im2col)" if source.conv else "dense",
+        "n_in": source.n_in,
+        "n_out": source.n_out,
+        "n_weight": source.n_weight,
+        "n_remaining": source.n_remaining,
+        "n_tile": len(layer.tiles),
+        "n_tile_naive": naive_tile_count(source.weight.shape, config),
+        "n_branch": 2 * source.n_remaining * n_branch,
+        "n_closed": layer.n_closed,
+        "error": {name: float(value) for name, value in quantiles.items()},
+        "bits": {name: bits(value) for name, value in quantiles.items()},
+        "missed": [{"output": int(o), "input": int(i)} for o, i in missed],
+    }
+
+
+def bits(error: float) -> float:
+    """Return bits of a weight in ±largest that is off by error * largest: -log2(error)."""
+    return float(-np.log2(max(error, 1e-18)))
+
+
+def tile_outputs(outcome: "Outcome") -> tuple[np.ndarray, np.ndarray]:
+    """Return for every vector, tile and output the voltage wanted, and the circuit's [V].
+
+    Wanted is the product with the weights themselves, without selection error or wires.
+    """
+    wires, periphery = outcome.config.wires.build(), outcome.config.periphery.build()
+    wanted, found = [], []
+    for layer in outcome.mapped.layers:
+        target = (layer.g_per_weight[:, None] * layer.layer.weight).T
+        for tile in layer.tiles:
+            volts = outcome.v_in[layer.name][:, tile.rows]
+            g = target[np.ix_(tile.rows, tile.columns)] * tile.present
+            wanted.append(periphery.r_feedback * (volts @ g))
+            v_out = solve(tile_circuit(tile, wires, periphery), volts).v_out
+            found.append(v_out[:, tile.n_bit :] - v_out[:, : tile.n_bit])
+    return np.concatenate([w.ravel() for w in wanted]), np.concatenate([f.ravel() for f in found])
+
+
+def modelled(outcome: "Outcome") -> dict[str, list[str]]:
+    """Return which non-idealities were on, with their values, and which were off."""
+    bank, wires, ends = outcome.config.bank, outcome.config.wires, outcome.config.periphery
+    terms = {
+        "lot spread of resistors": bank.sigma_lot,
+        "gradient across the die": bank.sigma_gradient,
+        f"local spread of resistors ({bank.distribution})": bank.sigma_local,
+        "meter error": bank.meter_error,
+        "switch on-resistance [ohm]": bank.r_on,
+        "spread of on-resistance": bank.sigma_on,
+        "switch off-leakage [S]": 1.0 / bank.r_off,
+        "temperature coefficient [1/K]": bank.tc1,
+        "spread of temperature coefficient [1/K]": bank.tc1_sigma,
+        "stuck-open switches": bank.p_stuck_open,
+        "stuck-closed switches": bank.p_stuck_closed,
+        "word-line wire [ohm per segment]": wires.r_word,
+        "bit-line wire [ohm per segment]": wires.r_bit,
+        "driver resistance [ohm]": wires.r_driver,
+        "finite TIA gain (1/gain)": 1.0 / ends.tia_gain,
+    }
+    on = [f"{name}: {value:g}" for name, value in terms.items() if value]
+    on.append(f"DAC {ends.dac_bits} bits, ADC {ends.adc_bits} bits (last accuracy and energy only)")
+    off = [name for name, value in terms.items() if not value]
+    off += ["noise", "wire capacitance and settling", "TIA offset and saturation", "drift"]
+    return {"on": on, "off": off}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computed the results."""
+    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version()} | found
+
+
+def draw(outcome: "Outcome", numbers: dict[str, Any]) -> dict[str, bytes]:
+    """Return the report's pictures by name."""
+    mapped, config = outcome.mapped, outcome.config
+    tile = max(mapped.tiles, key=_size)
+    circuit = tile_circuit(tile, config.wires.build(), config.periphery.build())
+    full_on = solve(circuit, np.full(tile.n_word, config.periphery.v_read))
+    energy, stick = numbers["energy"], numbers["yardstick"]
+    return {
+        "accuracy": plots.accuracy_bars(outcome.accuracies),
+        "selection": plots.selection_errors({layer.name: layer.error for layer in mapped.layers}),
+        "conductances": plots.conductances(tile),
+        "ir_drop": plots.ir_drop(tile, full_on),
+        "outputs": plots.outputs(*tile_outputs(outcome)),
+        "energy": plots.energy_bars(energy["analog"], energy["digital"], "Energy of one inference"),
+        "energy_parts": plots.energy_parts(energy["analog"]),
+        "yardstick": plots.energy_bars(
+            stick["analog"], stick["digital"], "Energy of one dense 100 × 100 product"
+        ),
+    }
+
+
+def render(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
+    """Return the page, pictures inside it."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("crossbar_sim", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["si"] = si
+    encoded = {name: base64.b64encode(data).decode() for name, data in pictures.items()}
+    return environment.get_template("report.html.j2").render(r=numbers, pictures=encoded)
+
+
+def si(value: float, unit: str) -> str:
+    """Return a value with an SI prefix, as in `12.3 µW`."""
+    if value == 0:
+        return f"0 {unit}"
+    power = int(np.clip(np.floor(np.log10(abs(value)) / 3), -6, 3))
+    prefix = {-6: "a", -5: "f", -4: "p", -3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G"}
+    return f"{value / 1000.0**power:.3g} {prefix[power]}{unit}"
+
+
+def _size(tile: Tile) -> int:
+    return int(tile.present.sum())

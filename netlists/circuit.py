@@ -1,0 +1,136 @@
+"""The one circuit, as arrays, that the SPICE writer and the fast engine both read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+#: Parts of a circuit whose power is told apart; `Circuit.branch_part` indexes this tuple.
+PARTS = ("cell", "word line", "bit line", "driver")
+CELL, WORD_LINE, BIT_LINE, DRIVER = range(len(PARTS))
+
+
+@dataclass(frozen=True)
+class Wires:
+    """Resistance of the wires of an array.
+
+    r_word, r_bit: ohm per segment of a word line and of a bit line; there is one segment before
+    the first cell of a word line, between neighbours, and after the last cell of a bit line.
+    r_driver: output resistance of each word-line driver [ohm]. Zero means ideal.
+
+    Source: the geometry is badcrossbar's (Joksas, Mehonic, SoftwareX 2020), so that results
+    compare directly.
+    """
+
+    r_word: float = 0.0
+    r_bit: float = 0.0
+    r_driver: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("r_word", "r_bit", "r_driver"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be a finite resistance >= 0 ohm; got {value}")
+
+    @property
+    def ideal(self) -> bool:
+        """Whether no wire and no driver has any resistance."""
+        return self.r_word == self.r_bit == self.r_driver == 0.0
+
+
+@dataclass(frozen=True)
+class Periphery:
+    """What stands at the ends of the lines.
+
+    r_feedback: feedback resistor of each transimpedance amplifier (TIA) [ohm].
+    tia_gain: open-loop gain of its amplifier; inf is ideal, a true virtual ground.
+    """
+
+    r_feedback: float = 20e3
+    tia_gain: float = np.inf
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.r_feedback) and self.r_feedback > 0):
+            raise ValueError(f"r_feedback must be a resistance > 0 ohm; got {self.r_feedback}")
+        if not self.tia_gain > 0:
+            raise ValueError(f"tia_gain must be > 0 (inf for an ideal TIA); got {self.tia_gain}")
+
+    @property
+    def r_tia_input(self) -> float:
+        """Resistance that a bit line sees into the TIA [ohm]: r_feedback / (1 + gain)."""
+        return self.r_feedback / (1.0 + self.tia_gain)
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A resistive network between driven word lines and TIAs; node 0 is ground.
+
+    n_node: number of nodes. Branch k is a resistor of branch_ohm[k] [ohm] from branch_from[k] to
+    branch_to[k] that belongs to PARTS[branch_part[k]]. Every one of them is finite and > 0:
+    connections of zero ohm are merged nodes, missing devices are no branch.
+    input_nodes (n_word,): nodes held at the input voltages, all different.
+    tia_nodes (n_line,): ends of the bit lines, in output order. None of them is driven.
+    labels: returns the names of all nodes and of all branches; called only when someone asks.
+
+    Raises ValueError for anything that a solver could not make sense of.
+    """
+
+    n_node: int
+    branch_from: np.ndarray
+    branch_to: np.ndarray
+    branch_ohm: np.ndarray
+    branch_part: np.ndarray
+    input_nodes: np.ndarray
+    tia_nodes: np.ndarray
+    periphery: Periphery
+    labels: Callable[[], tuple[list[str], list[str]]]
+
+    def __post_init__(self) -> None:
+        ohm = self.branch_ohm
+        if not (np.isfinite(ohm).all() and (ohm > 0).all()):
+            bad = int(np.flatnonzero(~(np.isfinite(ohm) & (ohm > 0)))[0])
+            raise ValueError(
+                f"branch {bad} has {ohm[bad]} ohm; every branch must be finite and > 0 "
+                "(merge the nodes of a short, leave a missing device out)"
+            )
+        ends = np.concatenate([self.branch_from, self.branch_to, self.input_nodes, self.tia_nodes])
+        if ends.size and (ends.min() < 0 or ends.max() >= self.n_node):
+            raise ValueError(f"a node is outside 0 … {self.n_node - 1}")
+        driven = np.concatenate([self.input_nodes, self.tia_nodes])
+        if 0 in driven or len(np.unique(driven)) != len(driven):
+            raise ValueError("input and TIA nodes must be different nodes, none of them ground")
+
+    @property
+    def n_word(self) -> int:
+        """Number of driven word lines."""
+        return len(self.input_nodes)
+
+    @property
+    def n_line(self) -> int:
+        """Number of bit lines, each with its TIA."""
+        return len(self.tia_nodes)
+
+    @cached_property
+    def node_names(self) -> list[str]:
+        """Names of the nodes, `0` for ground."""
+        return self.labels()[0]
+
+    @cached_property
+    def branch_names(self) -> list[str]:
+        """Names of the branches, fit for SPICE."""
+        return self.labels()[1]
+
+    def check_inputs(self, v_in: np.ndarray) -> np.ndarray:
+        """Return v_in as float64 (n_batch, n_word) [V]; ValueError says what did not fit."""
+        v_in = np.asarray(v_in, dtype=np.float64)
+        if v_in.ndim == 1:
+            v_in = v_in[None]
+        if v_in.ndim != 2 or v_in.shape[1] != self.n_word:
+            raise ValueError(
+                f"v_in has shape {v_in.shape} but the circuit has {self.n_word} word lines; "
+                f"pass (n_batch, {self.n_word})"
+            )
+        if not np.isfinite(v_in).all():
+            raise ValueError("v_in holds NaN or inf; every input voltage must be finite")
+        return v_in

@@ -1,0 +1,137 @@
+"""What is left of a network after pruning: plain arrays, ready to be mapped onto resistors."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+_SAFE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """How a convolution slides its flattened kernel over its input.
+
+    The kernel of every output channel is flattened to (in_channels * height * width) in torch's
+    order. Groups are already written out: weights between different groups are pruned.
+    """
+
+    in_channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class PrunedLayer:
+    """One weight layer: `y = weight @ x + bias`, with zeros where it is pruned.
+
+    name: letters, digits and underscores; goes into file names and netlists.
+    weight: (n_out, n_in) float64. mask: (n_out, n_in) bool, True where a weight remains.
+    bias: (n_out,) or None. conv: geometry, or None for a dense layer.
+    module: path of the torch module it came from.
+    n_mvm: matrix-vector products per inference (output positions of a convolution).
+
+    Raises ValueError for an unsafe name, shapes that disagree, NaN or inf, or a weight that is
+    not zero where the mask says pruned.
+    """
+
+    name: str
+    weight: np.ndarray
+    mask: np.ndarray
+    bias: np.ndarray | None = None
+    conv: ConvGeometry | None = None
+    module: str = ""
+    n_mvm: int = 1
+
+    def __post_init__(self) -> None:
+        if not _SAFE_NAME.fullmatch(self.name):
+            raise ValueError(
+                f"layer name {self.name!r} is not safe in a netlist; use a letter followed by "
+                "at most 63 letters, digits or underscores"
+            )
+        weight = _frozen(self.weight, np.float64)
+        mask = _frozen(self.mask, np.bool_)
+        bias = None if self.bias is None else _frozen(self.bias, np.float64)
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "mask", mask)
+        object.__setattr__(self, "bias", bias)
+        if weight.ndim != 2 or mask.shape != weight.shape:
+            raise ValueError(
+                f"layer {self.name!r}: weight has shape {weight.shape} and mask {mask.shape}; "
+                "both must be (n_out, n_in)"
+            )
+        if bias is not None and bias.shape != weight.shape[:1]:
+            raise ValueError(
+                f"layer {self.name!r}: bias has shape {bias.shape}, expected ({weight.shape[0]},)"
+            )
+        if not np.isfinite(weight).all() or (bias is not None and not np.isfinite(bias).all()):
+            raise ValueError(
+                f"layer {self.name!r} holds NaN or inf in its weight or bias; "
+                "train it again or load a sound checkpoint"
+            )
+        if np.any(weight[~mask]):
+            raise ValueError(
+                f"layer {self.name!r}: a pruned weight is not zero; multiply weight by mask"
+            )
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+        return self.weight.shape[0]
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs (of the flattened kernel for a convolution)."""
+        return self.weight.shape[1]
+
+    @property
+    def n_weight(self) -> int:
+        """Weights before pruning; a grouped convolution has none between its groups."""
+        return self.weight.size // (self.conv.groups if self.conv else 1)
+
+    @property
+    def n_remaining(self) -> int:
+        """Weights that are left after pruning."""
+        return int(self.mask.sum())
+
+
+@dataclass(frozen=True)
+class PrunedNetwork:
+    """The weight layers of a network in the order in which an inference meets them.
+
+    digital: torch module paths with parameters that are not mapped (batch norm, say).
+    """
+
+    layers: tuple[PrunedLayer, ...]
+    digital: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [layer.name for layer in self.layers]
+        if not names:
+            raise ValueError("the network has no weight layer to map; expected at least one")
+        # SPICE and some file systems do not tell upper from lower case.
+        if len({name.lower() for name in names}) != len(names):
+            raise ValueError(f"layer names must differ (ignoring case); got {names}")
+
+    def layer(self, name: str) -> PrunedLayer:
+        """Return the layer of that name; KeyError names the ones there are."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(f"no layer {name!r}; there are {[layer.name for layer in self.layers]}")
+
+    @property
+    def sparsity(self) -> float:
+        """Share of weights that are pruned, over all layers."""
+        total = sum(layer.n_weight for layer in self.layers)
+        return 1.0 - sum(layer.n_remaining for layer in self.layers) / total
+
+
+def _frozen(values: np.ndarray, dtype: type) -> np.ndarray:
+    """Return a read-only contiguous copy, so that nobody writes to a shared array."""
+    array = np.array(values, dtype=dtype, order="C")
+    array.setflags(write=False)
+    return array

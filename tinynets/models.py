@@ -1,0 +1,37 @@
+"""Small networks for the examples and studies."""
+
+import itertools
+from collections import OrderedDict
+
+from torch import nn
+
+
+def mlp(sizes: tuple[int, ...]) -> nn.Sequential:
+    """Return a multilayer perceptron with ReLU between its layers.
+
+    sizes: number of units from input to output, e.g. (64, 32, 10). Layers are fc1, fc2, …
+    """
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise ValueError(f"sizes must be two or more positive numbers; got {sizes}")
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for k, (n_in, n_out) in enumerate(itertools.pairwise(sizes), 1):
+        if k > 1:
+            layers[f"relu{k - 1}"] = nn.ReLU()
+        layers[f"fc{k}"] = nn.Linear(n_in, n_out)
+    return nn.Sequential(layers)
+
+
+def digits_cnn(channels: tuple[int, int] = (8, 16)) -> nn.Sequential:
+    """Return two 3 × 3 convolutions, 2 × 2 pooling and a dense layer for 8 × 8 images."""
+    first, second = channels
+    return nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(1, first, 3, padding=1),
+            relu1=nn.ReLU(),
+            conv2=nn.Conv2d(first, second, 3, padding=1),
+            relu2=nn.ReLU(),
+            pool=nn.MaxPool2d(2),
+            flatten=nn.Flatten(),
+            fc=nn.Linear(second * 16, 10),
+        )
+    )
