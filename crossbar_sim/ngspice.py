@@ -23,11 +23,8 @@ MAX_NODES_WITHOUT_KLU = 10_000
 _PROBE = "* probe\nv1 a 0 1\nr1 a 0 1\n.options klu\n.dc v1 0 1 1\n.save i(v1)\n.end\n"
 
 INSTALL_HELP = (
-    "install ngspice 43 or newer with its shared library: run `make setup`, or by hand "
-    "Debian 12: enable bookworm-backports, then `apt-get install -t bookworm-backports ngspice "
-    "libngspice0`; Debian 13, Ubuntu 25.04+: `apt-get install ngspice libngspice0`; Fedora: "
-    "`dnf install ngspice libngspice`; macOS: `brew install ngspice libngspice`; conda: "
-    "`conda install -c conda-forge ngspice-lib`; or set NGSPICE_LIBRARY_PATH to the library"
+    "install ngspice with its shared library and the KLU solver (44 and 46 have it): "
+    "run `make setup`, or see what it prints; NGSPICE_LIBRARY_PATH names a library elsewhere"
 )
 
 
