@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -63,7 +64,9 @@ def doctor() -> None:
     table = Table("what", "found", "", box=None)
     findings = diagnose()
     for finding in findings:
-        table.add_row(finding.what, finding.found, "ok" if finding.ok else "[red]to do[/red]")
+        table.add_row(
+            escape(finding.what), escape(finding.found), "ok" if finding.ok else "[red]to do[/red]"
+        )
     Console().print(table)
     for finding in findings:
         if not finding.ok:

@@ -112,6 +112,11 @@ class WiresConfig(_Section):
     r_bit: NotNegative = 1.0
     r_driver: NotNegative = 0.0
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.build()
+        return self
+
     def build(self) -> Wires:
         """Return the wires."""
         return Wires(**self.model_dump())

@@ -1,6 +1,7 @@
 """Joules of a whole inference on the die, beside the digital arithmetic it replaces."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,15 +58,20 @@ def network_energy(mapped: MappedNetwork, tiles: Mapping[str, TileEnergy]) -> di
 def yardstick(config: RunConfig) -> dict[str, Any]:
     """Return the energy of one dense 100 × 100 product with random weights and inputs.
 
-    The same bank, wires, amplifiers and figures as the run's; inputs uniform in 0 … v_read.
+    The same bank, wires, amplifiers and figures as the run's; inputs uniform in 0 … v_read. A
+    dense line carries more current than a pruned one, so the feedback resistor is chosen anew:
+    the largest output equals the amplifiers' supply.
     """
     rng = np.random.default_rng(config.seed)
     weight = rng.normal(size=(YARDSTICK, YARDSTICK))
     layer = PrunedLayer("yardstick", weight, np.ones(weight.shape, dtype=bool))
     die = Die(config.bank.build(), seed=config.die.seed)
     (tile,) = map_layer(layer, die, TileConfig(YARDSTICK, YARDSTICK)).tiles
-    circuit = tile_circuit(tile, config.wires.build(), config.periphery.build())
     volts = rng.uniform(0, config.periphery.v_read, size=(8, YARDSTICK))
+    wires, ends = config.wires.build(), config.periphery.build()
+    first = solve(tile_circuit(tile, wires, ends), volts)
+    r_feedback = config.energy.tia_v_dd / float(np.abs(first.i_out).max())
+    circuit = tile_circuit(tile, wires, replace(ends, r_feedback=r_feedback))
     used = tile_energy(
         tile, solve(circuit, volts), config.periphery.converters(), config.energy.build()
     )
@@ -73,6 +79,7 @@ def yardstick(config: RunConfig) -> dict[str, Any]:
     return {
         "n_mac": counts.n_mac,
         "n_flop": counts.n_flop,
+        "r_feedback": r_feedback,
         "power": used.power,
         "analog": used.energy,
         "analog_total": analog,
@@ -95,26 +102,22 @@ def compared(counts: Counts, analog: float) -> list[dict[str, Any]]:
     return rows
 
 
-def verdict(digital: list[dict[str, Any]]) -> str:
-    """Say in words where the analog side wins and where it loses."""
+def verdict(digital: list[dict[str, Any]]) -> list[str]:
+    """Say in words where the analog side wins and where it loses, one sentence per comparison."""
     labels = {
-        "nonzero": "arithmetic on the remaining weights",
-        "nonzero_with_fetch": "arithmetic on the remaining weights and fetching them",
-        "dense_with_fetch": "dense arithmetic and fetching all weights",
+        "nonzero": "arithmetic on the remaining weights alone",
+        "nonzero_with_fetch": "arithmetic on the remaining weights, and fetching them",
+        "dense_with_fetch": "dense arithmetic, and fetching all weights",
     }
-    parts = []
-    for key, label in labels.items():
-        wins = [f"{r['node']} ({r[f'{key}_ratio']:.2g}×)" for r in digital if r[f"{key}_ratio"] > 1]
-        loses = [
-            f"{r['node']} ({1 / r[f'{key}_ratio']:.2g}×)" for r in digital if r[f"{key}_ratio"] <= 1
-        ]
-        words = []
-        if loses:
-            words.append(f"analog uses more energy than {', '.join(loses)}")
-        if wins:
-            words.append(f"analog uses less than {', '.join(wins)}")
-        parts.append(f"Against {label}: {'; '.join(words)}.")
-    return " ".join(parts)
+    return [f"Against {label}: {_win_or_lose(digital, key)}." for key, label in labels.items()]
+
+
+def _win_or_lose(digital: list[dict[str, Any]], key: str) -> str:
+    ratios = {row["node"]: row[f"{key}_ratio"] for row in digital}
+    loses = [f"{1 / ratio:.2g} × as much as {node}" for node, ratio in ratios.items() if ratio <= 1]
+    wins = [f"{ratio:.2g} × less than {node}" for node, ratio in ratios.items() if ratio > 1]
+    words = [f"the die loses, using {', '.join(loses)}"] if loses else []
+    return "; ".join([*words, f"it wins, using {', '.join(wins)}"] if wins else words)
 
 
 def _sum(parts: list[dict[str, float]]) -> dict[str, float]:

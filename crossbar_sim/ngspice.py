@@ -37,7 +37,9 @@ def find_library() -> str:
     given = os.environ.get("NGSPICE_LIBRARY_PATH")
     if given:
         if "/" in given and not Path(given).exists():
-            raise NgspiceError(f"NGSPICE_LIBRARY_PATH is {given!r}, which does not exist")
+            raise NgspiceError(
+                f"NGSPICE_LIBRARY_PATH is {given!r}, which does not exist; {INSTALL_HELP}"
+            )
         return given
     here = Path(sys.prefix) / "lib"
     for name in ("libngspice.so.0", "libngspice.so", "libngspice.dylib"):

@@ -2,14 +2,15 @@
 
 import numpy as np
 import scipy
-from scipy.sparse import coo_array, csc_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.linalg import splu
 
 from crossbar_sim.solution import Solution
 from netlists.circuit import Circuit
 
-#: Largest accepted violation of Kirchhoff's current law, relative to the largest branch current.
-RESIDUAL_LIMIT = 1e-9
+#: Largest accepted violation of Kirchhoff's current law at a node, relative to the sum of the
+#: magnitudes of all g * v that meet there (the componentwise backward error of the solve).
+RESIDUAL_LIMIT = 1e-12
 
 
 class SolverError(RuntimeError):
@@ -32,11 +33,13 @@ def solve(circuit: Circuit, v_in: np.ndarray) -> Solution:
     if len(free):
         rows = g[free]
         drive = -(rows[:, fixed] @ v_node[fixed])
-        v_node[free] = _factor(rows[:, free]).solve(drive)
-    residual = _residual(circuit, g, v_node, free)
+        factor = _factor(rows[:, free])
+        v_node[free] = factor.solve(drive)
+        v_node[free] += factor.solve(drive - rows[:, free] @ v_node[free])  # refine once
+    residual = _residual(g[free], v_node)
     if not residual <= RESIDUAL_LIMIT:
         raise SolverError(
-            f"Kirchhoff's current law is violated by {residual:.1e} of the largest current "
+            f"Kirchhoff's current law is violated by {residual:.1e} of the currents at a node "
             f"(limit {RESIDUAL_LIMIT:.0e}); look for conductances many decades apart"
         )
     i_out = _tia_current(circuit, g, v_node)
@@ -66,7 +69,7 @@ def _fixed_nodes(circuit: Circuit) -> np.ndarray:
     return np.concatenate([[0], circuit.input_nodes, tia])
 
 
-def _conductance_matrix(circuit: Circuit) -> csc_array:
+def _conductance_matrix(circuit: Circuit) -> csr_array:
     """Return the symmetric nodal matrix (n_node, n_node) [S], TIA inputs as shunts to ground."""
     a, b, g = circuit.branch_from, circuit.branch_to, 1.0 / circuit.branch_ohm
     row, column, value = [a, b, a, b], [a, b, b, a], [g, g, -g, -g]
@@ -75,10 +78,10 @@ def _conductance_matrix(circuit: Circuit) -> csc_array:
         row, column = [*row, tia], [*column, tia]
         value = [*value, np.full(len(tia), 1.0 / circuit.periphery.r_tia_input)]
     entries = (np.concatenate(value), (np.concatenate(row), np.concatenate(column)))
-    return coo_array(entries, shape=(circuit.n_node, circuit.n_node)).tocsc()
+    return coo_array(entries, shape=(circuit.n_node, circuit.n_node)).tocsr()
 
 
-def _factor(matrix: csc_array):
+def _factor(matrix: csr_array):
     try:
         return splu(
             matrix.tocsc(),
@@ -93,20 +96,22 @@ def _factor(matrix: csc_array):
         ) from error
 
 
-def _residual(circuit: Circuit, g: csc_array, v_node: np.ndarray, free: np.ndarray) -> float:
-    """Return the largest net current into a free node over the largest branch current."""
-    drop = v_node[circuit.branch_from] - v_node[circuit.branch_to]
-    largest = np.abs(drop / circuit.branch_ohm[:, None]).max(initial=0.0)
-    net = np.abs((g @ v_node)[free]).max(initial=0.0)
-    return float(net / largest) if largest else float(net)
+def _residual(rows: csr_array, v_node: np.ndarray) -> float:
+    """Return the largest net current at a free node over what meets there, sum of |g v|.
+
+    Source: Oettli, Prager, Numer. Math. 6 (1964) 405.
+    """
+    meeting = abs(rows) @ np.abs(v_node)
+    net = np.abs(rows @ v_node)
+    return float((net / np.where(meeting > 0, meeting, 1.0)).max(initial=0.0))
 
 
-def _tia_current(circuit: Circuit, g: csc_array, v_node: np.ndarray) -> np.ndarray:
+def _tia_current(circuit: Circuit, g: csr_array, v_node: np.ndarray) -> np.ndarray:
     """Return the current (n_batch, n_line) from each bit line into its TIA."""
     if np.isfinite(circuit.periphery.tia_gain):
         return v_node[circuit.tia_nodes].T / circuit.periphery.r_tia_input
     # Held at 0 V: what the branches bring is the nodal matrix's row, with the sign turned.
-    return -(g.tocsr()[circuit.tia_nodes] @ v_node).T
+    return -(g[circuit.tia_nodes] @ v_node).T
 
 
 def _tia_voltage(circuit: Circuit, i_out: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from crossbar_sim.solution import Solution
 from mapping.tiles import Tile
 from netlists.circuit import CELL
 
-_BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
+_BLUE, _LIGHT, _ORANGE, _GREY = "#2b6cb0", "#90cdf4", "#dd6b20", "#718096"
 
 
 def png(figure: Figure) -> bytes:
@@ -70,41 +71,38 @@ def selection_errors(errors: Mapping[str, np.ndarray]) -> bytes:
     return png(figure)
 
 
-def outputs(ideal: np.ndarray, found: np.ndarray) -> bytes:
-    """Draw the output of the circuits against the product that was wanted, both [V]."""
-    figure = Figure(figsize=(5.2, 4.4), layout="constrained")
-    axes = figure.add_subplot()
-    limit = 1e3 * max(np.abs(ideal).max(), np.abs(found).max())
-    axes.plot([-limit, limit], [-limit, limit], color=_GREY, lw=0.8)
-    axes.plot(1e3 * ideal, 1e3 * found, ".", ms=2.5, color=_BLUE, alpha=0.5, rasterized=True)
-    axes.set(
-        xlabel="wanted, r_feedback · v_in · g_target [mV]",
-        ylabel="circuit with wires and TIA [mV]",
-        title="Outputs of every tile",
-    )
+def outputs(wanted: np.ndarray, found: np.ndarray) -> bytes:
+    """Draw the circuits' outputs against the products wanted, and the difference, all [V]."""
+    figure = Figure(figsize=(5.6, 4.8), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    limit = 1e3 * max(np.abs(wanted).max(), np.abs(found).max())
+    style: dict[str, Any] = {"ms": 2.5, "color": _BLUE, "alpha": 0.5, "rasterized": True}
+    upper.plot([-limit, limit], [-limit, limit], color=_GREY, lw=0.8)
+    upper.plot(1e3 * wanted, 1e3 * found, ".", **style)
+    upper.set(ylabel="circuit [mV]", title="Outputs of every tile")
+    lower.axhline(0, color=_GREY, lw=0.8)
+    lower.plot(1e3 * wanted, 1e3 * (found - wanted), ".", **style)
+    lower.set(xlabel="wanted: r_feedback · v_in · g_target [mV]", ylabel="difference [mV]")
     return png(figure)
 
 
 def energy_bars(
-    analog: Mapping[str, float], digital: Sequence[Mapping[str, object]], title: str
+    analog: Mapping[str, float], digital: Sequence[Mapping[str, Any]], title: str
 ) -> bytes:
-    """Draw analog energy, stacked by part, beside the digital figures [J], on a log scale."""
-    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+    """Draw the analog energy beside the digital figures [J], on a log scale."""
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
-    labels = ["analog\n(this die)"]
-    heights: list[float] = [sum(analog.values())]
-    colours = [_ORANGE]
+    bars = [("analog, this die", sum(analog.values()), _ORANGE)]
     for row in digital:
-        for key, note in (("nonzero", "non-zero"), ("nonzero_with_fetch", "+ weight fetch")):
-            labels.append(f"{row['node']}\n{note}")
-            heights.append(float(str(row[key])))
-            colours.append(_BLUE)
-    axes.bar(labels, np.array(heights) * 1e12, color=colours)
+        bars.append((f"{row['node']}, non-zero", float(row["nonzero"]), _BLUE))
+        bars.append((f"{row['node']}, + weight fetch", float(row["nonzero_with_fetch"]), _LIGHT))
+    labels, heights, colours = zip(*bars[::-1])
+    axes.barh(labels, np.array(heights) * 1e12, color=colours)
     for k, height in enumerate(heights):
-        axes.annotate(f"{height * 1e12:.3g}", (k, height * 1e12), ha="center", va="bottom", size=8)
-    axes.set(yscale="log", ylabel="energy [pJ]", title=title)
-    axes.tick_params(axis="x", labelsize=7)
-    axes.margins(y=0.15)
+        axes.annotate(f" {height * 1e12:.4g}", (height * 1e12, k), va="center", size=9)
+    axes.axvline(bars[0][1] * 1e12, color=_ORANGE, lw=0.8, ls=":")
+    axes.set(xscale="log", xlabel="energy [pJ]", title=title)
+    axes.margins(x=0.2)
     return png(figure)
 
 
@@ -122,12 +120,12 @@ def energy_parts(analog: Mapping[str, float]) -> bytes:
     return png(figure)
 
 
-def accuracy_bars(rows: Sequence[Mapping[str, object]]) -> bytes:
+def accuracy_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw test accuracy from the float network to the die."""
     figure = Figure(figsize=(6.4, 2.9), layout="constrained")
     axes = figure.add_subplot()
-    labels = [str(row["network"]) for row in rows][::-1]
-    values = [100 * float(str(row["accuracy"])) for row in rows][::-1]
+    labels = [row["network"] for row in rows][::-1]
+    values = [100 * row["accuracy"] for row in rows][::-1]
     axes.barh(labels, values, color=[_ORANGE] * (len(rows) - 2) + [_BLUE] * 2)
     for k, value in enumerate(values):
         axes.annotate(f" {value:.2f} %", (value, k), va="center", size=9)

@@ -3,6 +3,7 @@
 import base64
 import importlib.metadata
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,9 @@ _PACKAGES = ("numpy", "scipy", "numba", "torch", "PySpice", "scikit-learn", "cro
 
 def write_report(outcome: "Outcome", directory: Path) -> None:
     """Write report.html, report.json and figures/ into a directory."""
-    numbers = report_numbers(outcome)
-    pictures = draw(outcome, numbers)
+    outputs = tile_outputs(outcome)
+    numbers = report_numbers(outcome, outputs)
+    pictures = draw(outcome, numbers, outputs)
     (directory / "figures").mkdir(exist_ok=True)
     for name, picture in pictures.items():
         (directory / "figures" / f"{name}.png").write_bytes(picture)
@@ -41,12 +43,12 @@ def write_report(outcome: "Outcome", directory: Path) -> None:
     write_json(directory / "report.json", numbers)
 
 
-def report_numbers(outcome: "Outcome") -> dict[str, Any]:
+def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
     """Return everything the report states, ready for JSON."""
     config, mapped, checks = outcome.config, outcome.mapped, outcome.verification
     energy = network_energy(mapped, outcome.tile_energies)
     stick = yardstick(config)
-    wanted, found = tile_outputs(outcome)
+    wanted, found = outputs.wanted, outputs.found
     return {
         "name": config.name,
         "quick": config.quick,
@@ -68,6 +70,7 @@ def report_numbers(outcome: "Outcome") -> dict[str, Any]:
             "rms": float(np.sqrt(np.mean((found - wanted) ** 2)) / np.abs(wanted).max()),
             "worst": float(np.abs(found - wanted).max() / np.abs(wanted).max()),
         },
+        "largest_output": outputs.largest,
         "energy": energy | {"verdict": verdict(energy["digital"])},
         "yardstick": stick | {"verdict": verdict(stick["digital"])},
         "modelled": modelled(outcome),
@@ -110,22 +113,33 @@ def bits(error: float) -> float:
     return float(-np.log2(max(error, 1e-18)))
 
 
-def tile_outputs(outcome: "Outcome") -> tuple[np.ndarray, np.ndarray]:
-    """Return for every vector, tile and output the voltage wanted, and the circuit's [V].
+@dataclass(frozen=True)
+class Outputs:
+    """Differential outputs of all tiles, vectors and pairs [V].
 
-    Wanted is the product with the weights themselves, without selection error or wires.
+    wanted: the product with the weights themselves, without selection error or wires.
+    found: what the circuits give. largest: largest magnitude of a single TIA's output.
     """
+
+    wanted: np.ndarray
+    found: np.ndarray
+    largest: float
+
+
+def tile_outputs(outcome: "Outcome") -> Outputs:
+    """Solve every tile for the run's real inputs and put wanted and found side by side."""
     wires, periphery = outcome.config.wires.build(), outcome.config.periphery.build()
-    wanted, found = [], []
+    wanted, found, largest = [], [], 0.0
     for layer in outcome.mapped.layers:
         target = (layer.g_per_weight[:, None] * layer.layer.weight).T
         for tile in layer.tiles:
             volts = outcome.v_in[layer.name][:, tile.rows]
             g = target[np.ix_(tile.rows, tile.columns)] * tile.present
-            wanted.append(periphery.r_feedback * (volts @ g))
+            wanted.append((periphery.r_feedback * (volts @ g)).ravel())
             v_out = solve(tile_circuit(tile, wires, periphery), volts).v_out
-            found.append(v_out[:, tile.n_bit :] - v_out[:, : tile.n_bit])
-    return np.concatenate([w.ravel() for w in wanted]), np.concatenate([f.ravel() for f in found])
+            found.append((v_out[:, tile.n_bit :] - v_out[:, : tile.n_bit]).ravel())
+            largest = max(largest, float(np.abs(v_out).max()))
+    return Outputs(np.concatenate(wanted), np.concatenate(found), largest)
 
 
 def modelled(outcome: "Outcome") -> dict[str, list[str]]:
@@ -161,7 +175,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | found
 
 
-def draw(outcome: "Outcome", numbers: dict[str, Any]) -> dict[str, bytes]:
+def draw(outcome: "Outcome", numbers: dict[str, Any], outputs: Outputs) -> dict[str, bytes]:
     """Return the report's pictures by name."""
     mapped, config = outcome.mapped, outcome.config
     tile = max(mapped.tiles, key=_size)
@@ -173,7 +187,7 @@ def draw(outcome: "Outcome", numbers: dict[str, Any]) -> dict[str, bytes]:
         "selection": plots.selection_errors({layer.name: layer.error for layer in mapped.layers}),
         "conductances": plots.conductances(tile),
         "ir_drop": plots.ir_drop(tile, full_on),
-        "outputs": plots.outputs(*tile_outputs(outcome)),
+        "outputs": plots.outputs(outputs.wanted, outputs.found),
         "energy": plots.energy_bars(energy["analog"], energy["digital"], "Energy of one inference"),
         "energy_parts": plots.energy_parts(energy["analog"]),
         "yardstick": plots.energy_bars(

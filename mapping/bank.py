@@ -6,22 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Literal, get_args
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from mapping.ladders import LADDERS, LadderGapWarning, nominal_ladder, warn_of_gaps
-from mapping.streams import Term, normals, uniforms
+from mapping.streams import DISTRIBUTIONS, Distribution, Term, deviates, normals, uniforms
 
 T_REFERENCE = 300.15  # kelvin; 27 degrees Celsius, the nominal temperature of SPICE
 GRADIENT_SPAN = 1024  # cells across which `sigma_gradient` is stated
 MAX_BRANCHES = 32  # a bank's switches are one 32-bit mask
 _LEAST_FACTOR = 0.05  # a resistor is never thinner than this part of its nominal value
 _TAIL = 2.5  # sigmas at which the rule b <= 2/(1+t) leaves over 4 sigmas before a gap opens
-
-Distribution = Literal["normal", "truncated", "lognormal", "uniform", "holed"]
-_DISTRIBUTIONS = get_args(Distribution)
 
 __all__ = ["Branches", "Die", "LadderGapWarning", "ResistorBank"]
 
@@ -287,7 +282,8 @@ class Die:
         if not np.any(bank.sigma_local):
             return np.ones((len(rows), 2, bank.n))
         u = uniforms(self.seed, layer, Term.LOCAL, rows, columns, 2 * bank.n)
-        deviation = _standard_deviate(u, bank).reshape(-1, 2, bank.n)
+        deviation = deviates(u, bank.distribution, bank.local_bound, bank.local_hole)
+        deviation = deviation.reshape(-1, 2, bank.n)
         deviation *= np.asarray(bank.sigma_local)
         return np.exp(deviation) if bank.distribution == "lognormal" else _at_least(1 + deviation)
 
@@ -334,18 +330,6 @@ def _at_least(factor):
     return np.maximum(factor, _LEAST_FACTOR)
 
 
-def _standard_deviate(u, bank):
-    """Return deviations in sigmas, by inverting the cumulative distribution at u in (0, 1)."""
-    if bank.distribution == "uniform":
-        return math.sqrt(12) * (u - 0.5)
-    if bank.distribution in ("normal", "lognormal"):
-        return ndtri(u, out=u)
-    low = ndtr(-bank.local_bound)
-    high = ndtr(-bank.local_hole) if bank.distribution == "holed" else 0.5
-    lower_tail = low + np.minimum(u, 1 - u) * 2 * (high - low)
-    return np.copysign(ndtri(lower_tail), u - 0.5)
-
-
 def _require(condition, name, value, expected):
     if not condition:
         raise ValueError(f"{name} must be {expected}, not {value!r}")
@@ -367,8 +351,8 @@ def _check_ladder(bank):
 
 
 def _check_spread(bank):
-    expected = f"one of {', '.join(_DISTRIBUTIONS)}"
-    _require(bank.distribution in _DISTRIBUTIONS, "distribution", bank.distribution, expected)
+    expected = f"one of {', '.join(DISTRIBUTIONS)}"
+    _require(bank.distribution in DISTRIBUTIONS, "distribution", bank.distribution, expected)
     for name in ("sigma_lot", "sigma_gradient", "sigma_on", "meter_error"):
         value = getattr(bank, name)
         _require(0 <= value < 1, name, value, "a fraction in [0, 1)")

@@ -102,7 +102,15 @@ def _factorise(h, n, factor):
             rest = h[k, j]
             for i in range(j):
                 rest -= factor[k, i] * factor[j, i]
-            factor[k, j] = np.sqrt(rest) if j == k else rest / factor[j, j]
+            if j < k:
+                factor[k, j] = rest / factor[j, j]
+            elif rest > 0.0:
+                factor[k, k] = np.sqrt(rest)
+            else:
+                raise ValueError(
+                    "second_moment is not positive definite; pass x.T @ x / n_sample, and a "
+                    "larger damping if it is"
+                )
 
 
 @_jit_fast

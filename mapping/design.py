@@ -117,7 +117,7 @@ class MappedNetwork:
         table = {name[4:]: array for name, array in arrays.items() if name.startswith("die/")}
         bank = ResistorBank(**header["bank"])
         die = (
-            Die.from_table(bank, table, seed=header["seed"]) if table else Die(bank, header["seed"])
+            Die.from_table(table, bank, seed=header["seed"]) if table else Die(bank, header["seed"])
         )
         return MappedNetwork(layers, die, TileConfig(**header["tile"]))
 
@@ -173,7 +173,7 @@ def _load_layer(k: int, entry: dict[str, Any], arrays: dict[str, np.ndarray]) ->
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return header and arrays of a file, having checked format, version and checksums."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes())
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

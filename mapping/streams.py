@@ -8,11 +8,16 @@ Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3
 """
 
 import hashlib
+import math
 from enum import IntEnum
+from typing import Literal, get_args
 
 import numpy as np
 from numba import njit
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
+
+Distribution = Literal["normal", "truncated", "lognormal", "uniform", "holed"]
+DISTRIBUTIONS = get_args(Distribution)
 
 _MULTIPLIERS = (np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157))
 _KEY_STEPS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B))
@@ -114,3 +119,19 @@ def normals(seed, label, term, rows, columns, n_value):
     """Return standard normal numbers, for each cell its own; arguments as for `uniforms`."""
     values = uniforms(seed, label, term, rows, columns, n_value)
     return ndtri(values, out=values)
+
+
+def deviates(u, distribution: Distribution, bound, hole):
+    """Return deviations in standard deviations, by inverting a distribution function at u.
+
+    u: any shape, in (0, 1), may be overwritten; bound, hole: where a "truncated" and a "holed"
+    normal distribution end, and the hole does. "lognormal" is left for the caller to raise.
+    """
+    if distribution == "uniform":
+        return math.sqrt(12) * (u - 0.5)
+    if distribution in ("normal", "lognormal"):
+        return ndtri(u, out=u)
+    low = ndtr(-bound)
+    high = ndtr(-hole) if distribution == "holed" else 0.5
+    lower_tail = low + np.minimum(u, 1 - u) * 2 * (high - low)
+    return np.copysign(ndtri(lower_tail), u - 0.5)

@@ -73,3 +73,8 @@ class Tile:
     def n_bit(self) -> int:
         """Number of pairs of bit lines."""
         return len(self.columns)
+
+
+def closed_switches(chosen: np.ndarray, n: int) -> np.ndarray:
+    """Return (..., n) bool: which of n switches each mask of `chosen` (...) closes."""
+    return (np.asarray(chosen, np.uint64)[..., None] >> np.arange(n, dtype=np.uint64)) & 1 == 1

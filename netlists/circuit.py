@@ -10,6 +10,9 @@ import numpy as np
 PARTS = ("cell", "word line", "bit line", "driver")
 CELL, WORD_LINE, BIT_LINE, DRIVER = range(len(PARTS))
 
+#: Resistances outside this range [ohm] are shorts or gaps to a solver in double precision.
+MIN_OHM, MAX_OHM = 1e-6, 1e18
+
 
 @dataclass(frozen=True)
 class Wires:
@@ -30,8 +33,10 @@ class Wires:
     def __post_init__(self) -> None:
         for name in ("r_word", "r_bit", "r_driver"):
             value = getattr(self, name)
-            if not (np.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a finite resistance >= 0 ohm; got {value}")
+            if not (value == 0 or MIN_OHM <= value <= MAX_OHM):
+                raise ValueError(
+                    f"{name} must be 0 (ideal) or {MIN_OHM:g} … {MAX_OHM:g} ohm; got {value}"
+                )
 
     @property
     def ideal(self) -> bool:
@@ -67,7 +72,7 @@ class Circuit:
     """A resistive network between driven word lines and TIAs; node 0 is ground.
 
     n_node: number of nodes. Branch k is a resistor of branch_ohm[k] [ohm] from branch_from[k] to
-    branch_to[k] that belongs to PARTS[branch_part[k]]. Every one of them is finite and > 0:
+    branch_to[k] that belongs to PARTS[branch_part[k]], MIN_OHM … MAX_OHM:
     connections of zero ohm are merged nodes, missing devices are no branch.
     input_nodes (n_word,): nodes held at the input voltages, all different.
     tia_nodes (n_line,): ends of the bit lines, in output order. None of them is driven.
@@ -88,11 +93,12 @@ class Circuit:
 
     def __post_init__(self) -> None:
         ohm = self.branch_ohm
-        if not (np.isfinite(ohm).all() and (ohm > 0).all()):
-            bad = int(np.flatnonzero(~(np.isfinite(ohm) & (ohm > 0)))[0])
+        usable = (ohm >= MIN_OHM) & (ohm <= MAX_OHM)
+        if not usable.all():
+            bad = int(np.flatnonzero(~usable)[0])
             raise ValueError(
-                f"branch {bad} has {ohm[bad]} ohm; every branch must be finite and > 0 "
-                "(merge the nodes of a short, leave a missing device out)"
+                f"branch {bad} has {ohm[bad]} ohm; every branch must be {MIN_OHM:g} … {MAX_OHM:g} "
+                "ohm (merge the nodes of a short, leave a missing device out)"
             )
         ends = np.concatenate([self.branch_from, self.branch_to, self.input_nodes, self.tia_nodes])
         if ends.size and (ends.min() < 0 or ends.max() >= self.n_node):

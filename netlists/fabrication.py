@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mapping.design import MappedNetwork
-from mapping.select import closed_switches
+from mapping.tiles import closed_switches
 
 COLUMNS = (
     "layer",

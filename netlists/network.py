@@ -13,11 +13,10 @@ import numpy as np
 
 from mapping.bank import Die
 from mapping.design import MappedLayer, MappedNetwork
-from mapping.select import closed_switches
-from mapping.tiles import Tile
+from mapping.tiles import Tile, closed_switches
 from netlists.build import tile_circuit
 from netlists.circuit import CELL, Periphery, Wires
-from netlists.spice import table_source, tia
+from netlists.spice import OPTIONS, table_source, tia
 
 _SIDES = ("p", "n")
 
@@ -168,7 +167,7 @@ def _run(layer: MappedLayer, v_in: np.ndarray) -> Iterator[str]:
     for i, name in enumerate(inputs):
         yield table_source(f"bin_{i}", name, v_in[:, i].tolist())
     yield f"Xlayer {' '.join(inputs)} {' '.join(outputs)} layer_{layer.name}"
-    yield from (".options klu", f".dc vsel 0 {len(v_in) - 1} 1")
+    yield from (OPTIONS, f".dc vsel 0 {len(v_in) - 1} 1")
     yield from (".control", "set wr_singlescale", "set wr_vecnames", "set numdgt=15", "run")
     yield f"wrdata outputs.txt {' '.join(f'v({name})' for name in outputs)}"
     yield from ("quit", ".endc", ".end", "")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinynets.subset_sum import largest_gap, solve, solve_top, solve_vectors
+from tinynets.subset_sum import band_error, largest_gap, solve, solve_top, solve_vectors
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -280,6 +280,19 @@ def test_a_band_beyond_the_sums_has_an_infinite_gap():
     assert largest_gap([1.0, 1.0], 0.0, 2.0) == 1.0
 
 
+def test_error_over_a_band():
+    random = np.random.default_rng(0)
+    values = random.uniform(-1, 1, (5, 4))
+    low, high = random.uniform(-3, 0, 5), random.uniform(0.1, 3, 5)
+    mean, worst = band_error(values, low, high)
+    for bank, start, stop, average, most in zip(values, low, high, mean, worst):
+        targets = np.linspace(start, stop, 20_001)
+        error = abs(solve(bank, targets).error)
+        assert average == pytest.approx(np.trapezoid(error, targets) / (stop - start), rel=1e-3)
+        assert most == pytest.approx(error.max(), rel=1e-3)
+    assert band_error(values[0], low[0], high[0]) == (mean[0], worst[0])
+
+
 # ---- vectors ------------------------------------------------------------------------------------
 
 
@@ -334,7 +347,8 @@ ONE = np.ones((1, 3))
         (lambda: solve_top(ONE, [0.0], 0), r"top must lie in 1\.\.8, .* but is 0"),
         (lambda: solve_top(ONE, [0.0], 9), r"top must lie in 1\.\.8, .* but is 9"),
         (lambda: largest_gap(ONE, 1.0, 0.5), "expected a band with low <= high, got low = 1.0"),
-        (lambda: largest_gap(ONE, np.nan, 0.5), "expected a band with low <= high, got low = nan"),
+        (lambda: largest_gap(ONE, np.nan, 0.5), "low must be finite, got nan"),
+        (lambda: band_error(ONE, 0.5, 0.5), "expected a band with low < high, got 0.5 for both"),
         (lambda: largest_gap(np.ones(27), 0.0, 1.0), "expected 1 to 26 values per bank, got 27"),
         (lambda: solve_vectors(ONE[0], ONE), r"values must have shape \(n, d\).* got \(3,\)"),
         (lambda: solve_vectors(ONE, ONE[:, :2]), r"targets must have shape \(n_target, 3\)"),

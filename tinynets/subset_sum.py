@@ -130,21 +130,37 @@ def largest_gap(values: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[n
     least or the greatest sum. Raises ValueError for wrong shapes, NaN or infinite numbers, n = 0,
     n > 26, low > high.
     """
-    values = _checked_values(values, LARGEST_GAP_BANK)
-    banks = np.atleast_2d(values)
-    band = np.empty((2, len(banks)))
-    band[0], band[1] = low, high
-    if not np.all(band[0] <= band[1]):
-        raise ValueError(
-            f"expected a band with low <= high, got low = {low}, high = {high}; swap the two"
-        )
+    banks, low, high = _checked_band(values, low, high)
     gaps = np.empty(len(banks))
 
     def search(part: slice) -> None:
-        kernels.largest_gaps(banks[part], band[0, part], band[1, part], gaps[part])
+        kernels.largest_gaps(banks[part], low[part], high[part], gaps[part])
 
     _run(search, len(banks))
-    return gaps.reshape(values.shape[:-1])
+    return gaps.reshape(np.shape(values)[:-1])
+
+
+def band_error(
+    values: ArrayLike, low: ArrayLike, high: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Average and maximise the least error of each bank over all targets of a band, exactly.
+
+    values, low, high: as for `largest_gap`, with low < high.
+
+    Returns the mean error, of targets uniform in the band, and the worst, each (n_bank,) or a
+    scalar array, same unit. Raises ValueError as `largest_gap`, and for low = high.
+    """
+    banks, low, high = _checked_band(values, low, high)
+    if np.any(low == high):
+        raise ValueError(f"expected a band with low < high, got {low[low == high][0]} for both")
+    mean, worst = np.empty(len(banks)), np.empty(len(banks))
+
+    def search(part: slice) -> None:
+        kernels.band_errors(banks[part], low[part], high[part], mean[part], worst[part])
+
+    _run(search, len(banks))
+    shape = np.shape(values)[:-1]
+    return mean.reshape(shape), worst.reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -328,6 +344,22 @@ def _checked_values(values: ArrayLike, largest: int) -> NDArray:
             "the sum of |values| of a bank exceeds the largest float64; use a larger unit"
         )
     return values
+
+
+def _checked_band(
+    values: ArrayLike, low: ArrayLike, high: ArrayLike
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Banks (n_bank, n), and the ends of the band of each (n_bank,)."""
+    banks = np.atleast_2d(_checked_values(values, LARGEST_GAP_BANK))
+    low, high = (
+        np.full(len(banks), _finite(name, x)) for name, x in (("low", low), ("high", high))
+    )
+    if np.any(low > high):
+        k = int(np.argmax(low > high))
+        raise ValueError(
+            f"expected a band with low <= high, got low = {low[k]}, high = {high[k]}; swap the two"
+        )
+    return banks, low, high
 
 
 def _finite(name: str, numbers: ArrayLike) -> NDArray:

@@ -347,3 +347,35 @@ def largest_gaps(values, low, high, gaps):
             if sums[k] < last and sums[k + 1] > first:
                 widest = max(widest, (sums[k + 1] - sums[k]) / scale[0] / scale[1])
         gaps[p] = widest
+
+
+@jit
+def band_errors(values, low, high, means, worsts):
+    """For each bank, the mean and the greatest distance of a target in [low, high] to a sum."""
+    n = values.shape[1]
+    a = scratch(n)
+    q = np.empty(n, np.int64)
+    for p in range(len(values)):
+        scale = quantise(values[p], np.abs(values[p]).max(), q)
+        sums, length = sorted_sums(q, a[0], a[2])
+        integral, worst = 0.0, 0.0
+        for k in range(length + 1):
+            left = sums[k] / scale[0] / scale[1] if k > 0 else -np.inf
+            right = sums[k + 1] / scale[0] / scale[1] if k < length else np.inf
+            if left < high[p] and right > low[p]:
+                area, furthest = distances(left, right, max(left, low[p]), min(right, high[p]))
+                integral += area
+                worst = max(worst, furthest)
+        means[p], worsts[p] = integral / (high[p] - low[p]), worst
+
+
+@jit
+def distances(left, right, start, stop):
+    """Integral and maximum over [start, stop] of the distance to the nearer of left and right."""
+    middle = min(max((left + right) / 2, start), stop)
+    area = 0.0
+    if start < middle:
+        area += (middle - start) * ((middle + start) / 2 - left)
+    if middle < stop:
+        area += (stop - middle) * (right - (middle + stop) / 2)
+    return area, min(middle - left, right - middle)

@@ -1,0 +1,59 @@
+"""Imports point one way, and the numerical packages do without torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ["tinynets", "mapping", "netlists", "crossbar_sim"]
+MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py"))]
+
+
+def imported_packages(path: Path) -> set[str]:
+    """Return the top-level names that a module imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_an_import_only_points_left(path):
+    right = PACKAGES[PACKAGES.index(path.parent.name) + 1 :]
+    assert not imported_packages(path) & set(right)
+
+
+@pytest.mark.parametrize(
+    "package", ["mapping", "netlists", "tinynets.subset_sum", "crossbar_sim.ngspice"]
+)
+def test_no_torch_is_imported(package):
+    code = f"import {package}, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_public_names_of_the_packages_can_be_imported():
+    import crossbar_sim
+    import tinynets
+
+    for package in (crossbar_sim, tinynets):
+        for name in package.__all__:
+            assert callable(getattr(package, name)), name
+        with pytest.raises(AttributeError, match="nonsense"):
+            _ = package.nonsense
+
+
+def test_every_public_function_has_a_docstring():
+    missing = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.col_offset == 0:
+                public = not node.name.startswith("_")
+                if public and ast.get_docstring(node) is None:
+                    missing.append(f"{path.name}:{node.name}")
+    assert missing == []

@@ -1,0 +1,242 @@
+"""The main job, end to end on real digits with a real ngspice, as a user runs it."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from crossbar_sim.config import ConfigError, RunConfig
+from crossbar_sim.report import si
+from crossbar_sim.workspace import Workspace
+
+ROOT = Path(__file__).parent.parent
+SMALL = """
+name = "small"
+[train]
+epochs = 4
+[prune]
+sparsity = 0.8
+rounds = 2
+epochs_per_round = 3
+[tile]
+n_word = 24
+n_bit = 24
+[simulation]
+n_image = 3
+"""
+COMMAND = [sys.executable, "-c", "from crossbar_sim.cli import main; main()"]
+
+
+def call(*arguments, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(config, tmp_path_factory):
+    root = tmp_path_factory.mktemp("results")
+    result = call("run", config, "--results", root)
+    assert result.returncode == 0, result.stderr
+    return root / "small", result
+
+
+def test_the_run_ends_with_the_path_of_its_report(done):
+    directory, result = done
+    assert result.stdout.strip() == str(directory / "report.html")
+    expected = {"report.html", "report.json", "selection.csv", "mapped.npz", "netlists", "figures"}
+    assert expected <= {path.name for path in directory.iterdir()}
+    assert [path.name for path in directory.parent.iterdir()] == ["small"]
+    assert "test accuracy" in result.stderr
+
+
+def test_what_the_report_states(done):
+    numbers = json.loads((done[0] / "report.json").read_text())
+    accuracy = {row["network"]: row["accuracy"] for row in numbers["accuracy"]}
+    assert accuracy["float"] > 0.8
+    assert abs(accuracy["mapped, wires and TIA"] - accuracy["pruned"]) < 0.02
+    assert numbers["sparsity"] == pytest.approx(0.8, abs=1e-3)
+    check = numbers["verification"]
+    assert check["passed"]
+    assert check["worst"]["error"] < 1e-9
+    assert check["solvers"][0].startswith("ngspice")
+    assert "KLU" in check["solvers"][0]
+    assert len(check["tiles"]) == sum(layer["n_tile"] for layer in numbers["layers"])
+    assert all(tile["n_vector"] == 3 for tile in check["tiles"])
+    for layer in numbers["layers"]:
+        assert layer["error"]["median"] < layer["error"]["worst"] < 0.05
+        assert layer["n_closed"] < layer["n_branch"] == 12 * layer["n_remaining"]
+    assert numbers["modelled"]["on"]
+    assert "noise" in numbers["modelled"]["off"]
+    assert numbers["versions"]["torch"]
+    assert numbers["config"]["seed"] == 1
+
+
+def test_the_report_needs_no_network(done):
+    html = (done[0] / "report.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?!data:)', html)
+    assert html.count("data:image/png;base64,") == 8
+    assert "the die" in html
+
+
+def test_the_same_seed_gives_the_same_numbers(done, config, tmp_path):
+    again = call("run", config, "--results", tmp_path)
+    assert again.returncode == 0, again.stderr
+    first, second = (
+        json.loads((path / "report.json").read_text()) for path in (done[0], tmp_path / "small")
+    )
+    assert first == second
+    tables = [(path / "selection.csv").read_bytes() for path in (done[0], tmp_path / "small")]
+    assert tables[0] == tables[1]
+
+
+def test_an_interrupted_run_resumes(done, config, tmp_path):
+    partial = tmp_path / ".small.partial"
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(config), "--results", str(tmp_path)], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not (partial / "mapped.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "small").exists(), "nothing under its final name"
+    model = (partial / "model" / "pruned.pt").stat().st_mtime_ns
+    resumed = call("run", config, "--results", tmp_path, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert (tmp_path / "small" / "model" / "pruned.pt").stat().st_mtime_ns == model
+    assert json.loads((tmp_path / "small" / "report.json").read_text()) == json.loads(
+        (done[0] / "report.json").read_text()
+    )
+
+
+def test_bad_configuration_is_one_line_and_code_2(tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text('name = "bad"\n[prune]\nsparsity = 1.2')
+    result = call("run", path, "--results", tmp_path / "results")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "bad.toml: prune.sparsity = 1.2: must be less than 1" in result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_without_ngspice_it_says_how_to_get_it(config, tmp_path):
+    environment = os.environ | {"NGSPICE_LIBRARY_PATH": "/nowhere/libngspice.so"}
+    result = call("run", config, "--results", tmp_path / "results", env=environment)
+    assert result.returncode == 1
+    assert "/nowhere/libngspice.so" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "results").exists()
+    doctor = call("doctor", env=environment)
+    assert doctor.returncode == 1
+    assert "make setup" in doctor.stderr
+
+
+def test_doctor(done):
+    result = call("doctor")
+    assert result.returncode == 0, result.stderr
+    for word in ("KLU", "libngspice", "torch", "threads"):
+        assert word in result.stdout
+
+
+def test_help_teaches():
+    text = call("run", "--help").stdout
+    for word in ("--quick", "--resume", "report.html", "Exit code"):
+        assert word in text
+
+
+def test_workspace_refuses_other_settings_and_foreign_directories(tmp_path):
+    config = RunConfig(name="w")
+    Workspace(tmp_path, config, resume=False)
+    Workspace(tmp_path, config, resume=True)
+    with pytest.raises(ConfigError, match=r"other settings of \['seed'\]"):
+        Workspace(tmp_path, RunConfig(name="w", seed=9), resume=True)
+    (tmp_path / "w").mkdir()
+    with pytest.raises(ConfigError, match="not a finished run"):
+        Workspace(tmp_path, config, resume=False)
+
+
+def test_workspace_makes_things_once_and_replaces_an_older_run(tmp_path):
+    config = RunConfig(name="w")
+    for text in ("first", "second"):
+        work = Workspace(tmp_path, config, resume=False)
+        work.once("report.json", lambda draft, text=text: draft.write_text(text))
+        work.once("report.json", lambda draft: pytest.fail("made twice"))
+        assert work.finish() == tmp_path / "w"
+        assert (tmp_path / "w" / "report.json").read_text() == text
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
+
+
+def test_si_prefixes():
+    assert si(0, "J") == "0 J"
+    assert si(1.234e-12, "J") == "1.23 pJ"
+    assert si(4.7e4, "Ω") == "47 kΩ"
+    assert si(-0.02, "V") == "-20 mV"
+
+
+def test_setup_can_be_run_again_and_says_how_to_install(tmp_path):
+    script = ROOT / "scripts" / "setup.sh"
+    again = subprocess.run([script], capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "with KLU" in again.stdout + again.stderr
+
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("bash", "env", "cat", "cksum", "tr", "dirname", "id", "rm", "touch", "ls"):
+        (tools / name).symlink_to(shutil.which(name))
+    without = os.environ | {"PATH": str(tools), "NGSPICE_LIBRARY_PATH": "/nowhere/lib.so"}
+    failed = subprocess.run([script], capture_output=True, text=True, check=False, env=without)
+    assert failed.returncode == 1
+    for word in ("bookworm-backports", "Ubuntu", "dnf", "brew", "conda"):
+        assert word in failed.stderr
+
+
+@pytest.mark.parametrize("deb822", [True, False])
+def test_setup_adds_the_backports_suite_of_debian_12(tmp_path, deb822):
+    apt = tmp_path / "apt" / "sources.list.d"
+    apt.mkdir(parents=True)
+    if deb822:
+        text = (
+            "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\n"
+            "Components: main\n\nTypes: deb\nSuites: bookworm-security\n"
+        )
+        (apt / "debian.sources").write_text(text)
+    else:
+        (apt.parent / "sources.list").write_text("deb http://mirror.example/debian bookworm main\n")
+    release = tmp_path / "os-release"
+    release.write_text("VERSION_CODENAME=bookworm\n")
+    environment = os.environ | {
+        "NGSPICE_LIBRARY_PATH": "/nowhere/lib.so",
+        "SETUP_DRY_RUN": "1",
+        "APT_DIRECTORY": str(apt.parent),
+        "OS_RELEASE": str(release),
+    }
+    result = subprocess.run(
+        [ROOT / "scripts" / "setup.sh"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert result.returncode == 0, result.stderr
+    suffix = "sources" if deb822 else "list"
+    lines = result.stdout.splitlines()
+    assert lines[0].endswith(f"sources.list.d/backports.{suffix}")
+    assert lines[1:] == [
+        "apt-get update -q",
+        "apt-get install -y -q -t bookworm-backports ngspice libngspice0",
+    ]
