@@ -30,8 +30,8 @@ from tinynets.data import Data, digits
 from tinynets.models import mlp
 from tinynets.train import train
 
-N_BRANCH = (1, 2, 3, 4, 6, 8)
-N_DIE = 5
+N_BRANCH = (1, 2, 3, 4, 6)
+N_DIE = 3
 N_CALIBRATION = 1000
 METHODS = {
     "alone": "alone",

@@ -131,18 +131,25 @@ def layer_aware_scale(
     (n_in, n_in) of the inputs; per: "layer" or "output", what shares a scale; factors: tried on
     top of the scale of `mapping.encode.g_per_weight`. A larger scale rounds the many small weights
     less and clips the few large ones, whose miss the others make up for.
+    The errors counted are those of the choice and, on average, those of the meter.
     Returns [S per unit weight] a float, or (n_out,) with per="output".
     """
     columns, rows = np.nonzero(mask)
     branches = die.branches(layer, rows, columns, measured=True)
+    variances = Branches((die.bank.meter_error * branches.g_closed) ** 2, 0 * branches.g_open)
     least = np.broadcast_to(g_per_weight(weight, die, per, layer=layer), len(weight))
     errors = []
     for factor in factors:
-        target = (factor * least[:, None] * weight)[columns, rows]
+        scale = factor * least
+        target = scale[columns] * np.asarray(weight)[columns, rows]
         found = select_layer_aware(branches, target, rows, columns, second_moment)
         miss = np.zeros(np.shape(weight))
-        miss[columns, rows] = (found.predicted - target) / (factor * least[columns])
-        errors.append(np.einsum("ij,ij->i", miss @ second_moment, miss))
+        miss[columns, rows] = found.predicted - target
+        error = np.einsum("ij,ij->i", miss @ second_moment, miss)
+        variance = sum(realise(variances, found.chosen_pos, found.chosen_neg))
+        variance *= np.diagonal(second_moment)[rows]
+        error += np.bincount(columns, variance, len(weight))
+        errors.append(error / scale**2)
     if per == "layer":
         return float(least[0] * factors[np.argmin(np.sum(errors, axis=1))])
     return least * np.asarray(factors)[np.argmin(errors, axis=0)]

@@ -220,7 +220,7 @@ def test_a_tolerance_for_each_problem():
 
 def test_threads_and_order_do_not_change_the_result():
     random = np.random.default_rng(0)
-    values, targets = random.choice([0.1, 0.2, 0.3], (301, 14)), random.uniform(0, 3, 301)
+    values, targets = random.choice([0.1, 0.2, 0.3], (3001, 14)), random.uniform(0, 3, 3001)
     expected = solve(values, targets)
     before = numba.get_num_threads()
     try:
@@ -236,7 +236,7 @@ def test_threads_and_order_do_not_change_the_result():
 
 def test_calls_from_several_threads():
     random = np.random.default_rng(0)
-    values, targets = random.uniform(-1, 1, (50, 12)), random.uniform(-1, 1, 50)
+    values, targets = random.uniform(-1, 1, (5000, 12)), random.uniform(-1, 1, 5000)
     expected = solve(values, targets).mask
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(lambda _: solve(values, targets), range(8)):
@@ -278,6 +278,8 @@ def test_a_band_beyond_the_sums_has_an_infinite_gap():
     assert largest_gap([1.0, 1.0], -0.1, 1.0) == np.inf
     assert largest_gap([1.0, 1.0], 1.0, 2.1) == np.inf
     assert largest_gap([1.0, 1.0], 0.0, 2.0) == 1.0
+    values = np.random.default_rng(0).uniform(0, 1, (50, 9))
+    assert np.all(np.isfinite(largest_gap(values, 0.0, values.sum(axis=1))))
 
 
 def test_error_over_a_band():

@@ -15,7 +15,6 @@ values wins, then the least sum of |values|, then the lowest mask.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numba
 import numpy as np
@@ -29,6 +28,7 @@ LARGEST_GAP_BANK = 26  # one list of 2^26 sums: 1.6 GB
 LARGEST_VECTOR_BANK = 36  # two lists of 2^18 sums
 NEIGHBOURHOOD = 20
 QUERY_CHUNK = 256
+SMALL_JOB = 2**18  # sums, some milliseconds: not worth starting threads
 LARGEST_LIST = 22  # a shared bank of up to this many values is listed whole, 2^22 sums
 
 
@@ -90,7 +90,7 @@ def solve(
         def search(part: slice) -> None:
             kernels.solve_shared_bank(banks[0], targets[part], split, masks[part])
 
-    _run(search, len(targets))
+    _run(search, len(targets), 2 ** (n / 2))
     return _selection(banks, targets, masks)
 
 
@@ -115,7 +115,7 @@ def solve_top(values: ArrayLike, targets: ArrayLike, top: int) -> Selection:
     def search(part: slice) -> None:
         kernels.solve_best(_rows(banks, part), targets[part], masks[part])
 
-    _run(search, len(targets))
+    _run(search, len(targets), 2 ** (n / 2))
     return _selection(banks, targets[:, None], masks)
 
 
@@ -136,7 +136,7 @@ def largest_gap(values: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[n
     def search(part: slice) -> None:
         kernels.largest_gaps(banks[part], low[part], high[part], gaps[part])
 
-    _run(search, len(banks))
+    _run(search, len(banks), 2 ** banks.shape[1])
     return gaps.reshape(np.shape(values)[:-1])
 
 
@@ -158,7 +158,7 @@ def band_error(
     def search(part: slice) -> None:
         kernels.band_errors(banks[part], low[part], high[part], mean[part], worst[part])
 
-    _run(search, len(banks))
+    _run(search, len(banks), 2 ** banks.shape[1])
     shape = np.shape(values)[:-1]
     return mean.reshape(shape), worst.reshape(shape)
 
@@ -282,21 +282,20 @@ def _rows(banks: NDArray, part: slice) -> NDArray:
     return banks[part] if len(banks) > 1 else banks
 
 
-def _run(search: Callable[[slice], None], n_problem: int) -> None:
+def _run(search: Callable[[slice], None], n_problem: int, sums_each: float) -> None:
     """Search slices of the problems in threads; a kernel releases the GIL and owns its scratch.
 
     Python's threads rather than numba's, whose pool breaks after a fork or when two threads call.
     """
-    threads = numba.get_num_threads()
     if n_problem == 0:
         return
-    edges = np.linspace(0, n_problem, min(threads, n_problem) + 1).astype(int)
-    parts = [slice(start, stop) for start, stop in pairwise(edges)]
-    if len(parts) == 1:
-        search(parts[0])
+    threads = min(numba.get_num_threads(), n_problem)
+    if threads == 1 or n_problem * sums_each < SMALL_JOB:
+        search(slice(0, n_problem))
         return
+    edges = np.linspace(0, n_problem, threads + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(search, parts))
+        list(pool.map(search, map(slice, edges[:-1], edges[1:])))
 
 
 def _split_of_shared(n: int, n_target: int) -> int:

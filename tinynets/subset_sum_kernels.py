@@ -28,6 +28,7 @@ from tinynets.subset_sum_order import (
 )
 
 LARGEST = (1 << 63) - 1
+ROUNDING = 1 << 13  # what float64 may be off when it adds the values of a bank, on the grid
 
 
 # ---- walks over two lists -----------------------------------------------------------------------
@@ -199,8 +200,11 @@ def solve_own_banks(values, targets, masks):
 
 @jit
 def nearest_of_bank(q, split, target, a, b):
-    """The preferred nearest subset. The last value of either half stays out of the lists: using
-    it or not makes four targets for lists of half the length, and spares the longest merge."""
+    """The preferred nearest subset.
+
+    The last value of either half stays out of the lists: using it or not makes four targets for
+    lists of half the length, and spares the longest merge.
+    """
     q_a, q_b = q[:split], q[split:]
     last_a, last_b = split - 1, len(q_b) - 1
     a_sums, a_length = sorted_sums(q_a[:last_a], a[0], a[2])
@@ -342,7 +346,8 @@ def largest_gaps(values, low, high, gaps):
         scale = quantise(values[p], np.abs(values[p]).max(), q)
         sums, length = sorted_sums(q, a[0], a[2])
         first, last = fixed(low[p], scale), fixed(high[p], scale)
-        widest = np.inf if first < sums[1] or last > sums[length] else 0.0
+        beyond = first < sums[1] - ROUNDING or last > sums[length] + ROUNDING
+        widest = np.inf if beyond else 0.0
         for k in range(1, length):
             if sums[k] < last and sums[k + 1] > first:
                 widest = max(widest, (sums[k + 1] - sums[k]) / scale[0] / scale[1])
