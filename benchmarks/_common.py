@@ -1,6 +1,7 @@
 """What the benchmark scripts share: timing, tables, and results that are replaced whole."""
 
 import json
+import math
 import os
 import platform
 import time
@@ -56,8 +57,17 @@ def save_json(name: str, data: dict) -> None:
     """Write benchmarks/results/<name>.json, by way of a temporary name."""
     RESULTS.mkdir(exist_ok=True)
     temporary = RESULTS / f".{name}.json.tmp"
-    temporary.write_text(json.dumps(data, indent=1) + "\n")
+    temporary.write_text(json.dumps(_plain(data), indent=1, allow_nan=False) + "\n")
     temporary.replace(RESULTS / f"{name}.json")
+
+
+def _plain(data):
+    """For JSON, which has no infinity: null."""
+    if isinstance(data, dict):
+        return {key: _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 @contextmanager

@@ -73,7 +73,10 @@ def yardstick(config: RunConfig) -> dict[str, Any]:
     r_feedback = config.energy.tia_v_dd / float(np.abs(first.i_out).max())
     circuit = tile_circuit(tile, wires, replace(ends, r_feedback=r_feedback))
     used = tile_energy(
-        tile, solve(circuit, volts), config.periphery.converters(), config.energy.build()
+        tile,
+        solve(circuit, volts, nodes=True),
+        config.periphery.converters(),
+        config.energy.build(),
     )
     counts, analog = count(layer), sum(used.energy.values())
     return {

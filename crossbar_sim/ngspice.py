@@ -127,9 +127,9 @@ def solve_ngspice(
         with NgspiceWorker() as worker:
             return solve_ngspice(circuit, v_in, worker=worker)
     v_in = circuit.check_inputs(v_in)
-    if not worker.require_klu and circuit.n_node > MAX_NODES_WITHOUT_KLU:
+    if not worker.require_klu and circuit.elements.n_node > MAX_NODES_WITHOUT_KLU:
         raise NgspiceError(
-            f"{circuit.n_node} nodes without KLU would take hours; the limit is "
+            f"{circuit.elements.n_node} nodes without KLU would take hours; the limit is "
             f"{MAX_NODES_WITHOUT_KLU}; use an ngspice with KLU or smaller tiles"
         )
     lines = range(circuit.n_line)

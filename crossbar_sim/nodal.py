@@ -1,35 +1,111 @@
-"""The fast engine: exact nodal analysis of any circuit by a sparse direct solve."""
+"""The fast engine: exact nodal analysis of any circuit."""
 
 import numpy as np
 import scipy
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.linalg import splu
 
+from crossbar_sim.grid import SolverError, is_regular, solve_grid, transfer_grid
 from crossbar_sim.solution import Solution
 from netlists.circuit import Circuit
+
+__all__ = ["SolverError", "solve", "transfer_matrix"]
 
 #: Largest accepted violation of Kirchhoff's current law at a node, relative to the sum of the
 #: magnitudes of all g * v that meet there (the componentwise backward error of the solve).
 RESIDUAL_LIMIT = 1e-12
+#: For output currents alone, a batch of this part of the word lines is worth a transfer matrix.
+_WORTH_A_MATRIX = 0.25
+
+_SPARSE = f"nodal, sparse (scipy {scipy.__version__} SuperLU)"
 
 
-class SolverError(RuntimeError):
-    """A circuit that could not be solved to the accuracy promised."""
+def solve(circuit: Circuit, v_in: np.ndarray, *, nodes: bool = False) -> Solution:
+    """Return the outputs, and on request all node voltages, for every input vector.
 
+    circuit: any circuit. v_in: (n_batch, n_word) or (n_word,) [V]. nodes: keep the voltages of all
+    nodes, which power and pictures need. Regular arrays with resistive wires are solved by their
+    structure (`crossbar_sim.grid`), anything else by a sparse factorisation.
 
-def solve(circuit: Circuit, v_in: np.ndarray) -> Solution:
-    """Return outputs and all node voltages for every input vector.
-
-    circuit: any circuit. v_in: (n_batch, n_word) or (n_word,) [V].
     Raises ValueError for inputs that do not fit, SolverError for a circuit with a node that
-    nothing holds, or when the residual is above RESIDUAL_LIMIT.
+    nothing holds, or when the residual is too large.
     """
     v_in = circuit.check_inputs(v_in)
+    if not is_regular(circuit):
+        return _solve_sparse(circuit, v_in, nodes)
+    if not nodes and len(v_in) >= max(2, _WORTH_A_MATRIX * circuit.n_word):
+        return _multiply(circuit, v_in)
+    found = solve_grid(circuit, v_in)
+    return _solution(
+        circuit,
+        v_in,
+        found.i_out,
+        _grid_nodes(circuit, v_in, found) if nodes else None,
+        "nodal, word lines eliminated and conjugate gradients",
+        found.residual,
+    )
+
+
+def transfer_matrix(circuit: Circuit) -> np.ndarray:
+    """Return the matrix (n_word, n_line) [S] that the array multiplies by: i_out = v_in @ it.
+
+    With ideal wires and TIAs this is the conductance matrix itself. Raises SolverError when it
+    disagrees with a direct solution of one random vector.
+    """
+    if not is_regular(circuit):
+        return _solve_sparse(circuit, np.eye(circuit.n_word), False).i_out
+    matrix = transfer_grid(circuit)
+    _check_matrix(circuit, matrix)
+    return matrix
+
+
+def _multiply(circuit: Circuit, v_in: np.ndarray) -> Solution:
+    """Solve by the transfer matrix."""
+    matrix = transfer_grid(circuit)
+    error = _check_matrix(circuit, matrix)
+    return _solution(circuit, v_in, v_in @ matrix, None, "nodal, transfer matrix", error)
+
+
+def _check_matrix(circuit: Circuit, matrix: np.ndarray) -> float:
+    """Return how far a transfer matrix is from a solved vector, of the largest current."""
+    v_in = np.random.default_rng(0).uniform(-1.0, 1.0, size=(1, circuit.n_word))
+    wanted = solve_grid(circuit, v_in).i_out
+    largest = float(np.abs(wanted).max())
+    error = float(np.abs(v_in @ matrix - wanted).max() / largest) if largest else 0.0
+    if not error <= 1e-9:
+        raise SolverError(
+            f"the transfer matrix is off by {error:.1e} of the largest current (limit 1e-09); "
+            "conductances lie many decades apart"
+        )
+    return error
+
+
+def _grid_nodes(circuit: Circuit, v_in: np.ndarray, found) -> np.ndarray:
+    """Return all node voltages (n_batch, n_node) in the order of the circuit's elements."""
+    grid, n_batch = circuit.grid, len(v_in)
+    n_side, n_word, n_bit = grid.g.shape
+    driver = grid.wires.r_driver
+    i_in = (v_in - found.v_word[:, :, 0]) / (driver + grid.wires.r_word)
+    bit = found.v_bit.reshape(n_batch, n_word, n_side, n_bit).transpose(0, 2, 1, 3)
+    parts = [
+        np.zeros((n_batch, 1)),
+        v_in,
+        *([v_in - driver * i_in] if driver else []),
+        found.v_word.reshape(n_batch, -1),
+        bit.reshape(n_batch, -1),
+        found.i_out * circuit.periphery.r_tia_input,
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def _solve_sparse(circuit: Circuit, v_in: np.ndarray, nodes: bool) -> Solution:
+    """Solve any circuit by one sparse factorisation."""
+    parts = circuit.elements
     fixed = _fixed_nodes(circuit)
-    free = np.setdiff1d(np.arange(circuit.n_node), fixed)
+    free = np.setdiff1d(np.arange(parts.n_node), fixed)
     g = _conductance_matrix(circuit)
-    v_node = np.zeros((circuit.n_node, len(v_in)))
-    v_node[circuit.input_nodes] = v_in.T
+    v_node = np.zeros((parts.n_node, len(v_in)))
+    v_node[parts.input_nodes] = v_in.T
     if len(free):
         rows = g[free]
         drive = -(rows[:, fixed] @ v_node[fixed])
@@ -43,42 +119,41 @@ def solve(circuit: Circuit, v_in: np.ndarray) -> Solution:
             f"(limit {RESIDUAL_LIMIT:.0e}); look for conductances many decades apart"
         )
     i_out = _tia_current(circuit, g, v_node)
-    return Solution(
-        circuit=circuit,
-        v_in=v_in,
-        i_out=i_out,
-        v_out=_tia_voltage(circuit, i_out),
-        v_node=v_node.T,
-        solver=f"nodal (scipy {scipy.__version__} SuperLU)",
-        residual=residual,
-    )
+    return _solution(circuit, v_in, i_out, v_node.T if nodes else None, _SPARSE, residual)
 
 
-def transfer_matrix(circuit: Circuit) -> np.ndarray:
-    """Return the matrix (n_word, n_line) [S] that the array multiplies by: i_out = v_in @ it.
-
-    With ideal wires and TIAs this is the conductance matrix itself.
-    """
-    return solve(circuit, np.eye(circuit.n_word)).i_out
+def _solution(
+    circuit: Circuit,
+    v_in: np.ndarray,
+    i_out: np.ndarray,
+    v_node: np.ndarray | None,
+    solver: str,
+    residual: float,
+) -> Solution:
+    """Add the TIAs' output voltages, v_out = -i r_feedback gain / (1 + gain)."""
+    share = 1.0 / (1.0 + 1.0 / circuit.periphery.tia_gain)
+    v_out = -i_out * circuit.periphery.r_feedback * share
+    return Solution(circuit, v_in, i_out, v_out, v_node, solver, residual)
 
 
 def _fixed_nodes(circuit: Circuit) -> np.ndarray:
     """Return the nodes whose voltage is given: ground, inputs, ideal virtual grounds."""
     ideal = np.isinf(circuit.periphery.tia_gain)
-    tia = circuit.tia_nodes if ideal else circuit.tia_nodes[:0]
-    return np.concatenate([[0], circuit.input_nodes, tia])
+    tia = circuit.elements.tia_nodes if ideal else circuit.elements.tia_nodes[:0]
+    return np.concatenate([[0], circuit.elements.input_nodes, tia])
 
 
 def _conductance_matrix(circuit: Circuit) -> csr_array:
     """Return the symmetric nodal matrix (n_node, n_node) [S], TIA inputs as shunts to ground."""
-    a, b, g = circuit.branch_from, circuit.branch_to, 1.0 / circuit.branch_ohm
+    parts = circuit.elements
+    a, b, g = parts.branch_from, parts.branch_to, 1.0 / parts.branch_ohm
     row, column, value = [a, b, a, b], [a, b, b, a], [g, g, -g, -g]
     if np.isfinite(circuit.periphery.tia_gain):
-        tia = circuit.tia_nodes
+        tia = parts.tia_nodes
         row, column = [*row, tia], [*column, tia]
         value = [*value, np.full(len(tia), 1.0 / circuit.periphery.r_tia_input)]
     entries = (np.concatenate(value), (np.concatenate(row), np.concatenate(column)))
-    return coo_array(entries, shape=(circuit.n_node, circuit.n_node)).tocsr()
+    return coo_array(entries, shape=(parts.n_node, parts.n_node)).tocsr()
 
 
 def _factor(matrix: csr_array):
@@ -108,13 +183,8 @@ def _residual(rows: csr_array, v_node: np.ndarray) -> float:
 
 def _tia_current(circuit: Circuit, g: csr_array, v_node: np.ndarray) -> np.ndarray:
     """Return the current (n_batch, n_line) from each bit line into its TIA."""
+    tia = circuit.elements.tia_nodes
     if np.isfinite(circuit.periphery.tia_gain):
-        return v_node[circuit.tia_nodes].T / circuit.periphery.r_tia_input
+        return v_node[tia].T / circuit.periphery.r_tia_input
     # Held at 0 V: what the branches bring is the nodal matrix's row, with the sign turned.
-    return -(g[circuit.tia_nodes] @ v_node).T
-
-
-def _tia_voltage(circuit: Circuit, i_out: np.ndarray) -> np.ndarray:
-    """Return v_out = -i r_feedback gain / (1 + gain) (n_batch, n_line) [V]."""
-    share = 1.0 / (1.0 + 1.0 / circuit.periphery.tia_gain)
-    return -i_out * circuit.periphery.r_feedback * share
+    return -(g[tia] @ v_node).T

@@ -38,7 +38,7 @@ def ir_drop(tile: Tile, solution: Solution) -> bytes:
     """
     if solution.v_node is None:
         raise ValueError("the picture needs node voltages; solve with the fast engine")
-    circuit, volts = solution.circuit, solution.v_node[0]
+    circuit, volts = solution.circuit.elements, solution.v_node[0]
     is_cell = circuit.branch_part == CELL
     across = (volts[circuit.branch_from] - volts[circuit.branch_to])[is_cell]
     # Cells stand in the circuit in the order of np.nonzero, positive bank first.

@@ -180,7 +180,7 @@ def draw(outcome: "Outcome", numbers: dict[str, Any], outputs: Outputs) -> dict[
     mapped, config = outcome.mapped, outcome.config
     tile = max(mapped.tiles, key=_size)
     circuit = tile_circuit(tile, config.wires.build(), config.periphery.build())
-    full_on = solve(circuit, np.full(tile.n_word, config.periphery.v_read))
+    full_on = solve(circuit, np.full(tile.n_word, config.periphery.v_read), nodes=True)
     energy, stick = numbers["energy"], numbers["yardstick"]
     return {
         "accuracy": plots.accuracy_bars(outcome.accuracies),

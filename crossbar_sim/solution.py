@@ -14,7 +14,8 @@ class Solution:
     i_out: (n_batch, n_line) current out of each bit line into its TIA [A].
     v_out: (n_batch, n_line) output voltage of each TIA [V].
     v_node: (n_batch, n_node) all node voltages [V], or None where the solver did not keep them.
-    solver: its name and version. residual: largest relative error of Kirchhoff's current law.
+    solver: its name and version. residual: relative error of Kirchhoff's current law, in the
+    solver's own measure.
     """
 
     circuit: Circuit
@@ -33,18 +34,18 @@ class Solution:
         feedback resistor, which the TIA's amplifier feeds.
         """
         if self.v_node is None:
-            raise ValueError("this solution holds no node voltages; solve with the fast engine")
-        c = self.circuit
+            raise ValueError("this solution holds no node voltages; use solve(…, nodes=True)")
+        c = self.circuit.elements
         drop = self.v_node[:, c.branch_from] - self.v_node[:, c.branch_to]
         heat = drop**2 / c.branch_ohm
         power = {part: heat[:, c.branch_part == k].sum(axis=1) for k, part in enumerate(PARTS)}
-        power["feedback"] = (self.i_out**2).sum(axis=1) * c.periphery.r_feedback
+        power["feedback"] = (self.i_out**2).sum(axis=1) * self.circuit.periphery.r_feedback
         power["source"] = (self.v_in * self._input_current(drop)).sum(axis=1)
         return power
 
     def _input_current(self, drop: np.ndarray) -> np.ndarray:
         """Return the current (n_batch, n_word) that each input node feeds into its branches."""
-        c, current = self.circuit, drop / self.circuit.branch_ohm
+        c, current = self.circuit.elements, drop / self.circuit.elements.branch_ohm
         total = np.zeros((c.n_node, len(drop)))
         np.add.at(total, c.branch_from, current.T)
         np.subtract.at(total, c.branch_to, current.T)

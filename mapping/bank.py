@@ -78,15 +78,15 @@ class ResistorBank:
             object.__setattr__(self, "r_min", ohms[0])
         if not np.isscalar(self.sigma_local):
             object.__setattr__(self, "sigma_local", tuple(map(float, np.ravel(self.sigma_local))))
-        if isinstance(self.ladder, str) and self.ladder != "equal":
+        if isinstance(self.ladder, str) and self.ladder != "equal" and self.n > 1:
             warn_of_gaps(self.ladder, self.ratio, self.tolerance, stacklevel=3)
 
     @cached_property
     def r_nominal(self) -> np.ndarray:
         """Nominal resistances (n,) [ohm], ascending: branch 0 conducts most."""
-        if not isinstance(self.ladder, str):
-            return np.array(self.ladder)
-        return nominal_ladder(self.ladder, self.n, self.r_min, self.ratio)
+        if isinstance(self.ladder, str):
+            return _read_only(nominal_ladder(self.ladder, self.n, self.r_min, self.ratio))
+        return _read_only(self.ladder)
 
     @property
     def g_full(self) -> float:
@@ -132,16 +132,10 @@ class ResistorBank:
         Source: IEC 60063 for values and grade; the switch (70 ohm, spread 10 %) and the
         temperature coefficient (spread 100 ppm/K) are typical of 4066 switches and thick film.
         """
-        typical = {
-            "ladder": "E24",
-            "sigma_local": 0.05 / 3,
-            "distribution": "truncated",
-            "r_on": 70.0,
-            "sigma_on": 0.1,
-            "r_off": 1e9,
-            "tc1_sigma": 100e-6,
-            "meter_error": 1e-3,
-        }
+        parts = {"ladder": "E24", "sigma_local": 0.05 / 3, "distribution": "truncated"}
+        switch = {"r_on": 70.0, "sigma_on": 0.1, "r_off": 1e9}
+        rest = {"tc1_sigma": 100e-6, "meter_error": 1e-3}
+        typical: dict = {**parts, **switch, **rest}
         return cls(n=n, r_min=r_min, **(typical | options))
 
     @classmethod
@@ -152,16 +146,10 @@ class ResistorBank:
         Source: google/skywater-pdk, sky130_fd_pr models of res_high_po. The switch (1 kohm, spread
         5 %, 1 Tohm open) and the 0.1 % meter are assumed.
         """
-        typical = {
-            "sigma_lot": 0.025,
-            "r_on": 1e3,
-            "sigma_on": 0.05,
-            "r_off": 1e12,
-            "tc1": 514e-6,
-            "meter_error": 1e-3,
-        }
         film = {"r_sheet": 319.8, "a_r": 3.5e-8, "width": width}
-        return cls.pelgrom(n=n, r_min=r_min, **film, **(typical | options))
+        switch = {"r_on": 1e3, "sigma_on": 0.05, "r_off": 1e12}
+        rest = {"sigma_lot": 0.025, "tc1": 514e-6, "meter_error": 1e-3}
+        return cls.pelgrom(n=n, r_min=r_min, **film, **(switch | rest | options))
 
 
 @dataclass(frozen=True)
@@ -185,10 +173,13 @@ class Die:
     table: Mapping[str, np.ndarray] | None = field(default=None, repr=False)
 
     def __post_init__(self):
-        if not 0 <= int(self.seed) < 2**64:
-            raise ValueError(f"seed must be an integer in [0, 2**64), not {self.seed}")
-        for layer, ohms in (self.table or {}).items():
-            _check_table(layer, ohms, self.bank.n)
+        whole = isinstance(self.seed, int | np.integer) and 0 <= self.seed < 2**64
+        _require(whole, "seed", self.seed, "an integer in [0, 2**64)")
+        if self.table is not None:
+            table = {layer: _read_only(ohms) for layer, ohms in self.table.items()}
+            for layer, ohms in table.items():
+                _check_table(layer, ohms, self.bank.n)
+            object.__setattr__(self, "table", table)
 
     @classmethod
     def from_table(cls, table, bank, seed=0) -> "Die":
@@ -197,7 +188,7 @@ class Die:
         table: layer -> (n_in, n_out, 2, n) [ohm] at 300.15 K, without the switch.
         Raises ValueError for another shape, or a value that is not positive and finite.
         """
-        return cls(bank, seed, {name: np.asarray(ohms, float) for name, ohms in table.items()})
+        return cls(bank, seed, table)
 
     @cached_property
     def id(self) -> str:
@@ -231,12 +222,11 @@ class Die:
         return r
 
     def measured(self, layer, rows, columns) -> np.ndarray:
-        """Return the meter's reading of each branch, its switch closed; see `resistances`."""
-        rows, columns = _check_cells(rows, columns)
-        r = self.resistances(layer, rows, columns)
-        r += self._switch(layer, rows, columns)
-        r *= self._factor(Term.METER, self.bank.meter_error, layer, rows, columns)
-        return r
+        """Return the meter's reading of each branch through its closed switch, were none stuck.
+
+        Arguments and result as for `resistances`.
+        """
+        return self._paths(layer, *_check_cells(rows, columns), measured=True)[0]
 
     def branches(self, layer, rows, columns, *, measured: bool) -> Branches:
         """Return what each branch conducts, stuck switches included.
@@ -245,11 +235,7 @@ class Die:
         `resistances`.
         """
         rows, columns = _check_cells(rows, columns)
-        r_on = self._switch(layer, rows, columns)
-        if measured:
-            r_closed = self.measured(layer, rows, columns)
-        else:
-            r_closed = self.resistances(layer, rows, columns) + r_on
+        r_closed, r_on = self._paths(layer, rows, columns, measured=measured)
         g_closed, g_open = 1 / r_closed, 1 / (r_closed - r_on + self.bank.r_off)
         self._apply_stuck(layer, rows, columns, g_closed, g_open)
         return Branches(g_closed, g_open)
@@ -264,6 +250,14 @@ class Die:
         never_closes, never_opens = self._stuck(layer, rows, columns)
         r_on = np.broadcast_to(self._switch(layer, rows, columns), closed.shape)
         return np.where((closed & ~never_closes) | never_opens, r_on, self.bank.r_off)
+
+    def _paths(self, layer, rows, columns, *, measured):
+        """Return the resistance of each branch with its switch closed, and that of the switch."""
+        r_on = self._switch(layer, rows, columns)
+        r = self.resistances(layer, rows, columns) + r_on
+        if measured:
+            r *= self._factor(Term.METER, self.bank.meter_error, layer, rows, columns)
+        return r, r_on
 
     def _as_made(self, layer, rows, columns):
         if self.table is not None:
@@ -324,6 +318,12 @@ class Die:
     def _die_normals(self, label, term, n_value):
         origin = np.zeros(1, np.int64)
         return normals(self.seed, label, term, origin, origin, n_value)[0]
+
+
+def _read_only(values):
+    array = np.array(values, float)
+    array.setflags(write=False)
+    return array
 
 
 def _at_least(factor):

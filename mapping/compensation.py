@@ -34,6 +34,8 @@ def choose_together(values, targets, lines, inputs, second_moment, *, damping, w
     added to the diagonal; window: about how many cells of a line share a factor; sweeps: how
     often each cell is chosen again, all others known. Returns masks (n_cell,) int64.
     """
+    if len(targets) == 0:
+        return np.zeros(0, np.int64)
     n_line, n_in = lines.max() + 1, len(second_moment)
     weakest_first = np.argsort(np.diagonal(second_moment), kind="stable")
     h = second_moment[np.ix_(weakest_first, weakest_first)]

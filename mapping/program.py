@@ -1,7 +1,7 @@
 """Program-verify: set a cell's switches in several ways, read each as a whole, keep the best.
 
-Branches read one by one leave an error in their sum, different for each choice of branches. Of k
-choices that are equally good by calculation the best one is about k times nearer.
+Branches read one by one leave an error in their sum, different for each choice of branches. The
+best of many choices that are equally good by calculation is then several times nearer.
 """
 
 import numpy as np

@@ -104,16 +104,13 @@ def select_layer_aware(
     second_moment: (n_in, n_in), mean of x x' over calibration inputs x of the layer.
     damping: part of the mean of its diagonal that is added to the diagonal; window: about how
     many cells of an output are weighed against each other at once; sweeps: repetitions.
-    Raises ValueError for shapes that disagree and a second moment that is not one.
+    Raises ValueError for shapes that disagree, more switches a cell than `subset_sum` takes, a
+    target that is not finite, and a second moment that is not one.
     """
     rows, columns = np.asarray(rows), np.asarray(columns)
     values, base = subset_problem(branches, g_shift)
     second_moment = _checked_moment(second_moment, rows)
-    if not len(rows) == len(columns) == len(values) == len(target):
-        raise ValueError(
-            f"{len(values)} cells of branches came with {len(target)} targets, {len(rows)} rows "
-            f"and {len(columns)} columns; pass as many of each"
-        )
+    _check_cells(values, target, rows, columns)
     aim = np.asarray(target, float) - base
     options = {"damping": damping, "window": window, "sweeps": sweeps}
     mask = choose_together(values, aim, columns, rows, second_moment, **options)
@@ -265,3 +262,18 @@ def _checked_moment(second_moment, rows):
     if not np.allclose(second_moment, second_moment.T):
         raise ValueError("second_moment must be symmetric and finite; pass x.T @ x / n_sample")
     return second_moment
+
+
+def _check_cells(values, target, rows, columns):
+    if not len(rows) == len(columns) == len(values) == len(target):
+        raise ValueError(
+            f"{len(values)} cells of branches came with {len(target)} targets, {len(rows)} rows "
+            f"and {len(columns)} columns; pass as many of each"
+        )
+    if values.shape[1] > subset_sum.LARGEST_BANK:
+        raise ValueError(
+            f"a cell has {values.shape[1]} switches; at most {subset_sum.LARGEST_BANK} can be "
+            "searched, so use fewer branches"
+        )
+    if not (np.isfinite(target).all() and np.isfinite(values).all()):
+        raise ValueError("targets and branches must be finite; remove NaN and infinite ones")

@@ -8,7 +8,17 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from mapping.tiles import Tile
-from netlists.circuit import BIT_LINE, CELL, DRIVER, WORD_LINE, Circuit, Periphery, Wires
+from netlists.circuit import (
+    BIT_LINE,
+    CELL,
+    DRIVER,
+    WORD_LINE,
+    Circuit,
+    Elements,
+    Grid,
+    Periphery,
+    Wires,
+)
 
 
 def array_circuit(g: np.ndarray, wires: Wires, periphery: Periphery | None = None) -> Circuit:
@@ -20,7 +30,7 @@ def array_circuit(g: np.ndarray, wires: Wires, periphery: Periphery | None = Non
     g = np.asarray(g, dtype=np.float64)
     if g.ndim != 2:
         raise ValueError(f"g has shape {g.shape}; expected (n_word, n_bit)")
-    return _grid_circuit(g[None], ("",), wires, periphery or Periphery())
+    return Circuit(Grid(g[None], ("",), wires), periphery or Periphery(), expand)
 
 
 def tile_circuit(tile: Tile, wires: Wires, periphery: Periphery | None = None) -> Circuit:
@@ -30,11 +40,11 @@ def tile_circuit(tile: Tile, wires: Wires, periphery: Periphery | None = None) -
     positive bit lines (out_j_p), then all negative ones (out_j_n).
     """
     g = np.stack([tile.g_pos, tile.g_neg])
-    return _grid_circuit(g, ("_p", "_n"), wires, periphery or Periphery())
+    return Circuit(Grid(g, ("_p", "_n"), wires), periphery or Periphery(), expand)
 
 
 @dataclass(frozen=True)
-class _Grid:
+class _Numbering:
     """Node numbers of a regular array before shorts are merged, and their names.
 
     Nodes: ground, an input and a driver output for each word line, word-line nodes (word, bit),
@@ -84,15 +94,10 @@ class _Grid:
         return start + np.arange(np.prod(shape, dtype=int)).reshape(shape)
 
 
-def _grid_circuit(
-    g: np.ndarray, sides: tuple[str, ...], wires: Wires, periphery: Periphery
-) -> Circuit:
-    """Return the circuit for g of shape (n_side, n_word, n_bit), side by side in one array."""
-    if 0 in g.shape:
-        raise ValueError(f"an array of shape {g.shape[1:]} has no cell; expected at least 1 × 1")
-    if not (np.isfinite(g).all() and (g >= 0).all()):
-        raise ValueError("conductances must be finite and >= 0 siemens (0 for no device)")
-    grid = _Grid(g.shape[1], g.shape[2], sides)
+def expand(array: Grid) -> Elements:
+    """Return every element of a regular array, shorts merged."""
+    g, wires = array.g, array.wires
+    grid = _Numbering(g.shape[1], g.shape[2], array.sides)
     cells = np.nonzero(g)
     word_line = np.concatenate([grid.drivers[:, None], grid.word], axis=1)
     bit_line = np.concatenate([grid.bit, grid.tia[:, None]], axis=1)
@@ -109,7 +114,7 @@ def _grid_circuit(
     terminals = np.concatenate([[0], grid.inputs, grid.tia.ravel()])
     node, kept = _merge_shorts(grid.n_node, tail, head, ohm == 0, terminals)
     real = ohm > 0
-    return Circuit(
+    return Elements(
         n_node=len(kept),
         branch_from=node[tail[real]],
         branch_to=node[head[real]],
@@ -117,7 +122,6 @@ def _grid_circuit(
         branch_part=part[real],
         input_nodes=node[grid.inputs],
         tia_nodes=node[grid.tia.ravel()],
-        periphery=periphery,
         labels=partial(_labels, grid, cells, kept, real),
     )
 
@@ -144,7 +148,7 @@ def _merge_shorts(
 
 
 def _labels(
-    grid: _Grid, cells: tuple[np.ndarray, ...], kept: np.ndarray, real: np.ndarray
+    grid: _Numbering, cells: tuple[np.ndarray, ...], kept: np.ndarray, real: np.ndarray
 ) -> tuple[list[str], list[str]]:
     """Return the node and branch names of a grid circuit."""
     words, bits = range(grid.n_word), range(grid.n_bit)

@@ -68,12 +68,12 @@ class Periphery:
 
 
 @dataclass(frozen=True)
-class Circuit:
-    """A resistive network between driven word lines and TIAs; node 0 is ground.
+class Elements:
+    """A resistive network as arrays; node 0 is ground.
 
     n_node: number of nodes. Branch k is a resistor of branch_ohm[k] [ohm] from branch_from[k] to
-    branch_to[k] that belongs to PARTS[branch_part[k]], MIN_OHM … MAX_OHM:
-    connections of zero ohm are merged nodes, missing devices are no branch.
+    branch_to[k] that belongs to PARTS[branch_part[k]], MIN_OHM … MAX_OHM: connections of zero ohm
+    are merged nodes, missing devices are no branch.
     input_nodes (n_word,): nodes held at the input voltages, all different.
     tia_nodes (n_line,): ends of the bit lines, in output order. None of them is driven.
     labels: returns the names of all nodes and of all branches; called only when someone asks.
@@ -88,7 +88,6 @@ class Circuit:
     branch_part: np.ndarray
     input_nodes: np.ndarray
     tia_nodes: np.ndarray
-    periphery: Periphery
     labels: Callable[[], tuple[list[str], list[str]]]
 
     def __post_init__(self) -> None:
@@ -107,25 +106,77 @@ class Circuit:
         if 0 in driven or len(np.unique(driven)) != len(driven):
             raise ValueError("input and TIA nodes must be different nodes, none of them ground")
 
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular array: cells of conductance g (n_side, n_word, n_bit) [S] between its wires.
+
+    g: 0 is no device. sides: suffixes of the names of bit lines; the bit lines of one bit share
+    their word-line node. Raises ValueError for a shape without cells, or a conductance that is
+    negative, NaN, infinite or not the inverse of MIN_OHM … MAX_OHM.
+    """
+
+    g: np.ndarray
+    sides: tuple[str, ...]
+    wires: Wires
+
+    def __post_init__(self) -> None:
+        if self.g.ndim != 3 or 0 in self.g.shape or len(self.g) != len(self.sides):
+            raise ValueError(
+                f"an array of shape {self.g.shape[1:]} has no cell; expected at least 1 × 1"
+            )
+        low, high = self.g.min(), self.g.max()
+        if not (low >= 0 and high <= 1 / MIN_OHM):  # NaN fails too
+            raise ValueError(
+                f"conductances must be >= 0, 0 for no device, else {1 / MAX_OHM:g} … {1 / MIN_OHM:g} S, "
+                f"finite; got {low} … {high}"
+            )
+        if low < 1 / MAX_OHM and ((self.g > 0) & (self.g < 1 / MAX_OHM)).any():
+            raise ValueError(f"a conductance is below {1 / MAX_OHM:g} S; use 0 for no device")
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """What a solver or writer gets: a network between driven word lines and TIAs.
+
+    source: explicit `Elements`, or the regular `Grid` that `expand` turns into them when somebody
+    asks. `elements` is what the SPICE writer and the general solver read; a solver may instead
+    read `grid`, which describes the same circuit.
+    """
+
+    source: Elements | Grid
+    periphery: Periphery
+    expand: Callable[[Grid], Elements] | None = None
+
+    @property
+    def grid(self) -> Grid | None:
+        """The regular array behind this circuit, or None."""
+        return self.source if isinstance(self.source, Grid) else None
+
+    @cached_property
+    def elements(self) -> Elements:
+        """The circuit as explicit arrays."""
+        if isinstance(self.source, Elements):
+            return self.source
+        if self.expand is None:
+            raise ValueError("a circuit of a Grid needs `expand`; use netlists.array_circuit")
+        return self.expand(self.source)
+
     @property
     def n_word(self) -> int:
         """Number of driven word lines."""
-        return len(self.input_nodes)
+        return self.grid.g.shape[1] if self.grid else len(self.elements.input_nodes)
 
     @property
     def n_line(self) -> int:
         """Number of bit lines, each with its TIA."""
-        return len(self.tia_nodes)
+        grid = self.grid
+        return len(grid.sides) * grid.g.shape[2] if grid else len(self.elements.tia_nodes)
 
     @cached_property
-    def node_names(self) -> list[str]:
-        """Names of the nodes, `0` for ground."""
-        return self.labels()[0]
-
-    @cached_property
-    def branch_names(self) -> list[str]:
-        """Names of the branches, fit for SPICE."""
-        return self.labels()[1]
+    def names(self) -> tuple[list[str], list[str]]:
+        """Names of the nodes (`0` for ground) and of the branches, fit for SPICE."""
+        return self.elements.labels()
 
     def check_inputs(self, v_in: np.ndarray) -> np.ndarray:
         """Return v_in as float64 (n_batch, n_word) [V]; ValueError says what did not fit."""

@@ -97,18 +97,18 @@ def _cell(n: int) -> str:
 
 def _tile(tile: Tile, die: Die, wires: Wires, periphery: Periphery) -> Iterator[str]:
     circuit = tile_circuit(tile, wires, periphery)
-    names = circuit.node_names
-    inputs = [names[k] for k in circuit.input_nodes]
+    parts, (names, branch_names) = circuit.elements, circuit.names
+    inputs = [names[k] for k in parts.input_nodes]
     outputs = [f"out_{j}_{s}" for s in _SIDES for j in range(tile.n_bit)]
     yield f"* {tile.n_word} word lines, {tile.n_bit} pairs of bit lines"
     yield f".subckt {tile.name} {' '.join(inputs)} {' '.join(outputs)}"
     ends: dict[str, tuple[str, str]] = {}
     for name, a, b, ohm, part in zip(
-        circuit.branch_names,
-        circuit.branch_from.tolist(),
-        circuit.branch_to.tolist(),
-        circuit.branch_ohm.tolist(),
-        circuit.branch_part.tolist(),
+        branch_names,
+        parts.branch_from.tolist(),
+        parts.branch_to.tolist(),
+        parts.branch_ohm.tolist(),
+        parts.branch_part.tolist(),
     ):
         ends[name] = names[a], names[b]
         if part != CELL:
@@ -117,7 +117,7 @@ def _tile(tile: Tile, die: Die, wires: Wires, periphery: Periphery) -> Iterator[
         word, bit_p = ends[f"Rc_{i}_{j}_p"]
         _, bit_n = ends[f"Rc_{i}_{j}_n"]
         yield f"Xc_{i}_{j} {word} {bit_p} {bit_n} cell {values}"
-    for node, out in zip(circuit.tia_nodes.tolist(), outputs):
+    for node, out in zip(parts.tia_nodes.tolist(), outputs):
         yield from tia(out, names[node], out, periphery)
     yield from (".ends", "")
 

@@ -31,13 +31,14 @@ def to_spice(circuit: Circuit, v_in: np.ndarray, *, title: str = "crossbar") -> 
 
 def elements(circuit: Circuit) -> list[str]:
     """Return the element lines of a circuit: resistors, then ammeters and TIAs."""
-    nodes, names = circuit.node_names, circuit.branch_names
-    tail, head = circuit.branch_from.tolist(), circuit.branch_to.tolist()
+    parts = circuit.elements
+    nodes, names = circuit.names
+    tail, head = parts.branch_from.tolist(), parts.branch_to.tolist()
     lines = [
         f"{name} {nodes[a]} {nodes[b]} {ohm!r}"
-        for name, a, b, ohm in zip(names, tail, head, circuit.branch_ohm.tolist())
+        for name, a, b, ohm in zip(names, tail, head, parts.branch_ohm.tolist())
     ]
-    for j, node in enumerate(circuit.tia_nodes.tolist()):
+    for j, node in enumerate(parts.tia_nodes.tolist()):
         lines += tia(f"{j}", nodes[node], f"out_{j}", circuit.periphery)
     return lines
 
@@ -57,9 +58,9 @@ def tia(label: str, node: str, out: str, periphery) -> list[str]:
 
 def input_sources(circuit: Circuit, v_in: np.ndarray) -> list[str]:
     """Return the sweep index and one table of voltages over it for each word line."""
-    lines = ["vsel sel 0 0"]
-    for i, node in enumerate(circuit.input_nodes.tolist()):
-        lines.append(table_source(f"bin_{i}", circuit.node_names[node], v_in[:, i].tolist()))
+    lines, nodes = ["vsel sel 0 0"], circuit.names[0]
+    for i, node in enumerate(circuit.elements.input_nodes.tolist()):
+        lines.append(table_source(f"bin_{i}", nodes[node], v_in[:, i].tolist()))
     return lines
 
 

@@ -54,12 +54,12 @@ def test_wire_segments_before_the_first_cell_and_after_the_last(g):
 def test_names(tile):
     circuit = tile_circuit(tile, Wires(1, 1, 1), Periphery(tia_gain=1e4))
     assert {"0", "in_2", "drv_2", "wl_1_0", "bl_1_0_p", "bl_1_0_n", "tia_1_n"} <= set(
-        circuit.node_names
+        circuit.names[0]
     )
-    assert {"Rd_0", "Rw_0_1", "Rb_2_1_n", "Rc_0_0_p", "Rc_2_1_n"} <= set(circuit.branch_names)
-    assert "Rc_0_1_p" not in circuit.branch_names  # no device, no line
-    assert len(set(circuit.branch_names)) == len(circuit.branch_ohm)
-    assert len(set(circuit.node_names)) == circuit.n_node
+    assert {"Rd_0", "Rw_0_1", "Rb_2_1_n", "Rc_0_0_p", "Rc_2_1_n"} <= set(circuit.names[1])
+    assert "Rc_0_1_p" not in circuit.names[1]  # no device, no line
+    assert len(set(circuit.names[1])) == len(circuit.elements.branch_ohm)
+    assert len(set(circuit.names[0])) == circuit.elements.n_node
 
 
 def test_numbers_in_spice_are_plain_reprs(g):

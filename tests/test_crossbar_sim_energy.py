@@ -51,7 +51,7 @@ def tile():
 
 def test_tile_energy_with_ideal_wires_is_v_squared_g(tile):
     v_in = np.array([[0.1, 0.2, 0.15]])
-    used = tile_energy(tile, solve(tile_circuit(tile, Wires()), v_in), REAL, Figures())
+    used = tile_energy(tile, solve(tile_circuit(tile, Wires()), v_in, nodes=True), REAL, Figures())
     cells = float((v_in**2 @ (tile.g_pos + tile.g_neg)).sum())
     assert used.power["cell"] == pytest.approx(cells)
     assert used.power["source"] == pytest.approx(cells)
@@ -67,12 +67,13 @@ def test_power_needs_node_voltages_and_real_converters(tile, worker):
     with pytest.raises(ValueError, match="no node voltages"):
         spice.power()
     with pytest.raises(ValueError, match="dac_bits and adc_bits"):
-        tile_energy(tile, solve(circuit, np.full(3, 0.1)), Converters(), Figures())
+        tile_energy(tile, solve(circuit, np.full(3, 0.1), nodes=True), Converters(), Figures())
 
 
 def test_power_of_the_feedback_resistor():
     g = np.array([[1e-5]])
-    found = solve(array_circuit(g, Wires(), Periphery(r_feedback=1e4)), np.array([0.2])).power()
+    circuit = array_circuit(g, Wires(), Periphery(r_feedback=1e4))
+    found = solve(circuit, np.array([0.2]), nodes=True).power()
     assert found["feedback"][0] == pytest.approx((0.2e-5) ** 2 * 1e4)
 
 
@@ -85,7 +86,7 @@ def test_network_energy_counts_every_position_of_a_convolution(mapped, tile):
         v_in = np.full((1, 7), 0.1)
         tiles = {
             t.name: tile_energy(
-                t, solve(tile_circuit(t, Wires()), v_in[:, t.rows]), REAL, Figures()
+                t, solve(tile_circuit(t, Wires()), v_in[:, t.rows], nodes=True), REAL, Figures()
             )
             for t in network.tiles
         }

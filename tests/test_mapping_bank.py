@@ -130,6 +130,11 @@ def test_a_scatter_that_no_ratio_survives_advises_equal_branches():
         ResistorBank(sigma_local=0.3, distribution="lognormal")
 
 
+def test_one_branch_has_no_gaps_to_warn_about(recwarn):
+    ResistorBank(n=1, ratio=3.0)
+    assert not recwarn
+
+
 def test_binary_is_exactly_at_the_edge_without_scatter(recwarn):
     ResistorBank(ladder="binary")
     assert not recwarn
@@ -447,7 +452,7 @@ def test_a_value_out_of_range_is_named(options):
         ResistorBank(**options)
 
 
-@pytest.mark.parametrize("seed", [-1, 2**64])
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5])
 def test_a_seed_out_of_range_is_an_error(seed):
     with pytest.raises(ValueError, match="seed"):
         Die(ResistorBank(), seed)
@@ -470,6 +475,15 @@ def test_a_table_of_another_shape_or_without_ohms_is_an_error(ohms):
 def test_a_series_that_does_not_exist_is_an_error():
     with pytest.raises(ValueError, match="48"):
         e_series(20)
+
+
+def test_arrays_are_copies_that_nobody_writes_to():
+    ohms = np.full((1, 1, 2, 2), 1000)
+    die = Die(ResistorBank(n=2), table={"fc1": ohms})
+    ohms[:] = 1
+    assert np.all(die.resistances("fc1", [0], [0]) == 1e3)
+    for array in (die.table["fc1"], die.bank.r_nominal, ResistorBank.from_ohms([1e3]).r_nominal):
+        assert not array.flags.writeable
 
 
 def test_no_cells_give_no_branches():

@@ -356,6 +356,13 @@ def test_outputs_without_a_cell_and_with_one_are_fine():
     assert np.isfinite(errors).all()
 
 
+def test_a_layer_without_cells_has_nothing_to_choose():
+    _, _, h = correlated_layer()
+    none = np.zeros(0, int)
+    branches = Die(BANK).branches("fc1", none, none, measured=True)
+    assert len(select_layer_aware(branches, none, none, none, h).predicted) == 0
+
+
 def test_a_single_bank_compensates_too():
     weight, mask, h = correlated_layer()
     branches, target, rows, columns, scale = on_die(weight, mask, 4)
@@ -416,6 +423,16 @@ def test_cells_that_disagree_and_second_moments_that_are_none_are_errors():
             select_layer_aware(branches, target, rows, columns, wrong)
     with pytest.raises(ValueError, match="positive definite"):
         select_layer_aware(branches, target, rows, columns, -h)
+
+
+def test_too_many_switches_and_endless_targets_are_errors_before_the_search():
+    weight, mask, h = correlated_layer()
+    branches, target, rows, columns, _ = on_die(weight, mask, 21)
+    with pytest.raises(ValueError, match="42 switches"):
+        select_layer_aware(branches, target, rows, columns, h)
+    branches, target, rows, columns, _ = on_die(weight, mask, 1)
+    with pytest.raises(ValueError, match="finite"):
+        select_layer_aware(branches, np.full(len(target), np.nan), rows, columns, h)
 
 
 def test_a_second_moment_without_damping_must_be_definite_by_itself():

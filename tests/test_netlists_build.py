@@ -3,23 +3,24 @@
 import numpy as np
 import pytest
 
-from netlists import Circuit, Periphery, Wires, array_circuit
+from netlists import Circuit, Elements, Periphery, Wires, array_circuit
 
 G = np.array([[1e-6, 0.0, 2e-6], [0.0, 3e-6, 4e-6]])
 
 
 def test_ideal_wires_leave_only_terminals():
     circuit = array_circuit(G, Wires())
-    assert circuit.node_names == ["0", "in_0", "in_1", "tia_0", "tia_1", "tia_2"]
-    assert circuit.branch_names == ["Rc_0_0", "Rc_0_2", "Rc_1_1", "Rc_1_2"]
+    assert circuit.names[0] == ["0", "in_0", "in_1", "tia_0", "tia_1", "tia_2"]
+    assert circuit.names[1] == ["Rc_0_0", "Rc_0_2", "Rc_1_1", "Rc_1_2"]
 
 
 @pytest.mark.parametrize("wires", [Wires(1, 0), Wires(0, 1), Wires(1, 1), Wires(0, 0, 5)])
 def test_shorts_are_merged_and_ground_stays_node_zero(wires):
     circuit = array_circuit(G, wires)
-    assert (circuit.branch_ohm > 0).all()
-    assert circuit.node_names[0] == "0"
-    names = [circuit.node_names[k] for k in [*circuit.input_nodes, *circuit.tia_nodes]]
+    parts = circuit.elements
+    assert (circuit.elements.branch_ohm > 0).all()
+    assert circuit.names[0][0] == "0"
+    names = [circuit.names[0][k] for k in [*parts.input_nodes, *parts.tia_nodes]]
     assert names == ["in_0", "in_1", "tia_0", "tia_1", "tia_2"]
 
 
@@ -63,10 +64,9 @@ def hand_built(**changes):
         "branch_part": np.array([0]),
         "input_nodes": np.array([1]),
         "tia_nodes": np.array([2]),
-        "periphery": Periphery(),
         "labels": lambda: (["0", "a", "b"], ["R1"]),
     }
-    return Circuit(**(parts | changes))
+    return Circuit(Elements(**(parts | changes)), Periphery())
 
 
 @pytest.mark.parametrize(

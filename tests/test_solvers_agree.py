@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from crossbar_sim import Converters, solve, solve_ngspice, transfer_matrix, verify
 from crossbar_sim.nodal import SolverError
 from crossbar_sim.verification import TileCheck, Verification, VerificationError
-from netlists import Circuit, Periphery, Wires, array_circuit
+from netlists import Circuit, Elements, Periphery, Wires, array_circuit
 from netlists.circuit import PARTS
 
 SHAPES = [(1, 1), (1, 6), (7, 1), (5, 8), (16, 12)]
@@ -41,9 +41,11 @@ def test_ngspice_agrees_with_the_engine(shape, wires, ends, worker):
 @pytest.mark.parametrize("ends", ENDS)
 def test_energy_balance(wires, ends):
     g, v_in = random_array((9, 6), seed=4)
-    solution = solve(array_circuit(g, wires, ends), v_in)
+    solution = solve(array_circuit(g, wires, ends), v_in, nodes=True)
     power = solution.power()
-    into_tia = (solution.v_node[:, solution.circuit.tia_nodes] * solution.i_out).sum(axis=1)
+    into_tia = (solution.v_node[:, solution.circuit.elements.tia_nodes] * solution.i_out).sum(
+        axis=1
+    )
     used = sum(power[part] for part in PARTS) + into_tia
     np.testing.assert_allclose(power["source"], used, rtol=1e-9)
     assert all((power[part] >= 0).all() for part in PARTS)
@@ -103,7 +105,7 @@ def test_transfer_matrix_is_what_the_array_multiplies_by():
 
 
 def test_a_floating_node_is_an_error():
-    floating = Circuit(
+    parts = Elements(
         n_node=5,
         branch_from=np.array([1, 3]),
         branch_to=np.array([2, 4]),
@@ -111,9 +113,9 @@ def test_a_floating_node_is_an_error():
         branch_part=np.array([0, 0]),
         input_nodes=np.array([1]),
         tia_nodes=np.array([2]),
-        periphery=Periphery(),
         labels=lambda: (["0", "a", "b", "c", "d"], ["R1", "R2"]),
     )
+    floating = Circuit(parts, Periphery())
     with pytest.raises(SolverError, match="nothing holds"):
         solve(floating, np.array([1.0]))
 
