@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from crossbar_sim.converters import Converters
 from crossbar_sim.power import Case, Figures, adc_energy, dac_energy
 from mapping.bank import ResistorBank
+from mapping.place import SelectionRule
 from mapping.tiles import TileConfig
 from netlists.circuit import Periphery, Wires
 
@@ -94,15 +95,39 @@ class DieConfig(_Section):
 
 
 class TilesConfig(_Section):
-    """Largest tile, and what shares one scale of conductance per weight."""
+    """Largest tile: word lines, and pairs of bit lines."""
 
     n_word: Annotated[int, Field(ge=1, le=512)] = 32
     n_bit: Annotated[int, Field(ge=1, le=512)] = 32
-    scale_per: Literal["layer", "output"] = "layer"
 
     def build(self) -> TileConfig:
         """Return the tile size."""
         return TileConfig(self.n_word, self.n_bit)
+
+
+class SelectConfig(_Section):
+    """How switches are chosen; see `mapping.SelectionRule`.
+
+    n_calibration: training images whose inputs the "aware" objective is aware of.
+    """
+
+    objective: Literal["error", "power", "aware"] = "error"
+    scale_per: Literal["layer", "output"] = "layer"
+    tolerance_lsb: Positive = 0.5
+    lsb_bits: Annotated[int, Field(ge=1, le=24)] = 8
+    max_closed: Count | None = None
+    n_candidate: Count = 1
+    composite_error: Share = 0.0
+    n_calibration: Count = 500
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.build()
+        return self
+
+    def build(self) -> SelectionRule:
+        """Return the rule."""
+        return SelectionRule(**self.model_dump(exclude={"n_calibration"}))
 
 
 class WiresConfig(_Section):
@@ -174,6 +199,7 @@ class RunConfig(_Section):
     bank: BankConfig = BankConfig()
     die: DieConfig = DieConfig()
     tile: TilesConfig = TilesConfig()
+    select: SelectConfig = SelectConfig()
     wires: WiresConfig = WiresConfig()
     periphery: PeripheryConfig = PeripheryConfig()
     energy: EnergyConfig = EnergyConfig()

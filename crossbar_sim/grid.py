@@ -12,10 +12,11 @@ A word line is a tridiagonal system, and so is a bit line; the cells couple them
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
-from scipy.linalg import blas, lapack
+from scipy import linalg
 from threadpoolctl import ThreadpoolController
 
 from netlists.circuit import Circuit, Grid
@@ -114,8 +115,13 @@ def _lines(circuit: Circuit) -> _Lines:
     )
 
 
+#: Their functions are made at import, which no type checker sees.
+_blas: Any = linalg.blas
+_lapack: Any = linalg.lapack
+
+
 @cache
-def _blas() -> ThreadpoolController:
+def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
@@ -126,25 +132,25 @@ def _eliminate(lines: _Lines) -> np.ndarray:
     above = np.zeros((n_line, n_line), order="F")  # D, upper triangle
     response = np.zeros((n_line, n_word), order="F")  # current into the bit nodes, per input
     # One thread: on blocks of this size more threads cost more time than they save.
-    with _blas().limit(limits=1, user_api="blas"):
+    with _threads().limit(limits=1, user_api="blas"):
         for i in range(n_word):
             if i:
                 through = _inverse(above, 1.0 / lines.g_bit)  # (1 + r D)^-1
-                response[:, :i] = blas.dsymm(1.0, through, response[:, :i])
+                response[:, :i] = _blas.dsymm(1.0, through, response[:, :i])
                 above = np.multiply(through, -lines.g_bit, out=through)
                 above[diagonal] += lines.g_bit  # (1 + r D)^-1 D = (1 - (1 + r D)^-1) / r
             cells = lines.g[i], lines.n_bit, lines.g_first, lines.g_word
             response[:, i] = _add_word_line(*cells, above)
         last = _inverse(above, 1.0 / lines.g_end)
-        return blas.dsymm(1.0, last, response).T
+        return _blas.dsymm(1.0, last, response).T
 
 
 def _inverse(d: np.ndarray, r: float) -> np.ndarray:
     """Return (1 + r D)^-1, upper triangle, in place of D, which is symmetric and not negative."""
     matrix = np.multiply(d, r, out=d)
     matrix[np.diag_indices(len(d))] += 1.0
-    factor, failed = lapack.dpotrf(matrix, overwrite_a=1, clean=0)
-    inverse, failed_too = lapack.dpotri(factor, overwrite_c=1)
+    factor, failed = _lapack.dpotrf(matrix, overwrite_a=1, clean=0)
+    inverse, failed_too = _lapack.dpotri(factor, overwrite_c=1)
     if failed or failed_too:
         raise SolverError("the array could not be eliminated; conductances lie too far apart")
     return inverse

@@ -5,7 +5,7 @@ import scipy
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.linalg import splu
 
-from crossbar_sim.grid import SolverError, is_regular, solve_grid, transfer_grid
+from crossbar_sim.grid import GridSolution, SolverError, is_regular, solve_grid, transfer_grid
 from crossbar_sim.solution import Solution
 from netlists.circuit import Circuit
 
@@ -80,9 +80,10 @@ def _check_matrix(circuit: Circuit, matrix: np.ndarray) -> float:
     return error
 
 
-def _grid_nodes(circuit: Circuit, v_in: np.ndarray, found) -> np.ndarray:
+def _grid_nodes(circuit: Circuit, v_in: np.ndarray, found: GridSolution) -> np.ndarray:
     """Return all node voltages (n_batch, n_node) in the order of the circuit's elements."""
     grid, n_batch = circuit.grid, len(v_in)
+    assert grid is not None
     n_side, n_word, n_bit = grid.g.shape
     driver = grid.wires.r_driver
     i_in = (v_in - found.v_word[:, :, 0]) / (driver + grid.wires.r_word)

@@ -85,9 +85,7 @@ def layer_numbers(layer: MappedLayer, config: TileConfig, n_branch: int) -> dict
     n_branch: branches of one bank.
     """
     source, error = layer.layer, np.abs(layer.error)
-    largest = np.abs(source.weight).max()
-    gap = layer.predicted / layer.g_per_weight[:, None] - source.weight
-    missed = np.argwhere(source.mask & (np.abs(gap) > REACH * largest))
+    missed = layer.missed(REACH)
     quantiles = dict(
         zip(("median", "p90", "p99", "worst"), np.quantile(error, [0.5, 0.9, 0.99, 1]))
     )
@@ -104,7 +102,9 @@ def layer_numbers(layer: MappedLayer, config: TileConfig, n_branch: int) -> dict
         "n_closed": layer.n_closed,
         "error": {name: float(value) for name, value in quantiles.items()},
         "bits": {name: bits(value) for name, value in quantiles.items()},
-        "missed": [{"output": int(o), "input": int(i)} for o, i in missed],
+        "missed": [
+            {"output": int(o), "input": int(i)} for o, i in zip(missed.columns, missed.rows)
+        ],
     }
 
 

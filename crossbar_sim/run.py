@@ -14,6 +14,7 @@ from torch import nn
 from crossbar_sim.analog import circuit_inputs, to_torch
 from crossbar_sim.config import RunConfig
 from crossbar_sim.converters import Converters
+from crossbar_sim.moments import second_moments
 from crossbar_sim.ngspice import NgspiceWorker
 from crossbar_sim.power import TileEnergy, tile_energy
 from crossbar_sim.verification import TileCheck, Verification, check_tile
@@ -85,7 +86,7 @@ def find_outcome(
     data = digits(seed=config.seed, flat=config.model.kind == "mlp")
     dense, pruned = train_and_prune(config, data, work, tell)
     network = extract(pruned, torch.from_numpy(data.x_test[:1]))
-    mapped = choose_switches(config, network, work, tell)
+    mapped = choose_switches(config, pruned, network, data, work, tell)
     wires, periphery = config.wires.build(), config.periphery.build()
     converters = config.periphery.converters()
     calibration = torch.from_numpy(data.x_train)
@@ -155,18 +156,25 @@ def build_model(config: RunConfig) -> nn.Sequential:
 
 
 def choose_switches(
-    config: RunConfig, network: PrunedNetwork, work: Workspace, tell: Progress
+    config: RunConfig,
+    pruned: nn.Module,
+    network: PrunedNetwork,
+    data: Data,
+    work: Workspace,
+    tell: Progress,
 ) -> MappedNetwork:
     """Map the network onto the die; the selection is also written as a table."""
     die = Die(config.bank.build(), seed=config.die.seed)
     names = [layer.name for layer in network.layers]
+    calibration = torch.from_numpy(data.x_train[: config.select.n_calibration])
 
     def make(draft: Path) -> None:
         mapped = map_network(
             network,
             die,
             config.tile.build(),
-            scale_per=config.tile.scale_per,
+            rule=config.select.build(),
+            second_moment=second_moments(pruned, network, calibration),
             progress=lambda name: tell("select", names.index(name) + 1, len(names)),
         )
         mapped.save(draft)

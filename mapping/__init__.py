@@ -2,7 +2,7 @@
 
 from mapping.bank import Branches, Die, LadderGapWarning, ResistorBank
 from mapping.design import MappedLayer, MappedNetwork
-from mapping.place import map_network
+from mapping.place import SelectionRule, map_network
 from mapping.tiles import Tile, TileConfig
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "MappedLayer",
     "MappedNetwork",
     "ResistorBank",
+    "SelectionRule",
     "Tile",
     "TileConfig",
     "map_network",

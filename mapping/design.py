@@ -8,11 +8,12 @@ import zipfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from mapping.bank import Die, ResistorBank
+from mapping.select import Missed
 from mapping.tiles import Tile, TileConfig
 from tinynets.layers import ConvGeometry, PrunedLayer
 
@@ -51,6 +52,16 @@ class MappedLayer:
         mask = self.layer.mask
         largest = np.abs(self.layer.weight).max() or 1.0
         return (self.weight - self.layer.weight)[mask] / largest
+
+    def missed(self, tolerance: float) -> Missed:
+        """List the targets that the selection misses by more than a part of the largest weight."""
+        columns, rows = np.nonzero(self.layer.mask)
+        weight, scale = self.layer.weight[columns, rows], self.g_per_weight[columns]
+        predicted = self.predicted[columns, rows]
+        limit = tolerance * np.abs(weight).max()
+        far = np.abs(predicted / scale - weight) > limit
+        cells = (a[far] for a in (rows, columns, scale * weight, predicted))
+        return Missed(*cells, tolerance=float(limit * scale.max()))
 
     @property
     def n_closed(self) -> int:
@@ -100,7 +111,8 @@ class MappedNetwork:
         }
         text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, header=text, **arrays)
+        named: dict[str, Any] = {"header": text, **arrays}
+        np.savez_compressed(buffer, **named)
         temporary = Path(f"{path}.{os.getpid()}.tmp")
         temporary.write_bytes(buffer.getvalue())
         temporary.replace(path)
@@ -151,9 +163,10 @@ def _describe_layer(layer: MappedLayer) -> dict[str, Any]:
 
 
 def _load_layer(k: int, entry: dict[str, Any], arrays: dict[str, np.ndarray]) -> MappedLayer:
-    conv = entry["conv"]
-    if conv:
-        conv = ConvGeometry(**{n: tuple(v) if isinstance(v, list) else v for n, v in conv.items()})
+    conv = None
+    if entry["conv"]:
+        pairs = {n: tuple(v) if isinstance(v, list) else v for n, v in entry["conv"].items()}
+        conv = ConvGeometry(**cast(dict[str, Any], pairs))
     layer = PrunedLayer(
         **{name: arrays.get(f"{k}/{name}") for name in _LAYER_ARRAYS},
         **{name: entry[name] for name in ("name", "module", "n_mvm")},

@@ -1,19 +1,64 @@
 """The facade: from a pruned network and a die to every switch of every cell."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from mapping.bank import Die
 from mapping.compact import Block, split
 from mapping.design import MappedLayer, MappedNetwork
-from mapping.encode import g_per_weight
-from mapping.select import realise, select
+from mapping.encode import g_lsb, g_per_weight
+from mapping.program import program_verify
+from mapping.select import (
+    CellSelection,
+    layer_aware_scale,
+    realise,
+    select_layer_aware,
+    select_on_die,
+)
 from mapping.tiles import Tile, TileConfig
 from tinynets.layers import PrunedLayer, PrunedNetwork
 
 #: Called with the layer's name when it has been mapped.
 Progress = Callable[[str], None]
+#: Returns the second moment (n_in, n_in) of a layer's inputs on calibration data, given its name
+#: and the weights (n_out, n_in) that the layers mapped so far are believed to realise.
+SecondMoment = Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class SelectionRule:
+    """How the switches of a cell are chosen.
+
+    objective: "error", the nearest subset; "power", the least conducting subset within
+    tolerance_lsb steps of an lsb_bits-bit converter over the dense band; "aware", errors of an
+    output's cells cancel on calibration inputs (needs a second moment).
+    scale_per: "layer" or "output", what shares one g_per_weight. max_closed: switches of a cell
+    that may be closed, or None. n_candidate: subsets that are set and read as a whole, the best
+    kept (program-verify), each bank with a relative error of composite_error.
+
+    Raises ValueError for options that do not go together.
+    """
+
+    objective: Literal["error", "power", "aware"] = "error"
+    scale_per: Literal["layer", "output"] = "layer"
+    tolerance_lsb: float = 0.5
+    lsb_bits: int = 8
+    max_closed: int | None = None
+    n_candidate: int = 1
+    composite_error: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.objective not in ("error", "power", "aware"):
+            raise ValueError(f"objective must be error, power or aware; got {self.objective!r}")
+        if self.n_candidate < 1:
+            raise ValueError(f"n_candidate must be at least 1; got {self.n_candidate}")
+        if self.n_candidate > 1 and (self.objective != "error" or self.max_closed is not None):
+            raise ValueError("n_candidate > 1 goes with objective='error' and no max_closed only")
+        if self.objective == "aware" and self.max_closed is not None:
+            raise ValueError("objective='aware' has no max_closed; leave it out")
 
 
 def map_network(
@@ -21,49 +66,98 @@ def map_network(
     die: Die,
     tile: TileConfig,
     *,
-    scale_per: str = "layer",
+    rule: SelectionRule | None = None,
+    second_moment: SecondMoment | None = None,
     progress: Progress | None = None,
 ) -> MappedNetwork:
     """Choose the switches that make a die multiply by a network's weights.
 
-    Each remaining weight becomes a differential pair of banks: the subset of branches, as
-    measured, whose g_pos - g_neg comes closest to g_per_weight * weight. What the tiles hold are
-    the true conductances of those subsets. A pruned weight has no device.
+    Each remaining weight becomes a differential pair of banks: by default the subset of branches,
+    as measured, whose g_pos - g_neg comes closest to g_per_weight * weight. What the tiles hold
+    are the true conductances of those subsets. A pruned weight has no device.
 
-    scale_per: "layer" or "output", what shares one g_per_weight.
-    Raises ValueError for a layer without any remaining weight.
+    rule: how to choose; second_moment: of each layer's inputs, for a rule that is aware of them.
+    Raises ValueError for a layer without any remaining weight, or a rule without what it needs.
     """
-    layers = []
+    rule = rule or SelectionRule()
+    layers: list[MappedLayer] = []
+    believed: dict[str, np.ndarray] = {}
     for layer in network.layers:
-        layers.append(map_layer(layer, die, tile, scale_per=scale_per))
+        moment = None
+        if rule.objective == "aware":
+            if second_moment is None:
+                raise ValueError("objective='aware' needs second_moment; see calibration inputs")
+            moment = second_moment(layer.name, believed)
+        layers.append(map_layer(layer, die, tile, rule=rule, second_moment=moment))
+        believed[layer.name] = layers[-1].predicted / layers[-1].g_per_weight[:, None]
         if progress:
             progress(layer.name)
     return MappedNetwork(tuple(layers), die, tile)
 
 
 def map_layer(
-    layer: PrunedLayer, die: Die, config: TileConfig, *, scale_per: str = "layer"
+    layer: PrunedLayer,
+    die: Die,
+    config: TileConfig,
+    *,
+    rule: SelectionRule | None = None,
+    second_moment: np.ndarray | None = None,
 ) -> MappedLayer:
-    """Map one layer; see `map_network`."""
+    """Map one layer; see `map_network`. second_moment: (n_in, n_in), for an aware rule."""
+    rule = rule or SelectionRule()
     if not layer.n_remaining:
         raise ValueError(f"layer {layer.name!r} has no weight left; there is nothing to map")
-    scale = np.broadcast_to(g_per_weight(layer.weight, die, per=scale_per), layer.n_out).copy()
     # A cell is (word line, bit line) = (input, output): transposed against the weight.
     columns, rows = np.nonzero(layer.mask)
+    scale = np.broadcast_to(_scale(layer, die, rule, second_moment), layer.n_out).copy()
     target = (scale[:, None] * layer.weight)[columns, rows]
-    selection = select(die.branches(layer.name, rows, columns, measured=True), target)
-    true = die.branches(layer.name, rows, columns, measured=False)
-    g_pos, g_neg = realise(true, selection.chosen_pos, selection.chosen_neg)
+    chosen, g_pos, g_neg = _choose(layer.name, die, rows, columns, target, rule, second_moment)
     cells = {
-        "chosen_pos": selection.chosen_pos,
-        "chosen_neg": selection.chosen_neg,
+        "chosen_pos": chosen.chosen_pos,
+        "chosen_neg": chosen.chosen_neg,
         "g_pos": g_pos,
         "g_neg": g_neg,
     }
     full = {name: _spread(values, layer, rows, columns) for name, values in cells.items()}
-    predicted = _spread(selection.predicted, layer, rows, columns)
+    predicted = _spread(chosen.predicted, layer, rows, columns)
     tiles = tuple(_cut(layer, block, full) for block in split(layer.mask, config))
     return MappedLayer(layer, scale, predicted, tiles)
+
+
+def _scale(
+    layer: PrunedLayer, die: Die, rule: SelectionRule, second_moment: np.ndarray | None
+) -> float | np.ndarray:
+    """Return the conductance of a unit weight [S], one or (n_out,)."""
+    if second_moment is None:
+        return g_per_weight(layer.weight, die, rule.scale_per, layer=layer.name)
+    cells = layer.weight, layer.mask, die, layer.name
+    return layer_aware_scale(*cells, second_moment, per=rule.scale_per)
+
+
+def _choose(
+    name: str,
+    die: Die,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    target: np.ndarray,
+    rule: SelectionRule,
+    second_moment: np.ndarray | None,
+) -> tuple[CellSelection, np.ndarray, np.ndarray]:
+    """Return the selection of every cell and the true conductance of its banks [S]."""
+    cells = name, rows, columns
+    if rule.objective != "aware" and rule.n_candidate == 1:
+        options = {"objective": rule.objective, "max_closed": rule.max_closed}
+        if rule.objective == "power":
+            options["tolerance"] = rule.tolerance_lsb * g_lsb(die, rule.lsb_bits)
+        return select_on_die(die, *cells, target, **options)
+    if second_moment is not None:
+        measured = die.branches(*cells, measured=True)
+        chosen = select_layer_aware(measured, target, rows, columns, second_moment)
+    else:
+        options = {"n_candidate": rule.n_candidate, "composite_error": rule.composite_error}
+        chosen = program_verify(die, *cells, target, **options)
+    true = die.branches(*cells, measured=False)
+    return chosen, *realise(true, chosen.chosen_pos, chosen.chosen_neg)
 
 
 def _spread(

@@ -7,8 +7,9 @@ best of many choices that are equally good by calculation is then several times 
 import numpy as np
 
 from mapping.bank import Die
-from mapping.select import CellSelection, closed_switches, realise, split_mask, subset_problem
+from mapping.select import CellSelection, realise, split_mask, subset_problem
 from mapping.streams import Term, normals
+from mapping.tiles import closed_switches
 from tinynets import subset_sum
 
 

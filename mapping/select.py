@@ -13,6 +13,7 @@ import numpy as np
 from mapping.bank import MAX_BRANCHES, Branches, Die
 from mapping.compensation import choose_together
 from mapping.encode import g_per_weight
+from mapping.tiles import closed_switches
 from tinynets import subset_sum
 
 OBJECTIVES = ("error", "power")
@@ -244,11 +245,6 @@ def split_mask(mask, n):
     """Return the (uint32) masks of the positive and the negative bank of a mask over both."""
     low = np.uint64((1 << n) - 1)
     return (mask & low).astype(np.uint32), (mask >> np.uint64(n)).astype(np.uint32)
-
-
-def closed_switches(mask, n):
-    """Return (..., n) bool, which switches a (...) mask closes."""
-    return (mask[..., None] >> np.arange(n, dtype=mask.dtype)) & mask.dtype.type(1) == 1
 
 
 def _checked_moment(second_moment, rows):

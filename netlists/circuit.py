@@ -128,8 +128,8 @@ class Grid:
         low, high = self.g.min(), self.g.max()
         if not (low >= 0 and high <= 1 / MIN_OHM):  # NaN fails too
             raise ValueError(
-                f"conductances must be >= 0, 0 for no device, else {1 / MAX_OHM:g} … {1 / MIN_OHM:g} S, "
-                f"finite; got {low} … {high}"
+                "conductances must be finite and >= 0: 0 for no device, else "
+                f"{1 / MAX_OHM:g} … {1 / MIN_OHM:g} S; got {low} … {high}"
             )
         if low < 1 / MAX_OHM and ((self.g > 0) & (self.g < 1 / MAX_OHM)).any():
             raise ValueError(f"a conductance is below {1 / MAX_OHM:g} S; use 0 for no device")

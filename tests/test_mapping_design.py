@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mapping import Die, MappedNetwork, ResistorBank, Tile, TileConfig, map_network
+from mapping import Die, MappedNetwork, ResistorBank, SelectionRule, Tile, TileConfig, map_network
 from mapping.compact import naive_tile_count, split
 from mapping.tiles import closed_switches
 from tinynets.layers import ConvGeometry, PrunedLayer, PrunedNetwork
@@ -67,7 +67,9 @@ def test_tile_size_does_not_change_the_selection(layer, bank):
 
 def test_scale_per_output_uses_each_lines_own_range(layer, bank):
     network, die = PrunedNetwork((layer,)), Die(bank, seed=3)
-    found = map_network(network, die, TileConfig(8, 8), scale_per="output").layers[0]
+    found = map_network(
+        network, die, TileConfig(8, 8), rule=SelectionRule(scale_per="output")
+    ).layers[0]
     assert len(set(found.g_per_weight.round(12))) > 1
     assert np.abs(found.error).max() < 0.05
 

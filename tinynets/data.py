@@ -1,6 +1,7 @@
 """Real data that comes with an installed package, split without leaks."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -46,10 +47,12 @@ def digits(*, seed: int, flat: bool, test_share: float = 0.25) -> Data:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    images, labels = load_digits(return_X_y=True)
+    bunch: Any = load_digits()
+    images, labels = bunch.data, bunch.target
     images = (images / 16.0).astype(np.float32)
     images = images if flat else images.reshape(-1, 1, 8, 8)
-    x_train, x_test, y_train, y_test = train_test_split(
-        images, labels.astype(np.int64), test_size=test_share, stratify=labels, random_state=seed
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=test_share, stratify=labels, random_state=seed
     )
-    return Data("digits", x_train, y_train, x_test, y_test)
+    labels = labels.astype(np.int64)
+    return Data("digits", images[train], labels[train], images[test], labels[test])

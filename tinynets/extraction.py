@@ -1,6 +1,7 @@
 """Read the weight layers out of a torch module."""
 
 import re
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ def extract(
     return PrunedNetwork(layers, digital)
 
 
-def dense_weight(module: nn.Module) -> torch.Tensor:
+def dense_weight(module: Any) -> torch.Tensor:
     """Return the weight a module multiplies by now, any pruning mask applied."""
     if hasattr(module, "weight_orig"):
         return (module.weight_orig * module.weight_mask).detach()
@@ -107,7 +108,7 @@ def _count_products(
     return counts
 
 
-def _layer(path: str, module: nn.Module, n_mvm: int) -> PrunedLayer:
+def _layer(path: str, module: Any, n_mvm: int) -> PrunedLayer:
     weight = dense_weight(module).cpu().double().numpy()
     mask = getattr(module, "weight_mask", None)
     mask = weight != 0 if mask is None else mask.detach().cpu().numpy() != 0
@@ -119,7 +120,7 @@ def _layer(path: str, module: nn.Module, n_mvm: int) -> PrunedLayer:
     return PrunedLayer(safe_name(path), weight, mask, bias, conv, path, n_mvm)
 
 
-def _geometry(module: nn.Module) -> ConvGeometry:
+def _geometry(module: Any) -> ConvGeometry:
     """Return the sliding-window geometry; a 1-D convolution is one of height 1."""
 
     def pair(values, before: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Score weights, keep the largest, train what is left, repeat."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -56,7 +56,7 @@ def prune(
     return model
 
 
-def weight_layers(model: nn.Module) -> dict[str, nn.Module]:
+def weight_layers(model: nn.Module) -> Mapping[str, nn.Module]:
     """Return the prunable modules (Linear, Conv1d, Conv2d) by path, in order."""
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
     layers = {path: m for path, m in model.named_modules() if isinstance(m, kinds)}
