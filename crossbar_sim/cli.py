@@ -3,16 +3,19 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from crossbar_sim.config import ConfigError, RunConfig, load_config
+from crossbar_sim.config import BankConfig, ConfigError, RunConfig, first_problem, load_config
+from mapping.bank import ResistorBank
 
 app = typer.Typer(
     help="Run a trained neural network on banks of imprecise resistors, at circuit level.",
@@ -51,6 +54,122 @@ def run(
         directory = run_all(settings, results, resume=resume, progress=tell)
     _summarise(settings, directory)
     typer.echo(directory / "report.html")
+
+
+@app.command()
+def precision(
+    branches: Annotated[
+        str, typer.Option("--n", help="branches per bank, FIRST:LAST or a list as 4,6,8")
+    ] = "4:12",
+    config: Annotated[
+        Path | None, typer.Option(help="take the bank of this TOML file; else the options below")
+    ] = None,
+    ladder: Annotated[str, typer.Option(help="geometric, equal, binary, E6 … E192")] = "geometric",
+    ratio: Annotated[float, typer.Option(help="of neighbours in a geometric ladder")] = 1.75,
+    scatter: Annotated[float, typer.Option(help="relative local scatter (sigma)")] = 0.05,
+    distribution: Annotated[
+        str, typer.Option(help="normal, truncated, lognormal, uniform or holed")
+    ] = "normal",
+    meter: Annotated[float, typer.Option(help="relative error of the meter")] = 0.0,
+    differential: Annotated[bool, typer.Option(help="pairs of banks, for signed weights")] = False,
+    instances: Annotated[int, typer.Option(help="banks drawn for each n")] = 2500,
+    band: Annotated[
+        tuple[float, float], typer.Option(help="targets, as parts of the full scale")
+    ] = (0.25, 0.75),
+    seed: Annotated[int, typer.Option(help="of the banks drawn")] = 0,
+    bits: Annotated[
+        float | None, typer.Option(help="instead: how many branches give so many bits")
+    ] = None,
+    yield_: Annotated[
+        float, typer.Option("--yield", help="share of banks that must have the bits")
+    ] = 0.999,
+    output: Annotated[
+        Path | None, typer.Option(help="write OUTPUT.csv, OUTPUT.png and OUTPUT.svg")
+    ] = None,
+) -> None:
+    """Bits of precision against the number of resistors in a bank.
+
+    Prints a table as CSV (pipe it where you like), with 95 % confidence bounds: the mean error over
+    targets and banks, and the worst target of the median bank, of the bank at the 99.9th
+    percentile and of the worst bank. With --bits, prints the number of branches instead.
+
+    Example: crossbar-sim precision --n 8:14 --ladder equal --scatter 0.2 --output results/law
+    """
+    from crossbar_sim import law
+
+    bank = _bank_of(config, ladder, ratio, scatter, distribution, meter)
+    try:
+        if bits is not None:
+            _print_branches(bank, bits, yield_, differential, band, seed)
+            return
+        found = law.measure_law(
+            bank,
+            _numbers(branches),
+            differential=differential,
+            n_instance=instances,
+            band=band,
+            seed=seed,
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    typer.echo(law.to_csv(found), nl=False)
+    _errors.print(law.describe(found), markup=False)
+    if found.useful is not None:
+        _errors.print(f"useful under this meter: {found.useful} branches")
+    for path in law.save_law(found, output) if output else []:
+        _errors.print(f"wrote {path}", markup=False, soft_wrap=True)
+
+
+def _bank_of(
+    config: Path | None,
+    ladder: str,
+    ratio: float,
+    scatter: float,
+    distribution: str,
+    meter: float,
+) -> ResistorBank:
+    """Return the bank of a configuration, or one made from options."""
+    if config is not None:
+        return load_config(config).bank.build()
+    options = {"ladder": ladder, "ratio": ratio, "distribution": distribution}
+    try:
+        return BankConfig.model_validate(
+            options | {"sigma_local": scatter, "meter_error": meter, "r_on": 0.0, "r_off": 1e15}
+        ).build()
+    except ValidationError as error:
+        raise ConfigError(f"bank: {first_problem(error)}") from error
+
+
+def _numbers(text: str) -> list[int]:
+    """Parse FIRST:LAST or a comma-separated list of branch numbers."""
+    try:
+        if ":" in text:
+            first, last = text.split(":")
+            return list(range(int(first), int(last) + 1))
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--n must be FIRST:LAST or a list as 4,6,8; got {text!r}") from None
+
+
+def _print_branches(
+    bank: ResistorBank,
+    bits: float,
+    yield_: float,
+    differential: bool,
+    band: tuple[float, float],
+    seed: int,
+) -> None:
+    """Print how many branches give so many bits at a yield."""
+    from mapping.precision import branches_for, draw_from
+
+    draw = draw_from(lambda n: replace(bank, n=n), differential=differential)
+    n_max = 10 if differential else 16
+    found = branches_for(bits, yield_, draw, band=band, n_max=n_max, seed=seed)
+    typer.echo(found.n)
+    _errors.print(
+        f"{found.n} branches give every target {bits:g} bits in {found.yield_:.2%} of the banks "
+        f"drawn (95 % sure of {found.yield_low:.2%})"
+    )
 
 
 @app.command()

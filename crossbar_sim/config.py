@@ -7,7 +7,7 @@ import re
 import tomllib
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -255,22 +255,20 @@ def load_config(path: str | Path) -> RunConfig:
             warnings.simplefilter("ignore")
             return RunConfig.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_problem(error)}") from error
+        raise ConfigError(f"{path}: {first_problem(error)}") from error
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """Say the first problem in one line: key, what is allowed, value given."""
     problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"] if part != "str") or "the file"
+    key = ".".join(str(part) for part in problem["loc"] if part != "str")
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}{more}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing{more}"
     message = problem["msg"].removeprefix("Value error, ")
-    message = re.sub(r"^Input should be", "must be", message)
-    return f"{key} = {_shown(problem['input'])}: {message}{more}"
-
-
-def _shown(value: Any) -> str:
-    return "{…}" if isinstance(value, dict | BaseModel) else repr(value)
+    message = re.sub(r"^Input should be", "must be", message) + more
+    if isinstance(problem["input"], dict | BaseModel):  # a rule about several keys together
+        return f"{key}: {message}" if key else message
+    return f"{key} = {problem['input']!r}: {message}"

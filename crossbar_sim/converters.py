@@ -1,30 +1,123 @@
-"""Converters between numbers and voltages."""
+"""Converters between numbers and voltages, and what real ones do wrong."""
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
+
+Drive = Literal["bipolar", "two-phase"]
+Inputs = Literal["analog", "bit-serial"]
+
+#: Waves in the error curve of a converter; more would be a rougher curve of the same height.
+_N_WAVE = 4
 
 
 @dataclass(frozen=True)
 class Converters:
-    """DAC on every word line, ADC on every pair of bit lines.
+    """DAC on every input of a layer, ADC on every pair of bit lines; ideal by default.
 
-    v_read: voltage of the largest input [V]. dac_bits, adc_bits: resolution, or None for ideal
-    converters. An input range is unsigned where calibration saw no negative input; an ADC's range
-    is symmetric.
+    v_read: voltage of the largest input [V]. dac_bits, adc_bits: resolution, or None for no
+    rounding. dac_range: the largest input, in the layer's own units; adc_range: the largest
+    difference of two outputs [V]; None takes what calibration finds. An input range is unsigned
+    where calibration saw no negative input; an ADC's range is symmetric.
+
+    drive: how signed inputs reach the word lines, as voltages of both signs ("bipolar"), or the
+    positive part first, then the negative part, subtracted digitally ("two-phase"; a phase has all
+    dac_bits). inputs: one voltage for each input ("analog"), or one 0-or-v_read pulse for each bit
+    of its magnitude, weighted digitally after the ADC ("bit-serial").
+
+    dac_gain_sigma, adc_gain_sigma: spread of the relative gain over converters.
+    dac_offset_sigma, adc_offset_sigma: spread of the offset over converters [V].
+    dac_inl, adc_inl: largest deviation of each converter from its straight line (integral
+    non-linearity), of full scale. Seeded by `seed`, see `Errors`.
     """
 
     v_read: float = 0.2
     dac_bits: int | None = None
     adc_bits: int | None = None
+    dac_range: float | None = None
+    adc_range: float | None = None
+    drive: Drive = "bipolar"
+    inputs: Inputs = "analog"
+    dac_gain_sigma: float = 0.0
+    dac_offset_sigma: float = 0.0
+    dac_inl: float = 0.0
+    adc_gain_sigma: float = 0.0
+    adc_offset_sigma: float = 0.0
+    adc_inl: float = 0.0
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.v_read > 0:
+        if not 0 < self.v_read < math.inf:
             raise ValueError(f"v_read must be > 0 volts; got {self.v_read}")
         for name in ("dac_bits", "adc_bits"):
             bits = getattr(self, name)
             if bits is not None and not 1 <= bits <= 24:
                 raise ValueError(f"{name} must be 1 … 24, or None for an ideal one; got {bits}")
+        for name in ("dac_range", "adc_range"):
+            limit = getattr(self, name)
+            if limit is not None and not 0 < limit < math.inf:
+                raise ValueError(f"{name} must be > 0, or None to calibrate it; got {limit}")
+        for name, known in (("drive", Drive.__args__), ("inputs", Inputs.__args__)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {known}; got {getattr(self, name)!r}")
+        if self.inputs == "bit-serial" and (self.dac_bits or 0) < 2:
+            raise ValueError(f"bit-serial inputs need dac_bits of 2 … 24; got {self.dac_bits}")
+        for kind in ("dac", "adc"):
+            for name in (f"{kind}_gain_sigma", f"{kind}_offset_sigma", f"{kind}_inl"):
+                if not 0 <= getattr(self, name) < 1:
+                    raise ValueError(f"{name} must be 0 … 1; got {getattr(self, name)}")
+
+    @property
+    def measures(self) -> bool:
+        """Whether an ADC does anything to what it sees, and so needs a range."""
+        errs = self.adc_gain_sigma or self.adc_offset_sigma or self.adc_inl
+        return bool(self.adc_bits or self.adc_range or errs)
+
+    def dac_errors(self, n: int, label: str) -> "Errors":
+        """Return the errors of the n DACs of a layer."""
+        offset = self.dac_offset_sigma / self.v_read
+        return _draw(n, self.dac_gain_sigma, offset, self.dac_inl, self._stream("dac", label))
+
+    def adc_errors(self, n: int, label: str, limit: float) -> "Errors":
+        """Return the errors of the n ADCs of a tile, of range -limit … limit [V]."""
+        offset = self.adc_offset_sigma / limit
+        return _draw(n, self.adc_gain_sigma, offset, self.adc_inl, self._stream("adc", label))
+
+    def _stream(self, kind: str, label: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *f"{kind} {label}".encode()])
+
+
+@dataclass(frozen=True)
+class Errors:
+    """What n converters do wrong, in parts of full scale: gain (n,), offset (n,), bend (n, 4).
+
+    The non-linearity is smooth, a sum of sin(pi k u) over k = 1 … 4 with random amplitudes, scaled
+    so that its largest deviation over the range is the stated one. It is zero at zero and at both
+    ends, as a converter is after its end points are trimmed.
+    """
+
+    gain: torch.Tensor
+    offset: torch.Tensor
+    bend: torch.Tensor
+
+    def apply(self, u: torch.Tensor) -> torch.Tensor:
+        """Return what the converters make of u (..., n), where 1 is full scale."""
+        wrong = u * (1.0 + self.gain) + self.offset
+        if self.bend.any():
+            for k in range(_N_WAVE):
+                wrong = wrong + self.bend[:, k] * torch.sin(math.pi * (k + 1) * u.clamp(-1, 1))
+        return wrong
+
+
+def _draw(n: int, gain: float, offset: float, inl: float, rng: np.random.Generator) -> Errors:
+    g, o, bend = rng.normal(size=n), rng.normal(size=n), rng.normal(size=(n, _N_WAVE))
+    u = np.linspace(0.0, 1.0, 501)
+    waves = np.sin(np.pi * np.outer(np.arange(1, _N_WAVE + 1), u))
+    bend *= inl / np.abs(bend @ waves).max(axis=1, keepdims=True)
+    return Errors(*(torch.from_numpy(a).float() for a in (gain * g, offset * o, bend)))
 
 
 def quantise(x: torch.Tensor, bits: int | None, limit: float, *, signed: bool) -> torch.Tensor:
@@ -39,3 +132,41 @@ def quantise(x: torch.Tensor, bits: int | None, limit: float, *, signed: bool) -
     # A signed converter keeps a level at zero, at the price of one level of its 2^bits.
     step = 2 * limit / max(2**bits - 2, 1) if signed else limit / (2**bits - 1)
     return (x / step).round() * step
+
+
+def passes(
+    x: torch.Tensor, converters: Converters, limit: float, *, signed: bool
+) -> list[tuple[float, torch.Tensor]]:
+    """Return the passes that read inputs x: a digital weight, and drives of -1 … 1 like x.
+
+    The sum of weight * drive over the passes is x / limit, rounded by the DACs.
+    """
+    phases = [(1.0, x)]
+    if signed and converters.drive == "two-phase":
+        phases, signed = [(1.0, x.clamp(min=0)), (-1.0, (-x).clamp(min=0))], False
+    found = []
+    for sign, part in phases:
+        drive = quantise(part, converters.dac_bits, limit, signed=signed) / limit
+        if converters.inputs == "analog":
+            found.append((sign, drive))
+            continue
+        assert converters.dac_bits is not None
+        n_plane = converters.dac_bits - signed
+        found += [(sign * weight, plane) for weight, plane in _planes(drive, n_plane)]
+    return found
+
+
+def _planes(drive: torch.Tensor, n_plane: int) -> list[tuple[float, torch.Tensor]]:
+    """Return the bits of a magnitude, from the least on, each with the sign of its drive."""
+    largest = 2**n_plane - 1
+    code = (drive.abs() * largest).round().long()
+    return [(2**k / largest, drive.sign() * ((code >> k) & 1)) for k in range(n_plane)]
+
+
+def n_pass(converters: Converters, *, signed: bool) -> int:
+    """Return how often a layer's tiles are read, and their ADCs convert, for one product."""
+    two = signed and converters.drive == "two-phase"
+    if converters.inputs == "analog":
+        return 1 + two
+    assert converters.dac_bits is not None
+    return 2 * converters.dac_bits if two else converters.dac_bits - signed

@@ -1,54 +1,43 @@
 """Solve circuits with ngspice, in a worker process that may hang or crash without harm."""
 
-import ctypes.util
-import os
-import sys
+import pickle
+import re
 import warnings
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from pathlib import Path
+from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
-from joblib.externals.loky import ProcessPoolExecutor
-from joblib.externals.loky.process_executor import BrokenProcessPool
+from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
-from crossbar_sim.ngspice_process import Job, JobResult, NgspiceError, run_job
+from crossbar_sim.ngspice_library import INSTALL_HELP, find_library
+from crossbar_sim.ngspice_process import Job, JobResult, NgspiceError, Resistors, run_job
 from crossbar_sim.solution import Solution
 from netlists.circuit import Circuit
-from netlists.spice import MAX_VECTORS, to_spice
+from netlists.size import Size, require_room
+from netlists.spice import OPTIONS, elements
+
+__all__ = ["INSTALL_HELP", "NgspiceError", "NgspiceWorker", "find_library", "solve_ngspice"]
 
 #: Without KLU ngspice re-orders its matrix for every point; with more nodes that is hopeless.
 MAX_NODES_WITHOUT_KLU = 10_000
 
 _PROBE = "* probe\nv1 a 0 1\nr1 a 0 1\n.options klu\n.dc v1 0 1 1\n.save i(v1)\n.end\n"
-
-INSTALL_HELP = (
-    "install ngspice with its shared library and the KLU solver (44 and 46 have it): "
-    "run `make setup`, or see what it prints; NGSPICE_LIBRARY_PATH names a library elsewhere"
-)
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
-def find_library() -> str:
-    """Return the path or name of the ngspice library.
+@dataclass(frozen=True)
+class Parsed:
+    """A circuit that ngspice parses once; others of the same topology only change its resistors.
 
-    Looked for in the environment variable NGSPICE_LIBRARY_PATH, the environment Python runs in
-    (conda), and the system. Raises NgspiceError that says how to install it.
+    key: equal for circuits that differ in nothing but the values of their branches. names, ohms:
+    the branches as the netlist has them.
     """
-    given = os.environ.get("NGSPICE_LIBRARY_PATH")
-    if given:
-        if "/" in given and not Path(given).exists():
-            raise NgspiceError(
-                f"NGSPICE_LIBRARY_PATH is {given!r}, which does not exist; {INSTALL_HELP}"
-            )
-        return given
-    here = Path(sys.prefix) / "lib"
-    for name in ("libngspice.so.0", "libngspice.so", "libngspice.dylib"):
-        if (here / name).exists():
-            return str(here / name)
-    found = ctypes.util.find_library("ngspice")
-    if not found:
-        raise NgspiceError(f"no ngspice library found; {INSTALL_HELP}")
-    return found
+
+    key: tuple
+    netlist: str
+    names: tuple[str, ...]
+    ohms: np.ndarray
 
 
 class NgspiceWorker:
@@ -65,6 +54,7 @@ class NgspiceWorker:
         self.time_limit = time_limit
         self.require_klu = require_klu
         self._executor: ProcessPoolExecutor | None = None
+        self._parsed: Parsed | None = None
 
     def __enter__(self) -> "NgspiceWorker":
         return self
@@ -94,6 +84,7 @@ class NgspiceWorker:
                 "ngspice crashed and took its process with it; run `crossbar-sim doctor` to see "
                 "which library is used"
             ) from error
+        check_result(result, job)
         if self.require_klu and not result.klu:
             raise NgspiceError(
                 f"ngspice {result.version} solved without KLU, which is far too slow for "
@@ -105,6 +96,16 @@ class NgspiceWorker:
         """Solve a one-resistor circuit, to learn version and solver."""
         return self.run(Job(_PROBE, "dc", ("v1#branch",), 2))
 
+    def parsed(self, circuit: Circuit) -> Parsed:
+        """Return the netlist to solve a circuit with: the last one's, where it fits."""
+        key = _topology(circuit)
+        if self._parsed is None or self._parsed.key != key:
+            _check_names(circuit)
+            names = tuple(circuit.names[1])
+            netlist = sweep_netlist(circuit)
+            self._parsed = Parsed(key, netlist, names, circuit.elements.branch_ohm)
+        return self._parsed
+
     def close(self) -> None:
         """Stop the process, whatever it is doing."""
         if self._executor is not None:
@@ -115,37 +116,99 @@ class NgspiceWorker:
 
 
 def solve_ngspice(
-    circuit: Circuit, v_in: np.ndarray, *, worker: NgspiceWorker | None = None
+    circuit: Circuit,
+    v_in: np.ndarray,
+    *,
+    worker: NgspiceWorker | None = None,
+    force: bool = False,
 ) -> Solution:
     """Return the outputs that ngspice computes for every input vector.
 
     circuit, v_in: as for `crossbar_sim.solve`; every vector is solved by ngspice itself, in one
-    `.dc` sweep on one parsed circuit. worker: a running one, else one is started for this call.
-    Raises ValueError for inputs that do not fit, NgspiceError when ngspice cannot be trusted.
+    `.dc` sweep on one parsed circuit. worker: a running one, else one is started for this call; one
+    that gets circuits of the same topology after another only changes their resistors.
+    force: go on even if the circuit looks too large for this machine.
+
+    Raises ValueError for inputs that do not fit or a name that is not safe in a netlist,
+    NetlistTooLarge before ngspice would exhaust the machine, NgspiceError when it cannot be trusted.
     """
     if worker is None:
         with NgspiceWorker() as worker:
-            return solve_ngspice(circuit, v_in, worker=worker)
+            return solve_ngspice(circuit, v_in, worker=worker, force=force)
     v_in = circuit.check_inputs(v_in)
     if not worker.require_klu and circuit.elements.n_node > MAX_NODES_WITHOUT_KLU:
         raise NgspiceError(
             f"{circuit.elements.n_node} nodes without KLU would take hours; the limit is "
             f"{MAX_NODES_WITHOUT_KLU}; use an ngspice with KLU or smaller tiles"
         )
-    lines = range(circuit.n_line)
-    vectors = (*(f"vtia_{j}#branch" for j in lines), *(f"out_{j}" for j in lines))
-    parts = []
-    for start in range(0, len(v_in), MAX_VECTORS):
-        rows = v_in[start : start + MAX_VECTORS]
-        parts.append(worker.run(Job(to_spice(circuit, rows), "dc", vectors, len(rows))))
-    values = np.concatenate([part.values for part in parts], axis=1).T
-    version, klu = parts[0].version, parts[0].klu
+    size = Size.of_circuits([len(circuit.elements.branch_ohm)], len(v_in))
+    require_room(size, "the circuit", force=force)
+    result = worker.run(sweep_job(worker.parsed(circuit), circuit, v_in))
+    n_line, values = circuit.n_line, result.values.T
     return Solution(
         circuit=circuit,
         v_in=v_in,
-        i_out=values[:, : circuit.n_line],
-        v_out=values[:, circuit.n_line :],
+        i_out=values[:, :n_line],
+        v_out=values[:, n_line:],
         v_node=None,
-        solver=f"ngspice {version} ({'KLU' if klu else 'Sparse'})",
+        solver=f"ngspice {result.version} ({'KLU' if result.klu else 'Sparse'})",
         residual=float("nan"),
     )
+
+
+def sweep_netlist(circuit: Circuit) -> str:
+    """Return a netlist whose input voltages are asked for at each point of a sweep of `vsel`."""
+    nodes, inputs = circuit.names[0], circuit.elements.input_nodes.tolist()
+    sources = [f"vext_{i} {nodes[k]} 0 external" for i, k in enumerate(inputs)]
+    saved = " ".join(f"i(vtia_{j}) v(out_{j})" for j in range(circuit.n_line))
+    cards = ["vsel sel 0 0", OPTIONS, f".save {saved}", ".end", ""]
+    return "\n".join(["* crossbar", *elements(circuit), *sources, *cards])
+
+
+def sweep_job(parsed: Parsed, circuit: Circuit, v_in: np.ndarray) -> Job:
+    """Return the job that solves a circuit of the parsed topology for v_in (n_batch, n_word)."""
+    lines = range(circuit.n_line)
+    return Job(
+        parsed.netlist,
+        "dc",
+        (*(f"vtia_{j}#branch" for j in lines), *(f"out_{j}" for j in lines)),
+        len(v_in),
+        command=f"dc vsel 0 {len(v_in) - 1} 1",
+        resistors=Resistors(parsed.names, parsed.ohms, circuit.elements.branch_ohm),
+        v_in=v_in,
+    )
+
+
+def check_result(result: object, job: Job) -> None:
+    """Raise NgspiceError unless a result has the shape that its job asked for."""
+    wanted = (len(job.vectors), job.n_point)
+    values = getattr(result, "values", None)
+    shape = getattr(values, "shape", None)
+    if not isinstance(result, JobResult) or shape != wanted or not np.isfinite(values).all():
+        raise NgspiceError(
+            f"the worker returned {type(result).__name__} with values of shape {shape}; "
+            f"expected a finite JobResult of shape {wanted}; run the job again"
+        )
+
+
+def _topology(circuit: Circuit) -> tuple:
+    """Return what two circuits have in common when only the values of their branches differ."""
+    parts = circuit.elements
+    arrays = (parts.branch_from, parts.branch_to, parts.input_nodes, parts.tia_nodes)
+    return parts.n_node, *(a.tobytes() for a in arrays), pickle.dumps(circuit.periphery)
+
+
+def _check_names(circuit: Circuit) -> None:
+    """Refuse a hand-made circuit whose names could add a card, or stand for two things."""
+    if circuit.grid:
+        return  # named by us
+    nodes, branches = circuit.names
+    for kind, names in (("node", nodes), ("branch", branches)):
+        for name in names:
+            if not _SAFE_NAME.fullmatch(name) or (kind == "branch" and name[0] not in "Rr"):
+                raise ValueError(
+                    f"{kind} name {name!r} is not safe in a netlist; use letters, digits and "
+                    "underscores, and an R in front of a branch"
+                )
+        if len({name.lower() for name in names}) != len(names):
+            raise ValueError(f"{kind} names must differ, ignoring case")

@@ -4,6 +4,7 @@ libngspice can hang, crash or call exit, and its return code says 0 whatever hap
 in a process that can be killed, and a result counts only when it is complete.
 """
 
+import logging
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -38,16 +39,35 @@ class NgspiceError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Resistors:
+    """Resistors of a netlist that is parsed once and then given other values.
+
+    names: their names. written, wanted (n_resistor,): values in the netlist and for this job [ohm].
+    """
+
+    names: tuple[str, ...]
+    written: np.ndarray
+    wanted: np.ndarray
+
+
+@dataclass(frozen=True)
 class Job:
     """A netlist with one analysis, and what it must yield.
 
     netlist: text. plot: kind of plot expected ("dc"). vectors: names expected, each of n_point.
+    command: what makes ngspice do it; by default, the analysis that the netlist asks for.
+    resistors: values that differ from the netlist's; jobs with them and the same netlist, one
+    after another, parse it once. v_in (n_point, n_word) [V]: at each point, of the sources
+    `vext_<i>` that the netlist declares `external`.
     """
 
     netlist: str
     plot: str
     vectors: tuple[str, ...]
     n_point: int
+    command: str = "run"
+    resistors: Resistors | None = None
+    v_in: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -64,17 +84,36 @@ def run_job(library: str, job: Job) -> JobResult:
     engine = _engine(library)
     messages: list[str] = []
     try:
-        engine.listen(messages)
+        engine.start(messages, job.v_in)
         engine.command("destroy all")
-        engine.load(job.netlist)
-        engine.command("run")
+        _load(engine, job)
+        engine.command(job.command)
         _refuse_failures(messages)
         values = _read_vectors(engine, job)
+    except BaseException:
+        engine.unload()
+        raise
     finally:
         engine.command("destroy all")
-        engine.command("remcirc")
+    if job.resistors is None:
+        engine.unload()
     klu = any(KLU_SIGN in message.lower() for message in messages)
     return JobResult(values, engine.ngspice_version, klu)
+
+
+def _load(engine: Any, job: Job) -> None:
+    """Parse the job's netlist unless it is there already, and set its resistors."""
+    if job.resistors is None:
+        engine.load(job.netlist)
+        return
+    if engine.netlist != job.netlist:
+        engine.load(job.netlist)
+        engine.ohms = job.resistors.written
+    wanted = job.resistors.wanted
+    changed = np.flatnonzero(engine.ohms != wanted)
+    for k, ohm in zip(changed.tolist(), wanted[changed].tolist()):
+        engine.command(f"alter {job.resistors.names[k]} = {ohm!r}")
+    engine.ohms = wanted
 
 
 @cache
@@ -82,37 +121,12 @@ def _engine(library: str) -> Any:
     """Return this process's ngspice; PySpice reads the library's path when it is imported."""
     os.environ["NGSPICE_LIBRARY_PATH"] = library
     try:
-        from PySpice.Spice.NgSpice.Shared import NgSpiceShared, ffi
+        from crossbar_sim.ngspice_engine import Engine
     except ImportError as error:
         raise NgspiceError(f"PySpice cannot be imported: {error}") from error
-
-    class Engine(NgSpiceShared):
-        """PySpice's engine, with messages kept and judged by us instead of by their first word."""
-
-        def listen(self, messages: list[str]) -> None:
-            self._messages = messages
-
-        def send_char(self, message: str, ngspice_id: int) -> int:
-            getattr(self, "_messages", []).append(message.partition(" ")[2])
-            return 0
-
-        def command(self, command: str) -> None:
-            library: Any = self._ngspice_shared
-            if library.ngSpice_Command(command.encode("ascii")):
-                raise NgspiceError(f"ngspice refused the command {command!r}")
-
-        def load(self, netlist: str) -> None:
-            lines = [ffi.new("char[]", line.encode("ascii")) for line in netlist.split("\n")]
-            array = ffi.new("char *[]", [*lines, ffi.new("char[]", b""), ffi.NULL])
-            library: Any = self._ngspice_shared
-            if library.ngSpice_Circ(array):
-                raise NgspiceError("ngspice refused the netlist")
-
-    import logging
-
     logging.getLogger("PySpice").setLevel(logging.CRITICAL)
     try:
-        return Engine()
+        return Engine(send_data=True)
     except OSError as error:
         raise NgspiceError(f"cannot load the ngspice library {library!r}: {error}") from error
 

@@ -31,8 +31,15 @@ def solve(circuit: Circuit, v_in: np.ndarray, *, nodes: bool = False) -> Solutio
     nothing holds, or when the residual is too large.
     """
     v_in = circuit.check_inputs(v_in)
+    v_tia = circuit.periphery.share * circuit.periphery.offsets(circuit.n_line)
     if not is_regular(circuit):
-        return _solve_sparse(circuit, v_in, nodes)
+        return _solve_sparse(circuit, v_in, v_tia, nodes)
+    found = _solve_regular(circuit, v_in, nodes)
+    return _superpose(found, v_tia) if v_tia.any() else found
+
+
+def _solve_regular(circuit: Circuit, v_in: np.ndarray, nodes: bool) -> Solution:
+    """Solve a regular array without offsets, by its structure."""
     if not nodes and len(v_in) >= max(2, _WORTH_A_MATRIX * circuit.n_word):
         return _multiply(circuit, v_in)
     found = solve_grid(circuit, v_in)
@@ -53,10 +60,24 @@ def transfer_matrix(circuit: Circuit) -> np.ndarray:
     disagrees with a direct solution of one random vector.
     """
     if not is_regular(circuit):
-        return _solve_sparse(circuit, np.eye(circuit.n_word), False).i_out
+        no_offset = np.zeros(circuit.n_line)
+        return _solve_sparse(circuit, np.eye(circuit.n_word), no_offset, False).i_out
     matrix = transfer_grid(circuit)
     _check_matrix(circuit, matrix)
     return matrix
+
+
+def tia_response(circuit: Circuit, v_tia: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what voltages at the amplifiers' inputs do, with every word line at 0 V.
+
+    circuit: any circuit. v_tia: (n_batch, n_line) [V], each in series with r_tia_input. Returns
+    the node voltages (n_batch, n_node) [V] and the currents (n_batch, n_line) [A] into the TIAs.
+    With 1 V at TIA k alone, the voltage at a node is also what part of a current injected there
+    flows into TIA k: the network is reciprocal. Raises SolverError as `solve` does.
+    """
+    found = _solve_sparse(circuit, np.zeros((len(v_tia), circuit.n_word)), v_tia, True)
+    assert found.v_node is not None
+    return found.v_node, found.i_out
 
 
 def _multiply(circuit: Circuit, v_in: np.ndarray) -> Solution:
@@ -99,27 +120,49 @@ def _grid_nodes(circuit: Circuit, v_in: np.ndarray, found: GridSolution) -> np.n
     return np.concatenate(parts, axis=1)
 
 
-def _solve_sparse(circuit: Circuit, v_in: np.ndarray, nodes: bool) -> Solution:
-    """Solve any circuit by one sparse factorisation."""
+def _superpose(found: Solution, v_tia: np.ndarray) -> Solution:
+    """Add to a solution without offsets what the offsets alone do; the circuit is linear."""
+    v_node, i_out = tia_response(found.circuit, v_tia[None])
+    return _solution(
+        found.circuit,
+        found.v_in,
+        found.i_out + i_out,
+        None if found.v_node is None else found.v_node + v_node,
+        f"{found.solver}; offsets: {_SPARSE}",
+        found.residual,
+    )
+
+
+def _solve_sparse(circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray, nodes: bool) -> Solution:
+    """Solve any circuit by one sparse factorisation.
+
+    v_tia: (n_line,) or (n_batch, n_line), the voltage [V] behind the input of each TIA.
+    """
     parts = circuit.elements
     fixed = _fixed_nodes(circuit)
     free = np.setdiff1d(np.arange(parts.n_node), fixed)
     g = _conductance_matrix(circuit)
     v_node = np.zeros((parts.n_node, len(v_in)))
     v_node[parts.input_nodes] = v_in.T
+    behind = np.broadcast_to(v_tia, (len(v_in), circuit.n_line)).T
+    injected = np.zeros_like(v_node)
+    if circuit.periphery.r_tia_input:
+        injected[parts.tia_nodes] = behind / circuit.periphery.r_tia_input
+    else:
+        v_node[parts.tia_nodes] = behind
     if len(free):
         rows = g[free]
-        drive = -(rows[:, fixed] @ v_node[fixed])
+        drive = injected[free] - rows[:, fixed] @ v_node[fixed]
         factor = _factor(rows[:, free])
         v_node[free] = factor.solve(drive)
         v_node[free] += factor.solve(drive - rows[:, free] @ v_node[free])  # refine once
-    residual = _residual(g[free], v_node)
+    residual = _residual(g[free], v_node, injected[free])
     if not residual <= RESIDUAL_LIMIT:
         raise SolverError(
             f"Kirchhoff's current law is violated by {residual:.1e} of the currents at a node "
             f"(limit {RESIDUAL_LIMIT:.0e}); look for conductances many decades apart"
         )
-    i_out = _tia_current(circuit, g, v_node)
+    i_out = _tia_current(circuit, g, v_node, behind)
     return _solution(circuit, v_in, i_out, v_node.T if nodes else None, _SPARSE, residual)
 
 
@@ -131,15 +174,16 @@ def _solution(
     solver: str,
     residual: float,
 ) -> Solution:
-    """Add the TIAs' output voltages, v_out = -i r_feedback gain / (1 + gain)."""
-    share = 1.0 / (1.0 + 1.0 / circuit.periphery.tia_gain)
-    v_out = -i_out * circuit.periphery.r_feedback * share
+    """Add the TIAs' output voltages, (v_offset - i r_feedback) gain / (1 + gain) up to the swing."""
+    ends = circuit.periphery
+    v_out = ends.share * (ends.offsets(circuit.n_line) - i_out * ends.r_feedback)
+    v_out = v_out.clip(-ends.v_swing, ends.v_swing)
     return Solution(circuit, v_in, i_out, v_out, v_node, solver, residual)
 
 
 def _fixed_nodes(circuit: Circuit) -> np.ndarray:
     """Return the nodes whose voltage is given: ground, inputs, ideal virtual grounds."""
-    ideal = np.isinf(circuit.periphery.tia_gain)
+    ideal = circuit.periphery.r_tia_input == 0
     tia = circuit.elements.tia_nodes if ideal else circuit.elements.tia_nodes[:0]
     return np.concatenate([[0], circuit.elements.input_nodes, tia])
 
@@ -149,7 +193,7 @@ def _conductance_matrix(circuit: Circuit) -> csr_array:
     parts = circuit.elements
     a, b, g = parts.branch_from, parts.branch_to, 1.0 / parts.branch_ohm
     row, column, value = [a, b, a, b], [a, b, b, a], [g, g, -g, -g]
-    if np.isfinite(circuit.periphery.tia_gain):
+    if circuit.periphery.r_tia_input:
         tia = parts.tia_nodes
         row, column = [*row, tia], [*column, tia]
         value = [*value, np.full(len(tia), 1.0 / circuit.periphery.r_tia_input)]
@@ -172,20 +216,26 @@ def _factor(matrix: csr_array):
         ) from error
 
 
-def _residual(rows: csr_array, v_node: np.ndarray) -> float:
+def _residual(rows: csr_array, v_node: np.ndarray, injected: np.ndarray) -> float:
     """Return the largest net current at a free node over what meets there, sum of |g v|.
 
+    injected: current (n_free, n_batch) [A] from outside.
     Source: Oettli, Prager, Numer. Math. 6 (1964) 405.
     """
-    meeting = abs(rows) @ np.abs(v_node)
-    net = np.abs(rows @ v_node)
+    meeting = abs(rows) @ np.abs(v_node) + np.abs(injected)
+    net = np.abs(rows @ v_node - injected)
     return float((net / np.where(meeting > 0, meeting, 1.0)).max(initial=0.0))
 
 
-def _tia_current(circuit: Circuit, g: csr_array, v_node: np.ndarray) -> np.ndarray:
-    """Return the current (n_batch, n_line) from each bit line into its TIA."""
+def _tia_current(
+    circuit: Circuit, g: csr_array, v_node: np.ndarray, behind: np.ndarray
+) -> np.ndarray:
+    """Return the current (n_batch, n_line) from each bit line into its TIA.
+
+    behind: (n_line, n_batch) the voltage behind the TIAs' inputs [V].
+    """
     tia = circuit.elements.tia_nodes
-    if np.isfinite(circuit.periphery.tia_gain):
-        return v_node[tia].T / circuit.periphery.r_tia_input
-    # Held at 0 V: what the branches bring is the nodal matrix's row, with the sign turned.
+    if circuit.periphery.r_tia_input:
+        return (v_node[tia] - behind).T / circuit.periphery.r_tia_input
+    # Held at a voltage: what the branches bring is the nodal matrix's row, with the sign turned.
     return -(g[tia] @ v_node).T

@@ -26,6 +26,11 @@ class Solution:
     solver: str
     residual: float
 
+    @property
+    def n_saturated(self) -> int:
+        """Number of outputs, over lines and vectors, that stand at the amplifiers' swing."""
+        return int((np.abs(self.v_out) >= self.circuit.periphery.v_swing).sum())
+
     def power(self) -> dict[str, np.ndarray]:
         """Return the power (n_batch,) [W] by part, and what the input sources deliver.
 

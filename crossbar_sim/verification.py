@@ -1,11 +1,12 @@
 """Prove on real tiles that ngspice and the fast engine solve the same circuit alike."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from crossbar_sim.ngspice import NgspiceWorker, solve_ngspice
+from crossbar_sim.ngspice_pool import Task, solve_tiles
 from crossbar_sim.nodal import solve
 from crossbar_sim.solution import Solution
 from mapping.design import MappedNetwork
@@ -17,7 +18,7 @@ TOLERANCE = 1e-9
 
 
 class VerificationError(RuntimeError):
-    """The two engines disagree by more than the tolerance."""
+    """The two engines disagree by more than the tolerance, or ngspice failed."""
 
 
 @dataclass(frozen=True)
@@ -33,25 +34,40 @@ class TileCheck:
 
 
 @dataclass(frozen=True)
+class TileFailure:
+    """A tile that ngspice gave no result for, and why."""
+
+    tile: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Verification:
     """ngspice against the fast engine, tile by tile."""
 
     checks: tuple[TileCheck, ...]
     tolerance: float
     solvers: tuple[str, str]
+    failures: tuple[TileFailure, ...] = ()
 
     @property
     def worst(self) -> TileCheck:
-        """The tile with the largest error."""
-        return max(self.checks, key=lambda check: check.error)
+        """The tile with the largest error; NaN counts as the largest."""
+        return max(self.checks, key=lambda check: (np.isnan(check.error), check.error))
 
     @property
     def passed(self) -> bool:
-        """Whether every tile is within tolerance."""
-        return all(check.error <= self.tolerance for check in self.checks)
+        """Whether every tile was solved and is within tolerance."""
+        return not self.failures and all(check.error <= self.tolerance for check in self.checks)
 
     def require(self) -> None:
-        """Raise VerificationError unless every tile is within tolerance."""
+        """Raise VerificationError, naming the tiles, unless every one is within tolerance."""
+        if self.failures:
+            first = self.failures[0]
+            names = ", ".join(failure.tile for failure in self.failures)
+            raise VerificationError(
+                f"ngspice failed on {len(self.failures)} tile(s): {names}; {first.tile}: {first.reason}"
+            )
         if not self.passed:
             raise VerificationError(
                 f"tile {self.worst.tile}: {self.solvers[0]} and {self.solvers[1]} differ by "
@@ -65,21 +81,75 @@ def verify(
     wires: Wires,
     periphery: Periphery,
     *,
-    worker: NgspiceWorker,
+    tiles: Iterable[Tile] | None = None,
     tolerance: float = TOLERANCE,
+    n_worker: int | None = None,
+    time_limit: float = 300.0,
 ) -> Verification:
-    """Solve every tile with both engines and compare all output currents.
+    """Solve tiles with both engines and compare all output currents.
 
-    v_in: for each layer (by name) the input voltages (n_batch, n_in) [V] of its whole input;
-    each tile takes the columns of its own rows.
+    v_in: for each layer (by name) the input voltages (n_batch, n_in) [V] of its whole input; each
+    tile takes the columns of its own rows; see `random_inputs`. tiles: those to solve, all by
+    default; see `chosen_tiles`. n_worker, time_limit [s]: as for `solve_tiles`.
+
+    A tile that ngspice fails on is in `failures`, and the others are compared all the same.
     """
-    checks, solvers = [], ("", "")
-    for tile in mapped.tiles:
-        volts = v_in[tile.layer][:, tile.rows]
-        check, spice, fast = check_tile(tile, volts, wires, periphery, worker)
-        checks.append(check)
+    selected = mapped.tiles if tiles is None else list(tiles)
+    circuits = {}
+
+    def tasks() -> Iterator[Task]:
+        for tile in selected:
+            circuits[tile.name] = tile_circuit(tile, wires, periphery)
+            yield tile.name, circuits[tile.name], v_in[tile.layer][:, tile.rows]
+
+    found, failures, solvers = {}, {}, ("", "")
+    for name, spice in solve_tiles(tasks(), n_worker=n_worker, time_limit=time_limit):
+        circuit = circuits.pop(name)
+        if isinstance(spice, Exception):
+            failures[name] = TileFailure(name, str(spice))
+            continue
+        fast = solve(circuit, spice.v_in)
+        found[name] = TileCheck(name, len(fast.v_in), difference(spice, fast))
         solvers = (spice.solver, fast.solver)
-    return Verification(tuple(checks), tolerance, solvers)
+    names = [tile.name for tile in selected]
+    return Verification(
+        tuple(found[name] for name in names if name in found),
+        tolerance,
+        solvers,
+        tuple(failures[name] for name in names if name in failures),
+    )
+
+
+def chosen_tiles(
+    mapped: MappedNetwork, names: Iterable[str] = (), *, n_sample: int | None = None, seed: int = 0
+) -> list[Tile]:
+    """Return the tiles of the given names, or a random sample of n_sample, or all.
+
+    Raises ValueError for a name that there is not, or a sample that is empty.
+    """
+    tiles, wanted = {tile.name: tile for tile in mapped.tiles}, list(names)
+    unknown = [name for name in wanted if name not in tiles]
+    if unknown:
+        raise ValueError(f"no tile {unknown[0]!r}; there are {', '.join(tiles)}")
+    if wanted:
+        return [tiles[name] for name in wanted]
+    if n_sample is None:
+        return mapped.tiles
+    if n_sample < 1:
+        raise ValueError(f"n_sample must be >= 1; got {n_sample}")
+    drawn = np.random.default_rng(seed).permutation(len(tiles))[:n_sample]
+    return [mapped.tiles[k] for k in sorted(drawn)]
+
+
+def random_inputs(
+    mapped: MappedNetwork, *, v_read: float, n_vector: int, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Return for each layer voltages (n_vector, n_in) [V], uniform in -v_read … v_read."""
+    rng = np.random.default_rng(seed)
+    return {
+        layer.name: rng.uniform(-v_read, v_read, size=(n_vector, layer.layer.n_in))
+        for layer in mapped.layers
+    }
 
 
 def check_tile(

@@ -124,7 +124,7 @@ def precision_curve(
     n_instance: banks per n. band: where targets lie, as a part of the way from the least sum to
     the greatest. confidence: of the bounds, by bootstrap for the mean and by order statistics for
     the others; the worst bank of a sample has no lower bound, nor have 99.9 % of fewer than
-        3,688 banks at a confidence of 0.95.
+    3,688 banks at a confidence of 0.95.
 
     Returns a PrecisionCurve. Raises ValueError for an empty n, n_instance < 2, a band that is not
     0 <= low < high <= 1, or a confidence outside (0, 1).

@@ -1,7 +1,7 @@
 """The one circuit, as arrays, that the SPICE writer and the fast engine both read."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,11 +16,12 @@ MIN_OHM, MAX_OHM = 1e-6, 1e18
 
 @dataclass(frozen=True)
 class Wires:
-    """Resistance of the wires of an array.
+    """Resistance and capacitance of the wires of an array.
 
     r_word, r_bit: ohm per segment of a word line and of a bit line; there is one segment before
     the first cell of a word line, between neighbours, and after the last cell of a bit line.
-    r_driver: output resistance of each word-line driver [ohm]. Zero means ideal.
+    r_driver: output resistance of each word-line driver [ohm]. c_word, c_bit: capacitance of a
+    segment to ground [F], which loads the node of its cell. Zero means ideal.
 
     Source: the geometry is badcrossbar's (Joksas, Mehonic, SoftwareX 2020), so that results
     compare directly.
@@ -29,14 +30,14 @@ class Wires:
     r_word: float = 0.0
     r_bit: float = 0.0
     r_driver: float = 0.0
+    c_word: float = 0.0
+    c_bit: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("r_word", "r_bit", "r_driver"):
-            value = getattr(self, name)
-            if not (value == 0 or MIN_OHM <= value <= MAX_OHM):
-                raise ValueError(
-                    f"{name} must be 0 (ideal) or {MIN_OHM:g} … {MAX_OHM:g} ohm; got {value}"
-                )
+            _check_ohm(name, getattr(self, name))
+        for name in ("c_word", "c_bit"):
+            _check_finite(name, getattr(self, name), "F")
 
     @property
     def ideal(self) -> bool:
@@ -46,25 +47,95 @@ class Wires:
 
 @dataclass(frozen=True)
 class Periphery:
-    """What stands at the ends of the lines.
+    """The transimpedance amplifiers (TIA) at the ends of the bit lines; ideal by default.
 
-    r_feedback: feedback resistor of each transimpedance amplifier (TIA) [ohm].
-    tia_gain: open-loop gain of its amplifier; inf is ideal, a true virtual ground.
+    r_feedback: feedback resistor [ohm]. tia_gain: open-loop gain of the amplifier; inf is a true
+    virtual ground. r_input: resistance between a bit line and its amplifier [ohm].
+    v_offset, v_offset_sigma: input offset voltage of all amplifiers, and its spread over them [V].
+    v_swing: the output reaches -v_swing … v_swing [V]. The output stage clips there, while the loop
+    goes on holding the virtual ground; a real loop lets go of it, which other lines only feel
+    through the wires that they share.
+    gbw: gain-bandwidth product [Hz]. v_noise: input noise of the amplifier [V/sqrt(Hz)], white.
+    seed, tile: which amplifiers; their offsets are drawn from both.
     """
 
     r_feedback: float = 20e3
     tia_gain: float = np.inf
+    r_input: float = 0.0
+    v_offset: float = 0.0
+    v_offset_sigma: float = 0.0
+    v_swing: float = np.inf
+    gbw: float = np.inf
+    v_noise: float = 0.0
+    seed: int = 0
+    tile: str = ""
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.r_feedback) and self.r_feedback > 0):
             raise ValueError(f"r_feedback must be a resistance > 0 ohm; got {self.r_feedback}")
-        if not self.tia_gain > 0:
-            raise ValueError(f"tia_gain must be > 0 (inf for an ideal TIA); got {self.tia_gain}")
+        for name in ("tia_gain", "v_swing", "gbw"):
+            if not getattr(self, name) > 0:
+                raise ValueError(
+                    f"{name} must be > 0 (inf for an ideal TIA); got {getattr(self, name)}"
+                )
+        _check_ohm("r_input", self.r_input)
+        _check_finite("v_offset_sigma", self.v_offset_sigma, "V")
+        _check_finite("v_noise", self.v_noise, "V/sqrt(Hz)")
+        if not np.isfinite(self.v_offset):
+            raise ValueError(f"v_offset must be a finite voltage; got {self.v_offset}")
+        if not (isinstance(self.seed, int) and self.seed >= 0):
+            raise ValueError(f"seed must be a whole number >= 0; got {self.seed!r}")
+
+    def for_tile(self, name: str) -> "Periphery":
+        """Return the same kind of amplifiers at another tile, with offsets of their own."""
+        return replace(self, tile=name)
 
     @property
     def r_tia_input(self) -> float:
-        """Resistance that a bit line sees into the TIA [ohm]: r_feedback / (1 + gain)."""
-        return self.r_feedback / (1.0 + self.tia_gain)
+        """Resistance that a bit line sees into the TIA [ohm]: r_input + r_feedback / (1 + gain)."""
+        return self.r_input + self.r_feedback / (1.0 + self.tia_gain)
+
+    @property
+    def share(self) -> float:
+        """What a finite gain leaves of an amplifier's closed loop: gain / (1 + gain)."""
+        return 1.0 / (1.0 + 1.0 / self.tia_gain)
+
+    def offsets(self, n_line: int) -> np.ndarray:
+        """Return the input offset voltage (n_line,) [V] of each amplifier, in output order."""
+        if not self.v_offset_sigma:
+            return np.full(n_line, self.v_offset)
+        rng = np.random.default_rng([self.seed, *self.tile.encode()])
+        return self.v_offset + self.v_offset_sigma * rng.standard_normal(n_line)
+
+    def noise_gain(self, g_line: np.ndarray) -> np.ndarray:
+        """Return what multiplies offset and noise of an amplifier: 1 + r_feedback * G.
+
+        g_line: total conductance of a line [S], all its branches in all rows; wires are ideal.
+        G is g_line in series with r_input.
+        """
+        return 1.0 + self.r_feedback * g_line / (1.0 + self.r_input * g_line)
+
+    def gain_error(self, g_line: np.ndarray) -> np.ndarray:
+        """Return the relative loss of output by a finite gain A, about noise gain / A.
+
+        Exact for ideal wires: x / (1 + x) with x = noise gain / A. g_line: as for `noise_gain`.
+        """
+        x = self.noise_gain(g_line) / self.tia_gain
+        return x / (1.0 + x)
+
+    def bandwidth(self, g_line: np.ndarray) -> np.ndarray:
+        """Return the closed loop's bandwidth [Hz], gain-bandwidth over noise gain."""
+        return self.gbw / self.noise_gain(g_line)
+
+
+def _check_ohm(name: str, value: float) -> None:
+    if not (value == 0 or MIN_OHM <= value <= MAX_OHM):
+        raise ValueError(f"{name} must be 0 (ideal) or {MIN_OHM:g} … {MAX_OHM:g} ohm; got {value}")
+
+
+def _check_finite(name: str, value: float, unit: str) -> None:
+    if not 0 <= value < np.inf:
+        raise ValueError(f"{name} must be >= 0 {unit}, and finite; got {value}")
 
 
 @dataclass(frozen=True)

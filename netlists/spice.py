@@ -1,8 +1,10 @@
 """Write a circuit as flat SPICE text, number by number what the fast engine solves."""
 
 import numpy as np
+from scipy.constants import Boltzmann
 
-from netlists.circuit import Circuit
+from mapping.bank import T_REFERENCE
+from netlists.circuit import Circuit, Periphery
 
 #: Largest number of vectors in one sweep; ngspice searches the table of each input for each point.
 MAX_VECTORS = 4096
@@ -38,22 +40,67 @@ def elements(circuit: Circuit) -> list[str]:
         f"{name} {nodes[a]} {nodes[b]} {ohm!r}"
         for name, a, b, ohm in zip(names, tail, head, parts.branch_ohm.tolist())
     ]
-    for j, node in enumerate(parts.tia_nodes.tolist()):
-        lines += tia(f"{j}", nodes[node], f"out_{j}", circuit.periphery)
+    offsets = circuit.periphery.offsets(circuit.n_line).tolist()
+    for j, (node, v_offset) in enumerate(zip(parts.tia_nodes.tolist(), offsets)):
+        lines += tia(f"{j}", nodes[node], f"out_{j}", circuit.periphery, v_offset)
     return lines
 
 
-def tia(label: str, node: str, out: str, periphery) -> list[str]:
-    """Return an ammeter `vtia_<label>` from a bit line into a TIA, and the TIA."""
-    r, gain = float(periphery.r_feedback), float(periphery.tia_gain)
-    if np.isinf(gain):
-        # An ideal amplifier holds its input at 0 V and turns the ammeter's current into v(out).
-        return [f"vtia_{label} {node} 0 0", f"hout_{label} {out} 0 vtia_{label} {-r!r}"]
-    return [
-        f"vtia_{label} {node} sum_{label} 0",
-        f"rfb_{label} sum_{label} {out} {r!r}",
-        f"eout_{label} {out} 0 0 sum_{label} {gain!r}",
-    ]
+def tia(
+    label: str, node: str, out: str, periphery: Periphery, v_offset: float = 0.0
+) -> list[str]:
+    """Return an ammeter `vtia_<label>` from a bit line into a TIA, and the TIA.
+
+    node: the bit line's end; out: the TIA's output. v_offset: of this very amplifier [V].
+    """
+    entry = f"sum_{label}"
+    lines = [f"vtia_{label} {node} {f'in_{entry}' if periphery.r_input else entry} 0"]
+    if periphery.r_input:
+        lines.append(f"rin_{label} in_{entry} {entry} {float(periphery.r_input)!r}")
+    raw = f"raw_{label}" if np.isfinite(periphery.v_swing) else out
+    reference, sources = _reference(label, periphery, v_offset)
+    lines += [*sources, *_amplifier(label, entry, raw, reference, periphery)]
+    if raw != out:
+        swing = float(periphery.v_swing)
+        lines.append(f"bswing_{label} {out} 0 v = max({-swing!r}, min({swing!r}, v({raw})))")
+    return lines
+
+
+def _reference(label: str, periphery: Periphery, v_offset: float) -> tuple[str, list[str]]:
+    """Return the node of an amplifier's other input, and the sources that hold it.
+
+    A resistor that carries no current makes the amplifier's noise, 4 k T R = v_noise^2.
+    """
+    if not v_offset and not periphery.v_noise:
+        return "0", []
+    node, lines = f"ref_{label}", []
+    ground = f"noise_{label}" if periphery.v_noise else "0"
+    if periphery.v_noise:
+        ohm = periphery.v_noise**2 / (4.0 * Boltzmann * T_REFERENCE)
+        lines.append(f"rnoise_{label} {ground} 0 {float(ohm)!r}")
+    lines.append(f"vos_{label} {node} {ground} {float(v_offset)!r}")
+    return node, lines
+
+
+def _amplifier(label: str, entry: str, out: str, reference: str, periphery: Periphery) -> list[str]:
+    """Return feedback resistor and amplifier, with its pole where it has a bandwidth."""
+    gain, feedback = float(periphery.tia_gain), f"rfb_{label} {entry} {out} "
+    feedback += repr(float(periphery.r_feedback))
+    if np.isfinite(periphery.gbw):
+        # 1 S into C = 1 / (2 pi gbw), beside R = gain: the integrator inside every amplifier.
+        pole = f"pole_{label}"
+        lines = [feedback, f"gamp_{label} 0 {pole} {reference} {entry} 1.0"]
+        if np.isfinite(gain):
+            lines.append(f"ramp_{label} {pole} 0 {gain!r}")
+        farad = 1.0 / (2.0 * np.pi * float(periphery.gbw))
+        return [*lines, f"camp_{label} {pole} 0 {farad!r}", f"eout_{label} {out} 0 {pole} 0 1.0"]
+    if np.isfinite(gain):
+        return [feedback, f"eout_{label} {out} 0 {reference} {entry} {gain!r}"]
+    # An ideal amplifier holds its input and turns the ammeter's current into its output.
+    held = f"vhold_{label} {entry} 0 0"
+    if reference != "0":
+        held = f"ehold_{label} {entry} 0 {reference} 0 1.0"
+    return [held, f"hout_{label} {out} {entry} vtia_{label} {-float(periphery.r_feedback)!r}"]
 
 
 def input_sources(circuit: Circuit, v_in: np.ndarray) -> list[str]:

@@ -1,5 +1,6 @@
 """The README's example runs, its commands exist, its files are there."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -35,3 +36,11 @@ def test_make_targets_exist():
 def test_linked_files_exist():
     for path in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / path).exists(), path
+
+
+def test_the_results_are_what_the_scripts_measured():
+    name = ROOT / "benchmarks" / "readme.py"
+    spec = importlib.util.spec_from_file_location("readme", name)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.block() in README

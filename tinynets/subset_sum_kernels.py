@@ -277,6 +277,7 @@ def solve_limited(values, targets, tolerances, max_closed, masks):
 
 @jit
 def lightest_limited(q, list_a, list_b, window, max_closed, sub_a, sub_b, queue):
+    """The lightest subset with its sum in a window and at most max_closed values, or -1."""
     split = len(q) // 2
     mask = np.int64(-1)
     for closed in range(n_class(max_closed, len(q))):
@@ -287,6 +288,7 @@ def lightest_limited(q, list_a, list_b, window, max_closed, sub_a, sub_b, queue)
 
 @jit
 def nearest_limited(q, list_a, list_b, target, max_closed, sub_a, sub_b):
+    """The preferred nearest subset of at most max_closed values."""
     split = len(q) // 2
     mask, nearest = np.int64(-1), np.int64(LARGEST)
     for closed in range(n_class(max_closed, len(q))):

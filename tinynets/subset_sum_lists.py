@@ -84,6 +84,7 @@ def settle_ties(q, sums, masks, length, keep):
 
 @jit
 def close_list(sums, length):
+    """Put a sentinel at either end of a list, so that searches need no bounds."""
     sums[0], sums[length + 1] = -SENTINEL, SENTINEL
 
 

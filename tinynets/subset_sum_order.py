@@ -19,6 +19,7 @@ jit = njit(cache=True, nogil=True)
 
 @jit
 def count_closed(mask):
+    """Number of values in a subset."""
     count = 0
     while mask:
         mask &= mask - 1
@@ -28,6 +29,7 @@ def count_closed(mask):
 
 @jit
 def weight(q, mask):
+    """Sum of the magnitudes of the chosen values, in fixed point."""
     total = 0
     k = 0
     while mask:
@@ -100,6 +102,7 @@ def next_limit(values, limit):
 
 @jit
 def chosen_sum(values, mask):
+    """Sum of the chosen values in float64, in ascending order of k."""
     total = 0.0
     k = 0
     while mask:

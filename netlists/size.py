@@ -1,0 +1,62 @@
+"""How large a netlist is to ngspice: elements, memory and time, stated before it runs."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+#: What ngspice 46 with KLU takes, fitted to arrays of 64 × 64 … 512 × 512 by
+#: benchmarks/ngspice_methods.py: bytes for each element, and seconds for each element ** 1.5 to
+#: solve one point of a sweep and to parse. Times are of one core and good to a factor of three.
+BYTES_BASE, BYTES_PER_ELEMENT = 60e6, 2_000
+SECONDS_PER_POINT, SECONDS_TO_PARSE = 2.5e-8, 8e-6
+
+
+class NetlistTooLarge(ValueError):
+    """A netlist that would exhaust this machine."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """n_element: lines of the flattened netlist. memory [byte], time [s]: estimates for ngspice."""
+
+    n_element: int
+    memory: float
+    time: float
+
+    @classmethod
+    def of_circuits(cls, n_element: Iterable[int], n_point: int) -> "Size":
+        """Return the size of circuits in one netlist, given the number of elements of each.
+
+        n_point: points of the sweep. Fill-in stays within a circuit, so several small ones cost
+        less than a large one.
+        """
+        counts = list(n_element)
+        points = n_point * sum(SECONDS_PER_POINT * n**1.5 for n in counts)
+        total = sum(counts)
+        return cls(total, BYTES_BASE + BYTES_PER_ELEMENT * total, points + SECONDS_TO_PARSE * total)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_element:,} elements, about {self.memory / 1e9:.2g} GB "
+            f"and {self.time:.2g} s in ngspice"
+        )
+
+
+def free_memory() -> float:
+    """Return the memory [byte] that this machine has left."""
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return float(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def require_room(size: Size, what: str, *, force: bool) -> None:
+    """Raise NetlistTooLarge when ngspice would need more than the memory that is free."""
+    free = free_memory()
+    if size.memory > free and not force:
+        raise NetlistTooLarge(
+            f"{what} has {size}, but {free / 1e9:.2g} GB are free; "
+            "use smaller tiles or fewer layers, or force it"
+        )
