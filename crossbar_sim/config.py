@@ -130,6 +130,12 @@ class SelectConfig(_Section):
         return SelectionRule(**self.model_dump(exclude={"n_calibration"}))
 
 
+class CalibrateConfig(_Section):
+    """Rounds of choosing switches anew against the wires; 0 for none."""
+
+    rounds: Annotated[int, Field(ge=0, le=100)] = 0
+
+
 class WiresConfig(_Section):
     """Ohm per wire segment, and of each driver; see `netlists.Wires`."""
 
@@ -200,6 +206,7 @@ class RunConfig(_Section):
     die: DieConfig = DieConfig()
     tile: TilesConfig = TilesConfig()
     select: SelectConfig = SelectConfig()
+    calibrate: CalibrateConfig = CalibrateConfig()
     wires: WiresConfig = WiresConfig()
     periphery: PeripheryConfig = PeripheryConfig()
     energy: EnergyConfig = EnergyConfig()

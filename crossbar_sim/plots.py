@@ -133,6 +133,33 @@ def accuracy_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return png(figure)
 
 
+def study(
+    points: Sequence[Mapping[str, Any]],
+    intervals: Sequence[tuple[float, float, float]],
+    metric: str,
+) -> bytes:
+    """Draw a metric (value, low, high) against the first parameter, one line per other values."""
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    first, *others = list(points[0]) or ["point"]
+    lines: dict[str, list[tuple[Any, tuple[float, float, float]]]] = {}
+    for k, (point, interval) in enumerate(zip(points, intervals)):
+        label = ", ".join(f"{key} = {point[key]}" for key in others)
+        lines.setdefault(label, []).append((point.get(first, k), interval))
+    for label, rows in lines.items():
+        x, (value, low, high) = [row[0] for row in rows], np.array([row[1] for row in rows]).T
+        reach = np.nan_to_num([value - low, high - value], posinf=0.0, neginf=0.0)
+        axes.errorbar(x, value, yerr=np.maximum(reach, 0), fmt="o-", capsize=3, label=label or None)
+    numbers = [x for point in points if isinstance(x := point.get(first), int | float)]
+    if len(numbers) == len(points) and 0 < 20 * min(numbers) < max(numbers):
+        axes.set_xscale("log")
+    axes.set(xlabel=first, ylabel=metric)
+    axes.grid(alpha=0.3)
+    if others:
+        axes.legend(frameon=False, fontsize=8)
+    return png(figure)
+
+
 def _cell_axes(title: str):
     figure = Figure(figsize=(5.2, 4.6), layout="constrained")
     axes = figure.add_subplot()

@@ -59,6 +59,7 @@ def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
         "digital_modules": list(outcome.network.digital),
         "layers": [layer_numbers(layer, mapped.tile, mapped.die.bank.n) for layer in mapped.layers],
         "reach": REACH,
+        "rules": outcome.rules,
         "verification": {
             "solvers": list(checks.solvers),
             "tolerance": checks.tolerance,

@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from crossbar_sim.analog import circuit_inputs, to_torch
+from crossbar_sim.calibrate import calibrate
 from crossbar_sim.config import RunConfig
 from crossbar_sim.converters import Converters
 from crossbar_sim.moments import second_moments
 from crossbar_sim.ngspice import NgspiceWorker
 from crossbar_sim.power import TileEnergy, tile_energy
+from crossbar_sim.rules import compare_rules
 from crossbar_sim.verification import TileCheck, Verification, check_tile
 from crossbar_sim.workspace import Workspace, write_json
 from mapping.bank import Die
@@ -51,6 +53,7 @@ class Outcome:
     verification: Verification
     tile_energies: dict[str, TileEnergy]
     accuracies: list[dict[str, Any]]
+    rules: list[dict[str, Any]]
 
 
 def run(
@@ -83,10 +86,10 @@ def find_outcome(
     config: RunConfig, work: Workspace, worker: NgspiceWorker, tell: Progress
 ) -> Outcome:
     """Train, prune, map, write netlists, simulate and score."""
-    data = digits(seed=config.seed, flat=config.model.kind == "mlp")
-    dense, pruned = train_and_prune(config, data, work, tell)
+    data = load_data(config)
+    dense, pruned = trained_networks(config, data, work, tell)
     network = extract(pruned, torch.from_numpy(data.x_test[:1]))
-    mapped = choose_switches(config, pruned, network, data, work, tell)
+    mapped = choose_switches(config, pruned, data, work, tell)
     wires, periphery = config.wires.build(), config.periphery.build()
     converters = config.periphery.converters()
     calibration = torch.from_numpy(data.x_train)
@@ -108,44 +111,58 @@ def find_outcome(
     verification, energies = simulate(config, mapped, v_in, work, worker, tell)
     verification.require()
     accuracies = score(data, networks, tell)
-    return Outcome(config, mapped, network, v_in, verification, energies, accuracies)
+    rules = weigh_rules(config, pruned, network, mapped, v_in, data, work, tell)
+    return Outcome(config, mapped, network, v_in, verification, energies, accuracies, rules)
 
 
-def train_and_prune(
+def trained_networks(
     config: RunConfig, data: Data, work: Workspace, tell: Progress
 ) -> tuple[nn.Module, nn.Module]:
-    """Return the dense network and its pruned copy, trained on the training set alone."""
+    """Return the dense network and its pruned copy, trained unless an earlier try has."""
 
     def make(draft: Path) -> None:
-        torch.manual_seed(config.seed)
-        model = build_model(config)
-        epochs, rounds = config.train.epochs, config.prune.rounds
-        train(
-            model,
-            data,
-            **config.train.model_dump(),
-            seed=config.seed,
-            progress=lambda n: tell("train", n, epochs),
-        )
-        small = prune(
-            model,
-            data,
-            sparsity=config.prune.sparsity,
-            rounds=rounds,
-            epochs=config.prune.epochs_per_round,
-            learning_rate=config.prune.learning_rate,
-            seed=config.seed,
-            progress=lambda k, n, _sparsity: tell("prune", k, n),
-        )
+        dense, pruned = train_and_prune(config, data, tell)
         draft.mkdir()
-        torch.save(model.state_dict(), draft / "dense.pt")
-        torch.save(make_permanent(small).state_dict(), draft / "pruned.pt")
+        torch.save(dense.state_dict(), draft / "dense.pt")
+        torch.save(pruned.state_dict(), draft / "pruned.pt")
 
     path = work.once("model", make)
     dense, pruned = build_model(config), build_model(config)
     dense.load_state_dict(torch.load(path / "dense.pt", weights_only=True))
     pruned.load_state_dict(torch.load(path / "pruned.pt", weights_only=True))
     return dense.eval(), pruned.eval()
+
+
+def train_and_prune(
+    config: RunConfig, data: Data, tell: Progress = lambda step, done, total: None
+) -> tuple[nn.Module, nn.Module]:
+    """Train a network on the training set, and prune a copy of it."""
+    torch.manual_seed(config.seed)
+    model = build_model(config)
+    epochs = config.train.epochs
+    train(
+        model,
+        data,
+        **config.train.model_dump(),
+        seed=config.seed,
+        progress=lambda n: tell("train", n, epochs),
+    )
+    pruned = prune(
+        model,
+        data,
+        sparsity=config.prune.sparsity,
+        rounds=config.prune.rounds,
+        epochs=config.prune.epochs_per_round,
+        learning_rate=config.prune.learning_rate,
+        seed=config.seed,
+        progress=lambda k, n, _sparsity: tell("prune", k, n),
+    )
+    return model, make_permanent(pruned)
+
+
+def load_data(config: RunConfig) -> Data:
+    """Return the data set of a configuration."""
+    return digits(seed=config.seed, flat=config.model.kind == "mlp")
 
 
 def build_model(config: RunConfig) -> nn.Sequential:
@@ -156,32 +173,42 @@ def build_model(config: RunConfig) -> nn.Sequential:
 
 
 def choose_switches(
-    config: RunConfig,
-    pruned: nn.Module,
-    network: PrunedNetwork,
-    data: Data,
-    work: Workspace,
-    tell: Progress,
+    config: RunConfig, pruned: nn.Module, data: Data, work: Workspace, tell: Progress
 ) -> MappedNetwork:
     """Map the network onto the die; the selection is also written as a table."""
-    die = Die(config.bank.build(), seed=config.die.seed)
-    names = [layer.name for layer in network.layers]
-    calibration = torch.from_numpy(data.x_train[: config.select.n_calibration])
-
-    def make(draft: Path) -> None:
-        mapped = map_network(
-            network,
-            die,
-            config.tile.build(),
-            rule=config.select.build(),
-            second_moment=second_moments(pruned, network, calibration),
-            progress=lambda name: tell("select", names.index(name) + 1, len(names)),
-        )
-        mapped.save(draft)
-
-    mapped = MappedNetwork.load(work.once("mapped.npz", make))
+    path = work.once("mapped.npz", lambda draft: map_on_die(config, pruned, data, tell).save(draft))
+    mapped = MappedNetwork.load(path)
     work.once("selection.csv", lambda draft: write_selection(mapped, draft))
     return mapped
+
+
+def map_on_die(
+    config: RunConfig,
+    model: nn.Module,
+    data: Data,
+    tell: Progress = lambda step, done, total: None,
+) -> MappedNetwork:
+    """Map a network onto the die of a configuration, calibrated against its wires if it says so."""
+    network = extract(model, torch.from_numpy(data.x_test[:1]))
+    names = [layer.name for layer in network.layers]
+    calibration = torch.from_numpy(data.x_train[: config.select.n_calibration])
+    mapped = map_network(
+        network,
+        Die(config.bank.build(), seed=config.die.seed),
+        config.tile.build(),
+        rule=config.select.build(),
+        second_moment=second_moments(model, network, calibration),
+        progress=lambda name: tell("select", names.index(name) + 1, len(names)),
+    )
+    if not config.calibrate.rounds:
+        return mapped
+    return calibrate(
+        mapped,
+        config.wires.build(),
+        config.periphery.build(),
+        rounds=config.calibrate.rounds,
+        progress=lambda done, total: tell("calibrate", done, total),
+    ).mapped
 
 
 def write_netlists(
@@ -235,6 +262,29 @@ def score(data: Data, networks: dict[str, nn.Module], tell: Progress) -> list[di
         found = accuracy(network, data.x_test, data.y_test)
         rows.append({"network": label, "accuracy": found, "n_image": len(data.x_test)})
         tell("accuracy", k + 1, len(networks))
+    return rows
+
+
+def weigh_rules(
+    config: RunConfig,
+    pruned: nn.Module,
+    network: PrunedNetwork,
+    mapped: MappedNetwork,
+    v_in: dict[str, np.ndarray],
+    data: Data,
+    work: Workspace,
+    tell: Progress,
+) -> list[dict[str, Any]]:
+    """Return what other rules of selection would give on the same die."""
+    v_rms = float(np.sqrt(np.mean(np.concatenate([v.ravel() for v in v_in.values()]) ** 2)))
+    options = {"v_rms": v_rms, "n_calibration": config.select.n_calibration}
+
+    def make(draft: Path) -> None:
+        tell("rules", 0, 1)
+        write_json(draft, compare_rules(pruned, network, mapped.die, mapped.tile, data, **options))
+
+    rows = json.loads(work.once("rules.json", make).read_text())
+    tell("rules", 1, 1)
     return rows
 
 

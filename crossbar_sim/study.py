@@ -1,0 +1,360 @@
+"""Accuracy studies: a grid or sample of parameters × many dies, each trial kept as it ends."""
+
+import csv
+import hashlib
+import importlib.metadata
+import io
+import itertools
+import json
+import math
+import time
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import joblib
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from scipy.stats import qmc
+
+from crossbar_sim.config import ConfigError, RunConfig, first_problem, load_config
+from crossbar_sim.statistics import Interval, mean_interval, yield_interval
+from crossbar_sim.store import Record, Store
+from crossbar_sim.trial import run_trial, trained_path, training_key
+
+#: Called with the number of finished trials, of how many.
+Progress = Callable[[int, int], None]
+
+_PACKAGES = ("tinynets", "mapping", "netlists", "crossbar_sim")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Range(_Section):
+    """Values of one sampled parameter: low … high, on a log scale or as whole numbers."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not (math.isfinite(self.low) and self.low < self.high < math.inf):
+            raise ValueError(f"low must be below high; got {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log scale needs low > 0; got {self.low}")
+        return self
+
+    def value(self, share: float) -> float | int:
+        """Return the value at a share of the way from low to high."""
+        if self.log:
+            found = self.low * (self.high / self.low) ** share
+        else:
+            found = self.low + (self.high - self.low) * share
+        return round(found) if self.integer else float(found)
+
+
+class Sample(_Section):
+    """n points at random or by a scrambled Sobol sequence, over the ranges of some parameters."""
+
+    method: Literal["random", "sobol"] = "sobol"
+    n: Annotated[int, Field(ge=1)] = 16
+    seed: int = 0
+    range: dict[str, Range]
+
+    def points(self) -> list[dict[str, Any]]:
+        """Return the points, the same for the same seed."""
+        if self.method == "sobol":
+            engine = qmc.Sobol(len(self.range), rng=self.seed)
+            shares = engine.random(2 ** math.ceil(math.log2(self.n)))[: self.n]
+        else:
+            shares = np.random.default_rng(self.seed).random((self.n, len(self.range)))
+        return [
+            {key: r.value(float(share)) for (key, r), share in zip(self.range.items(), row)}
+            for row in shares
+        ]
+
+
+class Stop(_Section):
+    """Stop a point after the first dies whose mean has so narrow an interval."""
+
+    metric: str = "accuracy"
+    half_width: Annotated[float, Field(gt=0)]
+    min_dies: Annotated[int, Field(ge=3)] = 5
+
+
+class StudyConfig(_Section):
+    """What to study.
+
+    base: TOML file of the run that is varied. dies: number of chips, seeds first_die and on, the
+    same for every point. grid: lists of values by key, as "bank.n"; every combination is a point.
+    sample: points at random instead of, or on top of, a grid. yield_accuracy: a die is good from
+    this accuracy on.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    base: Path
+    dies: Annotated[int, Field(ge=1)] = 10
+    first_die: Annotated[int, Field(ge=0)] = 1
+    grid: dict[str, list[Any]] = {}
+    sample: Sample | None = None
+    stop: Stop | None = None
+    yield_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.9
+
+    def points(self) -> list[dict[str, Any]]:
+        """Return every combination of the grid, times every point of the sample."""
+        grids = [dict(zip(self.grid, values)) for values in itertools.product(*self.grid.values())]
+        samples = self.sample.points() if self.sample else [{}]
+        return [a | b for a in grids for b in samples]
+
+
+def load_study(path: str | Path) -> tuple[StudyConfig, RunConfig]:
+    """Read a study's TOML file and the run it varies; ConfigError in one line."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            config = StudyConfig.model_validate(tomllib.load(file))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {first_problem(error)}") from error
+    return config, load_config(path.parent / config.base)
+
+
+def with_values(base: RunConfig, values: dict[str, Any]) -> RunConfig:
+    """Return a configuration with some keys, as "bank.n", set; ConfigError for a bad one."""
+    raw = base.model_dump()
+    for key, value in values.items():
+        *sections, last = key.split(".")
+        place = raw
+        for section in sections:
+            place = place.get(section)
+            if not isinstance(place, dict):
+                raise ConfigError(f"the study varies {key!r}, which is no key of a run")
+        place[last] = value
+    try:
+        return RunConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"the study sets {values}: {first_problem(error)}") from error
+
+
+@cache
+def code_version() -> str:
+    """Return the version and a hash of the source, so that a change of code makes new trials."""
+    root = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for package in _PACKAGES:
+        for path in sorted((root / package).glob("*.py")):
+            digest.update(path.name.encode() + path.read_bytes())
+    return f"{importlib.metadata.version('crossbar-sim')}+{digest.hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration on one die."""
+
+    point: dict[str, Any]
+    config: RunConfig
+
+    @property
+    def key(self) -> str:
+        """Hash of everything the result depends on; the run's name is not part of it."""
+        parts = [self.config.model_dump(mode="json", exclude={"name"}), code_version()]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial that raised instead of giving metrics."""
+
+    point: dict[str, Any]
+    die: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class PointSummary:
+    """A point over its dies: intervals of every metric, and the yield."""
+
+    point: dict[str, Any]
+    n_die: int
+    metrics: dict[str, Interval]
+    yield_: Interval
+
+
+@dataclass
+class Study:
+    """A study and its store; `run` computes what is missing, `summary` tells what is known."""
+
+    config: StudyConfig
+    base: RunConfig
+    store: Store
+    failures: list[Failure] = field(default_factory=list)
+
+    @cached_property
+    def by_point(self) -> list[list[Trial]]:
+        """The trials of every point, by die."""
+        seeds = range(self.config.first_die, self.config.first_die + self.config.dies)
+        return [
+            [Trial(point, with_values(self.base, point | {"die.seed": seed})) for seed in seeds]
+            for point in self.config.points()
+        ]
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, die after die, so that every point is known a little early on."""
+        return [trial for of_die in zip(*self.by_point) for trial in of_die]
+
+    def run(
+        self,
+        *,
+        n_jobs: int = -1,
+        dask: str | None = None,
+        progress: Progress | None = None,
+    ) -> "Study":
+        """Compute the trials that the store lacks; return self.
+
+        n_jobs: processes, -1 for one per core. dask: address of a running scheduler to use
+        instead. A trial that fails is listed in `failures`; the others go on.
+        """
+        trials = self.trials
+        networks = self._train({training_key(t.config): t.config for t in trials})
+        known = self.store.keys()
+        todo = [trial for trial in trials if trial.key not in known]
+        done = len(trials) - len(todo)
+        work = ((t, networks[training_key(t.config)]) for t in todo if not self._settled(t))
+        for trial, metrics, reason, seconds in _execute_all(work, n_jobs, dask):
+            done += 1
+            self._keep(trial, metrics, reason, seconds)
+            if progress:
+                progress(done, len(trials))
+        return self
+
+    def records(self) -> list[Record]:
+        """Return the stored trials that belong to this study as it is configured now."""
+        known = self._known()
+        return [known[trial.key] for trial in self.trials if trial.key in known]
+
+    def summary(self) -> list[PointSummary]:
+        """Return every point that has a trial; where dies stop early, only those before count."""
+        known = self._known()
+        found = [(trials[0].point, self._counted(trials, known)) for trials in self.by_point]
+        return [self._summarise(point, records) for point, records in found if records]
+
+    def to_csv(self) -> str:
+        """Return all trials as CSV, one line each: point, die, metrics."""
+        rows = [{**r.point, "die": r.die, **r.metrics} for r in self.records()]
+        text = io.StringIO()
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        table = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        return text.getvalue()
+
+    def to_pandas(self) -> Any:
+        """Return all trials as a pandas DataFrame; ImportError names the extra it needs."""
+        try:
+            import pandas  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ImportError("pandas is missing; pip install 'crossbar-sim[study]'") from error
+        return pandas.read_csv(io.StringIO(self.to_csv()))
+
+    def _train(self, configs: dict[str, RunConfig]) -> dict[str, Path]:
+        """Train each network once, beside the store."""
+        directory = self.store.path.with_name(f"{self.store.path.stem}.networks")
+        return {key: trained_path(config, directory) for key, config in configs.items()}
+
+    def _keep(self, trial: Trial, metrics: Any, reason: str, seconds: float) -> None:
+        die = trial.config.die.seed
+        if metrics is None:
+            self.failures.append(Failure(trial.point, die, reason))
+            return
+        made = trial.config.model_dump(mode="json"), metrics, seconds, code_version()
+        self.store.add(Record(trial.key, self.config.name, trial.point, die, *made))
+
+    def _known(self) -> dict[str, Record]:
+        return {record.key: record for record in self.store.records()}
+
+    def _settled(self, trial: Trial) -> bool:
+        """Return whether the point of a trial needs no further die."""
+        if not self.config.stop:
+            return False
+        known = self._known()
+        trials = next(ts for ts in self.by_point if ts[0].point == trial.point)
+        records = self._counted(trials, known)
+        later = sum(t.key in known for t in trials) > len(records)
+        return later or self._narrow(records)
+
+    def _counted(self, trials: list[Trial], known: dict[str, Record]) -> list[Record]:
+        """Return the dies that count: the first ones without a gap, up to where they may stop."""
+        first = itertools.takewhile(lambda trial: trial.key in known, trials)
+        records = [known[trial.key] for trial in first]
+        for n in range(1, len(records)):
+            if self._narrow(records[:n]):
+                return records[:n]
+        return records
+
+    def _narrow(self, records: list[Record]) -> bool:
+        """Return whether so many dies tell the mean well enough."""
+        stop = self.config.stop
+        if stop is None or len(records) < stop.min_dies:
+            return False
+        values = np.array([record.metrics[stop.metric] for record in records])
+        return mean_interval(values).half_width <= stop.half_width
+
+    def _summarise(self, point: dict[str, Any], records: list[Record]) -> PointSummary:
+        metrics = {
+            name: mean_interval(np.array([record.metrics[name] for record in records]))
+            for name in records[0].metrics
+        }
+        good = sum(r.metrics["accuracy"] >= self.config.yield_accuracy for r in records)
+        return PointSummary(point, len(records), metrics, yield_interval(good, len(records)))
+
+
+def _execute_all(
+    todo: Iterable[tuple[Trial, Path]], n_jobs: int, dask: str | None
+) -> Iterator[tuple[Trial, dict[str, float] | None, str, float]]:
+    """Yield outcomes as they come, from local processes or a Dask cluster."""
+    if dask is not None:
+        yield from _on_dask(todo, dask)
+        return
+    with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
+        options: dict[str, Any] = {"batch_size": 1, "pre_dispatch": "n_jobs"}
+        pool = joblib.Parallel(return_as="generator_unordered", **options)
+        found: Any = pool(joblib.delayed(_execute)(trial, path) for trial, path in todo)
+        yield from found
+
+
+def _on_dask(
+    todo: Iterable[tuple[Trial, Path]], address: str
+) -> Iterator[tuple[Trial, dict[str, float] | None, str, float]]:
+    """Yield outcomes of a cluster; a trial of a worker that died runs again on another."""
+    try:
+        from distributed import (  # pyright: ignore[reportMissingImports]
+            Client,
+            as_completed,
+        )
+    except ImportError as error:
+        raise ImportError("Dask is missing; pip install 'crossbar-sim[cluster]'") from error
+    with Client(address, timeout="30s") as client:
+        futures = [client.submit(_execute, trial, path, pure=False) for trial, path in todo]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def _execute(trial: Trial, network: Path) -> tuple[Trial, dict[str, float] | None, str, float]:
+    """Run one trial in a worker; an exception becomes a reason."""
+    start = time.perf_counter()
+    try:
+        metrics = run_trial(trial.config, network)
+    except Exception as error:
+        return trial, None, f"{type(error).__name__}: {error}", time.perf_counter() - start
+    return trial, metrics, "", time.perf_counter() - start
