@@ -223,6 +223,43 @@ def study(
 
 
 @app.command()
+def export(
+    run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
+    output: Annotated[Path, typer.Option(help="directory of the pack, which must not exist")],
+) -> None:
+    """Write the fabrication pack of a run: bitstreams, tables, parts, pins, netlists, checksums.
+
+    The pack is read back and compared before this ends. Needs the extra `fab`.
+    """
+    from crossbar_sim.exchange import export_run
+
+    typer.echo(export_run(run_directory, output))
+
+
+@app.command()
+def reselect(
+    run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
+    measured: Annotated[
+        Path, typer.Argument(help="CSV or Parquet: layer, input, output, side, branch, ohm")
+    ],
+    output: Annotated[Path, typer.Option(help="directory for the new pack and the changes")],
+    tolerance: Annotated[
+        float, typer.Option(help="a cell within this part of the largest weight stays as it is")
+    ] = 0.005,
+) -> None:
+    """Adapt a run's selection to a measured wafer with as few switch changes as possible.
+
+    Prints accuracy before and after; writes OUTPUT/pack and OUTPUT/changes.csv. Needs the extra
+    `fab`.
+    """
+    from crossbar_sim.exchange import reselect_run
+
+    found = reselect_run(run_directory, measured, output, tolerance=tolerance)
+    for key, value in found.items():
+        typer.echo(f"{key},{value}")
+
+
+@app.command()
 def doctor() -> None:
     """Say what is installed, which ngspice is used and whether it has KLU.
 
@@ -251,7 +288,7 @@ def main() -> None:
         app()
     except ConfigError as error:
         _fail(str(error), 2)
-    except NgspiceError as error:
+    except (NgspiceError, ImportError, FileExistsError) as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
         _fail("interrupted; the same command with --resume goes on from here", 130)

@@ -1,13 +1,17 @@
-"""What a laboratory or a fab needs: which switch of which branch is closed."""
+"""What a laboratory or a fab needs: which switch of which branch is closed, as tables and bits."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mapping.design import MappedNetwork
-from mapping.tiles import closed_switches
+from mapping.tiles import Tile, closed_switches
 
+#: Columns of the table of branches. word_line and bit_line count within the tile, input and output
+#: within the layer; measured_ohm is the meter's reading through the closed switch.
 COLUMNS = (
     "layer",
     "tile",
@@ -23,36 +27,78 @@ COLUMNS = (
 )
 
 
-def write_selection(mapped: MappedNetwork, path: str | Path) -> None:
-    """Write one line for each branch of each cell that has devices; COLUMNS are its columns.
+def branch_table(mapped: MappedNetwork, tile: Tile) -> dict[str, Any]:
+    """Return the COLUMNS of a tile, one entry for each branch of each cell that has devices.
 
-    word_line and bit_line count within the tile, input and output within the layer. measured_ohm
-    is the meter's reading of the branch through its closed switch.
+    In the order of the bitstream: word line, bit line, side (pos, neg), branch.
     """
     bank = mapped.die.bank
-    nominal = [repr(float(r)) for r in bank.r_nominal]
+    i, j = np.nonzero(tile.present)
+    rows, columns = tile.rows[i], tile.columns[j]
+    measured = mapped.die.measured(tile.layer, rows, columns)
+    n_cell, n_branch = len(i), 2 * bank.n
+
+    def each(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values, n_branch)
+
+    return {
+        "layer": [tile.layer] * (n_cell * n_branch),
+        "tile": [tile.name] * (n_cell * n_branch),
+        "word_line": each(i),
+        "bit_line": each(j),
+        "input": each(rows),
+        "output": each(columns),
+        "side": np.tile(np.repeat(np.array(["pos", "neg"]), bank.n), n_cell),
+        "branch": np.tile(np.arange(bank.n), 2 * n_cell),
+        "nominal_ohm": np.tile(bank.r_nominal, 2 * n_cell),
+        "measured_ohm": measured.ravel(),
+        "closed": closed_in(tile, bank.n).ravel().astype(np.int8),
+    }
+
+
+def closed_in(tile: Tile, n: int) -> np.ndarray:
+    """Return (n_cell, 2, n) bool: the closed switches of every cell with devices, row by row."""
+    i, j = np.nonzero(tile.present)
+    return closed_switches(np.stack([tile.chosen_pos[i, j], tile.chosen_neg[i, j]], axis=1), n)
+
+
+def write_selection(mapped: MappedNetwork, path: str | Path) -> None:
+    """Write the table of all branches as CSV."""
     draft = Path(f"{path}.tmp")
     with draft.open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         for tile in mapped.tiles:
-            i, j = np.nonzero(tile.present)
-            rows, columns = tile.rows[i], tile.columns[j]
-            chosen = np.stack([tile.chosen_pos[i, j], tile.chosen_neg[i, j]], axis=1)
-            closed = closed_switches(chosen, bank.n)
-            measured = mapped.die.measured(tile.layer, rows, columns)
-            for c, (word, bit) in enumerate(zip(i, j)):
-                place = (tile.layer, tile.name, word, bit, rows[c], columns[c])
-                table.writerows(
-                    (
-                        *place,
-                        side,
-                        k,
-                        nominal[k],
-                        repr(float(measured[c, s, k])),
-                        int(closed[c, s, k]),
-                    )
-                    for s, side in enumerate(("pos", "neg"))
-                    for k in range(bank.n)
-                )
+            table.writerows(_rows(branch_table(mapped, tile)))
     draft.replace(path)
+
+
+def _rows(table: dict[str, Any]) -> Iterator[tuple]:
+    lists = [v.tolist() if isinstance(v, np.ndarray) else v for v in table.values()]
+    return zip(*lists)
+
+
+def bitstream(tile: Tile, n: int) -> bytes:
+    """Return the switches of a tile as bits, 1 for closed, the first branch in the highest bit.
+
+    Order: word line, bit line, side (pos, neg), branch; cells without devices have no bits. The
+    last byte is filled with zeros. Shifted into a chain of registers, the first bit goes farthest.
+    """
+    return np.packbits(closed_in(tile, n).ravel()).tobytes()
+
+
+def masks_of(bits: bytes, present: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the masks chosen_pos, chosen_neg (n_word, n_bit) that a bitstream says.
+
+    present: (n_word, n_bit), which cells have devices. Raises ValueError for another length.
+    """
+    i, j = np.nonzero(present)
+    n_bit = len(i) * 2 * n
+    if len(bits) != -(-n_bit // 8):
+        raise ValueError(f"the bitstream has {len(bits)} bytes; {-(-n_bit // 8)} expected")
+    closed = np.unpackbits(np.frombuffer(bits, np.uint8), count=n_bit).reshape(len(i), 2, n)
+    weights = (np.uint32(1) << np.arange(n, dtype=np.uint32)).astype(np.uint32)
+    masks = [np.zeros(present.shape, np.uint32) for _ in range(2)]
+    for side in range(2):
+        masks[side][i, j] = closed[:, side].astype(np.uint32) @ weights
+    return masks[0], masks[1]

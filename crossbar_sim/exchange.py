@@ -1,0 +1,102 @@
+"""What leaves a finished run for a laboratory or a fab, and what comes back from it."""
+
+import csv
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from crossbar_sim.analog import to_torch
+from crossbar_sim.config import ConfigError, RunConfig
+from crossbar_sim.run import build_model, load_data
+from mapping.design import MappedNetwork
+from mapping.repair import on_die, reselect
+from netlists.pack import read_pack, write_pack
+from netlists.wafer import WaferError, read_wafer
+from tinynets.train import accuracy
+
+
+def export_run(run_directory: Path, output: Path) -> Path:
+    """Write the fabrication pack of a finished run, read it back, and return its directory.
+
+    Raises ConfigError when the directory is no finished run.
+    """
+    config, mapped = read_run(run_directory)
+    pack = write_pack(
+        mapped, output, wires=config.wires.build(), periphery=config.periphery.build()
+    )
+    again = read_pack(pack)
+    for a, b in zip(mapped.tiles, again.tiles, strict=True):
+        same = np.array_equal(a.chosen_pos, b.chosen_pos) and np.allclose(a.g_pos, b.g_pos, 1e-12)
+        if not same:
+            raise ConfigError(f"{pack}: tile {a.name} did not come back as it was written")
+    return pack
+
+
+def reselect_run(
+    run_directory: Path, measured: Path, output: Path, *, tolerance: float
+) -> dict[str, float]:
+    """Adapt a run to a measured wafer; write OUTPUT/pack and OUTPUT/changes.csv.
+
+    Returns counts of branches, defects, cells and changes, and the test accuracy on the measured
+    die before and after. Raises ConfigError for what cannot be used.
+    """
+    config, mapped = read_run(run_directory)
+    if output.exists():
+        raise FileExistsError(f"{output} exists; choose another directory")
+    try:
+        wafer = read_wafer(measured, mapped)
+        repair = reselect(mapped, wafer.die, tolerance=tolerance)
+    except (WaferError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    model = pruned_model(config, run_directory)
+    before = score(config, model, on_die(mapped, wafer.die))
+    after = score(config, model, repair.mapped)
+    output.mkdir(parents=True)
+    write_pack(
+        repair.mapped,
+        output / "pack",
+        wires=config.wires.build(),
+        periphery=config.periphery.build(),
+    )
+    with (output / "changes.csv").open("w", newline="") as file:
+        names = ["layer", "tile", "word_line", "bit_line", "side", "branch", "closed"]
+        table = csv.DictWriter(file, names, lineterminator="\n")
+        table.writeheader()
+        table.writerows({**asdict(c), "closed": int(c.closed)} for c in repair.changes)
+    return {
+        "branches": wafer.n_branch,
+        "missing": wafer.n_missing,
+        "out_of_range": wafer.n_out_of_range,
+        "cells_off": repair.n_cell,
+        "cells_unmended": repair.n_unmended,
+        "switches_changed": len(repair.changes),
+        "accuracy_before": before,
+        "accuracy_after": after,
+    }
+
+
+def read_run(directory: Path) -> tuple[RunConfig, MappedNetwork]:
+    """Return configuration and mapped network of a finished run."""
+    if not (directory / "report.json").exists():
+        raise ConfigError(f"{directory} is not a finished run; give what `crossbar-sim run` made")
+    config = RunConfig.model_validate_json((directory / "config.json").read_text())
+    return config, MappedNetwork.load(directory / "mapped.npz")
+
+
+def pruned_model(config: RunConfig, directory: Path) -> nn.Module:
+    """Return the pruned network of a finished run."""
+    model = build_model(config)
+    model.load_state_dict(torch.load(directory / "model" / "pruned.pt", weights_only=True))
+    return model.eval()
+
+
+def score(config: RunConfig, model: nn.Module, mapped: MappedNetwork) -> float:
+    """Return the test accuracy of a mapped network with the run's wires, TIA and converters."""
+    data = load_data(config)
+    parts = config.wires.build(), config.periphery.build(), config.periphery.converters()
+    calibration = torch.from_numpy(data.x_train)
+    on_chip = to_torch(model, mapped, *parts, calibration=calibration)
+    return accuracy(on_chip, data.x_test, data.y_test)

@@ -1,0 +1,156 @@
+"""Mend a selection after the die has changed, with as few switch changes as will do."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mapping.bank import Die
+from mapping.design import MappedLayer, MappedNetwork
+from mapping.select import realise, split_mask, subset_problem
+from mapping.tiles import Tile, closed_switches
+from tinynets import subset_sum
+
+
+@dataclass(frozen=True)
+class Change:
+    """One switch that is set anew: where it is, and whether it is now closed."""
+
+    layer: str
+    tile: str
+    word_line: int
+    bit_line: int
+    side: str
+    branch: int
+    closed: bool
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A network selected anew on a changed die.
+
+    changes: every switch set anew. n_cell: cells that were off by more than the tolerance;
+    n_unmended: those that still are, at their least error.
+    """
+
+    mapped: MappedNetwork
+    changes: tuple[Change, ...]
+    n_cell: int
+    n_unmended: int
+
+
+def reselect(mapped: MappedNetwork, die: Die, *, tolerance: float = 0.005) -> Repair:
+    """Adapt a network to what its die now measures, changing as few switches as it can.
+
+    die: the changed chip, of banks with as many branches. tolerance: a cell within this part of
+    its layer's largest weight keeps its switches; another gets the smallest set of changes that
+    brings it there, and where none does, its nearest choice.
+    Raises ValueError for banks of another size or a tolerance that is not positive.
+    """
+    if die.bank.n != mapped.die.bank.n:
+        raise ValueError(
+            f"the die has banks of {die.bank.n} branches, the network is mapped onto "
+            f"{mapped.die.bank.n}; use a die of the same banks"
+        )
+    if not tolerance > 0:
+        raise ValueError(f"tolerance must be > 0, a part of the largest weight; got {tolerance}")
+    layers, changes, n_cell, n_unmended = [], [], 0, 0
+    for layer in mapped.layers:
+        found, changed, off, unmended = _mend_layer(layer, die, tolerance)
+        layers.append(found)
+        changes += changed
+        n_cell += off
+        n_unmended += unmended
+    mended = replace(mapped, layers=tuple(layers), die=die)
+    return Repair(mended, tuple(changes), n_cell, n_unmended)
+
+
+def on_die(mapped: MappedNetwork, die: Die) -> MappedNetwork:
+    """Return a network with the switches it has, on a die that conducts otherwise."""
+    layers = []
+    for layer in mapped.layers:
+        tiles = tuple(
+            _with_masks(tile, die, tile.chosen_pos, tile.chosen_neg) for tile in layer.tiles
+        )
+        layers.append(replace(layer, tiles=tiles))
+    return replace(mapped, layers=tuple(layers), die=die)
+
+
+def _mend_layer(
+    layer: MappedLayer, die: Die, tolerance: float
+) -> tuple[MappedLayer, list[Change], int, int]:
+    largest = np.abs(layer.layer.weight).max()
+    predicted = np.zeros(layer.predicted.shape)
+    tiles, changes, n_cell, n_unmended = [], [], 0, 0
+    for tile in layer.tiles:
+        i, j = np.nonzero(tile.present)
+        rows, columns = tile.rows[i], tile.columns[j]
+        values, base = subset_problem(die.branches(tile.layer, rows, columns, measured=True))
+        target = (layer.g_per_weight[:, None] * layer.layer.weight)[columns, rows]
+        limit = tolerance * largest * layer.g_per_weight[columns]
+        old = tile.chosen_pos[i, j].astype(np.uint64)
+        old |= tile.chosen_neg[i, j].astype(np.uint64) << np.uint64(die.bank.n)
+        new, error = _fewest_flips(values, target - base, limit, old)
+        before = np.abs(_sums(values, old) - (target - base))
+        n_cell += int((before > limit).sum())
+        n_unmended += int((error > limit).sum())
+        changes += _changes(tile, i, j, old, new, die.bank.n)
+        pos, neg = (np.zeros(tile.present.shape, np.uint32) for _ in range(2))
+        pos[i, j], neg[i, j] = split_mask(new, die.bank.n)
+        tiles.append(_with_masks(tile, die, pos, neg))
+        predicted[columns, rows] = base + _sums(values, new)
+    return replace(layer, tiles=tuple(tiles), predicted=predicted), changes, n_cell, n_unmended
+
+
+def _fewest_flips(
+    values: np.ndarray, target: np.ndarray, limit: np.ndarray, mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return masks (n_cell,) within the limit with the fewest changes, and their errors [S].
+
+    Flipping switch k adds its value or takes it away, so the fewest flips that close the gap are
+    a subset-sum problem with a bound on the size of the subset.
+    """
+    mask, n = mask.copy(), values.shape[1]
+    error = np.abs(_sums(values, mask) - target)
+    original = mask.copy()
+    for n_flip in range(1, n + 1):
+        off = np.flatnonzero(error > limit)
+        if not len(off):
+            break
+        closed = closed_switches(original[off], n)
+        flips = np.where(closed, -values[off], values[off])
+        gap = target[off] - _sums(values[off], original[off])
+        found = subset_sum.solve(flips, gap, max_closed=n_flip)
+        mask[off] = original[off] ^ found.mask
+        error[off] = np.abs(found.error)
+    return mask, error
+
+
+def _sums(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    return np.where(closed_switches(masks, values.shape[1]), values, 0.0).sum(axis=1)
+
+
+def _with_masks(tile: Tile, die: Die, pos: np.ndarray, neg: np.ndarray) -> Tile:
+    """Return a tile with other switches closed, on a die's true conductances."""
+    i, j = np.nonzero(tile.present)
+    true = die.branches(tile.layer, tile.rows[i], tile.columns[j], measured=False)
+    g_pos, g_neg = np.zeros(tile.present.shape), np.zeros(tile.present.shape)
+    g_pos[i, j], g_neg[i, j] = realise(true, pos[i, j], neg[i, j])
+    return replace(tile, chosen_pos=pos, chosen_neg=neg, g_pos=g_pos, g_neg=g_neg)
+
+
+def _changes(
+    tile: Tile, i: np.ndarray, j: np.ndarray, old: np.ndarray, new: np.ndarray, n: int
+) -> list[Change]:
+    flipped, closed = closed_switches(old ^ new, 2 * n), closed_switches(new, 2 * n)
+    return [
+        Change(
+            tile.layer,
+            tile.name,
+            int(i[c]),
+            int(j[c]),
+            "pos" if k < n else "neg",
+            int(k % n),
+            bool(closed[c, k]),
+        )
+        for c, k in zip(*np.nonzero(flipped))
+    ]

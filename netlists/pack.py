@@ -1,0 +1,325 @@
+"""The fabrication pack: a directory that is complete, checkable, and comes back as it left."""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from mapping.design import MappedNetwork
+from mapping.repair import on_die
+from mapping.tiles import Tile
+from netlists.circuit import Periphery, Wires
+from netlists.fabrication import COLUMNS, bitstream, branch_table, masks_of
+from netlists.network import write_network
+
+FORMAT, VERSION = "crossbar-sim fabrication pack", 1
+
+#: JSON Schema of the manifest; written into every pack.
+SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": FORMAT,
+    "type": "object",
+    "required": ["format", "version", "die", "units", "counts", "tiles", "files"],
+    "properties": {
+        "format": {"const": FORMAT},
+        "version": {"const": VERSION},
+        "die": {
+            "type": "object",
+            "required": ["id", "seed", "bank"],
+            "properties": {"id": {"type": "string"}, "seed": {"type": "integer"}},
+        },
+        "units": {"type": "object", "additionalProperties": {"type": "string"}},
+        "counts": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
+        "tiles": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "layer", "inputs", "outputs", "n_cell", "n_bit", "bitstream"],
+                "properties": {
+                    "name": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]*$"},
+                    "inputs": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+                    "outputs": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+                    "n_cell": {"type": "integer", "minimum": 1},
+                    "n_bit": {"type": "integer", "minimum": 1},
+                },
+            },
+        },
+        "files": {
+            "type": "object",
+            "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        },
+    },
+}
+
+
+class PackError(ValueError):
+    """A pack that is incomplete, altered, of another version, or not a pack."""
+
+
+def write_pack(
+    mapped: MappedNetwork,
+    directory: str | Path,
+    *,
+    wires: Wires | None = None,
+    periphery: Periphery | None = None,
+) -> Path:
+    """Write everything that fabrication needs; return the directory.
+
+    manifest.json with a SHA-256 of each file, its schema; bitstreams/ (binary and hexadecimal);
+    branches.csv and .parquet; cells.csv (targets and what is realised); pins.csv; bom.csv;
+    netlists/ where open switches have a resistance; network.npz; README.md.
+    Raises FileExistsError when the directory is there, ImportError that names the extra `fab`.
+    """
+    directory = Path(directory)
+    if directory.exists():
+        raise FileExistsError(f"{directory} exists; remove it or choose another directory")
+    draft = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        _write_files(mapped, draft, wires or Wires(), periphery or Periphery())
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    draft.rename(directory)
+    return directory
+
+
+def read_pack(directory: str | Path) -> MappedNetwork:
+    """Return the network of a pack: its switches as the bitstreams say, on its own die.
+
+    Raises PackError naming the file that is missing, altered, of another version, or outside the
+    directory. Nothing in a pack is executed.
+    """
+    directory = Path(directory)
+    manifest = _read_manifest(directory)
+    for name, wanted in manifest["files"].items():
+        _check_file(directory, name, wanted)
+    mapped = MappedNetwork.load(directory / "network.npz")
+    if mapped.die.id != manifest["die"]["id"]:
+        raise PackError(f"{directory}: network.npz is of another die than manifest.json says")
+    entries = {entry["name"]: entry for entry in manifest["tiles"]}
+    if set(entries) != {tile.name for tile in mapped.tiles}:
+        raise PackError(f"{directory}: manifest.json lists other tiles than network.npz holds")
+    layers = []
+    for layer in mapped.layers:
+        tiles = tuple(
+            _with_bits(tile, directory, entries[tile.name], mapped) for tile in layer.tiles
+        )
+        layers.append(replace(layer, tiles=tiles))
+    return on_die(replace(mapped, layers=tuple(layers)), mapped.die)
+
+
+def _with_bits(tile: Tile, directory: Path, entry: dict[str, Any], mapped: MappedNetwork) -> Tile:
+    """Return a tile with the switches of its bitstream."""
+    bits = (directory / entry["bitstream"]).read_bytes()
+    try:
+        pos, neg = masks_of(bits, tile.present, mapped.die.bank.n)
+    except ValueError as error:
+        raise PackError(f"{directory / entry['bitstream']}: {error}") from error
+    return replace(tile, chosen_pos=pos, chosen_neg=neg)
+
+
+def _read_manifest(directory: Path) -> dict[str, Any]:
+    path = directory / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text())
+    except OSError as error:
+        raise PackError(f"{path} is missing: {directory} is not a fabrication pack") from error
+    except ValueError as error:
+        raise PackError(f"{path} is not JSON: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise PackError(f"{path} is not the manifest of a fabrication pack")
+    if manifest.get("version") != VERSION:
+        raise PackError(f"{path} has version {manifest.get('version')}; {VERSION} can be read")
+    _validate(manifest, path)
+    return manifest
+
+
+def _validate(manifest: dict[str, Any], path: Path) -> None:
+    """Check a manifest against the schema."""
+    jsonschema = _extra("jsonschema")
+    try:
+        jsonschema.validate(manifest, SCHEMA)
+    except jsonschema.ValidationError as error:
+        raise PackError(f"{path}: {error.json_path}: {error.message}") from error
+    missing = {entry["bitstream"] for entry in manifest["tiles"]} - manifest["files"].keys()
+    if missing or "network.npz" not in manifest["files"]:
+        raise PackError(f"{path} lists no checksum for {sorted(missing) or 'network.npz'}")
+
+
+def _check_file(directory: Path, name: str, wanted: str) -> None:
+    relative = PurePosixPath(name)
+    path = directory / name
+    inside = not relative.is_absolute() and ".." not in relative.parts
+    if not inside or not path.resolve().is_relative_to(directory.resolve()):
+        raise PackError(f"manifest.json names {name!r}, which is outside the pack")
+    if not path.is_file():
+        raise PackError(f"{path} is missing")
+    if _sha256(path) != wanted:
+        raise PackError(f"{path} was altered or cut short: its checksum does not match")
+
+
+def _write_files(mapped: MappedNetwork, draft: Path, wires: Wires, periphery: Periphery) -> None:
+    (draft / "bitstreams").mkdir(parents=True)
+    mapped.save(draft / "network.npz")
+    _write_branches(mapped, draft)
+    _write_cells(mapped, draft / "cells.csv")
+    _write_pins(mapped, draft / "pins.csv")
+    _write_bom(mapped, draft / "bom.csv")
+    if np.isfinite(mapped.die.bank.r_off):
+        write_network(mapped, wires, periphery, draft / "netlists")
+    for tile in mapped.tiles:
+        bits = bitstream(tile, mapped.die.bank.n)
+        (draft / "bitstreams" / f"{tile.name}.bin").write_bytes(bits)
+        (draft / "bitstreams" / f"{tile.name}.hex").write_text(bits.hex() + "\n")
+    (draft / "manifest.schema.json").write_text(json.dumps(SCHEMA, indent=1) + "\n")
+    (draft / "README.md").write_text(_readme(mapped))
+    manifest = _manifest(mapped, draft)
+    (draft / "manifest.json").write_text(json.dumps(manifest, indent=1, allow_nan=True) + "\n")
+
+
+def _write_branches(mapped: MappedNetwork, draft: Path) -> None:
+    """Write branches.csv and branches.parquet tile by tile, so that memory stays bounded."""
+    arrow, arrow_csv = _extra("pyarrow"), _extra("pyarrow.csv")
+    parquet = _extra("pyarrow.parquet")
+    schema = arrow.table(dict(zip(COLUMNS, _empty(mapped)))).schema
+    with (
+        arrow_csv.CSVWriter(str(draft / "branches.csv"), schema) as text,
+        parquet.ParquetWriter(str(draft / "branches.parquet"), schema) as binary,
+    ):
+        for tile in mapped.tiles:
+            table = arrow.table(branch_table(mapped, tile)).cast(schema)
+            text.write_table(table)
+            binary.write_table(table)
+
+
+def _empty(mapped: MappedNetwork) -> list[Any]:
+    first = branch_table(mapped, mapped.tiles[0])
+    return [column[:1] for column in first.values()]
+
+
+def _write_cells(mapped: MappedNetwork, path: Path) -> None:
+    """Write the target of every cell, what its switches should give and what they truly do."""
+    lines = ["layer,tile,word_line,bit_line,input,output,weight,g_target,g_predicted,g_pos,g_neg"]
+    for layer in mapped.layers:
+        for tile in layer.tiles:
+            for i, j in zip(*np.nonzero(tile.present)):
+                row, column = int(tile.rows[i]), int(tile.columns[j])
+                weight = float(layer.layer.weight[column, row])
+                values = (
+                    weight,
+                    float(weight * layer.g_per_weight[column]),
+                    float(layer.predicted[column, row]),
+                    float(tile.g_pos[i, j]),
+                    float(tile.g_neg[i, j]),
+                )
+                place = (tile.layer, tile.name, i, j, row, column)
+                lines.append(",".join([*map(str, place), *map(repr, values)]))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _write_pins(mapped: MappedNetwork, path: Path) -> None:
+    """Write which pin of each tile is which input or output of its layer."""
+    lines = ["tile,pin,direction,layer,index,side"]
+    for tile in mapped.tiles:
+        lines += [f"{tile.name},in_{k},in,{tile.layer},{r}," for k, r in enumerate(tile.rows)]
+        lines += [
+            f"{tile.name},out_{k}_{side[0]},out,{tile.layer},{c},{side}"
+            for side in ("pos", "neg")
+            for k, c in enumerate(tile.columns)
+        ]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _write_bom(mapped: MappedNetwork, path: Path) -> None:
+    """Write how many resistors of each nominal value, and how many switches, the tiles take."""
+    n_bank = 2 * sum(int(tile.present.sum()) for tile in mapped.tiles)
+    values, counts = np.unique(mapped.die.bank.r_nominal, return_counts=True)
+    lines = ["part,value_ohm,count"]
+    lines += [f"resistor,{r!r},{c * n_bank}" for r, c in zip(values.tolist(), counts.tolist())]
+    lines.append(f"switch,{mapped.die.bank.r_on!r},{mapped.die.bank.n * n_bank}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _manifest(mapped: MappedNetwork, draft: Path) -> dict[str, Any]:
+    n = mapped.die.bank.n
+    n_cell = sum(int(tile.present.sum()) for tile in mapped.tiles)
+    paths = sorted(path for path in draft.rglob("*") if path.is_file())
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "die": {
+            "id": mapped.die.id,
+            "seed": int(mapped.die.seed),
+            "bank": _plain(asdict(mapped.die.bank)),
+        },
+        "units": {"resistance": "ohm", "conductance": "siemens"},
+        "counts": {"tiles": len(mapped.tiles), "cells": n_cell, "branches": 2 * n * n_cell},
+        "tiles": [
+            {
+                "name": tile.name,
+                "layer": tile.layer,
+                "inputs": tile.rows.tolist(),
+                "outputs": tile.columns.tolist(),
+                "n_cell": int(tile.present.sum()),
+                "n_bit": int(tile.present.sum()) * 2 * n,
+                "bitstream": f"bitstreams/{tile.name}.bin",
+            }
+            for tile in mapped.tiles
+        ],
+        "files": {path.relative_to(draft).as_posix(): _sha256(path) for path in paths},
+    }
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity: an r_off without end is null."""
+    return {
+        k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in values.items()
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _extra(module: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ImportError as error:
+        name = module.split(".")[0]
+        raise ImportError(f"{name} is missing; pip install 'crossbar-sim[fab]'") from error
+
+
+def _readme(mapped: MappedNetwork) -> str:
+    n = mapped.die.bank.n
+    rows = "\n".join(
+        f"| {t.name} | {t.n_word} × {t.n_bit} | {int(t.present.sum())} | "
+        f"{int(t.present.sum()) * 2 * n} |"
+        for t in mapped.tiles
+    )
+    return f"""# Fabrication pack of die {mapped.die.id}
+
+| tile | word lines × pairs of bit lines | cells | switch bits |
+|---|---|---|---|
+{rows}
+
+A cell is two banks (pos, neg) of {n} branches, each a resistor in series with a switch, between a
+word line and the two bit lines of its pair. A cell that is not listed has no devices.
+
+- `bitstreams/<tile>.bin`, `.hex`: one bit a switch, 1 is closed; order: word line, bit line, side
+  (pos, neg), branch; first switch in the highest bit of the first byte, last byte filled with
+  zeros. In a chain of shift registers the first bit goes farthest.
+- `branches.csv`, `branches.parquet`: the same as a table, with nominal and measured ohm.
+- `cells.csv`: weight, target, what the selection expects from measured values and what the die
+  truly conducts [S].
+- `pins.csv`: pins of the tiles; `bom.csv`: parts; `netlists/`: SPICE; `network.npz`: the network.
+- `manifest.json`: all of it with SHA-256 sums, by `manifest.schema.json`.
+"""

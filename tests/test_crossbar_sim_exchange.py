@@ -1,0 +1,106 @@
+"""From a finished run to the fab and back: export, measured wafer, few changes, accuracy."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from crossbar_sim.config import ConfigError
+from crossbar_sim.exchange import export_run, pruned_model, read_run, reselect_run, score
+from netlists import read_pack
+
+pytest.importorskip("pyarrow")
+COMMAND = [sys.executable, "-c", "from crossbar_sim.cli import main; main()"]
+SMALL = """
+name = "small"
+[train]
+epochs = 6
+[prune]
+sparsity = 0.7
+rounds = 2
+epochs_per_round = 4
+[simulation]
+n_image = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def run_directory(tmp_path_factory):
+    root = tmp_path_factory.mktemp("exchange")
+    (root / "small.toml").write_text(SMALL)
+    done = subprocess.run(
+        [*COMMAND, "run", str(root / "small.toml"), "--results", str(root)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return root / "small"
+
+
+def write_measurements(path, mapped, drift=0.05, missing=0.02):
+    """Write what a meter would read after the die has aged."""
+    rng = np.random.default_rng(0)
+    lines = ["layer,input,output,side,branch,ohm"]
+    for layer in mapped.layers:
+        columns, rows = np.nonzero(layer.layer.mask)
+        ohm = mapped.die.measured(layer.name, rows, columns)
+        ohm = ohm * (1 + drift * rng.standard_normal(ohm.shape))
+        for c, s, b in np.ndindex(ohm.shape):
+            value = "" if rng.random() < missing else ohm[c, s, b]
+            lines.append(f"{layer.name},{rows[c]},{columns[c]},{('pos', 'neg')[s]},{b},{value}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_an_exported_pack_scores_the_same(run_directory, tmp_path):
+    pack = export_run(run_directory, tmp_path / "pack")
+    config, mapped = read_run(run_directory)
+    model = pruned_model(config, run_directory)
+    assert score(config, model, read_pack(pack)) == score(config, model, mapped)
+
+
+def test_measured_wafer_reselected_with_few_changes(run_directory, tmp_path):
+    config, mapped = read_run(run_directory)
+    measured = write_measurements(tmp_path / "aged.csv", mapped)
+    found = reselect_run(run_directory, measured, tmp_path / "new", tolerance=0.005)
+    digital = score(config, pruned_model(config, run_directory), mapped)
+    assert found["missing"] > 0
+    assert found["accuracy_before"] < digital - 0.03
+    assert found["accuracy_after"] > found["accuracy_before"]
+    assert found["accuracy_after"] > digital - 0.03
+    with (tmp_path / "new" / "changes.csv").open() as file:
+        changes = list(csv.DictReader(file))
+    assert len(changes) == found["switches_changed"]
+    before = {tile.name: tile for tile in mapped.tiles}
+    after = read_pack(tmp_path / "new" / "pack")
+    different = sum(
+        int(np.bitwise_count(getattr(before[t.name], name) ^ getattr(t, name)).sum())
+        for t in after.tiles
+        for name in ("chosen_pos", "chosen_neg")
+    )
+    assert different == len(changes)
+
+
+def test_the_commands(run_directory, tmp_path):
+    pack = tmp_path / "pack"
+    export = [*COMMAND, "export", str(run_directory), "--output", str(pack)]
+    done = subprocess.run(export, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, str(pack)), done.stderr
+    again = subprocess.run(export, capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert "exists" in again.stderr
+    bad = tmp_path / "bad.csv"
+    bad.write_text("a,b\n1,2\n")
+    reselect = [*COMMAND, "reselect", str(run_directory), str(bad), "--output", str(tmp_path / "r")]
+    done = subprocess.run(reselect, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "expected layer, input" in done.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_what_is_no_run(tmp_path):
+    with pytest.raises(ConfigError, match="not a finished run"):
+        read_run(tmp_path)

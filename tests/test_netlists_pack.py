@@ -1,0 +1,257 @@
+"""Fabrication packs: complete, checkable, and they come back as they left."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mapping import Die, ResistorBank, TileConfig, map_network
+from netlists import Wires, read_pack, write_pack
+from netlists.fabrication import bitstream, masks_of
+from netlists.pack import SCHEMA, PackError
+from netlists.wafer import DEFECTIVE_OHM, WaferError, read_wafer
+from tinynets.layers import PrunedLayer, PrunedNetwork
+
+pytest.importorskip("pyarrow")
+jsonschema = pytest.importorskip("jsonschema")
+
+
+@pytest.fixture(scope="module")
+def network():
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=s) * (rng.random(s) < 0.4) for s in ((5, 7), (4, 5))]
+    names = ("fc1", "fc2")
+    layers = tuple(
+        PrunedLayer(n, w, w != 0, bias=w[:, 0], module=n) for n, w in zip(names, weights)
+    )
+    bank = ResistorBank(n=5, sigma_local=0.05, meter_error=1e-3, r_on=1e3, r_off=1e9)
+    return map_network(PrunedNetwork(layers), Die(bank, seed=3), TileConfig(4, 3))
+
+
+@pytest.fixture(scope="module")
+def pack(network, tmp_path_factory):
+    return write_pack(network, tmp_path_factory.mktemp("pack") / "p", wires=Wires(1, 1))
+
+
+@pytest.fixture
+def copied(pack, tmp_path):
+    return Path(shutil.copytree(pack, tmp_path / "copy"))
+
+
+def test_a_pack_comes_back_the_same(network, pack):
+    found = read_pack(pack)
+    assert found.die == network.die
+    for a, b in zip(network.tiles, found.tiles, strict=True):
+        np.testing.assert_array_equal(a.chosen_pos, b.chosen_pos)
+        np.testing.assert_array_equal(a.chosen_neg, b.chosen_neg)
+        np.testing.assert_allclose(a.g_pos, b.g_pos, rtol=1e-12)
+        np.testing.assert_allclose(a.g_neg, b.g_neg, rtol=1e-12)
+    for a, b in zip(network.layers, found.layers, strict=True):
+        np.testing.assert_array_equal(a.layer.weight, b.layer.weight)
+        np.testing.assert_array_equal(a.layer.bias, b.layer.bias)
+
+
+def test_what_is_in_a_pack(network, pack):
+    manifest = json.loads((pack / "manifest.json").read_text())
+    schema = json.loads((pack / "manifest.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(manifest, schema)
+    assert schema == SCHEMA
+    n_cell = sum(layer.layer.n_remaining for layer in network.layers)
+    assert manifest["counts"] == {
+        "tiles": len(network.tiles),
+        "cells": n_cell,
+        "branches": 10 * n_cell,
+    }
+    files = {p.relative_to(pack).as_posix() for p in pack.rglob("*") if p.is_file()}
+    assert files == manifest["files"].keys() | {"manifest.json"}
+    with (pack / "branches.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10 * n_cell
+    assert sum(int(r["closed"]) for r in rows) == sum(x.n_closed for x in network.layers)
+    with (pack / "bom.csv").open() as file:
+        parts = list(csv.DictReader(file))
+    assert sum(int(p["count"]) for p in parts if p["part"] == "resistor") == 10 * n_cell
+    with (pack / "cells.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == n_cell
+    with (pack / "pins.csv").open() as file:
+        pins = list(csv.DictReader(file))
+    assert len(pins) == sum(t.n_word + 2 * t.n_bit for t in network.tiles)
+    assert (pack / "netlists" / "fc1" / "run.cir").exists()
+    for tile in network.tiles:
+        text = (pack / "bitstreams" / f"{tile.name}.hex").read_text().strip()
+        assert bytes.fromhex(text) == (pack / "bitstreams" / f"{tile.name}.bin").read_bytes()
+
+
+def test_the_table_and_the_bits_have_one_order(network, pack):
+    pyarrow = pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.read_table(pack / "branches.parquet").to_pydict()
+    for tile in network.tiles:
+        closed = [c for c, name in zip(table["closed"], table["tile"]) if name == tile.name]
+        bits = np.unpackbits(np.frombuffer(bitstream(tile, 5), np.uint8), count=len(closed))
+        assert bits.tolist() == closed
+
+
+def test_bits_and_masks_are_inverse(network):
+    for tile in network.tiles:
+        pos, neg = masks_of(bitstream(tile, 5), tile.present, 5)
+        np.testing.assert_array_equal(pos, tile.chosen_pos)
+        np.testing.assert_array_equal(neg, tile.chosen_neg)
+    with pytest.raises(ValueError, match="bytes"):
+        masks_of(b"", network.tiles[0].present, 5)
+
+
+def edit_manifest(directory, change):
+    path = directory / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(version=7), "version 7"),
+        (lambda m: m.update(format="x"), "not the manifest"),
+        (lambda m: m.pop("tiles"), "'tiles' is a required property"),
+        (lambda m: m["tiles"][0].update(name="a b"), "does not match"),
+        (lambda m: m["files"].update({"../evil": "0" * 64}), "outside the pack"),
+        (lambda m: m["files"].update({"/etc/passwd": "0" * 64}), "outside the pack"),
+        (lambda m: m["files"].pop("network.npz"), "no checksum for network.npz"),
+        (lambda m: m["tiles"].pop(), "other tiles"),
+        (lambda m: m["die"].update(id="0"), "another die"),
+    ],
+)
+def test_altered_manifests_are_refused(copied, change, message):
+    edit_manifest(copied, change)
+    with pytest.raises(PackError, match=message):
+        read_pack(copied)
+
+
+@pytest.mark.parametrize("kind", ["missing", "edited", "cut short", "link"])
+def test_altered_files_are_refused_and_named(copied, tmp_path, kind):
+    path = next((copied / "bitstreams").glob("*.bin"))
+    content = path.read_bytes()
+    if kind == "missing":
+        path.unlink()
+    elif kind == "link":
+        path.unlink()
+        (tmp_path / "outside").write_bytes(content)
+        path.symlink_to(tmp_path / "outside")
+    else:
+        path.write_bytes(
+            content[:-1] if kind == "cut short" else bytes([content[0] ^ 1]) + content[1:]
+        )
+    with pytest.raises(PackError, match=path.name):
+        read_pack(copied)
+
+
+def test_what_is_not_a_pack(tmp_path, network, pack):
+    with pytest.raises(PackError, match="is missing"):
+        read_pack(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(PackError, match="not JSON"):
+        read_pack(tmp_path)
+    with pytest.raises(FileExistsError, match="exists"):
+        write_pack(network, pack)
+
+
+def test_an_interrupted_write_leaves_nothing(network, tmp_path, monkeypatch):
+    def full(*_args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("netlists.pack._write_bom", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_pack(network, tmp_path / "p")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_banks_with_perfect_switches_have_no_netlists(network, tmp_path):
+    layers = PrunedNetwork(tuple(layer.layer for layer in network.layers))
+    die = Die(replace(network.die.bank, r_off=np.inf), seed=3)
+    directory = write_pack(map_network(layers, die, TileConfig(4, 3)), tmp_path / "p")
+    assert not (directory / "netlists").exists()
+    assert read_pack(directory).die == die
+
+
+# ---- measured wafers --------------------------------------------------------------------------
+
+
+def measurements(network, path, *, skip=(), change=None, unit="ohm"):
+    """Write what a meter reads of every branch, as a laboratory would hand it in."""
+    lines = [f"layer,input,output,side,branch,{unit}"]
+    k = 0
+    for layer in network.layers:
+        columns, rows = np.nonzero(layer.layer.mask)
+        ohm = network.die.measured(layer.name, rows, columns)
+        for c, s, b in np.ndindex(ohm.shape):
+            value = (change or {}).get(k, ohm[c, s, b] if unit == "ohm" else 1 / ohm[c, s, b])
+            if k not in skip:
+                side = ("pos", "neg")[s]
+                lines.append(f"{layer.name},{rows[c]},{columns[c]},{side},{b},{value}")
+            k += 1
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("unit", ["ohm", "siemens"])
+def test_a_measured_wafer_becomes_the_die(network, tmp_path, unit):
+    found = read_wafer(measurements(network, tmp_path / "w.csv", unit=unit), network)
+    assert (found.n_missing, found.n_out_of_range) == (0, 0)
+    layer = network.layers[0]
+    columns, rows = np.nonzero(layer.layer.mask)
+    wanted = network.die.measured("fc1", rows, columns)
+    np.testing.assert_allclose(found.die.measured("fc1", rows, columns), wanted, rtol=1e-9)
+    again = map_network(
+        PrunedNetwork(tuple(x.layer for x in network.layers)), found.die, network.tile
+    )
+    assert np.abs(again.layers[0].error).max() < 0.05
+
+
+def test_defects_are_marked_and_never_closed(network, tmp_path):
+    path = measurements(network, tmp_path / "w.csv", skip={0}, change={1: "", 2: 1e12, 3: 1.0})
+    found = read_wafer(path, network)
+    assert (found.n_missing, found.n_out_of_range) == (2, 2)
+    columns, rows = np.nonzero(network.layers[0].layer.mask)
+    ohm = found.die.resistances("fc1", rows, columns)
+    assert (ohm[0, 0, :4] == DEFECTIVE_OHM).all()
+
+
+def test_parquet_is_read_too(network, tmp_path):
+    arrow = pytest.importorskip("pyarrow.csv")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = measurements(network, tmp_path / "w.csv")
+    parquet.write_table(arrow.read_csv(path), tmp_path / "w.parquet")
+    a, b = read_wafer(path, network), read_wafer(tmp_path / "w.parquet", network)
+    assert a.die == b.die
+
+
+HEAD = "layer,input,output,side,branch,ohm\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "expected layer, input"),
+        (HEAD.replace("ohm", "ohm,siemens") + "fc1,0,0,pos,0,1,1\n", "one of ohm and siemens"),
+        (HEAD + "nope,0,0,pos,0,1e5\n", "layer = nope"),
+        (HEAD + "fc1,0,0,up,0,1e5\n", "side = up"),
+        (HEAD + "fc1,99,0,pos,0,1e5\n", "input = 99"),
+        (HEAD + "fc1,0,-1,pos,0,1e5\n", "output = -1"),
+        (HEAD + "fc1,0,0,pos,9,1e5\n", "branch = 9"),
+        (HEAD + "fc1,0.5,0,pos,0,1e5\n", "whole numbers"),
+        (HEAD + "fc1,0,0,pos,0,-5\n", "ohm = -5"),
+        (HEAD + "fc1,0,0,pos,0,abc\n", "no number"),
+        (HEAD + "fc1,0,0,pos,0,1e5\nfc1,0,0,pos,0,1e5\n", "given twice"),
+        ("", "cannot be read"),
+    ],
+)
+def test_bad_measurements(network, tmp_path, text, message):
+    path = tmp_path / "w.csv"
+    path.write_text(text)
+    with pytest.raises(WaferError, match=message):
+        read_wafer(path, network)
