@@ -3,14 +3,15 @@
 import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
 
-from crossbar_sim.converters import Converters, passes, quantise
-from crossbar_sim.noise import Noise
+from crossbar_sim.converters import Converters, Errors, passes, quantise
 from crossbar_sim.nodal import solve, transfer_matrix
+from crossbar_sim.noise import Noise
 from mapping.design import MappedLayer, MappedNetwork
 from mapping.tiles import Tile
 from netlists.build import tile_circuit
@@ -87,6 +88,8 @@ class CircuitLayer(nn.Module):
 
     bias: torch.Tensor
     units_per_volt: torch.Tensor
+    adc_errors: dict[str, Errors]
+    zeros: dict[str, torch.Tensor]
 
     def __init__(
         self,
@@ -105,6 +108,7 @@ class CircuitLayer(nn.Module):
         self.dac_errors = converters.dac_errors(mapped.layer.n_in, mapped.name)
         self.tiles = nn.ModuleList(TileReader(t, wires, periphery, noise) for t in mapped.tiles)
         self.set_range(converters.adc_range)
+        self.zeros = {}
         volts_per_unit = converters.v_read / input_range.limit
         scale = 1.0 / (periphery.r_feedback * mapped.g_per_weight * volts_per_unit)
         self.register_buffer("units_per_volt", torch.from_numpy(scale).float())
@@ -129,24 +133,37 @@ class CircuitLayer(nn.Module):
         """
         return torch.cat([volts for _, volts in self.passes(x)])
 
+    @property
+    def readers(self) -> list[TileReader]:
+        """The tiles, in the order of the mapped layer's."""
+        return cast(list[TileReader], list(self.tiles))
+
     def set_range(self, v_limit: float | None) -> None:
         """Give the ADCs a range [V], or None for ADCs that do nothing."""
         self.v_limit = v_limit
         draw = self.converters.adc_errors
-        self.adc_errors = {t.name: draw(t.n_bit, t.name, v_limit or 1.0) for t in self.tiles}
+        self.adc_errors = {t.name: draw(t.n_bit, t.name, v_limit or 1.0) for t in self.readers}
 
     def calibrate(self, x: torch.Tensor) -> None:
-        """Set the ADCs' range to the largest magnitude that any pass over x shows them."""
-        seen = [tile(volts)[0] for _, volts in self.passes(x) for tile in self.tiles]
-        self.set_range(max((float(v.abs().max()) for v in seen), default=0.0) or 1.0)
+        """Set the ADCs' range to the largest magnitude that they report on any pass over x."""
+        seen = [(t.name, t(volts)[0]) for _, volts in self.passes(x) for t in self.readers]
+        self.set_range(max(float(v.abs().max()) for _, v in seen) or 1.0)
+        self.set_range(max(float(self._report(v, name).abs().max()) for name, v in seen) or 1.0)
+
+    def trim(self) -> None:
+        """Measure what the ADCs report for inputs of zero, to subtract it from then on."""
+        volts = self.dac_errors.apply(torch.zeros(1, len(self.dac_errors.gain)))
+        volts = volts * self.converters.v_read
+        self.zeros = {t.name: self._measure(t(volts)[0], t.name) for t in self.readers}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         total = x.new_zeros((x.shape[0] * self._positions(x), len(self.bias)))
         for weight, volts in self.passes(x):
-            for tile in self.tiles:
+            for tile in self.readers:
                 seen, n_saturated = tile(volts, self.stream)
                 self.n_saturated += n_saturated
-                total[:, tile.columns] += weight * self._measure(seen, tile.name)
+                read = self._measure(seen, tile.name) - self.zeros.get(tile.name, 0.0)
+                total[:, tile.columns] += weight * read
         y = total * self.units_per_volt + self.bias
         if self.conv is None:
             return y.reshape(*x.shape[:-1], -1)
@@ -158,9 +175,14 @@ class CircuitLayer(nn.Module):
         """Return what the ADCs of a tile make of (n_vector, n_bit) [V]."""
         if self.v_limit is None:
             return volts
-        volts = self.adc_errors[tile].apply(volts / self.v_limit) * self.v_limit
+        volts = self._report(volts, tile)
         self.n_saturated += int((volts.abs() > self.v_limit * (1 + 1e-6)).sum())
         return quantise(volts, self.converters.adc_bits, self.v_limit, signed=True)
+
+    def _report(self, volts: torch.Tensor, tile: str) -> torch.Tensor:
+        """Add the errors of a tile's ADCs to (n_vector, n_bit) [V]."""
+        assert self.v_limit is not None
+        return self.adc_errors[tile].apply(volts / self.v_limit) * self.v_limit
 
     def _positions(self, x: torch.Tensor) -> int:
         if self.conv is not None:
@@ -203,6 +225,8 @@ def to_torch(
         for path, x in capture_inputs(analog, layers, calibration).items():
             layers[path].calibrate(x)
     for layer in layers.values():
+        if converters.auto_zero:
+            layer.trim()
         layer.n_saturated = 0
     return analog
 

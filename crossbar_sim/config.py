@@ -12,11 +12,13 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from crossbar_sim.converters import Converters
+from crossbar_sim.noise import Noise
 from crossbar_sim.power import Case, Figures, adc_energy, dac_energy
 from mapping.bank import ResistorBank
 from mapping.place import SelectionRule
 from mapping.tiles import TileConfig
 from netlists.circuit import Periphery, Wires
+from netlists.geometry import METALS, CellArea, cell_area, process, wires_from_geometry
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -73,6 +75,7 @@ class BankConfig(_Section):
     r_off: Positive = 1e9
     tc1: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     tc1_sigma: Share = 0.0
+    tc2: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     temperature: Positive = 300.15
     meter_error: Share = 0.001
     p_stuck_open: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -137,20 +140,45 @@ class CalibrateConfig(_Section):
 
 
 class WiresConfig(_Section):
-    """Ohm per wire segment, and of each driver; see `netlists.Wires`."""
+    """Ohm and farad per wire segment, and ohm of each driver; see `netlists.Wires`."""
 
     r_word: NotNegative = 1.0
     r_bit: NotNegative = 1.0
     r_driver: NotNegative = 0.0
+    c_word: NotNegative = 0.0
+    c_bit: NotNegative = 0.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self.build()
+        Wires(**self.model_dump())
         return self
 
-    def build(self) -> Wires:
-        """Return the wires."""
-        return Wires(**self.model_dump())
+
+class GeometryConfig(_Section):
+    """What a cell is made of; see `netlists.geometry`.
+
+    wires: whether resistance and capacitance of the wires follow from the cell's size and the
+    metals, in place of [wires] (but for r_driver); the area is stated in any case.
+    """
+
+    wires: bool = False
+    film: Literal["sky130 high_po", "sky130 xhigh_po"] = "sky130 xhigh_po"
+    node: Positive = 130e-9
+    word_metal: str = "sky130 met3"
+    bit_metal: str = "sky130 met3"
+    word_width: Positive = 1.0
+    bit_width: Positive = 1.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("word_metal", "bit_metal"):
+            if getattr(self, name) not in METALS:
+                raise ValueError(f"{name} must be one of {', '.join(METALS)}")
+        return self
+
+    def area(self, bank: ResistorBank) -> CellArea:
+        """Return the area of one weight."""
+        return cell_area(bank, process(self.film, self.node))
 
 
 class PeripheryConfig(_Section):
@@ -158,32 +186,75 @@ class PeripheryConfig(_Section):
 
     r_feedback: Positive = 20e3
     tia_gain: Annotated[float, Field(gt=0)] = 1e4
+    r_input: NotNegative = 0.0
+    v_offset_sigma: NotNegative = 0.0
+    v_swing: Annotated[float, Field(gt=0)] = math.inf
+    gbw: Annotated[float, Field(gt=0)] = math.inf
+    v_noise: NotNegative = 0.0
     v_read: Positive = 0.2
     dac_bits: Annotated[int, Field(ge=1, le=24)] = 8
     adc_bits: Annotated[int, Field(ge=1, le=24)] = 8
+    drive: Literal["bipolar", "two-phase"] = "bipolar"
+    inputs: Literal["analog", "bit-serial"] = "analog"
+    auto_zero: bool = False
+    dac_gain_sigma: Share = 0.0
+    dac_offset_sigma: NotNegative = 0.0
+    dac_inl: Share = 0.0
+    adc_gain_sigma: Share = 0.0
+    adc_offset_sigma: NotNegative = 0.0
+    adc_inl: Share = 0.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.build()
+        self.converters()
+        return self
 
     def build(self) -> Periphery:
         """Return the amplifiers."""
-        return Periphery(self.r_feedback, self.tia_gain)
+        names = ("r_feedback", "tia_gain", "r_input", "v_offset_sigma", "v_swing", "gbw", "v_noise")
+        return Periphery(**self.model_dump(include={*names, "seed"}))
 
     def converters(self) -> Converters:
         """Return the DAC and ADC."""
-        return Converters(self.v_read, self.dac_bits, self.adc_bits)
+        amplifier = set(type(self.build()).__dataclass_fields__) - {"seed"}
+        return Converters(**self.model_dump(exclude=amplifier))
+
+    def ideal_converters(self) -> Converters:
+        """Return converters without any error, driven and zeroed in the same way."""
+        return Converters(self.v_read, drive=self.drive, auto_zero=self.auto_zero)
+
+
+class NoiseConfig(_Section):
+    """Noise of every read: bandwidth [Hz], 0 for none, and temperature [K]; see `Noise`."""
+
+    bandwidth: NotNegative = 0.0
+    temperature: Positive = 300.15
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def build(self) -> Noise | None:
+        """Return the noise, or None."""
+        return Noise(**self.model_dump()) if self.bandwidth else None
 
 
 class EnergyConfig(_Section):
-    """Figures for what is not in the circuit; see `crossbar_sim.power.Figures`."""
+    """Figures for what is not in the circuit; see `crossbar_sim.power.Figures`.
 
-    t_read: Positive = 100e-9
+    t_read [s], or "settling": the time in which the slowest tile settles to half a step of the ADC.
+    """
+
+    t_read: Positive | Literal["settling"] = 100e-9
     adc_case: Case = "typical"
     tia_v_dd: Positive = 1.0
     tia_v_ov: Positive = 0.15
     tia_c_load: Positive = 100e-15
     tia_factor: Positive = 4.0
 
-    def build(self) -> Figures:
-        """Return the figures."""
-        return Figures(**self.model_dump())
+    def build(self, t_settling: float) -> Figures:
+        """Return the figures; t_settling [s] of the slowest tile."""
+        t_read = t_settling if self.t_read == "settling" else self.t_read
+        return Figures(**self.model_dump(exclude={"t_read"}), t_read=t_read)
 
 
 class SimulationConfig(_Section):
@@ -208,7 +279,9 @@ class RunConfig(_Section):
     select: SelectConfig = SelectConfig()
     calibrate: CalibrateConfig = CalibrateConfig()
     wires: WiresConfig = WiresConfig()
+    geometry: GeometryConfig = GeometryConfig()
     periphery: PeripheryConfig = PeripheryConfig()
+    noise: NoiseConfig = NoiseConfig()
     energy: EnergyConfig = EnergyConfig()
     simulation: SimulationConfig = SimulationConfig()
     quick: bool = False
@@ -219,7 +292,28 @@ class RunConfig(_Section):
         adc_energy(self.periphery.adc_bits, self.energy.adc_case)
         if not math.isfinite(self.bank.r_off):
             raise ValueError("bank.r_off must be finite for a netlist")
+        wires = self.build_wires()
+        quick = not (wires.c_word or wires.c_bit) and math.isinf(self.periphery.gbw)
+        if self.energy.t_read == "settling" and quick:
+            raise ValueError(
+                "energy.t_read = 'settling', but nothing takes time; give wires.c_word or c_bit, or "
+                "periphery.gbw, or a t_read in seconds"
+            )
         return self
+
+    def build_wires(self) -> Wires:
+        """Return the wires, from geometry where the configuration says so."""
+        shape = self.geometry
+        if not shape.wires:
+            return Wires(**self.wires.model_dump())
+        return wires_from_geometry(
+            shape.area(self.bank.build()).pitch,
+            METALS[shape.word_metal],
+            METALS[shape.bit_metal],
+            word_width=shape.word_width,
+            bit_width=shape.bit_width,
+            r_driver=self.wires.r_driver,
+        )
 
     @property
     def digest(self) -> str:

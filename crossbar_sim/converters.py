@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -26,7 +26,8 @@ class Converters:
     drive: how signed inputs reach the word lines, as voltages of both signs ("bipolar"), or the
     positive part first, then the negative part, subtracted digitally ("two-phase"; a phase has all
     dac_bits). inputs: one voltage for each input ("analog"), or one 0-or-v_read pulse for each bit
-    of its magnitude, weighted digitally after the ADC ("bit-serial").
+    of its magnitude, weighted digitally after the ADC ("bit-serial"). auto_zero: what the ADCs
+    report while all inputs are zero is measured once, and subtracted digitally ever after.
 
     dac_gain_sigma, adc_gain_sigma: spread of the relative gain over converters.
     dac_offset_sigma, adc_offset_sigma: spread of the offset over converters [V].
@@ -41,6 +42,7 @@ class Converters:
     adc_range: float | None = None
     drive: Drive = "bipolar"
     inputs: Inputs = "analog"
+    auto_zero: bool = False
     dac_gain_sigma: float = 0.0
     dac_offset_sigma: float = 0.0
     dac_inl: float = 0.0
@@ -60,7 +62,7 @@ class Converters:
             limit = getattr(self, name)
             if limit is not None and not 0 < limit < math.inf:
                 raise ValueError(f"{name} must be > 0, or None to calibrate it; got {limit}")
-        for name, known in (("drive", Drive.__args__), ("inputs", Inputs.__args__)):
+        for name, known in (("drive", get_args(Drive)), ("inputs", get_args(Inputs))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {known}; got {getattr(self, name)!r}")
         if self.inputs == "bit-serial" and (self.dac_bits or 0) < 2:

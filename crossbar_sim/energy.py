@@ -55,12 +55,12 @@ def network_energy(mapped: MappedNetwork, tiles: Mapping[str, TileEnergy]) -> di
     }
 
 
-def yardstick(config: RunConfig) -> dict[str, Any]:
+def yardstick(config: RunConfig, t_read: float) -> dict[str, Any]:
     """Return the energy of one dense 100 × 100 product with random weights and inputs.
 
-    The same bank, wires, amplifiers and figures as the run's; inputs uniform in 0 … v_read. A
-    dense line carries more current than a pruned one, so the feedback resistor is chosen anew:
-    the largest output equals the amplifiers' supply.
+    The same bank, wires, amplifiers, figures and read time [s] as the run's; inputs uniform in
+    0 … v_read. A dense line carries more current than a pruned one, so the feedback resistor is
+    chosen anew: the largest output equals the amplifiers' supply.
     """
     rng = np.random.default_rng(config.seed)
     weight = rng.normal(size=(YARDSTICK, YARDSTICK))
@@ -68,16 +68,13 @@ def yardstick(config: RunConfig) -> dict[str, Any]:
     die = Die(config.bank.build(), seed=config.die.seed)
     (tile,) = map_layer(layer, die, TileConfig(YARDSTICK, YARDSTICK)).tiles
     volts = rng.uniform(0, config.periphery.v_read, size=(8, YARDSTICK))
-    wires, ends = config.wires.build(), config.periphery.build()
+    wires, ends = config.build_wires(), config.periphery.build()
     first = solve(tile_circuit(tile, wires, ends), volts)
     r_feedback = config.energy.tia_v_dd / float(np.abs(first.i_out).max())
     circuit = tile_circuit(tile, wires, replace(ends, r_feedback=r_feedback))
-    used = tile_energy(
-        tile,
-        solve(circuit, volts, nodes=True),
-        config.periphery.converters(),
-        config.energy.build(),
-    )
+    figures = replace(config.energy.build(t_read), t_read=t_read)
+    solution = solve(circuit, volts, nodes=True)
+    used = tile_energy(tile, solution, config.periphery.converters(), figures)
     counts, analog = count(layer), sum(used.energy.values())
     return {
         "n_mac": counts.n_mac,

@@ -10,7 +10,7 @@ from torch import nn
 
 from crossbar_sim.analog import to_torch
 from crossbar_sim.config import ConfigError, RunConfig
-from crossbar_sim.run import build_model, load_data
+from crossbar_sim.network import build_model, load_data
 from mapping.design import MappedNetwork
 from mapping.repair import on_die, reselect
 from netlists.pack import read_pack, write_pack
@@ -25,7 +25,7 @@ def export_run(run_directory: Path, output: Path) -> Path:
     """
     config, mapped = read_run(run_directory)
     pack = write_pack(
-        mapped, output, wires=config.wires.build(), periphery=config.periphery.build()
+        mapped, output, wires=config.build_wires(), periphery=config.periphery.build()
     )
     again = read_pack(pack)
     for a, b in zip(mapped.tiles, again.tiles, strict=True):
@@ -58,7 +58,7 @@ def reselect_run(
     write_pack(
         repair.mapped,
         output / "pack",
-        wires=config.wires.build(),
+        wires=config.build_wires(),
         periphery=config.periphery.build(),
     )
     with (output / "changes.csv").open("w", newline="") as file:
@@ -96,7 +96,7 @@ def pruned_model(config: RunConfig, directory: Path) -> nn.Module:
 def score(config: RunConfig, model: nn.Module, mapped: MappedNetwork) -> float:
     """Return the test accuracy of a mapped network with the run's wires, TIA and converters."""
     data = load_data(config)
-    parts = config.wires.build(), config.periphery.build(), config.periphery.converters()
+    parts = config.build_wires(), config.periphery.build(), config.periphery.converters()
     calibration = torch.from_numpy(data.x_train)
     on_chip = to_torch(model, mapped, *parts, calibration=calibration)
     return accuracy(on_chip, data.x_test, data.y_test)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mapping.bank import ResistorBank
 from mapping.precision import PrecisionCurve, draw_from, precision_curve, useful_branches
@@ -98,7 +99,7 @@ def draw_law(law: Law) -> Figure:
         )
     axes.set(xlabel="branches per bank", ylabel="bits of full scale, −log2(2 error / FS)")
     axes.set_title(describe(law), fontsize=8)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize=8)
     return figure

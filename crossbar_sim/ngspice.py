@@ -1,19 +1,19 @@
 """Solve circuits with ngspice, in a worker process that may hang or crash without harm."""
 
-import pickle
-import re
-import warnings
+from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
 from crossbar_sim.ngspice_library import INSTALL_HELP, find_library
-from crossbar_sim.ngspice_process import Job, JobResult, NgspiceError, Resistors, run_job
+from crossbar_sim.ngspice_process import Job, JobResult, NgspiceError, Resistors, run_job, start
 from crossbar_sim.solution import Solution
 from netlists.circuit import Circuit
+from netlists.names import checked_names
 from netlists.size import Size, require_room
 from netlists.spice import OPTIONS, elements
 
@@ -22,8 +22,10 @@ __all__ = ["INSTALL_HELP", "NgspiceError", "NgspiceWorker", "find_library", "sol
 #: Without KLU ngspice re-orders its matrix for every point; with more nodes that is hopeless.
 MAX_NODES_WITHOUT_KLU = 10_000
 
+#: Longest time [s] that a process may take to start and load ngspice.
+START_LIMIT = 120.0
+
 _PROBE = "* probe\nv1 a 0 1\nr1 a 0 1\n.options klu\n.dc v1 0 1 1\n.save i(v1)\n.end\n"
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ class Parsed:
 class NgspiceWorker:
     """ngspice in a process of its own, used as a context manager.
 
-    time_limit [s]: a job that takes longer is killed. After a kill or a crash the next job gets
-    a new process. require_klu: refuse an ngspice without the KLU solver.
+    time_limit [s]: a job that takes longer is killed; the start of the process does not count.
+    After a kill or a crash the next job gets a new process. require_klu: refuse an ngspice
+    without the KLU solver.
     """
 
     def __init__(
@@ -69,21 +72,10 @@ class NgspiceWorker:
 
     def run(self, job: Job) -> JobResult:
         """Solve one job. Raises NgspiceError when ngspice fails, hangs, crashes or lacks KLU."""
-        self._executor = self._executor or ProcessPoolExecutor(max_workers=1)
-        try:
-            result = self._executor.submit(run_job, self.library, job).result(self.time_limit)
-        except FutureTimeoutError as error:
-            self.close()
-            raise NgspiceError(
-                f"ngspice ran longer than its limit of {self.time_limit:g} s and was killed; "
-                "raise the limit or pass fewer vectors or a smaller tile"
-            ) from error
-        except BrokenProcessPool as error:
-            self.close()
-            raise NgspiceError(
-                "ngspice crashed and took its process with it; run `crossbar-sim doctor` to see "
-                "which library is used"
-            ) from error
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(max_workers=1)
+            self._call(START_LIMIT, start, self.library)
+        result = self._call(self.time_limit, run_job, self.library, job)
         check_result(result, job)
         if self.require_klu and not result.klu:
             raise NgspiceError(
@@ -92,26 +84,41 @@ class NgspiceWorker:
             )
         return result
 
+    def _call(self, limit: float, function: Callable, *arguments: object) -> Any:
+        """Call a function in the process, which does not outlive the limit [s] or a crash."""
+        assert self._executor is not None
+        try:
+            return self._executor.submit(function, *arguments).result(limit)
+        except FutureTimeoutError as error:
+            self.close()
+            raise NgspiceError(
+                f"ngspice ran longer than its limit of {limit:g} s and was killed; "
+                "raise the limit or pass fewer vectors or a smaller tile"
+            ) from error
+        except BrokenProcessPool as error:
+            self.close()
+            raise NgspiceError(
+                "ngspice crashed and took its process with it; run `crossbar-sim doctor` to see "
+                "which library is used"
+            ) from error
+
     def probe(self) -> JobResult:
         """Solve a one-resistor circuit, to learn version and solver."""
         return self.run(Job(_PROBE, "dc", ("v1#branch",), 2))
 
     def parsed(self, circuit: Circuit) -> Parsed:
         """Return the netlist to solve a circuit with: the last one's, where it fits."""
+        _, branches = checked_names(circuit)
         key = _topology(circuit)
         if self._parsed is None or self._parsed.key != key:
-            _check_names(circuit)
-            names = tuple(circuit.names[1])
-            netlist = sweep_netlist(circuit)
-            self._parsed = Parsed(key, netlist, names, circuit.elements.branch_ohm)
+            netlist, ohms = sweep_netlist(circuit), circuit.elements.branch_ohm
+            self._parsed = Parsed(key, netlist, tuple(branches), ohms)
         return self._parsed
 
     def close(self) -> None:
         """Stop the process, whatever it is doing."""
         if self._executor is not None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._executor.shutdown(wait=True, kill_workers=True)
+            self._executor.shutdown(wait=True, kill_workers=True)
             self._executor = None
 
 
@@ -130,7 +137,7 @@ def solve_ngspice(
     force: go on even if the circuit looks too large for this machine.
 
     Raises ValueError for inputs that do not fit or a name that is not safe in a netlist,
-    NetlistTooLarge before ngspice would exhaust the machine, NgspiceError when it cannot be trusted.
+    NetlistTooLarge before ngspice would exhaust the machine, NgspiceError when it fails.
     """
     if worker is None:
         with NgspiceWorker() as worker:
@@ -182,11 +189,10 @@ def sweep_job(parsed: Parsed, circuit: Circuit, v_in: np.ndarray) -> Job:
 def check_result(result: object, job: Job) -> None:
     """Raise NgspiceError unless a result has the shape that its job asked for."""
     wanted = (len(job.vectors), job.n_point)
-    values = getattr(result, "values", None)
-    shape = getattr(values, "shape", None)
-    if not isinstance(result, JobResult) or shape != wanted or not np.isfinite(values).all():
+    values = result.values if isinstance(result, JobResult) else np.empty(0)
+    if values.shape != wanted or not np.isfinite(values).all():
         raise NgspiceError(
-            f"the worker returned {type(result).__name__} with values of shape {shape}; "
+            f"the worker returned {type(result).__name__} with values of shape {values.shape}; "
             f"expected a finite JobResult of shape {wanted}; run the job again"
         )
 
@@ -194,21 +200,7 @@ def check_result(result: object, job: Job) -> None:
 def _topology(circuit: Circuit) -> tuple:
     """Return what two circuits have in common when only the values of their branches differ."""
     parts = circuit.elements
+    ends = circuit.periphery
     arrays = (parts.branch_from, parts.branch_to, parts.input_nodes, parts.tia_nodes)
-    return parts.n_node, *(a.tobytes() for a in arrays), pickle.dumps(circuit.periphery)
-
-
-def _check_names(circuit: Circuit) -> None:
-    """Refuse a hand-made circuit whose names could add a card, or stand for two things."""
-    if circuit.grid:
-        return  # named by us
-    nodes, branches = circuit.names
-    for kind, names in (("node", nodes), ("branch", branches)):
-        for name in names:
-            if not _SAFE_NAME.fullmatch(name) or (kind == "branch" and name[0] not in "Rr"):
-                raise ValueError(
-                    f"{kind} name {name!r} is not safe in a netlist; use letters, digits and "
-                    "underscores, and an R in front of a branch"
-                )
-        if len({name.lower() for name in names}) != len(names):
-            raise ValueError(f"{kind} names must differ, ignoring case")
+    arrays = (*arrays, ends.offsets(circuit.n_line))
+    return parts.n_node, *(a.tobytes() for a in arrays), replace(ends, seed=0, tile="")

@@ -4,6 +4,7 @@ Importing this module loads nothing, but PySpice reads the variable NGSPICE_LIBR
 is imported: set it first. `crossbar_sim.ngspice_process` does.
 """
 
+import os
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ class Engine(NgSpiceShared):
         point = min(self._point, len(self._volts) - 1)
         voltage[0] = self._volts[point][int(ffi.string(source)[5:])]
         return 0
+
+    @staticmethod
+    def _exit(status: int, *_: Any) -> int:
+        """Called when ngspice quits or gives up; any further call would crash."""
+        os._exit(status or 1)
 
     def command(self, command: str) -> None:
         """Give ngspice a command, of any length."""

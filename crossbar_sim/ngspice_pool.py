@@ -44,13 +44,12 @@ def solve_tiles(
         raise ValueError(f"n_worker must be >= 1; got {n_worker}")
     queue, done = _Queue(tasks), SimpleQueue()
     with ExitStack() as stack:
-        threads = stack.enter_context(ThreadPoolExecutor(n_worker))
-        running = []
-        for _ in range(n_worker):
-            worker = NgspiceWorker(time_limit=time_limit, library=library)
+        workers = [NgspiceWorker(time_limit=time_limit, library=library) for _ in range(n_worker)]
+        for worker in workers:
             stack.callback(worker.close)
-            running.append(threads.submit(_serve, worker, queue, done))
-        stack.callback(queue.stop)  # first of all when nobody wants more results
+        threads = stack.enter_context(ThreadPoolExecutor(n_worker))
+        stack.callback(queue.stop)  # when nobody wants more results, each ends the one in hand
+        running = [threads.submit(_serve, worker, queue, done) for worker in workers]
         for _ in running:
             yield from iter(done.get, _END)
         for thread in running:

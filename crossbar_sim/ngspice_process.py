@@ -29,6 +29,7 @@ FATAL = (
     "can't find",
     "too small",
     "failed",
+    "unrecognized parameter",
 )
 #: Harmless messages that hold one of those words.
 HARMLESS = ("can't find init file", "can't find the initialization file")
@@ -77,6 +78,11 @@ class JobResult:
     values: np.ndarray
     version: int
     klu: bool
+
+
+def start(library: str) -> None:
+    """Load ngspice into this process; NgspiceError when it cannot be."""
+    _engine(library)
 
 
 def run_job(library: str, job: Job) -> JobResult:

@@ -174,7 +174,7 @@ def _solution(
     solver: str,
     residual: float,
 ) -> Solution:
-    """Add the TIAs' output voltages, (v_offset - i r_feedback) gain / (1 + gain) up to the swing."""
+    """Add the TIAs' outputs: share * (v_offset - i_out * r_feedback), up to the swing."""
     ends = circuit.periphery
     v_out = ends.share * (ends.offsets(circuit.n_line) - i_out * ends.r_feedback)
     v_out = v_out.clip(-ends.v_swing, ends.v_swing)

@@ -12,8 +12,8 @@ from mapping.bank import T_REFERENCE
 from netlists.circuit import PARTS, Circuit, Periphery
 from netlists.spice import elements
 
-#: Outputs whose transfers from all branches are held in memory at a time.
-_CHUNK = 64
+#: Transfers from branches to outputs that are held in memory at a time.
+_MAX_TRANSFERS = 20_000_000
 #: ngspice's `.noise` has no KLU, and its old solver takes minutes for more nodes than this.
 MAX_SPICE_NODES = 3000
 
@@ -73,9 +73,9 @@ def output_noise(
     if pairs:
         half = circuit.n_line // 2
         mix = mix[half:] - mix[:half]
-    chunks = [
-        _chunk_noise(circuit, temperature, mix[k : k + _CHUNK]) for k in range(0, len(mix), _CHUNK)
-    ]
+    size = max(1, _MAX_TRANSFERS // len(circuit.elements.branch_ohm))
+    parts = [mix[k : k + size] for k in range(0, len(mix), size)]
+    chunks = [_chunk_noise(circuit, temperature, part) for part in parts]
     return NoiseDensity({name: np.concatenate([c[name] for c in chunks]) for name in chunks[0]})
 
 
@@ -126,9 +126,10 @@ def output_noise_ngspice(
 ) -> np.ndarray:
     """Return the noise (n_out,) [V rms] that ngspice's `.noise` finds in 1 Hz … 1 Hz + bandwidth.
 
-    worker: one with require_klu=False, since `.noise` refuses KLU. At 300.15 K. pairs: as for
-    `output_noise`. Raises ValueError for more than MAX_SPICE_NODES nodes, or for an ideal
-    amplifier, whose text has no feedback resistor that could make noise.
+    bandwidth [Hz]: far below the amplifiers' poles. worker: one with require_klu=False, since
+    `.noise` refuses KLU. pairs: as for `output_noise`. The temperature is 300.15 K. Raises
+    ValueError for more than MAX_SPICE_NODES nodes, or for an ideal amplifier, whose text has no
+    feedback resistor that could make noise.
     """
     if np.isinf(circuit.periphery.tia_gain):
         raise ValueError("tia_gain is inf; ngspice needs a finite one to see the feedback's noise")
@@ -138,13 +139,11 @@ def output_noise_ngspice(
             f"use an array of at most {MAX_SPICE_NODES} nodes"
         )
     nodes = circuit.names[0]
-    inputs = [
-        f"vin_{i} {nodes[k]} 0 dc 0 ac 1" for i, k in enumerate(circuit.elements.input_nodes)
-    ]
+    inputs = [f"vin_{i} {nodes[k]} 0 dc 0 ac 1" for i, k in enumerate(circuit.elements.input_nodes)]
     body = "\n".join(["* noise", *elements(circuit), *inputs])
     half = circuit.n_line // 2
     lines = range(half) if pairs else range(circuit.n_line)
     outputs = [f"v(out_{j + half},out_{j})" if pairs else f"v(out_{j})" for j in lines]
-    cards = [f".noise {out} vin_0 dec 20 1 {1.0 + bandwidth!r}\n.end\n" for out in outputs]
+    cards = [f".noise {out} vin_0 lin 11 1 {1.0 + bandwidth!r}\n.end\n" for out in outputs]
     jobs = [Job(f"{body}\n{card}", "noise", ("onoise_total",), 1) for card in cards]
     return np.array([worker.run(job).values[0, 0] for job in jobs])

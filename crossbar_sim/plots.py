@@ -133,6 +133,24 @@ def accuracy_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return png(figure)
 
 
+def cost_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draw what each non-ideality does to the logits, alone, and to accuracy."""
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    labels = [row["term"] for row in rows][::-1]
+    errors = np.array([max(row["error"], 1e-9) for row in rows][::-1])
+    axes.barh(labels, errors, color=[_ORANGE, *[_BLUE] * (len(rows) - 1)])
+    for k, row in enumerate(rows[::-1]):
+        axes.annotate(f" {row['accuracy']:.2%}", (errors[k], k), va="center", size=9)
+    axes.set(
+        xscale="log",
+        xlabel="rms error of the logits (label: test accuracy)",
+        title="Each non-ideality alone, and all together",
+    )
+    axes.margins(x=0.25)
+    return png(figure)
+
+
 def study(
     points: Sequence[Mapping[str, Any]],
     intervals: Sequence[tuple[float, float, float]],

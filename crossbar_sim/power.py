@@ -8,6 +8,7 @@ import numpy as np
 
 from crossbar_sim.converters import Converters
 from crossbar_sim.solution import Solution
+from crossbar_sim.timing import charging_energy
 from mapping.tiles import Tile
 
 Case = Literal["optimistic", "typical", "conservative"]
@@ -78,20 +79,23 @@ class TileEnergy:
 
 
 def tile_energy(
-    tile: Tile, solution: Solution, converters: Converters, figures: Figures
+    tile: Tile, solution: Solution, converters: Converters, figures: Figures, *, n_pass: int = 1
 ) -> TileEnergy:
     """Return power and energy of a tile, averaged over the batch of its solution.
 
-    Every word line has a DAC, every bit line a TIA, every pair of bit lines an ADC.
+    Every word line has a DAC, every bit line a TIA, every pair of bit lines an ADC; each works
+    once in each of n_pass passes (phases of signed inputs, bits of serial ones), and so does the
+    array, whose solution holds the vectors of all passes. "charging" is the wires' C v².
     Raises ValueError for ideal converters, which no figure is known for.
     """
     if converters.adc_bits is None or converters.dac_bits is None:
         raise ValueError("energy needs real converters; give dac_bits and adc_bits")
     power = {part: float(value.mean()) for part, value in solution.power().items()}
     energy = {part: p * figures.t_read for part, p in power.items() if part != "source"}
+    energy["charging"] = float(charging_energy(solution).mean())
     g_line = np.concatenate([tile.g_pos.sum(axis=0), tile.g_neg.sum(axis=0)])
-    beta = 1.0 / (1.0 + solution.circuit.periphery.r_feedback * g_line)
+    beta = 1.0 / solution.circuit.periphery.noise_gain(g_line)
     energy["amplifier"] = float(tia_energy(figures, converters.adc_bits, beta).sum())
     energy["DAC"] = tile.n_word * dac_energy(converters.dac_bits)
     energy["ADC"] = tile.n_bit * adc_energy(converters.adc_bits, figures.adc_case)
-    return TileEnergy(power, energy)
+    return TileEnergy(power, {part: n_pass * joules for part, joules in energy.items()})

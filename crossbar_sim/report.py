@@ -13,6 +13,7 @@ import numpy as np
 from crossbar_sim import plots
 from crossbar_sim.energy import network_energy, verdict, yardstick
 from crossbar_sim.nodal import solve
+from crossbar_sim.physics import physics_numbers
 from crossbar_sim.workspace import write_json
 from mapping.compact import naive_tile_count
 from mapping.design import MappedLayer
@@ -45,9 +46,10 @@ def write_report(outcome: "Outcome", directory: Path) -> None:
 
 def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
     """Return everything the report states, ready for JSON."""
-    config, mapped, checks = outcome.config, outcome.mapped, outcome.verification
-    energy = network_energy(mapped, outcome.tile_energies)
-    stick = yardstick(config)
+    config, mapped, simulated = outcome.config, outcome.mapped, outcome.simulated
+    checks = simulated.verification
+    energy = network_energy(mapped, simulated.energies)
+    stick = yardstick(config, simulated.t_read)
     wanted, found = outputs.wanted, outputs.found
     return {
         "name": config.name,
@@ -72,6 +74,8 @@ def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
             "worst": float(np.abs(found - wanted).max() / np.abs(wanted).max()),
         },
         "largest_output": outputs.largest,
+        "costs": outcome.costs,
+        "physics": physics_numbers(config, simulated.physics, simulated.t_read),
         "energy": energy | {"verdict": verdict(energy["digital"])},
         "yardstick": stick | {"verdict": verdict(stick["digital"])},
         "modelled": modelled(outcome),
@@ -129,7 +133,7 @@ class Outputs:
 
 def tile_outputs(outcome: "Outcome") -> Outputs:
     """Solve every tile for the run's real inputs and put wanted and found side by side."""
-    wires, periphery = outcome.config.wires.build(), outcome.config.periphery.build()
+    wires, periphery = outcome.config.build_wires(), outcome.config.periphery.build()
     wanted, found, largest = [], [], 0.0
     for layer in outcome.mapped.layers:
         target = (layer.g_per_weight[:, None] * layer.layer.weight).T
@@ -145,7 +149,8 @@ def tile_outputs(outcome: "Outcome") -> Outputs:
 
 def modelled(outcome: "Outcome") -> dict[str, list[str]]:
     """Return which non-idealities were on, with their values, and which were off."""
-    bank, wires, ends = outcome.config.bank, outcome.config.wires, outcome.config.periphery
+    config = outcome.config
+    bank, wires, ends = config.bank, config.build_wires(), config.periphery
     terms = {
         "lot spread of resistors": bank.sigma_lot,
         "gradient across the die": bank.sigma_gradient,
@@ -154,19 +159,29 @@ def modelled(outcome: "Outcome") -> dict[str, list[str]]:
         "switch on-resistance [ohm]": bank.r_on,
         "spread of on-resistance": bank.sigma_on,
         "switch off-leakage [S]": 1.0 / bank.r_off,
-        "temperature coefficient [1/K]": bank.tc1,
-        "spread of temperature coefficient [1/K]": bank.tc1_sigma,
+        "temperature away from 300.15 K [K]": bank.temperature - 300.15,
         "stuck-open switches": bank.p_stuck_open,
         "stuck-closed switches": bank.p_stuck_closed,
         "word-line wire [ohm per segment]": wires.r_word,
         "bit-line wire [ohm per segment]": wires.r_bit,
         "driver resistance [ohm]": wires.r_driver,
+        "word-line capacitance [F per segment]": wires.c_word,
+        "bit-line capacitance [F per segment]": wires.c_bit,
         "finite TIA gain (1/gain)": 1.0 / ends.tia_gain,
+        "TIA input resistance [ohm]": ends.r_input,
+        "TIA offset, sigma [V]": ends.v_offset_sigma,
+        "TIA output swing (1/V)": 1.0 / ends.v_swing,
+        "TIA gain-bandwidth (1/Hz)": 1.0 / ends.gbw,
+        "amplifier noise [V/√Hz]": ends.v_noise if config.noise.bandwidth else 0.0,
+        "noise bandwidth [Hz]": config.noise.bandwidth,
+        "DAC gain, offset, INL": max(ends.dac_gain_sigma, ends.dac_offset_sigma, ends.dac_inl),
+        "ADC gain, offset, INL": max(ends.adc_gain_sigma, ends.adc_offset_sigma, ends.adc_inl),
     }
     on = [f"{name}: {value:g}" for name, value in terms.items() if value]
-    on.append(f"DAC {ends.dac_bits} bits, ADC {ends.adc_bits} bits (last accuracy and energy only)")
+    on.append(f"DAC {ends.dac_bits} bits, ADC {ends.adc_bits} bits, {ends.inputs} inputs")
+    on += ["auto-zero of the ADC"] if ends.auto_zero else []
     off = [name for name, value in terms.items() if not value]
-    off += ["noise", "wire capacitance and settling", "TIA offset and saturation", "drift"]
+    off += ["ageing and drift", "slew rate", "1/f noise", "curvature of the switch"]
     return {"on": on, "off": off}
 
 
@@ -180,11 +195,12 @@ def draw(outcome: "Outcome", numbers: dict[str, Any], outputs: Outputs) -> dict[
     """Return the report's pictures by name."""
     mapped, config = outcome.mapped, outcome.config
     tile = max(mapped.tiles, key=_size)
-    circuit = tile_circuit(tile, config.wires.build(), config.periphery.build())
+    circuit = tile_circuit(tile, config.build_wires(), config.periphery.build())
     full_on = solve(circuit, np.full(tile.n_word, config.periphery.v_read), nodes=True)
     energy, stick = numbers["energy"], numbers["yardstick"]
     return {
         "accuracy": plots.accuracy_bars(outcome.accuracies),
+        "costs": plots.cost_bars(outcome.costs),
         "selection": plots.selection_errors({layer.name: layer.error for layer in mapped.layers}),
         "conductances": plots.conductances(tile),
         "ir_drop": plots.ir_drop(tile, full_on),

@@ -1,9 +1,7 @@
 """The main job: from a trained network to a simulated die and its report, step by step."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +9,34 @@ import numpy as np
 import torch
 from torch import nn
 
-from crossbar_sim.analog import circuit_inputs, to_torch
-from crossbar_sim.calibrate import calibrate
+from crossbar_sim.analog import CircuitLayer, circuit_inputs, to_torch
 from crossbar_sim.config import RunConfig
-from crossbar_sim.converters import Converters
-from crossbar_sim.moments import second_moments
+from crossbar_sim.converters import n_pass
+from crossbar_sim.costs import OnDie, Parts, all_parts, cost_table, ideal_parts
+from crossbar_sim.network import (
+    Progress,
+    build_model,
+    load_data,
+    map_on_die,
+    single_thread,
+    train_and_prune,
+)
 from crossbar_sim.ngspice import NgspiceWorker
-from crossbar_sim.power import TileEnergy, tile_energy
 from crossbar_sim.rules import compare_rules
-from crossbar_sim.verification import TileCheck, Verification, check_tile
+from crossbar_sim.simulate import Simulated, simulate
 from crossbar_sim.workspace import Workspace, write_json
-from mapping.bank import Die
 from mapping.design import MappedNetwork
-from mapping.place import map_network
-from mapping.tiles import Tile
-from netlists.circuit import Periphery, Wires
 from netlists.fabrication import write_selection
 from netlists.network import write_network
-from tinynets.data import Data, digits
+from tinynets.data import Data
 from tinynets.extraction import extract
 from tinynets.layers import PrunedNetwork
-from tinynets.models import digits_cnn, mlp
-from tinynets.pruning import make_permanent, prune
-from tinynets.train import accuracy, train
+from tinynets.train import accuracy
 
+#: The stage whose inputs the circuits are solved for.
+WIRED = "mapped, wires and TIA"
 #: Vectors that a layer's own netlist sweeps over; a convolution has one for each position.
 MAX_NETLIST_VECTORS = 64
-
-#: Called with the step's name, what is done and what is to do.
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -50,9 +47,9 @@ class Outcome:
     mapped: MappedNetwork
     network: PrunedNetwork
     v_in: dict[str, np.ndarray]
-    verification: Verification
-    tile_energies: dict[str, TileEnergy]
+    simulated: Simulated
     accuracies: list[dict[str, Any]]
+    costs: list[dict[str, Any]]
     rules: list[dict[str, Any]]
 
 
@@ -90,29 +87,46 @@ def find_outcome(
     dense, pruned = trained_networks(config, data, work, tell)
     network = extract(pruned, torch.from_numpy(data.x_test[:1]))
     mapped = choose_switches(config, pruned, data, work, tell)
-    wires, periphery = config.wires.build(), config.periphery.build()
-    converters = config.periphery.converters()
     calibration = torch.from_numpy(data.x_train)
 
-    def on_die(wires: Wires, periphery: Periphery, converters: Converters) -> nn.Module:
-        return to_torch(pruned, mapped, wires, periphery, converters, calibration=calibration)
+    def on_die(parts: Parts) -> nn.Module:
+        real = parts.wires, parts.periphery, parts.converters
+        return to_torch(pruned, mapped, *real, calibration=calibration, noise=parts.noise)
 
-    ideal = Converters(converters.v_read)
-    networks = {
-        "float": dense,
-        "pruned": pruned,
-        "mapped, ideal wires": on_die(Wires(), Periphery(periphery.r_feedback), ideal),
-        "mapped, wires and TIA": on_die(wires, periphery, ideal),
-        "mapped, wires, TIA, DAC and ADC": on_die(wires, periphery, converters),
-    }
+    stages = stage_parts(config)
+    networks = {"float": dense, "pruned": pruned}
+    networks |= {label: on_die(parts) for label, parts in stages.items()}
     images = torch.from_numpy(data.x_test[: config.simulation.n_image])
-    v_in = circuit_inputs(networks["mapped, wires and TIA"], mapped, images)
-    write_netlists(mapped, wires, periphery, v_in, work, tell)
-    verification, energies = simulate(config, mapped, v_in, work, worker, tell)
-    verification.require()
+    wired = networks[WIRED]
+    v_in, passes = circuit_inputs(wired, mapped, images), layer_passes(config, wired, mapped)
+    write_netlists(config, mapped, v_in, work, tell)
+    simulated = simulate(config, mapped, v_in, passes, work, worker, tell)
+    simulated.verification.require()
     accuracies = score(data, networks, tell)
+    costs = weigh_costs(config, data, on_die, work, tell)
     rules = weigh_rules(config, pruned, network, mapped, v_in, data, work, tell)
-    return Outcome(config, mapped, network, v_in, verification, energies, accuracies, rules)
+    return Outcome(config, mapped, network, v_in, simulated, accuracies, costs, rules)
+
+
+def stage_parts(config: RunConfig) -> dict[str, Parts]:
+    """Return how real the parts are at each stage from the ideal die to the real one."""
+    ideal, real = ideal_parts(config), all_parts(config)
+    wired = replace(ideal, wires=real.wires, periphery=real.periphery)
+    stages = {"mapped, ideal wires": ideal, WIRED: wired}
+    stages["mapped, wires, TIA, DAC and ADC"] = replace(wired, converters=real.converters)
+    if real.noise:
+        stages["mapped, everything and noise"] = real
+    return stages
+
+
+def layer_passes(config: RunConfig, on_die: nn.Module, mapped: MappedNetwork) -> dict[str, int]:
+    """Return how often each layer's tiles are read for one product."""
+    converters, passes = config.periphery.converters(), {}
+    for layer in mapped.layers:
+        module = on_die.get_submodule(layer.layer.module)
+        assert isinstance(module, CircuitLayer)
+        passes[layer.name] = n_pass(converters, signed=module.input_range.signed)
+    return passes
 
 
 def trained_networks(
@@ -133,45 +147,6 @@ def trained_networks(
     return dense.eval(), pruned.eval()
 
 
-def train_and_prune(
-    config: RunConfig, data: Data, tell: Progress = lambda step, done, total: None
-) -> tuple[nn.Module, nn.Module]:
-    """Train a network on the training set, and prune a copy of it."""
-    torch.manual_seed(config.seed)
-    model = build_model(config)
-    epochs = config.train.epochs
-    train(
-        model,
-        data,
-        **config.train.model_dump(),
-        seed=config.seed,
-        progress=lambda n: tell("train", n, epochs),
-    )
-    pruned = prune(
-        model,
-        data,
-        sparsity=config.prune.sparsity,
-        rounds=config.prune.rounds,
-        epochs=config.prune.epochs_per_round,
-        learning_rate=config.prune.learning_rate,
-        seed=config.seed,
-        progress=lambda k, n, _sparsity: tell("prune", k, n),
-    )
-    return model, make_permanent(pruned)
-
-
-def load_data(config: RunConfig) -> Data:
-    """Return the data set of a configuration."""
-    return digits(seed=config.seed, flat=config.model.kind == "mlp")
-
-
-def build_model(config: RunConfig) -> nn.Sequential:
-    """Return the untrained network of a configuration."""
-    if config.model.kind == "mlp":
-        return mlp((64, *config.model.hidden, 10))
-    return digits_cnn(config.model.channels)
-
-
 def choose_switches(
     config: RunConfig, pruned: nn.Module, data: Data, work: Workspace, tell: Progress
 ) -> MappedNetwork:
@@ -182,77 +157,19 @@ def choose_switches(
     return mapped
 
 
-def map_on_die(
-    config: RunConfig,
-    model: nn.Module,
-    data: Data,
-    tell: Progress = lambda step, done, total: None,
-) -> MappedNetwork:
-    """Map a network onto the die of a configuration, calibrated against its wires if it says so."""
-    network = extract(model, torch.from_numpy(data.x_test[:1]))
-    names = [layer.name for layer in network.layers]
-    calibration = torch.from_numpy(data.x_train[: config.select.n_calibration])
-    mapped = map_network(
-        network,
-        Die(config.bank.build(), seed=config.die.seed),
-        config.tile.build(),
-        rule=config.select.build(),
-        second_moment=second_moments(model, network, calibration),
-        progress=lambda name: tell("select", names.index(name) + 1, len(names)),
-    )
-    if not config.calibrate.rounds:
-        return mapped
-    return calibrate(
-        mapped,
-        config.wires.build(),
-        config.periphery.build(),
-        rounds=config.calibrate.rounds,
-        progress=lambda done, total: tell("calibrate", done, total),
-    ).mapped
-
-
 def write_netlists(
+    config: RunConfig,
     mapped: MappedNetwork,
-    wires: Wires,
-    periphery: Periphery,
     v_in: dict[str, np.ndarray],
     work: Workspace,
     tell: Progress,
 ) -> None:
     """Write the directory of SPICE text, each layer's deck with its first real inputs."""
     few = {name: volts[:MAX_NETLIST_VECTORS] for name, volts in v_in.items()}
+    parts = config.build_wires(), config.periphery.build()
     tell("netlists", 0, 1)
-    work.once("netlists", lambda draft: write_network(mapped, wires, periphery, draft, v_in=few))
+    work.once("netlists", lambda draft: write_network(mapped, *parts, draft, v_in=few))
     tell("netlists", 1, 1)
-
-
-def simulate(
-    config: RunConfig,
-    mapped: MappedNetwork,
-    v_in: dict[str, np.ndarray],
-    work: Workspace,
-    worker: NgspiceWorker,
-    tell: Progress,
-) -> tuple[Verification, dict[str, TileEnergy]]:
-    """Solve every tile with ngspice and the engine; return how they agree, and the energies."""
-    wires, periphery = config.wires.build(), config.periphery.build()
-    tiles, checks, energies, solvers = mapped.tiles, [], {}, ("", "")
-    work.path("tiles").mkdir(exist_ok=True)
-    for k, tile in enumerate(tiles):
-
-        def make(draft: Path, tile: Tile = tile) -> None:
-            volts = v_in[tile.layer][:, tile.rows]
-            check, spice, fast = check_tile(tile, volts, wires, periphery, worker)
-            used = tile_energy(tile, fast, config.periphery.converters(), config.energy.build())
-            found = {"check": asdict(check), "solvers": [spice.solver, fast.solver]}
-            write_json(draft, found | {"energy": asdict(used)})
-
-        found = json.loads(work.once(f"tiles/{tile.name}.json", make).read_text())
-        checks.append(TileCheck(**found["check"]))
-        energies[tile.name] = TileEnergy(**found["energy"])
-        solvers = (found["solvers"][0], found["solvers"][1])
-        tell("ngspice", k + 1, len(tiles))
-    return Verification(tuple(checks), config.simulation.tolerance, solvers), energies
 
 
 def score(data: Data, networks: dict[str, nn.Module], tell: Progress) -> list[dict[str, Any]]:
@@ -263,6 +180,18 @@ def score(data: Data, networks: dict[str, nn.Module], tell: Progress) -> list[di
         rows.append({"network": label, "accuracy": found, "n_image": len(data.x_test)})
         tell("accuracy", k + 1, len(networks))
     return rows
+
+
+def weigh_costs(
+    config: RunConfig, data: Data, on_die: OnDie, work: Workspace, tell: Progress
+) -> list[dict[str, Any]]:
+    """Return what each non-ideality costs in accuracy."""
+    tell("costs", 0, 1)
+    path = work.once(
+        "costs.json", lambda draft: write_json(draft, cost_table(config, data, on_die))
+    )
+    tell("costs", 1, 1)
+    return json.loads(path.read_text())
 
 
 def weigh_rules(
@@ -286,14 +215,3 @@ def weigh_rules(
     rows = json.loads(work.once("rules.json", make).read_text())
     tell("rules", 1, 1)
     return rows
-
-
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """Run torch on one thread: these networks are small, and sums keep their order."""
-    n_thread = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_thread)

@@ -29,7 +29,8 @@ class Solution:
     @property
     def n_saturated(self) -> int:
         """Number of outputs, over lines and vectors, that stand at the amplifiers' swing."""
-        return int((np.abs(self.v_out) >= self.circuit.periphery.v_swing).sum())
+        # ngspice's limit may round to the double just below it.
+        return int((np.abs(self.v_out) >= self.circuit.periphery.v_swing * (1 - 1e-12)).sum())
 
     def power(self) -> dict[str, np.ndarray]:
         """Return the power (n_batch,) [W] by part, and what the input sources deliver.

@@ -13,10 +13,18 @@ from torch import nn
 from crossbar_sim.analog import CircuitLayer, circuit_inputs, to_torch
 from crossbar_sim.calibrate import pair_matrix, wanted
 from crossbar_sim.config import RunConfig
+from crossbar_sim.converters import n_pass
 from crossbar_sim.energy import network_energy
+from crossbar_sim.network import (
+    build_model,
+    load_data,
+    map_on_die,
+    single_thread,
+    train_and_prune,
+)
 from crossbar_sim.nodal import solve
 from crossbar_sim.power import tile_energy
-from crossbar_sim.run import build_model, load_data, map_on_die, single_thread, train_and_prune
+from crossbar_sim.timing import settling
 from mapping.design import MappedNetwork
 from netlists.build import tile_circuit
 from tinynets.data import Data
@@ -50,15 +58,18 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
     network: the pruned network's weights. Metrics: accuracy on the test set, loss of accuracy
     against the digital network, mvm_error (rms error of the tiles' matrices with wires, in parts
     of the largest weight), weight_error (rms, without wires), missed (targets off by over 1 %),
-    n_closed, power [W] while reading, energy [J] per inference, n_saturated.
+    n_closed, power [W] while reading, energy [J] per inference, t_read [s], n_saturated.
     """
     with single_thread():
         model, data, digital = _digital(_training(config), str(network))
         mapped = map_on_die(config, model, data)
         calibration = torch.from_numpy(data.x_train)
-        wires, ends = config.wires.build(), config.periphery.build()
+        wires, ends = config.build_wires(), config.periphery.build()
         converters = config.periphery.converters()
-        on_die = to_torch(model, mapped, wires, ends, converters, calibration=calibration)
+        noise = config.noise.build()
+        on_die = to_torch(
+            model, mapped, wires, ends, converters, calibration=calibration, noise=noise
+        )
         score = accuracy(on_die, data.x_test, data.y_test)
         return {
             "accuracy": score,
@@ -90,7 +101,7 @@ def _saturated(on_die: nn.Module) -> int:
 
 
 def _matrix_metrics(config: RunConfig, mapped: MappedNetwork) -> dict[str, float]:
-    wires, ends = config.wires.build(), config.periphery.build()
+    wires, ends = config.build_wires(), config.periphery.build()
     gaps, missed = [], 0
     for layer in mapped.layers:
         unit = layer.g_per_weight * np.abs(layer.layer.weight).max()
@@ -110,14 +121,26 @@ def _matrix_metrics(config: RunConfig, mapped: MappedNetwork) -> dict[str, float
 def _energy_metrics(
     config: RunConfig, mapped: MappedNetwork, on_die: nn.Module, data: Data
 ) -> dict[str, float]:
+    """Return power and energy for a few real images; a read takes `t_read`, or the slowest tile's
+    settling."""
     v_in = circuit_inputs(on_die, mapped, torch.from_numpy(data.x_test[:N_POWER_IMAGE]))
-    wires, ends = config.wires.build(), config.periphery.build()
-    converters, figures = config.periphery.converters(), config.energy.build()
-    used = {}
+    wires, ends = config.build_wires(), config.periphery.build()
+    circuits = {tile.name: tile_circuit(tile, wires, ends) for tile in mapped.tiles}
+    volts = {tile.name: v_in[tile.layer][:, tile.rows] for tile in mapped.tiles}
+    slowest = 0.0
+    if config.energy.t_read == "settling":
+        half_step = 2.0 ** -(config.periphery.adc_bits + 1)
+        slowest = max(
+            float(settling(circuits[name], v[:N_POWER_IMAGE], half_step).time.max())
+            for name, v in volts.items()
+        )
+    converters, figures, used = config.periphery.converters(), config.energy.build(slowest), {}
     for tile in mapped.tiles:
-        volts = v_in[tile.layer][:, tile.rows]
-        found = solve(tile_circuit(tile, wires, ends), volts, nodes=True)
-        used[tile.name] = tile_energy(tile, found, converters, figures)
+        module = on_die.get_submodule(mapped.layer(tile.layer).layer.module)
+        assert isinstance(module, CircuitLayer)
+        passes = n_pass(converters, signed=module.input_range.signed)
+        found = solve(circuits[tile.name], volts[tile.name], nodes=True)
+        used[tile.name] = tile_energy(tile, found, converters, figures, n_pass=passes)
     energy = network_energy(mapped, used)
     power = sum(layer["power"]["source"] for layer in energy["layers"])
-    return {"power": power, "energy": energy["analog_total"]}
+    return {"power": power, "energy": energy["analog_total"], "t_read": figures.t_read}

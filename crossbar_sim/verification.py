@@ -66,7 +66,8 @@ class Verification:
             first = self.failures[0]
             names = ", ".join(failure.tile for failure in self.failures)
             raise VerificationError(
-                f"ngspice failed on {len(self.failures)} tile(s): {names}; {first.tile}: {first.reason}"
+                f"ngspice failed on {len(self.failures)} tile(s): {names}; "
+                f"{first.tile}: {first.reason}"
             )
         if not self.passed:
             raise VerificationError(
@@ -99,7 +100,7 @@ def verify(
 
     def tasks() -> Iterator[Task]:
         for tile in selected:
-            circuits[tile.name] = tile_circuit(tile, wires, periphery)
+            circuits[tile.name] = tile_circuit(tile, wires, periphery.for_tile(tile.name))
             yield tile.name, circuits[tile.name], v_in[tile.layer][:, tile.rows]
 
     found, failures, solvers = {}, {}, ("", "")
@@ -156,7 +157,7 @@ def check_tile(
     tile: Tile, v_in: np.ndarray, wires: Wires, periphery: Periphery, worker: NgspiceWorker
 ) -> tuple[TileCheck, Solution, Solution]:
     """Return how far ngspice and the engine are apart on one tile, and both solutions."""
-    circuit = tile_circuit(tile, wires, periphery)
+    circuit = tile_circuit(tile, wires, periphery.for_tile(tile.name))
     spice = solve_ngspice(circuit, v_in, worker=worker)
     fast = solve(circuit, v_in, nodes=True)
     return TileCheck(tile.name, len(fast.v_in), difference(spice, fast)), spice, fast

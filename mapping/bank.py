@@ -40,7 +40,8 @@ class ResistorBank:
     nominal were sold as a better grade). A factor below 0.05 counts as 0.05.
 
     r_on [ohm], sigma_on: closed switch and its relative spread. r_off [ohm]: open switch.
-    tc1 [1/K], tc1_sigma [1/K]: temperature coefficient about 300.15 K and its spread.
+    tc1 [1/K], tc1_sigma [1/K], tc2 [1/K^2]: temperature coefficients about 300.15 K, and the
+    spread of the first.
     temperature [K]. meter_error: relative, of one reading of one branch. p_stuck_open,
     p_stuck_closed: probability that a switch never closes, never opens.
 
@@ -63,6 +64,7 @@ class ResistorBank:
     r_off: float = math.inf
     tc1: float = 0.0
     tc1_sigma: float = 0.0
+    tc2: float = 0.0
     temperature: float = T_REFERENCE
     meter_error: float = 0.0
     p_stuck_open: float = 0.0
@@ -148,7 +150,7 @@ class ResistorBank:
         """
         film = {"r_sheet": 319.8, "a_r": 3.5e-8, "width": width}
         switch = {"r_on": 1e3, "sigma_on": 0.05, "r_off": 1e12}
-        rest = {"sigma_lot": 0.025, "tc1": 514e-6, "meter_error": 1e-3}
+        rest = {"sigma_lot": 0.025, "tc1": 514e-6, "tc2": 1.2e-6, "meter_error": 1e-3}
         return cls.pelgrom(n=n, r_min=r_min, **film, **(switch | rest | options))
 
 
@@ -285,9 +287,9 @@ class Die:
         bank = self.bank
         kelvin = bank.temperature - T_REFERENCE
         if not bank.tc1_sigma or not kelvin:
-            return 1 + bank.tc1 * kelvin
+            return 1 + bank.tc1 * kelvin + bank.tc2 * kelvin**2
         spread = bank.tc1_sigma * self._normals(Term.TEMPERATURE, layer, rows, columns)
-        return _at_least(1 + (bank.tc1 + spread) * kelvin)
+        return _at_least(1 + (bank.tc1 + spread) * kelvin + bank.tc2 * kelvin**2)
 
     def _switch(self, layer, rows, columns):
         bank = self.bank
@@ -371,8 +373,10 @@ def _check_circuit(bank):
     _require(0 <= bank.r_on < math.inf, "r_on", bank.r_on, "zero or more, and finite [ohm]")
     _require(bank.r_off > bank.r_on, "r_off", bank.r_off, f"above r_on = {bank.r_on} [ohm]")
     _require(math.isfinite(bank.tc1), "tc1", bank.tc1, "finite [1/K]")
+    _require(math.isfinite(bank.tc2), "tc2", bank.tc2, "finite [1/K^2]")
     _require(0 < bank.temperature < math.inf, "temperature", bank.temperature, "positive [K]")
-    drift = 1 + bank.tc1 * (bank.temperature - T_REFERENCE)
+    kelvin = bank.temperature - T_REFERENCE
+    drift = 1 + bank.tc1 * kelvin + bank.tc2 * kelvin**2
     _require(drift > 0, "tc1", bank.tc1, "small enough that resistances stay positive")
     for name in ("p_stuck_open", "p_stuck_closed"):
         value = getattr(bank, name)

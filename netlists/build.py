@@ -36,11 +36,13 @@ def array_circuit(g: np.ndarray, wires: Wires, periphery: Periphery | None = Non
 def tile_circuit(tile: Tile, wires: Wires, periphery: Periphery | None = None) -> Circuit:
     """Return the circuit of a tile of differential pairs.
 
+    The amplifiers are those of this very tile: each tile has offsets of its own.
     Both banks of a pair hang on the same word-line node wl_i_j; outputs are ordered all
     positive bit lines (out_j_p), then all negative ones (out_j_n).
     """
     g = np.stack([tile.g_pos, tile.g_neg])
-    return Circuit(Grid(g, ("_p", "_n"), wires), periphery or Periphery(), expand)
+    ends = (periphery or Periphery()).for_tile(tile.name)
+    return Circuit(Grid(g, ("_p", "_n"), wires), ends, expand)
 
 
 @dataclass(frozen=True)

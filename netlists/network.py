@@ -1,11 +1,11 @@
-"""Write a whole mapped network as a directory of SPICE text: cell → tile → layer.
+"""Write a whole mapped network as a directory of SPICE text: cell → tile → layer → network.
 
 Every branch resistor and every switch is an element. Wires and amplifiers are taken from the same
 `Circuit` that the fast engine solves; only its cells are opened up into their branches.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -15,8 +15,11 @@ from mapping.bank import Die
 from mapping.design import MappedLayer, MappedNetwork
 from mapping.tiles import Tile, closed_switches
 from netlists.build import tile_circuit
+from netlists.chain import Chain, bias_layers, network_deck
 from netlists.circuit import CELL, Periphery, Wires
-from netlists.spice import OPTIONS, table_source, tia
+from netlists.convolution import driver
+from netlists.size import Size, require_room
+from netlists.spice import MAX_VECTORS, OPTIONS, table_source, tia
 
 _SIDES = ("p", "n")
 
@@ -28,13 +31,21 @@ def write_network(
     directory: str | Path,
     *,
     v_in: Mapping[str, np.ndarray] | None = None,
+    chain: Chain | None = None,
+    force: bool = False,
 ) -> Path:
     """Write netlists that stock `ngspice -b` runs as they are; return the directory.
 
     v_in: for each layer (by name) the input vectors (n_batch, n_in) [V] that its `run.cir`
     sweeps over; by default each input alone at 0.1 V.
-    Raises ValueError for a bank without a finite r_off (an open switch must be a resistor) or
-    inputs that do not fit, FileExistsError when the directory is there already.
+    chain: for a network of dense layers with ReLU between them; adds `network.cir`, one circuit
+    that takes the first layer's input vectors to the logits. A convolution gets `run.py`, which
+    takes images through its tiles.
+    force: write even what would exhaust this machine's memory.
+
+    Raises ValueError for a bank without a finite r_off (an open switch must be a resistor), inputs
+    that do not fit or a network that is no chain, NetlistTooLarge, FileExistsError when the
+    directory is there already.
     """
     directory = Path(directory)
     if directory.exists():
@@ -44,16 +55,62 @@ def write_network(
             "r_off is infinite, but a netlist needs a resistor for an open switch; "
             "give the bank a finite r_off, 1e12 ohm for a perfect switch"
         )
+    volts = {layer.name: _inputs(layer, v_in) for layer in mapped.layers}
+    biases: dict[str, MappedLayer] = {}
+    if chain:
+        chain.check(mapped)
+        biases = bias_layers(mapped)
+        volts |= {bias.name: np.array([[chain.v_bias]]) for bias in biases.values()}
+    parts = [*mapped.layers, *biases.values()]
+    decks = {f"{part.name}/run.cir": [part] for part in parts}
+    if chain:
+        decks = {"network.cir": parts} | decks
+    sizes = {
+        name: netlist_size(inside, mapped.die.bank.n, len(volts[inside[0].name]))
+        for name, inside in decks.items()
+    }
+    for name, size in sizes.items():
+        require_room(size, f"the netlist {name}", force=force)
     drafts = directory.with_name(f"{directory.name}.tmp")
     shutil.rmtree(drafts, ignore_errors=True)
     drafts.mkdir(parents=True)
     (drafts / "cell.inc").write_text(_cell(mapped.die.bank.n))
-    for layer in mapped.layers:
-        volts = 0.1 * np.eye(layer.layer.n_in) if v_in is None else v_in[layer.name]
-        _write_layer(drafts / layer.name, layer, mapped.die, wires, periphery, volts)
-    (drafts / "README.md").write_text(_readme(mapped, wires, periphery))
+    for part in parts:
+        _write_layer(drafts / part.name, part, mapped.die, wires, periphery, volts[part.name])
+    if chain:
+        deck = network_deck(mapped, biases, periphery, chain, volts[mapped.layers[0].name])
+        (drafts / "network.cir").write_text("\n".join(deck))
+    (drafts / "README.md").write_text(_readme(mapped, wires, periphery, sizes))
     drafts.rename(directory)
     return directory
+
+
+def netlist_size(layers: Sequence[MappedLayer], n: int, n_vector: int) -> Size:
+    """Return the size of layers, with banks of n branches, in one deck that sweeps n_vector."""
+    per_cell = 2 + 4 * n  # bit-line segments, and for each branch a resistor and its switch
+    counts = [
+        tile.present.size + per_cell * int(tile.present.sum()) + 6 * tile.n_bit + tile.n_word
+        for layer in layers
+        for tile in layer.tiles
+    ]
+    return Size.of_circuits(counts, n_vector)
+
+
+def _inputs(layer: MappedLayer, v_in: Mapping[str, np.ndarray] | None) -> np.ndarray:
+    """Return the input vectors (n_batch, n_in) [V] of a layer, checked."""
+    if v_in is None:
+        return 0.1 * np.eye(layer.layer.n_in)
+    volts = np.asarray(v_in[layer.name], dtype=np.float64)
+    if volts.ndim != 2 or volts.shape[1] != layer.layer.n_in or not np.isfinite(volts).all():
+        raise ValueError(
+            f"layer {layer.name!r}: v_in has shape {volts.shape}; expected finite voltages of "
+            f"shape (n_batch, {layer.layer.n_in})"
+        )
+    if not 0 < len(volts) <= MAX_VECTORS:
+        raise ValueError(
+            f"layer {layer.name!r}: {len(volts)} input vectors; pass 1 … {MAX_VECTORS}"
+        )
+    return volts
 
 
 def _write_layer(
@@ -64,18 +121,14 @@ def _write_layer(
     periphery: Periphery,
     v_in: np.ndarray,
 ) -> None:
-    v_in = np.asarray(v_in, dtype=np.float64)
-    if v_in.ndim != 2 or v_in.shape[1] != layer.layer.n_in or not np.isfinite(v_in).all():
-        raise ValueError(
-            f"layer {layer.name!r}: v_in has shape {v_in.shape}; expected finite voltages of "
-            f"shape (n_batch, {layer.layer.n_in})"
-        )
     directory.mkdir()
     for tile in layer.tiles:
-        text = "\n".join(_tile(tile, die, wires, periphery))
+        text = "\n".join(_tile(tile, die, wires, periphery.for_tile(tile.name)))
         (directory / f"{tile.name}.inc").write_text(text)
     (directory / "layer.inc").write_text("\n".join(_layer(layer)))
     (directory / "run.cir").write_text("\n".join(_run(layer, v_in)))
+    if layer.layer.conv:
+        (directory / "run.py").write_text(driver(layer))
 
 
 def _cell(n: int) -> str:
@@ -117,8 +170,9 @@ def _tile(tile: Tile, die: Die, wires: Wires, periphery: Periphery) -> Iterator[
         word, bit_p = ends[f"Rc_{i}_{j}_p"]
         _, bit_n = ends[f"Rc_{i}_{j}_n"]
         yield f"Xc_{i}_{j} {word} {bit_p} {bit_n} cell {values}"
-    for node, out in zip(parts.tia_nodes.tolist(), outputs):
-        yield from tia(out, names[node], out, periphery)
+    offsets = periphery.offsets(circuit.n_line).tolist()
+    for node, out, v_offset in zip(parts.tia_nodes.tolist(), outputs, offsets):
+        yield from tia(out, names[node], out, periphery, v_offset)
     yield from (".ends", "")
 
 
@@ -173,21 +227,29 @@ def _run(layer: MappedLayer, v_in: np.ndarray) -> Iterator[str]:
     yield from ("quit", ".endc", ".end", "")
 
 
-def _readme(mapped: MappedNetwork, wires: Wires, periphery: Periphery) -> str:
+def _readme(
+    mapped: MappedNetwork, wires: Wires, periphery: Periphery, sizes: Mapping[str, Size]
+) -> str:
     rows = "\n".join(
         f"| {layer.name} | {layer.layer.n_in} | {layer.layer.n_out} | {len(layer.tiles)} | "
         f"{layer.layer.n_remaining} | {'im2col' if layer.layer.conv else 'dense'} |"
         for layer in mapped.layers
     )
+    costs = "\n".join(f"- {name}: {size}" for name, size in sizes.items())
+    whole = _WHOLE_NETWORK if "network.cir" in sizes else ""
     return f"""# SPICE netlists of a mapped network
 
 Run one layer: `cd <layer>; ngspice -b run.cir`. It sweeps the input vectors (a table per input over
 the index `vsel`) and writes `outputs.txt`: the index, then one column per output [V]. ngspice
 should say that it uses KLU; without it, large tiles take very long.
-
+{whole}
 | layer | inputs | outputs | tiles | weights | kind |
 |---|---|---|---|---|---|
 {rows}
+
+What a deck is to ngspice (46, with KLU), estimated:
+
+{costs}
 
 - `cell.inc`: one weight, a differential pair of banks of {mapped.die.bank.n} branches. `Rc_*` is a
   branch resistor, `Rs_*` its switch (closed or open resistance).
@@ -197,11 +259,21 @@ should say that it uses KLU; without it, large tiles take very long.
   cell.
 - `<layer>/layer.inc`: the layer: its tiles, and ideal sums standing for the addition after the
   ADCs: out_j = r_feedback * (i_p - i_n), summed over tiles. A convolution's inputs are one im2col
-  patch; the same tiles serve every position.
+  patch; the same tiles serve every position, and `run.py` takes whole images through them.
 - `<layer>/run.cir`: the deck.
 
 Wires: {wires.r_word!r} ohm a word-line segment, {wires.r_bit!r} ohm a bit-line segment, drivers
 {wires.r_driver!r} ohm. TIA: feedback {periphery.r_feedback!r} ohm, gain {periphery.tia_gain!r}.
-Die {mapped.die.id}, seed {mapped.die.seed}. Not in these netlists: bias (added digitally), DAC and
-ADC quantisation, noise, capacitance.
+Die {mapped.die.id}, seed {mapped.die.seed}. Not in these netlists: DAC and ADC quantisation, noise,
+capacitance of wires; bias in the decks of single layers.
+"""
+
+
+_WHOLE_NETWORK = """
+Run the whole network: `ngspice -b network.cir`. It takes the first layer's input voltages through
+all layers at once and writes `logits.txt`: the index, then one column per logit, 1 V for 1.
+Subcircuits: cell, tile, layer, stage. A stage adds the bias, scales the sum to the next layer's
+voltages and rectifies it (ReLU); these sums, scales and rectifiers are ideal. A bias is a
+differential pair of banks in a word line of its own, in `<layer>_bias`, driven by a reference
+voltage.
 """

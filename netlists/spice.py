@@ -46,9 +46,7 @@ def elements(circuit: Circuit) -> list[str]:
     return lines
 
 
-def tia(
-    label: str, node: str, out: str, periphery: Periphery, v_offset: float = 0.0
-) -> list[str]:
+def tia(label: str, node: str, out: str, periphery: Periphery, v_offset: float = 0.0) -> list[str]:
     """Return an ammeter `vtia_<label>` from a bit line into a TIA, and the TIA.
 
     node: the bit line's end; out: the TIA's output. v_offset: of this very amplifier [V].

@@ -1,20 +1,31 @@
 """Networks on the die: equal to the digital ones when everything is ideal."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from crossbar_sim import Converters, to_torch
-from crossbar_sim.analog import InputRange, circuit_inputs, input_ranges
-from crossbar_sim.converters import quantise
+from crossbar_sim import Converters, solve, solve_ngspice, to_torch, transfer_matrix
+from crossbar_sim.analog import InputRange, TileReader, circuit_inputs, input_ranges
+from crossbar_sim.ngspice_process import Job
+from crossbar_sim.noise import Noise, output_noise
 from mapping import Die, ResistorBank, TileConfig, map_network
-from netlists import Periphery, Wires
+from netlists import Periphery, Wires, array_circuit, tile_circuit, to_spice
 from tinynets.extraction import extract
 from tinynets.models import digits_cnn, mlp
 
+pytestmark = pytest.mark.usefixtures("_no_grad")
+
 #: So many branches that selection errs by less than float32 does.
 PRECISE = ResistorBank(n=14, sigma_local=0.02)
+
+
+@pytest.fixture
+def _no_grad():
+    with torch.no_grad():
+        yield
 
 
 class Strange(nn.Module):
@@ -114,12 +125,249 @@ def test_nan_inputs_are_refused():
         on_ideal_die(model, x)
 
 
-def test_quantise():
-    x = torch.tensor([-2.0, -0.5, 0.0, 0.26, 0.9, 5.0])
-    assert quantise(x, None, 1.0, signed=True).tolist() == pytest.approx(
-        [-1, -0.5, 0, 0.26, 0.9, 1]
+MODES = [
+    {},
+    {"drive": "two-phase"},
+    {"inputs": "bit-serial", "dac_bits": 20},
+    {"drive": "two-phase", "inputs": "bit-serial", "dac_bits": 20},
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("signed", [True, False])
+def test_ideal_parts_give_the_digital_network_in_every_mode(mode, signed):
+    torch.manual_seed(0)
+    model = mlp((9, 7, 4)).eval()
+    x = torch.randn(6, 9) if signed else torch.rand(6, 9)
+    _, analog = on_ideal_die(model, x, converters=Converters(**mode))
+    assert difference(model, analog, x) < 3e-5
+    assert analog.fc1.n_saturated == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_adc_range_is_calibrated_on_what_each_pass_shows(mode):
+    torch.manual_seed(0)
+    model, x = mlp((9, 7, 4)).eval(), torch.randn(20, 9)
+    mode = {"dac_bits": 10} | mode
+    _, analog = on_ideal_die(model, x, converters=Converters(adc_bits=14, **mode))
+    assert difference(model, analog, x) < 5e-3
+    assert analog.fc1.n_saturated == 0
+    seen = [tile(v)[0].abs().max() for _, v in analog.fc1.passes(x) for tile in analog.fc1.tiles]
+    assert analog.fc1.v_limit == pytest.approx(float(max(seen)), rel=1e-6)
+
+
+def test_fixed_ranges_saturate_and_are_counted():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(4, 3)).eval(), torch.rand(6, 4)
+    _, narrow = on_ideal_die(model, x, converters=Converters(dac_range=0.5))
+    beyond = int((x > 0.5).sum())
+    narrow(x)
+    assert narrow[0].n_saturated == beyond > 0
+    _, analog = on_ideal_die(model, x, converters=Converters(adc_range=1e-6))
+    y = analog(x)
+    assert analog[0].n_saturated == y.numel()
+    units = (y - model[0].bias).abs() / analog[0].units_per_volt
+    assert torch.allclose(units, torch.tensor(1e-6), rtol=0.02)
+
+
+def test_converter_errors_move_the_outputs_by_their_size():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(30, 20)).eval(), torch.rand(50, 30)
+    y = model(x).detach() - model[0].bias.detach()
+    for name in ("dac_gain_sigma", "adc_gain_sigma", "dac_inl", "adc_inl"):
+        _, analog = on_ideal_die(model, x, converters=Converters(**{name: 0.01}))
+        error = analog(x) - model[0].bias - y
+        assert 2e-4 < float(error.std() / y.std()) < 0.03, name
+    offset = Converters(adc_offset_sigma=1e-3)
+    mapped, analog = on_ideal_die(model, x, converters=offset)
+    error = (analog(x) - model[0].bias - y).mean(dim=0) / analog[0].units_per_volt
+    wanted = np.zeros(20)
+    for tile in mapped.tiles:
+        limit = analog[0].v_limit
+        errors = offset.adc_errors(tile.n_bit, tile.name, limit)
+        wanted[tile.columns] += errors.offset.numpy() * limit
+    np.testing.assert_allclose(error.detach(), wanted, atol=1e-5)
+
+
+def test_two_phases_cancel_offsets():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(8, 5)).eval(), torch.randn(9, 8)
+    ends = Periphery(v_offset_sigma=5e-3)
+    wrong = {}
+    for drive in ("bipolar", "two-phase"):
+        converters = Converters(drive=drive, adc_offset_sigma=2e-3, dac_offset_sigma=2e-3)
+        _, analog = on_ideal_die(model, x, converters=converters, periphery=ends)
+        wrong[drive] = difference(model, analog, x)
+    assert wrong["bipolar"] > 0.01
+    assert wrong["two-phase"] < 1e-4
+
+
+def test_auto_zero_cancels_every_offset():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(8, 5)).eval(), torch.rand(9, 8)
+    ends, wrong = Periphery(v_offset_sigma=5e-3), {}
+    for mode in ({}, {"inputs": "bit-serial", "dac_bits": 16}):
+        for zeroed in (False, True):
+            converters = Converters(
+                adc_offset_sigma=2e-3, dac_offset_sigma=2e-3, auto_zero=zeroed, **mode
+            )
+            _, analog = on_ideal_die(model, x, converters=converters, periphery=ends)
+            wrong[zeroed] = difference(model, analog, x)
+            assert analog[0].n_saturated == 0
+        assert wrong[False] > 0.01
+        assert wrong[True] < 1e-4
+    coarse = Converters(adc_bits=6, auto_zero=True)
+    _, analog = on_ideal_die(model, x, converters=coarse)
+    assert all(not zero.any() for zero in analog[0].zeros.values()), "nothing to subtract"
+
+
+def random_array(shape=(16, 12), seed=0):
+    rng = np.random.default_rng(seed)
+    g = 10 ** rng.uniform(-7, -4, size=shape) * (rng.random(shape) < 0.7)
+    return g, rng.uniform(-0.3, 0.3, size=(5, shape[0]))
+
+
+AMPLIFIERS = [
+    {"r_input": 100.0},
+    {"v_offset": 1e-3, "v_offset_sigma": 2e-3, "seed": 3},
+    {"gbw": 1e8, "v_noise": 4e-9},
+    {"v_swing": 0.2},
+    {"r_input": 20.0, "v_offset_sigma": 2e-3, "v_noise": 4e-9, "gbw": 1e8, "v_swing": 0.2},
+]
+
+
+@pytest.mark.parametrize("options", AMPLIFIERS)
+@pytest.mark.parametrize("gain", [np.inf, 1e4, 100.0])
+@pytest.mark.parametrize("wires", [Wires(), Wires(1, 2, 50)])
+def test_ngspice_agrees_on_real_amplifiers(options, gain, wires, worker):
+    g, v_in = random_array()
+    circuit = array_circuit(g, wires, Periphery(tia_gain=gain, **options))
+    fast, spice = solve(circuit, v_in), solve_ngspice(circuit, v_in, worker=worker)
+    for found, wanted in ((spice.i_out, fast.i_out), (spice.v_out, fast.v_out)):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-11 * np.abs(wanted).max())
+    assert spice.n_saturated == fast.n_saturated
+    assert (fast.n_saturated > 0) == ("v_swing" in options)
+    few = solve(circuit, v_in[:2], nodes=True)
+    np.testing.assert_allclose(few.v_out, fast.v_out[:2], rtol=0, atol=1e-12)
+    tia = circuit.elements.tia_nodes
+    drop = few.v_node[:, tia] - few.i_out * circuit.periphery.r_tia_input
+    wanted = circuit.periphery.share * circuit.periphery.offsets(12)
+    np.testing.assert_allclose(drop, np.broadcast_to(wanted, drop.shape), rtol=0, atol=1e-13)
+
+
+def test_offsets_are_not_in_the_transfer_matrix():
+    g, v_in = random_array()
+    for wires in (Wires(), Wires(1, 1)):
+        plain = array_circuit(g, wires, Periphery(tia_gain=1e3))
+        moved = array_circuit(g, wires, Periphery(tia_gain=1e3, v_offset=0.01))
+        np.testing.assert_allclose(transfer_matrix(moved), transfer_matrix(plain), rtol=1e-12)
+        difference = solve(moved, v_in).i_out - solve(plain, v_in).i_out
+        np.testing.assert_allclose(difference, difference[[0]].repeat(5, 0), atol=1e-15)
+        assert (difference < 0).all(), "the virtual grounds lie higher, so less current flows"
+
+
+def test_what_a_lines_conductance_does_without_wires():
+    g, v_in = random_array()
+    g_line, ends = g.sum(axis=0), Periphery(tia_gain=200.0, r_input=30.0)
+    ideal = -20e3 * (v_in @ (g / (1 + 30.0 * g_line)))
+    found = solve(array_circuit(g, Wires(), ends), v_in).v_out
+    np.testing.assert_allclose(found, ideal * (1 - ends.gain_error(g_line)), rtol=1e-10)
+    np.testing.assert_allclose(ends.gain_error(g_line), ends.noise_gain(g_line) / 200.0, rtol=0.3)
+    offset = Periphery(v_offset=1e-3, r_input=30.0)
+    at_rest = solve(array_circuit(g, Wires(), offset), np.zeros(16)).v_out[0]
+    np.testing.assert_allclose(at_rest, 1e-3 * offset.noise_gain(g_line), rtol=1e-10)
+    assert Periphery(gbw=1e8).bandwidth(np.array([4.5e-4])) == pytest.approx(1e7)
+
+
+def test_every_amplifier_and_tile_has_its_own_offset():
+    ends = Periphery(v_offset=0.5, v_offset_sigma=1e-3, seed=2)
+    offsets = ends.offsets(5000)
+    assert offsets.mean() == pytest.approx(0.5, abs=1e-4)
+    assert offsets.std() == pytest.approx(1e-3, rel=0.05)
+    assert np.array_equal(offsets, ends.offsets(5000))
+    assert not np.array_equal(offsets, ends.for_tile("fc_0_0").offsets(5000))
+
+
+def test_a_saturated_loop_lets_go_of_the_virtual_ground_and_others_hardly_feel_it(worker):
+    """What the clipped output stage leaves out, measured on a real one."""
+    g, v_in = random_array()
+    v_in = np.linspace(0, 1, 41)[:, None] * v_in[0]  # in steps, which ngspice needs to converge
+    linear = array_circuit(g, Wires(1, 1), Periphery(tia_gain=200.0))
+    clipped = solve(array_circuit(g, Wires(1, 1), Periphery(tia_gain=200.0, v_swing=0.2)), v_in)
+    real = re.sub(
+        r"eout_(\d+) .*",
+        r"bout_\1 out_\1 0 v = max(-0.2, min(0.2, -200.0*v(sum_\1)))",
+        to_spice(linear, v_in),
     )
-    assert quantise(x, 2, 1.0, signed=False).tolist() == pytest.approx([0, 0, 0, 1 / 3, 1, 1])
-    assert quantise(x, 2, 1.0, signed=True).tolist() == pytest.approx([-1, -0.0, 0, 0, 1, 1])
-    assert len(quantise(torch.linspace(-1, 1, 999), 4, 1.0, signed=True).unique()) == 15
-    assert len(quantise(torch.linspace(0, 1, 999), 4, 1.0, signed=False).unique()) == 16
+    names = tuple(f"out_{j}" for j in range(12))
+    found = worker.run(Job(real, "dc", names, 41)).values.T[-1]
+    at_rail = np.abs(clipped.v_out[-1]) == 0.2
+    assert 1 < at_rail.sum() < 12
+    np.testing.assert_allclose(found[at_rail], clipped.v_out[-1, at_rail], rtol=1e-6)
+    assert np.abs(found - clipped.v_out[-1])[~at_rail].max() < 0.002 * 0.2
+
+
+def test_saturated_amplifiers_are_counted_on_the_die():
+    torch.manual_seed(0)
+    model, x = mlp((9, 7, 4)).eval(), torch.rand(6, 9)
+    mapped, analog = on_ideal_die(model, x, periphery=Periphery(v_swing=1e-3))
+    assert difference(model, analog, x) > 0.1
+    volts = {"fc1": analog.fc1.voltages(x).double().numpy()}
+    ends, count = Periphery(v_swing=1e-3), 0
+    for tile in mapped.layers[0].tiles:
+        circuit = tile_circuit(tile, Wires(), ends)
+        count += solve(circuit, volts["fc1"][:, tile.rows]).n_saturated
+    analog.fc1.n_saturated = 0
+    analog.fc1(x)
+    assert analog.fc1.n_saturated == count > 0
+
+
+def test_a_tile_reads_what_its_circuit_gives(mapped):
+    wires = Wires(2, 2, 10)
+    ends = Periphery(tia_gain=1e3, v_offset_sigma=1e-3, r_input=5.0, seed=7)
+    v_in = np.random.default_rng(0).uniform(0, 0.2, size=(6, 7))
+    for tile in mapped.tiles:
+        circuit = tile_circuit(tile, wires, ends.for_tile(tile.name))
+        wanted = solve(circuit, v_in[:, tile.rows]).v_out
+        wanted = wanted[:, tile.n_bit :] - wanted[:, : tile.n_bit]
+        for swing in (np.inf, 10.0):
+            reader = TileReader(tile, wires, Periphery(**(vars(ends) | {"v_swing": swing})))
+            found, n_saturated = reader(torch.from_numpy(v_in).float())
+            np.testing.assert_allclose(found, wanted, atol=3e-6 * np.abs(wanted).max())
+            assert n_saturated == 0
+
+
+def test_noise_on_the_die_has_the_computed_size():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(6, 4)).eval(), torch.rand(1, 6)
+    noise = Noise(bandwidth=1e12, seed=3)
+    mapped, analog = on_ideal_die(model, x, noise=noise)
+    many = analog(x.expand(4000, -1)) - model[0].bias
+    (tile,) = mapped.tiles
+    sigma = output_noise(tile_circuit(tile, Wires()), pairs=True).volts(1e12)
+    wanted = sigma * analog[0].units_per_volt[tile.columns.copy()].numpy()
+    np.testing.assert_allclose(many.std(dim=0)[tile.columns.copy()], wanted, rtol=0.05)
+    _, again = on_ideal_die(model, x, noise=noise)
+    _, other = on_ideal_die(model, x, noise=Noise(bandwidth=1e12, seed=4))
+    once = again(x.expand(4000, -1)) - model[0].bias
+    assert torch.equal(once, many)
+    assert not torch.equal(other(x), again(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Periphery(v_swing=0.0), r"v_swing must be > 0 \(inf for an ideal TIA\)"),
+        (lambda: Periphery(gbw=float("nan")), "gbw must be > 0"),
+        (lambda: Periphery(r_input=-1.0), "r_input must be 0"),
+        (lambda: Periphery(v_offset=float("inf")), "v_offset must be a finite voltage"),
+        (lambda: Periphery(v_offset_sigma=-1e-3), "v_offset_sigma must be >= 0 V"),
+        (lambda: Periphery(v_noise=float("nan")), r"v_noise must be >= 0 V/sqrt\(Hz\)"),
+        (lambda: Periphery(seed=-1), "seed must be a whole number >= 0"),
+        (lambda: Wires(c_word=-1e-15), "c_word must be >= 0 F"),
+        (lambda: Wires(c_bit=float("inf")), "c_bit must be >= 0 F, and finite"),
+    ],
+)
+def test_amplifiers_and_capacitances_that_make_no_sense(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

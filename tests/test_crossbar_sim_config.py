@@ -6,7 +6,7 @@ import pytest
 
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.toml"))
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("digits*.toml"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
@@ -39,6 +39,11 @@ def test_examples_are_valid(path):
         ('name = "../up"', "name = '../up'"),
         ('name = "a"\n[periphery]\nadc_bits = 12', "no typical ADC of 12 bits"),
         ('name = "a"\n[periphery]\ndac_bits = 7', "no DAC of 7 bits"),
+        ('name = "a"\n[periphery]\nr_input = 1e-9', "r_input must be"),
+        ('name = "a"\n[periphery]\ninputs = "magic"', "must be 'analog' or 'bit-serial'"),
+        ('name = "a"\n[geometry]\nword_metal = "tin"', "word_metal must be one of"),
+        ('name = "a"\n[energy]\nt_read = "settling"', "nothing takes time"),
+        ('name = "a"\n[noise]\nbandwidth = -1', "noise.bandwidth = -1"),
         ("name = ", "not valid TOML"),
     ],
 )
@@ -70,3 +75,24 @@ def test_the_digest_names_the_settings():
     a = RunConfig(name="a")
     assert a.digest == RunConfig(name="a").digest
     assert a.digest != RunConfig(name="a", seed=2).digest
+
+
+def test_wires_follow_from_the_geometry_when_asked():
+    given = RunConfig.model_validate({"name": "a", "wires": {"r_driver": 7.0}})
+    shaped = RunConfig.model_validate(
+        {"name": "a", "wires": {"r_driver": 7.0}, "geometry": {"wires": True}}
+    )
+    assert given.build_wires().r_word == 1.0
+    wires = shaped.build_wires()
+    assert wires.r_driver == 7.0
+    assert 3 < wires.r_word < 10
+    assert 1e-15 < wires.c_word < 1e-13
+    larger = shaped.model_copy(update={"bank": shaped.bank.model_copy(update={"n": 9})})
+    assert larger.build_wires().r_word > 2 * wires.r_word
+
+
+def test_the_read_time_is_given_or_that_of_settling():
+    fixed = RunConfig.model_validate({"name": "a", "energy": {"t_read": 5e-9}})
+    assert fixed.energy.build(1e-9).t_read == 5e-9
+    slow = {"name": "a", "energy": {"t_read": "settling"}, "periphery": {"gbw": 1e8}}
+    assert RunConfig.model_validate(slow).energy.build(1e-9).t_read == 1e-9

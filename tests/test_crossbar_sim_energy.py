@@ -113,7 +113,7 @@ def test_the_verdict_says_where_analog_loses():
 
 
 def test_yardstick():
-    found = yardstick(RunConfig(name="a"))
+    found = yardstick(RunConfig(name="a"), 100e-9)
     assert (found["n_mac"], found["n_flop"]) == (10_000, 19_900)
     assert found["analog_total"] == pytest.approx(sum(found["analog"].values()))
     assert 0.5e-9 < found["analog_total"] < 20e-9

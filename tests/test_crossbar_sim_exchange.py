@@ -40,7 +40,7 @@ def run_directory(tmp_path_factory):
     return root / "small"
 
 
-def write_measurements(path, mapped, drift=0.05, missing=0.02):
+def write_measurements(path, mapped, drift=0.1, missing=0.05):
     """Write what a meter would read after the die has aged."""
     rng = np.random.default_rng(0)
     lines = ["layer,input,output,side,branch,ohm"]

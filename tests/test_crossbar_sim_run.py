@@ -81,7 +81,7 @@ def test_what_the_report_states(done):
         assert layer["error"]["median"] < layer["error"]["worst"] < 0.05
         assert layer["n_closed"] < layer["n_branch"] == 12 * layer["n_remaining"]
     assert numbers["modelled"]["on"]
-    assert "noise" in numbers["modelled"]["off"]
+    assert "noise bandwidth [Hz]" in numbers["modelled"]["off"]
     assert numbers["versions"]["torch"]
     assert numbers["config"]["seed"] == 1
 
@@ -89,7 +89,7 @@ def test_what_the_report_states(done):
 def test_the_report_needs_no_network(done):
     html = (done[0] / "report.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:)', html)
-    assert html.count("data:image/png;base64,") == 8
+    assert html.count("data:image/png;base64,") == 9
     assert "the die" in html
 
 

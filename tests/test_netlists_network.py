@@ -44,8 +44,7 @@ def test_stock_ngspice_runs_the_directory_to_the_same_outputs(mapped, tmp_path):
     directory = write_network(mapped, WIRES, ENDS, tmp_path / "net", v_in=v_in)
     found = run_ngspice(directory / "fc" / "run.cir")
     wanted = layer_outputs(mapped, v_in["fc"])
-    # ngspice rounds subcircuit parameters to about ten digits.
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-8 * np.abs(wanted).max())
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
     assert (found[:, 2] == 0).all(), "output 2 has no weight"
 
 
@@ -74,6 +73,8 @@ def test_what_write_network_refuses(mapped, layer, bank, tmp_path):
         write_network(mapped, WIRES, ENDS, tmp_path / "there")
     with pytest.raises(ValueError, match=r"expected finite voltages of shape \(n_batch, 7\)"):
         write_network(mapped, WIRES, ENDS, tmp_path / "net", v_in={"fc": np.zeros((2, 6))})
+    with pytest.raises(ValueError, match=f"pass 1 … {MAX_VECTORS}"):
+        write_network(mapped, WIRES, ENDS, tmp_path / "net", v_in={"fc": np.zeros((0, 7))})
     with pytest.raises(ValueError, match="finite"):
         write_network(mapped, WIRES, ENDS, tmp_path / "net", v_in={"fc": np.full((2, 7), np.nan)})
     perfect = Die(replace(bank, r_off=np.inf), seed=0)

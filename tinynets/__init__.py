@@ -8,22 +8,58 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tinynets.compress import low_rank, quantise
     from tinynets.extraction import extract
+    from tinynets.filters import prune_filters
+    from tinynets.folding import fold_batch_norm
     from tinynets.layers import ConvGeometry, PrunedLayer, PrunedNetwork
+    from tinynets.loading import from_sklearn, load_weights
+    from tinynets.lottery import tickets
+    from tinynets.metrics import compare, measure
+    from tinynets.onnx_import import from_onnx
+    from tinynets.popup import edge_popup
     from tinynets.pruning import prune
 
 _HOME = {
-    "ConvGeometry": "tinynets.layers",
-    "PrunedLayer": "tinynets.layers",
-    "PrunedNetwork": "tinynets.layers",
-    "extract": "tinynets.extraction",
-    "prune": "tinynets.pruning",
+    "ConvGeometry": "layers",
+    "PrunedLayer": "layers",
+    "PrunedNetwork": "layers",
+    "compare": "metrics",
+    "edge_popup": "popup",
+    "extract": "extraction",
+    "fold_batch_norm": "folding",
+    "from_onnx": "onnx_import",
+    "from_sklearn": "loading",
+    "load_weights": "loading",
+    "low_rank": "compress",
+    "measure": "metrics",
+    "prune": "pruning",
+    "prune_filters": "filters",
+    "quantise": "compress",
+    "tickets": "lottery",
 }
 
-__all__ = ["ConvGeometry", "PrunedLayer", "PrunedNetwork", "extract", "prune"]
+__all__ = [
+    "ConvGeometry",
+    "PrunedLayer",
+    "PrunedNetwork",
+    "compare",
+    "edge_popup",
+    "extract",
+    "fold_batch_norm",
+    "from_onnx",
+    "from_sklearn",
+    "load_weights",
+    "low_rank",
+    "measure",
+    "prune",
+    "prune_filters",
+    "quantise",
+    "tickets",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'tinynets' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(f"tinynets.{_HOME[name]}"), name)

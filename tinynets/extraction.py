@@ -112,7 +112,7 @@ def _layer(path: str, module: Any, n_mvm: int) -> PrunedLayer:
     weight = dense_weight(module).cpu().double().numpy()
     mask = getattr(module, "weight_mask", None)
     mask = weight != 0 if mask is None else mask.detach().cpu().numpy() != 0
-    conv = None if isinstance(module, nn.Linear) else _geometry(module)
+    conv = None if isinstance(module, nn.Linear) else conv_geometry(module)
     if conv is not None:
         weight, mask = _ungroup(weight, conv.groups), _ungroup(mask, conv.groups)
     bias = module.bias
@@ -120,7 +120,7 @@ def _layer(path: str, module: Any, n_mvm: int) -> PrunedLayer:
     return PrunedLayer(safe_name(path), weight, mask, bias, conv, path, n_mvm)
 
 
-def _geometry(module: Any) -> ConvGeometry:
+def conv_geometry(module: Any) -> ConvGeometry:
     """Return the sliding-window geometry; a 1-D convolution is one of height 1."""
 
     def pair(values, before: int) -> tuple[int, int]:

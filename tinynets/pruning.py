@@ -1,15 +1,47 @@
 """Score weights, keep the largest, train what is left, repeat."""
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.nn.utils import prune as torch_prune
 
+from tinynets import scores, second_order
 from tinynets.data import Data
-from tinynets.extraction import dense_weight
+from tinynets.masks import (
+    Masks,
+    apply_masks,
+    choose,
+    copied,
+    make_permanent,
+    mask_of,
+    masks_of,
+    n_to_keep,
+    weight_layers,
+)
+from tinynets.schedules import sparsities
 from tinynets.train import train
+
+__all__ = [
+    "METHODS",
+    "apply_masks",
+    "magnitude_masks",
+    "make_permanent",
+    "masks_of",
+    "prune",
+    "prune_once",
+    "weight_layers",
+]
+
+METHODS = (
+    "iterative_magnitude",
+    "magnitude",
+    "gradient",
+    "activation",
+    "second_order",
+    "random",
+)
+#: Training samples that the scores which need data look at.
+N_CALIBRATION = 512
 
 #: Called with the finished round, of how many, and the sparsity reached.
 RoundProgress = Callable[[int, int, float], None]
@@ -20,93 +52,110 @@ def prune(
     data: Data,
     *,
     method: str = "iterative_magnitude",
-    sparsity: float,
+    sparsity: float | None = None,
+    scope: str = "global",
+    schedule: str | None = None,
     rounds: int = 5,
     epochs: int = 10,
     learning_rate: float = 1e-3,
+    exclude: tuple[str, ...] = (),
     seed: int = 0,
     progress: RoundProgress | None = None,
 ) -> nn.Module:
     """Return a pruned and fine-tuned copy of a trained model; the model given is not changed.
 
-    method: "iterative_magnitude" removes the smallest weights of the whole network in `rounds`
-    steps that each keep the same share, with `epochs` of training after each; "magnitude" is
-    the same in one step.
-    sparsity: share of all weights that ends as zero, in [0, 1). Biases are kept.
+    method: the score, one of METHODS; "second_order" also changes the weights that stay.
+    sparsity: share of the weights that ends as zero, in [0, 1); None with an N:M scope. Biases
+    are kept. scope: "global", "layer", "output" or "N:M", see `masks.choose`.
+    schedule: "one_shot", "iterative" or "cubic" over `rounds` of pruning, with `epochs` of
+    training after each; None is "iterative" for "iterative_magnitude", else "one_shot".
+    exclude: module paths to leave as they are; they do not count for the sparsity.
 
-    Raises ValueError for a sparsity outside [0, 1), an unknown method, a model without weight
-    layers, or a layer that would lose its last weight.
+    Raises ValueError for options that make no sense, a model without weight layers, NaN weights,
+    or a layer that would lose its last weight.
     Source: Han et al., NeurIPS 2015, arXiv 1506.02626; global scope as in Blalock et al.,
-    MLSys 2020, arXiv 2003.03033.
+    MLSys 2020, arXiv 2003.03033; the scores name theirs.
     """
-    if not 0.0 <= sparsity < 1.0:
-        raise ValueError(f"sparsity must be in [0, 1); got {sparsity}")
-    if method not in ("iterative_magnitude", "magnitude"):
-        raise ValueError(f"method must be 'iterative_magnitude' or 'magnitude'; got {method!r}")
-    rounds = rounds if method == "iterative_magnitude" else 1
-    if rounds < 1:
-        raise ValueError(f"rounds must be at least 1; got {rounds}")
-    model = copy.deepcopy(model)
-    for k in range(1, rounds + 1):
-        reached = 1.0 - (1.0 - sparsity) ** (k / rounds)
-        apply_masks(model, magnitude_masks(model, reached))
+    schedule = schedule or ("iterative" if method == "iterative_magnitude" else "one_shot")
+    n_of_m = n_to_keep(sparsity, scope)
+    if n_of_m and schedule != "one_shot":
+        raise ValueError(f"scope {scope!r} is reached in one step; pass schedule='one_shot'")
+    sparsity = 1 - n_of_m[0] / n_of_m[1] if n_of_m else sparsity
+    assert sparsity is not None  # n_to_keep has checked
+    targets = sparsities(schedule, sparsity, rounds)
+    model = copied(model)
+    for k, reached in enumerate(targets, 1):
+        prune_once(
+            model, data, method=method, sparsity=reached, scope=scope, exclude=exclude, seed=seed
+        )
         train(model, data, epochs=epochs, learning_rate=learning_rate, seed=seed + k)
         if progress:
-            progress(k, rounds, reached)
+            progress(k, len(targets), reached)
     return model
 
 
-def weight_layers(model: nn.Module) -> Mapping[str, nn.Module]:
-    """Return the prunable modules (Linear, Conv1d, Conv2d) by path, in order."""
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
-    layers = {path: m for path, m in model.named_modules() if isinstance(m, kinds)}
-    if not layers:
-        raise ValueError("the model has no Linear, Conv1d or Conv2d layer to prune")
-    return layers
+def prune_once(
+    model: nn.Module,
+    data: Data,
+    *,
+    method: str = "magnitude",
+    sparsity: float | None = None,
+    scope: str = "global",
+    exclude: tuple[str, ...] = (),
+    seed: int = 0,
+) -> Masks:
+    """Prune a model in place in one step, without training; return the masks put into force.
 
-
-def magnitude_masks(model: nn.Module, sparsity: float) -> dict[str, torch.Tensor]:
-    """Return for each layer the bool mask that keeps the largest |weight| of the whole network.
-
-    Exactly round((1 - sparsity) * n_weight) weights are kept; equal ones in order of position.
+    The arguments are those of `prune`. What an earlier mask removed stays removed.
     """
-    layers = weight_layers(model)
-    weights = {path: dense_weight(module) for path, module in layers.items()}
-    scores = torch.cat([w.abs().flatten() for w in weights.values()])
-    if not torch.isfinite(scores).all():
-        bad = [path for path, w in weights.items() if not torch.isfinite(w).all()]
-        raise ValueError(f"layers {bad} hold NaN or inf weights and cannot be ranked")
-    keep = torch.zeros(len(scores), dtype=torch.bool)
-    n_keep = round((1.0 - sparsity) * len(scores))
-    keep[torch.sort(scores, descending=True, stable=True).indices[:n_keep]] = True
-    parts = keep.split([w.numel() for w in weights.values()])
-    masks = {path: part.view_as(w) for part, (path, w) in zip(parts, weights.items())}
-    empty = [path for path, mask in masks.items() if not mask.any()]
-    if empty:
-        raise ValueError(
-            f"a sparsity of {sparsity:.4g} would leave no weight in layers {empty}; lower it"
-        )
+    layers = weight_layers(model, exclude)
+    x, y = _calibration(data, seed)
+    factors = {}
+    if method == "second_order":
+        factors = second_order.inverse_factors(model, layers, x)
+        found = second_order.saliency(layers, factors)
+    else:
+        found = _score(method, model, layers, x, y, seed)
+    gone = {path: ~mask_of(module) for path, module in layers.items()}
+    masks = choose({p: s.masked_fill(gone[p], -1.0) for p, s in found.items()}, sparsity, scope)
+    updated = {
+        path: second_order.compensate(layers[path], masks[path], factor)
+        for path, factor in factors.items()
+    }
+    apply_masks(model, masks)
+    with torch.no_grad():
+        for path, weight in updated.items():
+            layers[path].get_parameter("weight_orig").copy_(weight)
     return masks
 
 
-def apply_masks(model: nn.Module, masks: dict[str, torch.Tensor]) -> None:
-    """Mask the weights of a model in place with `torch.nn.utils.prune`, replacing older masks."""
-    layers = weight_layers(model)
-    for path, mask in masks.items():
-        module = layers[path]
-        if mask.shape != dense_weight(module).shape:
-            raise ValueError(
-                f"mask of layer {path!r} has shape {tuple(mask.shape)}, its weight "
-                f"{tuple(dense_weight(module).shape)}"
-            )
-        if torch_prune.is_pruned(module):
-            torch_prune.remove(module, "weight")
-        torch_prune.custom_from_mask(module, "weight", mask)
+def magnitude_masks(model: nn.Module, sparsity: float) -> Masks:
+    """Return for each layer the bool mask that keeps the largest |weight| of the whole network."""
+    return choose(scores.magnitude(weight_layers(model)), sparsity)
 
 
-def make_permanent(model: nn.Module) -> nn.Module:
-    """Write the masks into the weights, in place, and drop them; return the model."""
-    for module in weight_layers(model).values():
-        if torch_prune.is_pruned(module):
-            torch_prune.remove(module, "weight")
-    return model
+def _score(
+    method: str,
+    model: nn.Module,
+    layers: scores.Layers,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    seed: int,
+) -> dict[str, torch.Tensor]:
+    match method:
+        case "magnitude" | "iterative_magnitude":
+            return scores.magnitude(layers)
+        case "gradient":
+            return scores.gradient(model, layers, x, y)
+        case "activation":
+            return scores.activation(model, layers, x)
+        case "random":
+            return scores.random(layers, seed)
+    raise ValueError(f"method must be one of {METHODS}; got {method!r}")
+
+
+def _calibration(data: Data, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a random part of the training samples and their labels."""
+    order = torch.randperm(len(data.x_train), generator=torch.Generator().manual_seed(seed))
+    rows = order[:N_CALIBRATION]
+    return torch.from_numpy(data.x_train)[rows], torch.from_numpy(data.y_train)[rows]

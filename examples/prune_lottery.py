@@ -1,0 +1,23 @@
+"""Find lottery tickets and train each beside its two random controls."""
+
+import torch
+
+from tinynets.data import digits
+from tinynets.lottery import reinitialised, shuffled, tickets, train_from, trainer
+from tinynets.models import mlp
+from tinynets.train import accuracy
+
+torch.set_num_threads(1)  # for networks this small, threads cost more than they give
+data = digits(seed=0, flat=True)
+fit = trainer(data, epochs=8, learning_rate=5e-3)
+torch.manual_seed(0)
+model = mlp((64, 100, 30, 10))
+
+print("remaining   ticket   re-initialised   random mask")
+for k, ticket in enumerate(tickets(model, fit, rounds=8, rate=0.35)):
+    if k % 2:
+        continue
+    fresh = train_from(model, reinitialised(model, seed=1), ticket.masks, fit, seed=0)
+    mixed = train_from(model, ticket.start, shuffled(ticket.masks, seed=1), fit, seed=0)
+    found = [accuracy(m, data.x_test, data.y_test) for m in (ticket.model, fresh, mixed)]
+    print(f"{ticket.remaining:9.1%}  {found[0]:7.1%}  {found[1]:15.1%}  {found[2]:12.1%}")

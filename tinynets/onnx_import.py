@@ -1,0 +1,134 @@
+"""Turn an ONNX file into a torch module whose weight layers can be pruned and extracted."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tinynets.extraction import safe_name
+from tinynets.extras import optional
+from tinynets.onnx_operators import OPERATORS, Node
+
+#: (module name, input names, output name)
+Step = tuple[str, list[str], str]
+
+
+class OnnxNetwork(nn.Module):
+    """Runs modules one after the other, in the order of the file."""
+
+    def __init__(
+        self,
+        modules: dict[str, nn.Module],
+        steps: list[Step],
+        ends: tuple[str, str],
+        constants: dict[str, np.ndarray],
+    ) -> None:
+        super().__init__()
+        self.steps, self.ends = steps, ends
+        for name, module in modules.items():
+            self.add_module(name, module)
+        used = {name for _, names, _ in steps for name in names} & set(constants)
+        self.buffer_of = {name: f"constant_{k}" for k, name in enumerate(sorted(used))}
+        for name, buffer in self.buffer_of.items():
+            self.register_buffer(buffer, torch.from_numpy(np.array(constants[name])))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        source, sink = self.ends
+        values = {name: self.get_buffer(buffer) for name, buffer in self.buffer_of.items()}
+        values[source] = x
+        for module, names, output in self.steps:
+            values[output] = getattr(self, module)(*(values[name] for name in names))
+        return values[sink]
+
+
+def from_onnx(path: str | Path) -> nn.Module:
+    """Return the network of an ONNX file as a torch module in evaluation mode.
+
+    Gemm and MatMul become Linear, Conv becomes Conv1d or Conv2d, named after their weights. The
+    first dimension of the input is the batch, whatever size the file was exported with.
+    Raises ValueError naming an operation that is not known or not in a form that is, or for a
+    damaged file; ImportError without onnx.
+    """
+    onnx = optional("onnx", extra="onnx")
+    decode_error = optional("google.protobuf.message", extra="onnx").DecodeError
+    try:
+        graph = onnx.load(str(path)).graph
+    except decode_error as error:
+        raise ValueError(f"{path} is truncated or not an ONNX file ({error})") from error
+    if not graph.node:
+        raise ValueError(f"{path} holds no ONNX operation; it is empty or damaged")
+    nodes, constants = _read(graph, onnx)
+    sources = [i.name for i in graph.input if i.name not in constants]
+    sinks = [o.name for o in graph.output]
+    if len(sources) != 1 or len(sinks) != 1:
+        raise ValueError(f"{path} has inputs {sources} and outputs {sinks}; expected one of each")
+    modules, steps = _plan(nodes)
+    return OnnxNetwork(modules, steps, (sources[0], sinks[0]), constants).eval()
+
+
+def _read(graph: Any, onnx: Any) -> tuple[list[Node], dict[str, np.ndarray]]:
+    """Return the operations and constants of an ONNX graph as plain Python."""
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    nodes = []
+    for k, proto in enumerate(graph.node):
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
+        if proto.op_type == "Constant":
+            constants[proto.output[0]] = _constant_value(attributes, onnx)
+            continue
+        names = list(proto.input)
+        own = {name: constants[name] for name in names if name in constants}
+        name = proto.name or f"{proto.op_type}_{k}"
+        nodes.append(Node(proto.op_type, name, names, proto.output[0], own, attributes))
+    return nodes, constants
+
+
+def _constant_value(attributes: dict[str, Any], onnx: Any) -> np.ndarray:
+    value = next(iter(attributes.values()))
+    return onnx.numpy_helper.to_array(value) if "value" in attributes else np.asarray(value)
+
+
+def _plan(nodes: list[Node]) -> tuple[dict[str, nn.Module], list[Step]]:
+    """Return the modules by name and the order in which they run."""
+    modules: dict[str, nn.Module] = {}
+    steps: list[Step] = []
+    for node in nodes:
+        if node.kind not in OPERATORS:
+            raise ValueError(f"{node.label} is not known; known are {', '.join(sorted(OPERATORS))}")
+        if _is_bias(node, modules, steps, nodes):
+            name, names, _ = steps.pop()
+            bias = torch.from_numpy(np.array(next(iter(node.constants.values()))).reshape(-1))
+            modules[name].register_parameter("bias", nn.Parameter(bias))
+            steps.append((name, names, node.output))
+            continue
+        module, n_input = OPERATORS[node.kind](node)
+        name = _unused(_module_name(node), modules)
+        modules[name] = module
+        steps.append((name, node.inputs[:n_input], node.output))
+    return modules, steps
+
+
+def _is_bias(
+    node: Node, modules: dict[str, nn.Module], steps: list[Step], nodes: list[Node]
+) -> bool:
+    """Tell whether an Add is the bias of the MatMul just before it, which nothing else reads."""
+    if node.kind != "Add" or len(node.constants) != 1 or not steps:
+        return False
+    name, _, before = steps[-1]
+    layer, bias = modules[name], next(iter(node.constants.values()))
+    alone = sum(other.inputs.count(before) for other in nodes) == 1 and before in node.inputs
+    fits = isinstance(layer, nn.Linear) and layer.bias is None
+    return alone and fits and bias.size == bias.shape[-1] == layer.out_features
+
+
+def _module_name(node: Node) -> str:
+    weights = [name for name in node.inputs[1:] if name in node.constants]
+    if node.kind in ("Gemm", "MatMul", "Conv", "BatchNormalization") and weights:
+        return safe_name(weights[0].removesuffix(".weight"))
+    return safe_name(f"{node.kind.lower()}_{node.name}")
+
+
+def _unused(name: str, modules: dict[str, nn.Module]) -> str:
+    tries = [name, *(f"{name}_{k}" for k in range(2, len(modules) + 3))]
+    return next(t for t in tries if t not in modules)
