@@ -204,7 +204,12 @@ def growth() -> list[dict]:
 
 def plot(rows: list[dict], badcrossbar: list[dict], matrices: list[dict], batch: dict) -> None:
     with figure("circuits") as axes:
-        axes.loglog([r["n"] for r in rows], [r["one_vector_s"] for r in rows], "o-", label="engine")
+        axes.loglog(
+            [r["n"] for r in rows],
+            [r["one_vector_s"] for r in rows],
+            "o-",
+            label="engine, one vector",
+        )
         whole = {r["n"]: r["matrix_s"] for r in rows if r["matrix_s"]}
         whole |= {r["n"]: r["ours_s"] for r in matrices}
         axes.loglog(list(whole), list(whole.values()), "s-", label="engine, transfer matrix")
@@ -212,13 +217,13 @@ def plot(rows: list[dict], badcrossbar: list[dict], matrices: list[dict], batch:
             [r["n"] for r in badcrossbar],
             [r["badcrossbar_s"] for r in badcrossbar],
             "^-",
-            label="badcrossbar 1.1.0",
+            label="badcrossbar 1.1.0, one vector",
         )
         splu_s = [r["splu_s"] for r in matrices]
         axes.loglog([r["n"] for r in matrices], splu_s, "v-", label="N solves with SuperLU")
-        axes.plot(batch["n"], batch["ngspice_first_s"], "k*", label="ngspice 46, KLU")
+        axes.plot(batch["n"], batch["ngspice_first_s"], "k*", label="ngspice 46, one vector")
         axes.set(xlabel="word lines = bit lines", ylabel="processor time [s]")
-        axes.set_title("New array, one input vector")
+        axes.set_title("New array of N × N, wires of 1 ohm")
         axes.grid(alpha=0.3)
         axes.legend()
 

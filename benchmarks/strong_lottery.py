@@ -13,6 +13,9 @@ the measured weight errors; beside the measured weight error the law of random s
 centre of their density, median 0.693 * 0.627 * sqrt(n E[v^2]) * 2^-n, with E[v^2] = 1/9 for
 products of two uniform values and 1/3 for single ones.
 
+Medians fall by nearly two for each unit, outputs by less: they feel the few weights whose random
+units happen to have nearly all the wrong sign ("worst").
+
 Whole filters: rows of the MLP's first layer, d outputs at a time, each unit kept or dropped for all
 d; the vectors' subset sums gain about 1/d of a factor two for each unit.
 """
@@ -138,7 +141,7 @@ def plot(rows: list[dict], filter_rows: list[dict]) -> None:
         for d in DIMENSIONS:
             same = [row for row in filter_rows if row["d"] == d]
             n, error = [row["n"] for row in same], [row["weight_median"] for row in same]
-            axes[2].semilogy(n, error, "o-", label=f"{d} outputs together")
+            axes[2].semilogy(n, error, "o-", label=f"outputs together: {d}")
         axes[0].set(ylabel="median weight error (dotted: law)")
         axes[1].set(ylabel="output error (dashed: bound of the induction)")
         axes[2].set(ylabel="median weight error, whole filters")
@@ -146,7 +149,10 @@ def plot(rows: list[dict], filter_rows: list[dict]) -> None:
             axis.set(xlabel="random units for each weight and sign")
             axis.grid(alpha=0.3)
         axes[0].set_xticks((2, 4, 8, 16, 32, 64, 128), ("2", "4", "8", "16", "32", "64", "128"))
-        axes[0].legend(fontsize=7)
+        axes[0].set_xticks([], minor=True)
+        axes[0].set_ylim(1e-7, 0.2)
+        axes[0].legend(fontsize=7, loc="lower left")
+        axes[2].set_xticks(N_FILTER)
         axes[2].legend(fontsize=7)
 
 

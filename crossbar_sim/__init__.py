@@ -10,18 +10,29 @@ if TYPE_CHECKING:
     from crossbar_sim.analog import to_torch
     from crossbar_sim.converters import Converters
     from crossbar_sim.ngspice import NgspiceError, NgspiceWorker, solve_ngspice
+    from crossbar_sim.ngspice_pool import solve_tiles
     from crossbar_sim.nodal import solve, transfer_matrix
+    from crossbar_sim.noise import Noise, output_noise
     from crossbar_sim.solution import Solution
+    from crossbar_sim.store import Store
+    from crossbar_sim.study import Study
+    from crossbar_sim.timing import settling
     from crossbar_sim.verification import Verification, verify
 
 _HOME = {
     "Converters": "crossbar_sim.converters",
     "NgspiceError": "crossbar_sim.ngspice",
     "NgspiceWorker": "crossbar_sim.ngspice",
+    "Noise": "crossbar_sim.noise",
     "Solution": "crossbar_sim.solution",
+    "Store": "crossbar_sim.store",
+    "Study": "crossbar_sim.study",
     "Verification": "crossbar_sim.verification",
+    "output_noise": "crossbar_sim.noise",
+    "settling": "crossbar_sim.timing",
     "solve": "crossbar_sim.nodal",
     "solve_ngspice": "crossbar_sim.ngspice",
+    "solve_tiles": "crossbar_sim.ngspice_pool",
     "to_torch": "crossbar_sim.analog",
     "transfer_matrix": "crossbar_sim.nodal",
     "verify": "crossbar_sim.verification",
@@ -31,10 +42,16 @@ __all__ = [
     "Converters",
     "NgspiceError",
     "NgspiceWorker",
+    "Noise",
     "Solution",
+    "Store",
+    "Study",
     "Verification",
+    "output_noise",
+    "settling",
     "solve",
     "solve_ngspice",
+    "solve_tiles",
     "to_torch",
     "transfer_matrix",
     "verify",

@@ -109,8 +109,7 @@ class CircuitLayer(nn.Module):
         self.tiles = nn.ModuleList(TileReader(t, wires, periphery, noise) for t in mapped.tiles)
         self.set_range(converters.adc_range)
         self.zeros = {}
-        volts_per_unit = converters.v_read / input_range.limit
-        scale = 1.0 / (periphery.r_feedback * mapped.g_per_weight * volts_per_unit)
+        scale = 1.0 / (periphery.r_feedback * mapped.g_per_weight * self.volts_per_unit)
         self.register_buffer("units_per_volt", torch.from_numpy(scale).float())
         bias = mapped.layer.bias
         bias = np.zeros(mapped.layer.n_out) if bias is None else bias.copy()
@@ -125,6 +124,11 @@ class CircuitLayer(nn.Module):
         drives = passes(x.flatten(0, -2), self.converters, limit, signed=signed)
         v_read = self.converters.v_read
         return [(weight, self.dac_errors.apply(drive) * v_read) for weight, drive in drives]
+
+    @property
+    def volts_per_unit(self) -> float:
+        """Word-line voltage of an input of 1 [V]."""
+        return self.converters.v_read / self.input_range.limit
 
     def voltages(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the DACs put on the word lines, im2col rows, one pass after another.

@@ -223,6 +223,42 @@ def study(
 
 
 @app.command()
+def verify(
+    run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
+    tile: Annotated[list[str] | None, typer.Option(help="tile to check; may be repeated")] = None,
+    sample: Annotated[
+        int | None, typer.Option(help="check so many tiles at random, not all")
+    ] = None,
+    vectors: Annotated[int, typer.Option(help="random input vectors for each tile")] = 16,
+    tolerance: Annotated[
+        float, typer.Option(help="largest difference, of the tile's largest current")
+    ] = 1e-9,
+    seed: Annotated[int, typer.Option(help="of sample and inputs")] = 0,
+) -> None:
+    """Solve tiles of a run with ngspice and with the engine, and compare all output currents.
+
+    Prints one CSV line per tile. Exit code 1 when a tile failed or differs by too much.
+    """
+    from crossbar_sim.exchange import read_run
+    from crossbar_sim.verification import chosen_tiles, random_inputs
+    from crossbar_sim.verification import verify as verify_tiles
+
+    config, mapped = read_run(run_directory)
+    try:
+        tiles = chosen_tiles(mapped, tuple(tile or ()), n_sample=sample, seed=seed)
+        v_in = random_inputs(mapped, v_read=config.periphery.v_read, n_vector=vectors, seed=seed)
+    except (ValueError, KeyError) as error:
+        raise ConfigError(str(error)) from error
+    parts = config.build_wires(), config.periphery.build()
+    found = verify_tiles(mapped, v_in, *parts, tiles=tiles, tolerance=tolerance)
+    typer.echo("tile,vectors,error")
+    for check in found.checks:
+        typer.echo(f"{check.tile},{check.n_vector},{check.error:.3e}")
+    _errors.print(f"{found.solvers[0]} against {found.solvers[1]}", markup=False)
+    found.require()
+
+
+@app.command()
 def export(
     run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
     output: Annotated[Path, typer.Option(help="directory of the pack, which must not exist")],
@@ -283,12 +319,20 @@ def doctor() -> None:
 def main() -> None:
     """Entry point: known errors become one line and an exit code, never a traceback."""
     from crossbar_sim.ngspice_process import NgspiceError
+    from crossbar_sim.verification import VerificationError
+    from netlists.size import NetlistTooLarge
 
     try:
         app()
     except ConfigError as error:
         _fail(str(error), 2)
-    except (NgspiceError, ImportError, FileExistsError) as error:
+    except (
+        NgspiceError,
+        VerificationError,
+        NetlistTooLarge,
+        ImportError,
+        FileExistsError,
+    ) as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
         _fail("interrupted; the same command with --resume goes on from here", 130)

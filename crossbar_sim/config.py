@@ -296,8 +296,8 @@ class RunConfig(_Section):
         quick = not (wires.c_word or wires.c_bit) and math.isinf(self.periphery.gbw)
         if self.energy.t_read == "settling" and quick:
             raise ValueError(
-                "energy.t_read = 'settling', but nothing takes time; give wires.c_word or c_bit, or "
-                "periphery.gbw, or a t_read in seconds"
+                "energy.t_read = 'settling', but nothing takes time; give wires.c_word, "
+                "wires.c_bit or periphery.gbw, or a t_read in seconds"
             )
         return self
 

@@ -140,7 +140,7 @@ def output_noise_ngspice(
         )
     nodes = circuit.names[0]
     inputs = [f"vin_{i} {nodes[k]} 0 dc 0 ac 1" for i, k in enumerate(circuit.elements.input_nodes)]
-    body = "\n".join(["* noise", *elements(circuit), *inputs])
+    body = "\n".join(["* noise", *elements(circuit, noise=True), *inputs])
     half = circuit.n_line // 2
     lines = range(half) if pairs else range(circuit.n_line)
     outputs = [f"v(out_{j + half},out_{j})" if pairs else f"v(out_{j})" for j in lines]

@@ -26,6 +26,7 @@ from crossbar_sim.rules import compare_rules
 from crossbar_sim.simulate import Simulated, simulate
 from crossbar_sim.workspace import Workspace, write_json
 from mapping.design import MappedNetwork
+from netlists.chain import Chain
 from netlists.fabrication import write_selection
 from netlists.network import write_network
 from tinynets.data import Data
@@ -99,7 +100,7 @@ def find_outcome(
     images = torch.from_numpy(data.x_test[: config.simulation.n_image])
     wired = networks[WIRED]
     v_in, passes = circuit_inputs(wired, mapped, images), layer_passes(config, wired, mapped)
-    write_netlists(config, mapped, v_in, work, tell)
+    write_netlists(config, mapped, wired, v_in, work, tell)
     simulated = simulate(config, mapped, v_in, passes, work, worker, tell)
     simulated.verification.require()
     accuracies = score(data, networks, tell)
@@ -117,6 +118,12 @@ def stage_parts(config: RunConfig) -> dict[str, Parts]:
     if real.noise:
         stages["mapped, everything and noise"] = real
     return stages
+
+
+def layer_volts(layer: nn.Module) -> float:
+    """Return the voltage of a unit input of a layer on the die."""
+    assert isinstance(layer, CircuitLayer)
+    return layer.volts_per_unit
 
 
 def layer_passes(config: RunConfig, on_die: nn.Module, mapped: MappedNetwork) -> dict[str, int]:
@@ -160,15 +167,23 @@ def choose_switches(
 def write_netlists(
     config: RunConfig,
     mapped: MappedNetwork,
+    on_die: nn.Module,
     v_in: dict[str, np.ndarray],
     work: Workspace,
     tell: Progress,
 ) -> None:
-    """Write the directory of SPICE text, each layer's deck with its first real inputs."""
+    """Write the directory of SPICE text, each layer's deck with its first real inputs.
+
+    A perceptron is also written as one circuit from input voltages to logits.
+    """
     few = {name: volts[:MAX_NETLIST_VECTORS] for name, volts in v_in.items()}
     parts = config.build_wires(), config.periphery.build()
+    chain = None
+    if config.model.kind == "mlp" and config.periphery.drive == "bipolar":
+        layers = {x.name: on_die.get_submodule(x.layer.module) for x in mapped.layers}
+        chain = Chain({name: layer_volts(layer) for name, layer in layers.items()})
     tell("netlists", 0, 1)
-    work.once("netlists", lambda draft: write_network(mapped, *parts, draft, v_in=few))
+    work.once("netlists", lambda draft: write_network(mapped, *parts, draft, v_in=few, chain=chain))
     tell("netlists", 1, 1)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netlists.technology import GRID, Rule, Technology, klayout, to_dbu
+from netlists.technology import DBU, GRID, Rule, Technology, klayout, to_dbu
 
 if TYPE_CHECKING:
     import klayout.db as db
@@ -30,7 +30,7 @@ def check_rules(layout: "db.Layout", technology: Technology) -> list[Violation]:
     found = [(str(rule), _breaks(rule, regions)) for rule in technology.rules]
     for name in technology.layers:
         if not name.endswith(("text", "names")):
-            found.append((f"grid of {name}", regions[name].grid_check(GRID, GRID).polygons()))
+            found.append((f"grid of {name}", regions[name].grid_check(GRID, GRID).polygons(1)))
     return [
         Violation(name, region.count(), _place(region, layout.dbu))
         for name, region in found
@@ -65,6 +65,7 @@ def derived_layers(drawn: Mapping[str, Any], technology: Technology) -> dict[str
         "resistor": resistor,
         "implant": drawn[technology.implant],
         "gate": poly & diff,
+        "poly or diff": poly | diff,
         "plain poly": poly.not_interacting(resistor),
         "poly licon": licon & poly,
         "diff licon": licon & diff,
@@ -77,9 +78,11 @@ def _breaks(rule: Rule, regions: Mapping[str, Any]) -> Any:
     """Return the places, as polygons, at which a rule is broken."""
     layer, value = regions[rule.layer], to_dbu(rule.value)
     if rule.kind == "width":
-        return layer.width_check(value).polygons()
+        return layer.width_check(value).polygons(1)
     if rule.kind == "space":
-        return layer.space_check(value).polygons()
+        return layer.space_check(value).polygons(1)
+    if rule.kind == "area":
+        return layer.merged().with_area(0, round(rule.value / DBU**2), False)
     if rule.kind == "size":
         length = to_dbu(rule.length)
         merged = layer.merged()
@@ -87,8 +90,8 @@ def _breaks(rule: Rule, regions: Mapping[str, Any]) -> Any:
         return wrong + merged.non_rectangles()
     other = regions[rule.other]
     if rule.kind == "separation":
-        return layer.separation_check(other, value).polygons() + (layer & other)
-    return other.enclosing_check(layer, value).polygons() + (layer - other)
+        return layer.separation_check(other, value).polygons(1) + (layer & other)
+    return other.enclosing_check(layer, value).polygons(1) + (layer - other)
 
 
 def _place(region: Any, dbu: float) -> tuple[float, float]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mapping.bank import ResistorBank
+from netlists.circuit import Wires
+from netlists.geometry import METALS
 from netlists.technology import DBU, GRID, Technology, to_dbu
 
 Programming = Literal["switch", "via"]
@@ -93,6 +95,23 @@ def plan_cell(bank: ResistorBank, technology: Technology, programming: Programmi
             f"{MAX_SIDE:g} m: use fewer or smaller resistors, or a film of more ohm per square"
         )
     return plan
+
+
+def drawn_wires(plan: CellPlan, technology: Technology, r_driver: float = 0.0) -> Wires:
+    """Return the wires of an array of such cells: word lines in met1, bit lines in met3.
+
+    Capacitance grows with width from that of a line of least width. r_driver: as of `Wires`.
+    """
+    word, bit = METALS["sky130 met1"], METALS["sky130 met3"]
+    segments = (
+        (word, plan.width * DBU, technology.word_width),
+        (bit, plan.height * DBU, technology.bit_width),
+    )
+    (r_word, c_word), (r_bit, c_bit) = (
+        (metal.r_sheet * length / width, metal.c_per_length * length * width / metal.width)
+        for metal, length, width in segments
+    )
+    return Wires(r_word, r_bit, r_driver, c_word, c_bit)
 
 
 def strip_pitch(technology: Technology) -> int:

@@ -5,8 +5,8 @@ the gates. "via": the selection is a mask, a via is present where the branch is 
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,10 +106,9 @@ def tile_layout(
         )
     plan = plan_cell(bank, technology, programming)
     layout = _new_layout()
-    cell = _draw_cell(layout, plan, technology)
     pen = _Pen(layout, layout.create_cell(tile.name), technology)
-    for x, y in _origins(tile, plan):
-        pen.cell.insert(klayout().CellInstArray(cell.cell_index(), klayout().Trans(x, y)))
+    if tile.present.any():
+        _place_cells(pen, tile, plan)
     if programming == "via":
         _draw_program(pen, tile, plan)
     _draw_word_lines(pen, tile, plan)
@@ -123,9 +122,13 @@ def cell_layout(
     *,
     programming: Programming = "switch",
 ) -> "db.Layout":
-    """Return the layout of one cell, a differential pair of banks, without its lines."""
-    layout = _new_layout()
-    _draw_cell(layout, plan_cell(bank, technology, programming), technology)
+    """Return the layout of one cell, a differential pair of banks, with its pieces of the lines."""
+    plan, layout = plan_cell(bank, technology, programming), _new_layout()
+    pen = _Pen(layout, _draw_cell(layout, plan, technology), technology)
+    half = to_dbu(technology.bit_width) // 2
+    pen.box("met1", 0, plan.y_head, plan.width, plan.y_head + to_dbu(technology.word_width))
+    for x in plan.x_bit:
+        pen.box("met3", x - half, 0, x + half, plan.height)
     return layout
 
 
@@ -216,7 +219,7 @@ def _draw_branch(pen: _Pen, plan: CellPlan, branch: Branch, switch: Any) -> None
     for x in centres:
         _draw_strip(pen, x, plan.y_head - branch.length, plan.y_head)
     bottom, top = _heads(pen.technology, plan.y_head - branch.length, plan.y_head)
-    for t, (right, left) in enumerate(zip(centres, centres[1:])):
+    for t, (right, left) in enumerate(pairwise(centres)):
         y0, y1 = top if t % 2 else bottom
         pen.box("li1", left - half, y0, right + half, y1)
     pen.box("li1", centres[0] - half, top[0], centres[0] + half, top[1])
@@ -315,10 +318,12 @@ def _draw_switch(layout: Any, technology: Technology) -> Any:
     return pen.cell
 
 
-def _origins(tile: Tile, plan: CellPlan) -> Iterator[tuple[int, int]]:
-    """Yield the lower left corner of every cell with devices; word line 0 is at the top."""
+def _place_cells(pen: _Pen, tile: Tile, plan: CellPlan) -> None:
+    """Draw the cell once, and place it wherever there are devices; word line 0 is at the top."""
+    cell = _draw_cell(pen.layout, plan, pen.technology)
     for i, j in np.argwhere(tile.present).tolist():
-        yield j * plan.width, _row_y(tile, plan, i)
+        place = klayout().Trans(j * plan.width, _row_y(tile, plan, i))
+        pen.cell.insert(klayout().CellInstArray(cell.cell_index(), place))
 
 
 def _row_y(tile: Tile, plan: CellPlan, i: int) -> int:

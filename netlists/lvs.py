@@ -7,6 +7,7 @@ resistor, strip after strip and through its switch, to the bit line it ends on, 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,14 +105,22 @@ def extract_branches(layout: "db.Layout", technology: Technology) -> Extraction:
 
     Raises ImportError without KLayout, ValueError for a layout without exactly one top cell.
     """
+    extractor = extract_netlist(layout, technology)
+    return _trace(extractor.netlist().top_circuit(), technology)
+
+
+def extract_netlist(layout: "db.Layout", technology: Technology) -> "db.LayoutToNetlist":
+    """Return what holds KLayout's flat netlist: devices "strip", without their ends, and "switch".
+
+    Its `netlist()` lives as long as it does. Raises as `extract_branches` does.
+    """
     extractor = klayout().LayoutToNetlist(
         klayout().RecursiveShapeIterator(layout, top_cell(layout), [])
     )
-    _connect(extractor, _extract_devices(extractor, layout, technology), technology)
+    _connect(extractor, _extract_devices(extractor, layout, technology))
     extractor.extract_netlist()
-    netlist = extractor.netlist()
-    netlist.flatten()
-    return _trace(netlist.top_circuit(), technology)
+    extractor.netlist().flatten()
+    return extractor
 
 
 def _extract_devices(extractor: Any, layout: Any, technology: Technology) -> dict[str, Any]:
@@ -137,11 +146,12 @@ def _extract_devices(extractor: Any, layout: Any, technology: Technology) -> dic
     return layers
 
 
-def _connect(extractor: Any, layers: dict[str, Any], technology: Technology) -> None:
+def _connect(extractor: Any, layers: dict[str, Any]) -> None:
     stack = ["licon", "li1", "mcon", "met1", "via", "met2", "via2", "met3", "met3_text"]
     for name in ("contact poly", "terminal", *stack[:-1]):
         extractor.connect(layers[name])
-    for low, high in [("contact poly", "licon"), ("terminal", "licon"), *zip(stack, stack[1:])]:
+    ends = (("contact poly", "licon"), ("terminal", "licon"))
+    for low, high in (*ends, *pairwise(stack)):
         extractor.connect(layers[low], layers[high])
 
 

@@ -1,6 +1,7 @@
 """The fabrication pack: a directory that is complete, checkable, and comes back as it left."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -9,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.image import imsave
 
 from mapping.design import MappedNetwork
 from mapping.repair import on_die
@@ -71,8 +74,8 @@ def write_pack(
     """Write everything that fabrication needs; return the directory.
 
     manifest.json with a SHA-256 of each file, its schema; bitstreams/ (binary and hexadecimal);
-    branches.csv and .parquet; cells.csv (targets and what is realised); pins.csv; bom.csv;
-    netlists/ where open switches have a resistance; network.npz; README.md.
+    pictures/; branches.csv and .parquet; cells.csv (targets and what is realised); pins.csv;
+    bom.csv; netlists/ where open switches have a resistance; network.npz; README.md.
     Raises FileExistsError when the directory is there, ImportError that names the extra `fab`.
     """
     directory = Path(directory)
@@ -177,6 +180,9 @@ def _write_files(mapped: MappedNetwork, draft: Path, wires: Wires, periphery: Pe
         bits = bitstream(tile, mapped.die.bank.n)
         (draft / "bitstreams" / f"{tile.name}.bin").write_bytes(bits)
         (draft / "bitstreams" / f"{tile.name}.hex").write_text(bits.hex() + "\n")
+    (draft / "pictures").mkdir()
+    for tile in mapped.tiles:
+        (draft / "pictures" / f"{tile.name}.png").write_bytes(_picture(tile, mapped.die.bank.n))
     (draft / "manifest.schema.json").write_text(json.dumps(SCHEMA, indent=1) + "\n")
     (draft / "README.md").write_text(_readme(mapped))
     manifest = _manifest(mapped, draft)
@@ -205,22 +211,21 @@ def _empty(mapped: MappedNetwork) -> list[Any]:
 
 def _write_cells(mapped: MappedNetwork, path: Path) -> None:
     """Write the target of every cell, what its switches should give and what they truly do."""
-    lines = ["layer,tile,word_line,bit_line,input,output,weight,g_target,g_predicted,g_pos,g_neg"]
-    for layer in mapped.layers:
-        for tile in layer.tiles:
-            for i, j in zip(*np.nonzero(tile.present)):
-                row, column = int(tile.rows[i]), int(tile.columns[j])
-                weight = float(layer.layer.weight[column, row])
-                values = (
-                    weight,
-                    float(weight * layer.g_per_weight[column]),
-                    float(layer.predicted[column, row]),
-                    float(tile.g_pos[i, j]),
-                    float(tile.g_neg[i, j]),
+    head = "layer,tile,word_line,bit_line,input,output,weight,g_target,g_predicted,g_pos,g_neg\n"
+    with path.open("w") as file:
+        file.write(head)
+        for layer in mapped.layers:
+            for tile in layer.tiles:
+                i, j = np.nonzero(tile.present)
+                rows, columns = tile.rows[i], tile.columns[j]
+                weight = layer.layer.weight[columns, rows]
+                numbers = (
+                    *(i, j, rows, columns, weight, weight * layer.g_per_weight[columns]),
+                    *(layer.predicted[columns, rows], tile.g_pos[i, j], tile.g_neg[i, j]),
                 )
-                place = (tile.layer, tile.name, i, j, row, column)
-                lines.append(",".join([*map(str, place), *map(repr, values)]))
-    path.write_text("\n".join(lines) + "\n")
+                cells = zip(*(values.tolist() for values in numbers))
+                start = f"{tile.layer},{tile.name},"
+                file.writelines(start + ",".join(map(repr, cell)) + "\n" for cell in cells)
 
 
 def _write_pins(mapped: MappedNetwork, path: Path) -> None:
@@ -276,6 +281,22 @@ def _manifest(mapped: MappedNetwork, draft: Path) -> dict[str, Any]:
     }
 
 
+def _picture(tile: Tile, n: int) -> bytes:
+    """Draw how many of n switches each cell closes: positive banks left, negative ones right.
+
+    From dark (none) to light (all); white is no device. Eight pixels a cell, word lines downwards.
+    """
+    panels = []
+    for chosen in (tile.chosen_pos, tile.chosen_neg):
+        colours = colormaps["viridis"](np.bitwise_count(chosen) / n)
+        colours[~tile.present] = 1.0
+        panels.append(np.kron(colours, np.ones((8, 8, 1))))
+    gap = np.full((len(panels[0]), 8, 4), 0.5)
+    buffer = io.BytesIO()
+    imsave(buffer, np.concatenate([panels[0], gap, panels[1]], axis=1), format="png")
+    return buffer.getvalue()
+
+
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     """JSON has no infinity: an r_off without end is null."""
     return {
@@ -317,6 +338,8 @@ word line and the two bit lines of its pair. A cell that is not listed has no de
 - `bitstreams/<tile>.bin`, `.hex`: one bit a switch, 1 is closed; order: word line, bit line, side
   (pos, neg), branch; first switch in the highest bit of the first byte, last byte filled with
   zeros. In a chain of shift registers the first bit goes farthest.
+- `pictures/<tile>.png`: how many switches each cell closes, dark for none, light for all, white
+  without devices; positive banks left, negative ones right.
 - `branches.csv`, `branches.parquet`: the same as a table, with nominal and measured ohm.
 - `cells.csv`: weight, target, what the selection expects from measured values and what the die
   truly conducts [S].

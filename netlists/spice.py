@@ -5,6 +5,7 @@ from scipy.constants import Boltzmann
 
 from mapping.bank import T_REFERENCE
 from netlists.circuit import Circuit, Periphery
+from netlists.names import checked_names
 
 #: Largest number of vectors in one sweep; ngspice searches the table of each input for each point.
 MAX_VECTORS = 4096
@@ -31,10 +32,13 @@ def to_spice(circuit: Circuit, v_in: np.ndarray, *, title: str = "crossbar") -> 
     return "\n".join([f"* {_one_line(title)}", *body, *cards])
 
 
-def elements(circuit: Circuit) -> list[str]:
-    """Return the element lines of a circuit: resistors, then ammeters and TIAs."""
+def elements(circuit: Circuit, *, noise: bool = False) -> list[str]:
+    """Return the element lines of a circuit: resistors, then ammeters and TIAs.
+
+    noise: with the amplifiers' own noise, as of `tia`. Raises ValueError for unsafe names.
+    """
     parts = circuit.elements
-    nodes, names = circuit.names
+    nodes, names = checked_names(circuit)
     tail, head = parts.branch_from.tolist(), parts.branch_to.tolist()
     lines = [
         f"{name} {nodes[a]} {nodes[b]} {ohm!r}"
@@ -42,63 +46,88 @@ def elements(circuit: Circuit) -> list[str]:
     ]
     offsets = circuit.periphery.offsets(circuit.n_line).tolist()
     for j, (node, v_offset) in enumerate(zip(parts.tia_nodes.tolist(), offsets)):
-        lines += tia(f"{j}", nodes[node], f"out_{j}", circuit.periphery, v_offset)
+        lines += tia(f"{j}", nodes[node], f"out_{j}", circuit.periphery, v_offset, noise=noise)
     return lines
 
 
-def tia(label: str, node: str, out: str, periphery: Periphery, v_offset: float = 0.0) -> list[str]:
+def tia(
+    label: str,
+    node: str,
+    out: str,
+    periphery: Periphery,
+    v_offset: float = 0.0,
+    *,
+    noise: bool = False,
+) -> list[str]:
     """Return an ammeter `vtia_<label>` from a bit line into a TIA, and the TIA.
 
     node: the bit line's end; out: the TIA's output. v_offset: of this very amplifier [V].
+    noise: with the amplifier's own noise, for a `.noise` analysis.
     """
-    entry = f"sum_{label}"
-    lines = [f"vtia_{label} {node} {f'in_{entry}' if periphery.r_input else entry} 0"]
-    if periphery.r_input:
-        lines.append(f"rin_{label} in_{entry} {entry} {float(periphery.r_input)!r}")
+    entry, lines = f"sum_{label}", []
+    noisy = noise and bool(periphery.v_noise)
     raw = f"raw_{label}" if np.isfinite(periphery.v_swing) else out
-    reference, sources = _reference(label, periphery, v_offset)
-    lines += [*sources, *_amplifier(label, entry, raw, reference, periphery)]
+    if np.isinf(periphery.tia_gain) and np.isinf(periphery.gbw) and not noisy:
+        lines += _ideal(label, node, raw, periphery, v_offset)
+    else:
+        lines.append(f"vtia_{label} {node} {f'in_{entry}' if periphery.r_input else entry} 0")
+        if periphery.r_input:
+            lines.append(f"rin_{label} in_{entry} {entry} {float(periphery.r_input)!r}")
+        lines += _amplifier(label, entry, raw, periphery, float(v_offset), noisy)
     if raw != out:
         swing = float(periphery.v_swing)
         lines.append(f"bswing_{label} {out} 0 v = max({-swing!r}, min({swing!r}, v({raw})))")
     return lines
 
 
-def _reference(label: str, periphery: Periphery, v_offset: float) -> tuple[str, list[str]]:
-    """Return the node of an amplifier's other input, and the sources that hold it.
+def _ideal(label: str, node: str, out: str, periphery: Periphery, v_offset: float) -> list[str]:
+    """Return an ideal amplifier: one source holds its input and measures, another follows.
 
-    A resistor that carries no current makes the amplifier's noise, 4 k T R = v_noise^2.
+    Two sources in series would do the same, but spoil KLU's ordering tenfold.
     """
-    if not v_offset and not periphery.v_noise:
-        return "0", []
-    node, lines = f"ref_{label}", []
-    ground = f"noise_{label}" if periphery.v_noise else "0"
-    if periphery.v_noise:
-        ohm = periphery.v_noise**2 / (4.0 * Boltzmann * T_REFERENCE)
-        lines.append(f"rnoise_{label} {ground} 0 {float(ohm)!r}")
-    lines.append(f"vos_{label} {node} {ground} {float(v_offset)!r}")
-    return node, lines
+    lines, held = [], node
+    if periphery.r_input:
+        held = f"sum_{label}"
+        lines.append(f"rin_{label} {node} {held} {float(periphery.r_input)!r}")
+    ohm = float(periphery.r_feedback)
+    lines.append(f"vtia_{label} {held} 0 {float(v_offset) or 0!r}")
+    return [*lines, f"hout_{label} {out} {held} vtia_{label} {-ohm!r}"]
 
 
-def _amplifier(label: str, entry: str, out: str, reference: str, periphery: Periphery) -> list[str]:
+def _amplifier(
+    label: str, entry: str, out: str, periphery: Periphery, v_offset: float, noisy: bool
+) -> list[str]:
     """Return feedback resistor and amplifier, with its pole where it has a bandwidth."""
-    gain, feedback = float(periphery.tia_gain), f"rfb_{label} {entry} {out} "
-    feedback += repr(float(periphery.r_feedback))
+    reference, lines = _reference(label, periphery, v_offset) if noisy else ("0", [])
+    v_offset = 0.0 if noisy else v_offset
+    gain = float(periphery.tia_gain)
+    lines.append(f"rfb_{label} {entry} {out} {float(periphery.r_feedback)!r}")
     if np.isfinite(periphery.gbw):
         # 1 S into C = 1 / (2 pi gbw), beside R = gain: the integrator inside every amplifier.
         pole = f"pole_{label}"
-        lines = [feedback, f"gamp_{label} 0 {pole} {reference} {entry} 1.0"]
-        if np.isfinite(gain):
-            lines.append(f"ramp_{label} {pole} 0 {gain!r}")
+        lines.append(f"gamp_{label} 0 {pole} {reference} {entry} 1.0")
+        lines += [f"ios_{label} 0 {pole} {v_offset!r}"] if v_offset else []
+        lines += [f"ramp_{label} {pole} 0 {gain!r}"] if np.isfinite(gain) else []
         farad = 1.0 / (2.0 * np.pi * float(periphery.gbw))
         return [*lines, f"camp_{label} {pole} 0 {farad!r}", f"eout_{label} {out} 0 {pole} 0 1.0"]
-    if np.isfinite(gain):
-        return [feedback, f"eout_{label} {out} 0 {reference} {entry} {gain!r}"]
-    # An ideal amplifier holds its input and turns the ammeter's current into its output.
-    held = f"vhold_{label} {entry} 0 0"
-    if reference != "0":
+    if np.isinf(gain):
+        # It holds its input at the noisy reference, and follows the ammeter.
+        ohm = float(periphery.r_feedback)
         held = f"ehold_{label} {entry} 0 {reference} 0 1.0"
-    return [held, f"hout_{label} {out} {entry} vtia_{label} {-float(periphery.r_feedback)!r}"]
+        return [*lines[:-1], held, f"hout_{label} {out} {entry} vtia_{label} {-ohm!r}"]
+    if v_offset:
+        return [*lines, f"bout_{label} {out} 0 v = {gain!r} * ({v_offset!r} - v({entry}))"]
+    return [*lines, f"eout_{label} {out} 0 {reference} {entry} {gain!r}"]
+
+
+def _reference(label: str, periphery: Periphery, v_offset: float) -> tuple[str, list[str]]:
+    """Return the node of a noisy amplifier's other input, and the sources that hold it.
+
+    A resistor that carries no current makes the amplifier's noise, 4 k T R = v_noise^2.
+    """
+    ohm = periphery.v_noise**2 / (4.0 * Boltzmann * T_REFERENCE)
+    noise = f"rnoise_{label} noise_{label} 0 {float(ohm)!r}"
+    return f"ref_{label}", [noise, f"vos_{label} ref_{label} noise_{label} {v_offset!r}"]
 
 
 def input_sources(circuit: Circuit, v_in: np.ndarray) -> list[str]:

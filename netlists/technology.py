@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from netlists.geometry import METALS, Film
+from netlists.geometry import Film
 
 #: Database unit of every layout [m].
 DBU = 1e-9
@@ -22,16 +22,16 @@ DBU = 1e-9
 #: Everything drawn lies on this grid [database units]. Source: rule x.1b.
 GRID = 5
 
-Kind = Literal["width", "space", "separation", "enclosure", "size"]
+Kind = Literal["width", "space", "area", "separation", "enclosure", "size"]
 
 
 @dataclass(frozen=True)
 class Rule:
     """One thing that a layout must keep.
 
-    kind: least width or space of `layer`, separation of `layer` from `other`, enclosure of
-    `layer` by `other` on all sides, or the exact size of a cut. value [m]; length [m]: the longer
-    side of a cut that is not square. source: the rule's published name.
+    kind: least width, space or area of `layer`, separation of `layer` from `other`, enclosure of
+    `layer` by `other` on all sides, or the exact size of a cut. value [m], of an area [m²];
+    length [m]: the longer side of a cut. source: the rule's published name.
     """
 
     kind: Kind
@@ -44,7 +44,8 @@ class Rule:
     def __str__(self) -> str:
         other = {"separation": f" from {self.other}", "enclosure": f" by {self.other}"}
         name = f"{self.kind} of {self.layer}{other.get(self.kind, '')}"
-        return f"{name} {self.value * 1e6:g} um ({self.source})"
+        size = f"{self.value * 1e12:g} um²" if self.kind == "area" else f"{self.value * 1e6:g} um"
+        return f"{name} {size} ({self.source})"
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,13 @@ class Technology:
 
     def __post_init__(self) -> None:
         least = {
-            "word_width": self.rule("width", "met1") * DBU,
-            "bit_width": self.rule("width", "met3") * DBU,
+            "word_width": self._least_line("mcon", "met1"),
+            "bit_width": self._least_line("via2", "met3"),
             "pad": 10e-6,
             "pad_pitch": self.pad + self.rule("space", "met3") * DBU,
         }
         for name, limit in least.items():
-            if not limit <= getattr(self, name) <= 1e-3:
+            if not limit * (1 - 1e-9) <= getattr(self, name) <= 1e-3:
                 raise ValueError(f"{name} must be {limit:g} … 0.001 m; got {getattr(self, name)}")
         if not self.film.width >= _FILM_WIDTH:
             raise ValueError(
@@ -87,18 +88,16 @@ class Technology:
         if not 0 <= self.r_end < float("inf"):
             raise ValueError(f"r_end must be >= 0 ohm and finite; got {self.r_end}")
 
+    def _least_line(self, cut: str, metal: str) -> float:
+        """Return the width [m] of a line that just holds its cuts."""
+        return (self.rule("size", cut) + 2 * self.rule("enclosure", cut, metal)) * DBU
+
     def rule(self, kind: Kind, layer: str, other: str = "") -> int:
         """Return the value of a rule [database units]; KeyError names one that is not there."""
         for rule in self.rules:
             if (rule.kind, rule.layer, rule.other) == (kind, layer, other):
                 return to_dbu(rule.value)
         raise KeyError(f"{self.name} has no rule of {kind} for {layer!r} {other!r}")
-
-    @property
-    def metals(self) -> tuple[float, float]:
-        """Resistance of a word line and of a bit line, as wide as drawn [ohm/m]."""
-        word, bit = METALS["sky130 met1"], METALS["sky130 met3"]
-        return word.r_sheet / self.word_width, bit.r_sheet / self.bit_width
 
 
 def to_dbu(metres: float) -> int:
@@ -162,6 +161,7 @@ _ENCLOSURES = (
     ("resistor", "implant", 0.20, "rpm.3"),
     ("poly licon", "poly", 0.08, "licon.8a"),
     ("diff licon", "diff", 0.06, "licon.5c"),
+    ("licon", "poly or diff", 0.0, "licon.4"),
     ("licon", "li1", 0.08, "li.5"),
     ("mcon", "li1", 0.0, "ct.4"),
     ("mcon", "met1", 0.06, "m1.5"),
@@ -180,6 +180,10 @@ _SEPARATIONS = (
     ("slot licon", "square licon", 0.51, "licon.2d"),
 )
 
+#: Least area of a shape [um²].
+_AREAS = {"li1": (0.0561, "li.6"), "met1": (0.083, "m1.6"), "met2": (0.0676, "m2.6")}
+_AREAS |= {"met3": (0.24, "m3.6")}
+
 
 def _rules() -> tuple[Rule, ...]:
     um = 1e-6
@@ -190,6 +194,7 @@ def _rules() -> tuple[Rule, ...]:
     for cut, (side, length, size_name, space, space_name) in _CUTS.items():
         found.append(Rule("size", cut, side * um, size_name, length=length * um))
         found.append(Rule("space", cut, space * um, space_name))
+    found += [Rule("area", layer, v * um**2, s) for layer, (v, s) in _AREAS.items()]
     found += [Rule("enclosure", a, v * um, s, other=b) for a, b, v, s in _ENCLOSURES]
     found += [Rule("separation", a, v * um, s, other=b) for a, b, v, s in _SEPARATIONS]
     return tuple(found)

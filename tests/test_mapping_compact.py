@@ -1,5 +1,8 @@
 """Sparse layers onto tiles: nothing lost, never worse than in order, and honest where it is."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -176,3 +179,9 @@ def test_matrices_that_do_not_fit_their_blocks_are_refused():
     found = split(np.ones((3, 4), bool), TileConfig(4, 3))
     with pytest.raises(ValueError, match=r"its matrix has shape \(3, 4\)"):
         assemble(found, [np.ones((3, 4))], (3, 4))
+
+
+def test_the_example_runs(capsys):
+    example = Path(__file__).parent.parent / "examples" / "compaction.py"
+    runpy.run_path(str(example), run_name="__main__")
+    assert "fc1, clustered: " in capsys.readouterr().out

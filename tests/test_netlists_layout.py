@@ -13,10 +13,11 @@ from mapping import Die, ResistorBank, TileConfig, map_network
 from mapping.tiles import Tile
 from netlists import Periphery, Wires, write_network
 from netlists.drc import check_rules
-from netlists.floorplan import drawn_ohm, plan_cell
+from netlists.floorplan import drawn_ohm, drawn_wires, plan_cell
 from netlists.layout import cell_layout, read_layout, tile_layout, write_layout, write_picture
-from netlists.lvs import OPEN, compare_layout, extract_branches
-from netlists.technology import DBU, HIGH_PO, TECHNOLOGIES, XHIGH_PO, Rule, klayout
+from netlists.lvs import OPEN, compare_layout, extract_branches, extract_netlist
+from netlists.masks import write_masks
+from netlists.technology import DBU, HIGH_PO, TECHNOLOGIES, XHIGH_PO, Rule
 from tinynets.layers import PrunedLayer, PrunedNetwork
 
 db = pytest.importorskip("klayout.db")
@@ -61,10 +62,20 @@ def shapes(layout, cell, layer):
     ("technology", "bank"),
     [
         (HIGH_PO, BANK),
-        (XHIGH_PO, ResistorBank(n=4, ladder="equal", r_min=1e6)),
-        (HIGH_PO, ResistorBank(n=1, r_min=1200.0)),
-        (replace(HIGH_PO, word_width=3e-6, bit_width=2.5e-6, pad=90e-6, pad_pitch=95e-6), BANK),
-        (replace(HIGH_PO, film=replace(HIGH_PO.film, width=0.69e-6), word_width=0.3e-6), BANK),
+        (XHIGH_PO, ResistorBank(n=1, r_min=6000.0)),
+        (
+            replace(HIGH_PO, word_width=3e-6, bit_width=2.5e-6, pad=90e-6, pad_pitch=95e-6),
+            ResistorBank(n=4, ladder="equal", r_min=1e5),
+        ),
+        (
+            replace(
+                HIGH_PO,
+                film=replace(HIGH_PO.film, width=0.69e-6),
+                word_width=0.29e-6,
+                bit_width=0.33e-6,
+            ),
+            BANK,
+        ),
     ],
 )
 def test_every_layout_keeps_its_rules_and_is_what_was_mapped(technology, bank, programming):
@@ -84,8 +95,8 @@ def test_drawn_resistors_follow_the_published_table():
 
 
 def test_a_resistor_by_hand():
-    plan = plan_cell(ResistorBank.from_ohms([10e3]), HIGH_PO, "via")
-    squares = (10e3 - 2 * 299.884) / 364.411
+    plan = plan_cell(ResistorBank.from_ohms([8e3]), HIGH_PO, "via")
+    squares = (8e3 - 2 * 299.884) / 364.411
     (branch,) = plan.branches[0]
     assert branch.n_strip == 1
     assert branch.length == pytest.approx(350 * squares, abs=3)
@@ -124,9 +135,65 @@ def test_extracted_branches_are_those_of_the_spice_netlist(mapped, tile, tmp_pat
             assert a[2] == pytest.approx(b[2], rel=1e-3)
 
 
+def reference_netlist(tile, bank):
+    """Return a netlist in KLayout's own terms of a resistor and a switch for each branch."""
+    netlist, circuit = db.Netlist(), db.Circuit()
+    classes = db.DeviceClassResistor(), db.DeviceClassMOS3Transistor()
+    for made, name in zip(classes, ("strip", "switch")):
+        made.name = name
+        netlist.add(made)
+    circuit.name = tile.name
+    netlist.add(circuit)
+    lines = [f"in_{i}" for i in range(tile.n_word)]
+    lines += [f"out_{j}_{s}" for j in range(tile.n_bit) for s in "pn"]
+    nets = {name: circuit.create_net(name) for name in lines}
+    for name, net in nets.items():
+        circuit.connect_pin(circuit.create_pin(name), net)
+    for i, j in np.argwhere(tile.present).tolist():
+        for side in "pn":
+            for ohm in bank.r_nominal.tolist():
+                middle, gate = circuit.create_net(), circuit.create_net()
+                resistor, switch = (circuit.create_device(made) for made in classes)
+                resistor.set_parameter("R", ohm)
+                switch.set_parameter("L", 0.15)
+                switch.set_parameter("W", 0.42)
+                for device, terminal, net in (
+                    (resistor, "A", nets[f"in_{i}"]),
+                    (resistor, "B", middle),
+                    (switch, "S", middle),
+                    (switch, "D", nets[f"out_{j}_{side}"]),
+                    (switch, "G", gate),
+                ):
+                    device.connect_terminal(terminal, net)
+    return netlist
+
+
+def test_klayouts_own_comparer_agrees(tile):
+    # Its resistors have no ends, so the film is drawn without any.
+    technology = replace(HIGH_PO, r_end=0.0)
+    extractor = extract_netlist(tile_layout(tile, BANK, technology), technology)
+    netlist = extractor.netlist()
+    netlist.combine_devices()
+    netlist.make_top_level_pins()
+    netlist.purge()
+    netlist.device_class_by_name("strip").equal_parameters = db.EqualDeviceParameters(0, 0, 5e-3)
+    assert db.NetlistComparer().compare(netlist, reference_netlist(tile, BANK))
+    other = ResistorBank.from_ohms([20e3, 31e3, 48e3])
+    assert not db.NetlistComparer().compare(netlist, reference_netlist(tile, other))
+    fewer = replace(tile, present=tile.present & (tile.rows != 0)[:, None], **cleared(tile))
+    assert not db.NetlistComparer().compare(netlist, reference_netlist(fewer, BANK))
+
+
+def cleared(tile):
+    """Return the arrays of a tile with its first word line emptied."""
+    keep = (tile.rows != 0)[:, None]
+    names = ("chosen_pos", "chosen_neg", "g_pos", "g_neg")
+    return {name: np.where(keep, getattr(tile, name), 0) for name in names}
+
+
 def test_pruned_cells_are_not_drawn(tile):
     layout = tile_layout(tile, BANK)
-    cells = [inst for inst in layout.cell(tile.name).each_inst()]
+    cells = list(layout.cell(tile.name).each_inst())
     assert len(cells) == tile.present.sum() == 5
     assert len(extract_branches(layout, HIGH_PO).branches) == 5 * 2 * BANK.n
 
@@ -152,9 +219,9 @@ def test_a_missing_via_and_one_too_many_are_caught(tile):
 def test_a_missing_resistor_is_caught(tile):
     layout = tile_layout(tile, BANK)
     layout.flatten(layout.cell(tile.name).cell_index(), -1, True)
-    marks = shapes(layout, tile.name, "poly_res")
-    marks.erase(next(marks.each()))
-    assert any("devices are on no branch" in text for text in compare(layout, tile).mismatches)
+    strips = shapes(layout, tile.name, "poly")
+    strips.erase(next(strip for strip in strips.each() if strip.bbox().height() > 4000))
+    assert re.search("resistors are wanted|on no branch", "".join(compare(layout, tile).mismatches))
     layout = tile_layout(tile, BANK)
     cell = layout.cell(tile.name)
     cell.erase(next(cell.each_inst()))
@@ -172,6 +239,24 @@ def test_bridged_lines_are_caught(tile):
     found = compare(layout, tile)
     assert "there is no net out_0_p of its own" in found.mismatches
     assert any("lines are bridged" in text for text in found.mismatches)
+
+
+@pytest.mark.parametrize(
+    ("layer", "gap", "message"),
+    [
+        ("met3", (-1e6, -1500, 1e6, -500), "tied together before they reach a bit line"),
+        ("met1", (-3000, -1e6, -2000, 1e6), "devices are on no branch of a word line"),
+    ],
+)
+def test_a_cut_line_is_caught(tile, layer, gap, message):
+    layout = tile_layout(tile, BANK)
+    lines = shapes(layout, tile.name, layer)
+    thin = (shape for shape in lines.each() if min(shape.box_width, shape.box_height) == 1000)
+    line = max(thin, key=lambda shape: shape.box.area())
+    box = line.box
+    lines.erase(line)
+    lines.insert(db.Region(box) - db.Region(db.Box(*gap)))
+    assert message in "".join(compare(layout, tile).mismatches)
 
 
 def strap(layer, *box):
@@ -202,10 +287,10 @@ PLAN = plan_cell(BANK, HIGH_PO, "switch")
         (remove("switch", "diff"), "30 .* are wanted, the layout has 0|has 0"),
         (remove("cell", "via"), "30 resistors|the layout has 0"),
         (strap("li1", 0, PLAN.y_head + 500, PLAN.width // 2, PLAN.y_head + 900), "the layout has"),
-        (strap("met1", 0, 700, PLAN.width // 2, 800), "the layout has|tied together"),
+        (strap("met1", 0, 1150, PLAN.width // 2, 1300), "tied together"),
         (strap("met1", 240, 0, 590, PLAN.y_head), "shorted|tied|the layout has"),
         (
-            strap("li1", 415, MARGIN_Y := 100 + 420 + 415 - 100, PLAN.width // 2, MARGIN_Y + 200),
+            strap("li1", 800, 835, PLAN.width // 2, 1035),
             "gates of .* switches are tied",
         ),
     ],
@@ -226,36 +311,40 @@ def test_a_long_list_of_mismatches_is_cut_short():
     assert re.fullmatch(r"and \d+ more", found.mismatches[-1])
 
 
-@pytest.mark.parametrize(
-    ("layer", "box", "broken"),
-    [
-        ("met1", (0, 50_000, 130, 60_000), "width of met1"),
-        ("met2", (0, 50_003, 1000, 51_000), "grid of met2"),
-        ("met3", (100, 50_000, 1000, 51_000), "space of met3"),
-        ("via", (0, 50_000, 155, 50_150), "size of via"),
-        ("via", (0, 50_000, 150, 50_150), "enclosure of via by met1"),
-        ("licon", (0, 50_000, 170, 50_170), "enclosure of licon by li1"),
-        ("diff", (300, 10_000, 2000, 11_000), "separation of resistor from diff"),
-    ],
-)
-def test_each_kind_of_rule_finds_what_breaks_it(layer, box, broken):
+BROKEN = [
+    ("met1", (0, 50_000, 130, 60_000), "width of met1"),
+    ("met2", (0, 50_003, 1000, 51_000), "grid of met2"),
+    ("met3", (0, 50_000, 1000, 51_000), ""),
+    ("met3", (1300, 50_000, 2300, 51_000), "space of met3"),
+    ("via", (5000, 50_000, 5155, 50_150), "size of via"),
+    ("via", (6000, 50_000, 6150, 50_150), "enclosure of via by met1"),
+    ("licon", (7000, 50_000, 7170, 50_170), "enclosure of licon by li1"),
+    ("diff", (300, 10_000, 2000, 11_000), "separation of resistor from diff"),
+]
+
+
+def test_each_kind_of_rule_finds_what_breaks_it():
     layout = cell_layout(ResistorBank.from_ohms([20e3]))
     assert check_rules(layout, HIGH_PO) == []
-    shapes(layout, "cell", "met3").insert(db.Box(1300, 50_000, 2000, 51_000))
-    shapes(layout, "cell", layer).insert(db.Box(*box))
+    for layer, box, _ in BROKEN:
+        shapes(layout, "cell", layer).insert(db.Box(*box))
     found = check_rules(layout, HIGH_PO)
-    assert broken in "\n".join(violation.rule for violation in found)
+    text = "\n".join(violation.rule for violation in found)
+    for _, _, rule in BROKEN:
+        assert rule in text
     assert all(violation.count >= 1 for violation in found)
+    (narrow,) = (violation for violation in found if "width of met1" in violation.rule)
+    assert narrow.place == pytest.approx((0, 50e-6), abs=1e-8)
 
 
-def test_every_rule_is_found_somewhere_when_it_is_made_stricter(tile):
+def test_every_rule_is_found_somewhere_when_it_is_made_stricter():
     # Each rule, raised far above what was drawn, must find something: none looks at nothing.
-    layout = tile_layout(tile, BANK)
+    bank, technology = ResistorBank.from_ohms([20e3]), replace(HIGH_PO, pad_pitch=62e-6)
+    layout = tile_layout(full_tile(bank, 2, 1), bank, technology)
     strict = tuple(
-        replace(rule, value=rule.value + (1e-3 if rule.kind != "size" else 1e-8))
+        replace(rule, value=rule.value + (4e-6 if rule.kind != "size" else 1e-8))
         for rule in HIGH_PO.rules
     )
-    technology = replace(HIGH_PO)
     object.__setattr__(technology, "rules", strict)
     found = {violation.rule for violation in check_rules(layout, technology)}
     assert found == {str(rule) for rule in strict}
@@ -284,7 +373,7 @@ def test_pictures_of_a_cell_and_a_tile(tile, tmp_path):
         image = matplotlib.image.imread(tmp_path / f"{name}.png")
         assert image.shape[:2] == (200, 300)
         drawn = np.any(image[..., :3] < 0.9, axis=-1).mean()
-        assert 0.02 < drawn < 0.98
+        assert 0.005 < drawn < 0.98
     assert compare(layout, tile).clean, "the picture has left the layout alone"
 
 
@@ -306,7 +395,7 @@ def bad_tile(name="fc", chosen=1):
         (lambda: cell_layout(ResistorBank.from_ohms([1e12])), "the limit is 0.002 m"),
         (lambda: write_layout(cell_layout(BANK), "x.dxf"), "a layout is .gds or .oas"),
         (lambda: check_rules(db.Layout(), HIGH_PO), r"one top cell; this one has \[\]"),
-        (lambda: replace(HIGH_PO, word_width=1e-9), "word_width must be 1.4e-07 … 0.001 m"),
+        (lambda: replace(HIGH_PO, word_width=1e-9), "word_width must be 2.9e-07 … 0.001 m"),
         (lambda: replace(HIGH_PO, pad_pitch=60e-6), "pad_pitch must be 6.04e-05"),
         (lambda: replace(HIGH_PO, r_end=-1.0), "r_end must be >= 0"),
         (
@@ -327,11 +416,40 @@ def test_an_unknown_rule():
 
 def test_technologies():
     assert set(TECHNOLOGIES) == {"sky130_high_po", "sky130_xhigh_po"}
-    word, bit = HIGH_PO.metals
-    assert (word, bit) == pytest.approx((0.125e6, 0.047e6))
     rule = Rule("enclosure", "via", 0.085e-6, "via.5a", other="met1")
     assert str(rule) == "enclosure of via by met1 0.085 um (via.5a)"
-    assert klayout("lay").LayoutView
+    assert str(Rule("area", "met1", 0.083e-12, "m1.6")) == "area of met1 0.083 um² (m1.6)"
+
+
+def test_wires_as_drawn():
+    # 1 um wide: met1 of 0.125 and met3 of 0.047 ohm per square, 0.2 fF/um where 0.14 and 0.3 wide.
+    plan = replace(PLAN, width=40_000, height=30_000)
+    found = drawn_wires(plan, HIGH_PO, r_driver=5.0)
+    assert vars(found) == pytest.approx(
+        vars(Wires(40 * 0.125, 30 * 0.047, 5.0, 8e-15 / 0.14, 6e-15 / 0.3))
+    )
+
+
+def test_masks_are_written_when_they_are_clean(tile, tmp_path):
+    paths = write_masks(tile, BANK, tmp_path / "new", programming="via")
+    names = ["fc_0_0_via.gds", "fc_0_0_via.oas", "fc_0_0_via.png"]
+    assert (
+        [path.name for path in paths] == names == sorted(p.name for p in paths[0].parent.iterdir())
+    )
+    assert compare(read_layout(paths[1]), tile, "via").clean
+    narrow = replace(HIGH_PO, film=replace(HIGH_PO.film, space=0.4e-6))
+    with pytest.raises(ValueError, match=r"is not written, .* the first: space of resistor"):
+        write_masks(tile, BANK, tmp_path / "bad", narrow)
+    assert not (tmp_path / "bad").exists()
+
+
+def test_a_tile_whose_weights_are_all_pruned(tile):
+    nothing = np.zeros((3, 2))
+    none = nothing.astype(np.uint32)
+    empty = Tile("fc", (0, 0), tile.rows, tile.columns, none > 0, none, none, nothing, nothing)
+    layout = tile_layout(empty, BANK)
+    assert check_rules(layout, HIGH_PO) == []
+    assert compare(layout, empty).clean
 
 
 def test_without_klayout_the_error_names_the_extra():

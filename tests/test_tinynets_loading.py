@@ -81,11 +81,10 @@ def test_a_pickled_model_is_refused(tmp_path, trained):
 def test_damaged_and_foreign_files(tmp_path, trained):
     torch.save(trained.state_dict(), tmp_path / "m.pt")
     whole = (tmp_path / "m.pt").read_bytes()
-    (tmp_path / "half.pt").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "empty.pt").write_bytes(b"")
-    for name in ("half.pt", "empty.pt"):
+    for n_byte in (0, 1, 10, len(whole) // 3, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "part.pt").write_bytes(whole[:n_byte])
         with pytest.raises(ValueError, match=r"truncated|damaged"):
-            read_weights(tmp_path / name)
+            read_weights(tmp_path / "part.pt")
     torch.save([torch.zeros(1)], tmp_path / "list.pt")
     with pytest.raises(ValueError, match="no state dict"):
         read_weights(tmp_path / "list.pt")

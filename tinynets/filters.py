@@ -53,8 +53,7 @@ def prune_filters(
     )
     before = _shapes(model, example)
     pruner.step()
-    after = _shapes(model, example)
-    if after != before:
+    if (after := _shapes(model, example)) != before:
         raise ValueError(
             f"the outputs had shapes {before} and now {after}; exclude the layers that make them"
         )

@@ -1,5 +1,6 @@
 """Bring weights from files and other libraries. Nothing in a file is ever executed."""
 
+import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,7 +54,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor] | str | P
         raise ValueError(f"tensors {bad} hold NaN or inf; load a sound checkpoint")
     suffix = ".weight_mask"
     masks = {n.removesuffix(suffix): m for n, m in weights.items() if n.endswith(suffix)}
-    apply_masks(model, masks) if masks else None
+    if masks:
+        apply_masks(model, masks)
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
@@ -98,14 +100,14 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _read_pt(path: Path) -> Any:
+    # Read first: what fails after that is the file's content, whatever exception it runs into.
+    content = io.BytesIO(path.read_bytes())
     try:
-        return torch.load(path, weights_only=True, map_location="cpu")
+        return torch.load(content, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} holds Python objects that could execute code, or is damaged; it was not "
             "loaded; save model.state_dict() alone"
         ) from error
-    except OSError:
-        raise
-    except Exception as error:  # what a damaged pickle runs into can be anything
+    except Exception as error:
         raise ValueError(f"{path} is truncated or not a torch file ({error})") from error

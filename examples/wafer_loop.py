@@ -1,0 +1,40 @@
+"""The loop of a laboratory: select, age the die, measure it, reselect; accuracy at each step.
+
+Run: crossbar-sim run examples/digits.toml --quick && python examples/wafer_loop.py
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from crossbar_sim.exchange import read_run, reselect_run
+
+RUN = Path(sys.argv[1] if len(sys.argv) > 1 else "results/digits")
+DRIFT, BROKEN = 0.05, 0.02
+
+
+def measure(run: Path, path: Path) -> None:
+    """Write what a meter reads after every resistor drifted and some broke."""
+    _, mapped = read_run(run)
+    rng = np.random.default_rng(0)
+    with path.open("w") as file:
+        file.write("layer,input,output,side,branch,ohm\n")
+        for layer in mapped.layers:
+            outputs, inputs = np.nonzero(layer.layer.mask)
+            ohm = mapped.die.measured(layer.name, inputs, outputs)
+            ohm = ohm * (1 + DRIFT * rng.standard_normal(ohm.shape))
+            for cell, side, branch in np.ndindex(ohm.shape):
+                value = "" if rng.random() < BROKEN else repr(float(ohm[cell, side, branch]))
+                place = (
+                    f"{layer.name},{inputs[cell]},{outputs[cell]},{('pos', 'neg')[side]},{branch}"
+                )
+                file.write(f"{place},{value}\n")
+
+
+with tempfile.TemporaryDirectory() as directory:
+    table = Path(directory) / "measured.csv"
+    measure(RUN, table)
+    for key, value in reselect_run(RUN, table, Path(directory) / "new", tolerance=0.005).items():
+        print(f"{key}: {value:.4g}")
