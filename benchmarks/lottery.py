@@ -26,6 +26,8 @@ EPOCHS, ROUNDS, EVERY = 12, 18, 3
 REWIND = 100
 POPUP_SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
 POPUP_EPOCHS, POPUP_RATE = 20, 3e-3
+#: Of the dense networks beside edge-popup: the tickets' own, and edge-popup's.
+TRAINING_RATES = (1.2e-3, POPUP_RATE)
 CURVES = ("ticket", "rewound ticket", "random re-initialisation", "random mask")
 
 
@@ -62,13 +64,17 @@ def lottery_curves(data: Data, seed: int, epochs: int, rounds: int) -> dict:
     return found
 
 
-def popup_curve(data: Data, seed: int, epochs: int) -> list[float]:
-    """Test accuracy of edge-popup's networks, none of whose weights is trained."""
-    found = []
+def popup_and_training(data: Data, seed: int, epochs: int) -> dict[str, list[float]]:
+    """Test accuracy of edge-popup's networks, and of training the dense one for as long."""
+    found: dict[str, list[float]] = {"edge-popup": [], "training": []}
     for sparsity in POPUP_SPARSITIES:
         options = {"epochs": epochs, "learning_rate": POPUP_RATE, "seed": seed}
         model = edge_popup(network(seed), data, sparsity=sparsity, **options)
-        found.append(accuracy(model, data.x_test, data.y_test))
+        found["edge-popup"].append(accuracy(model, data.x_test, data.y_test))
+    for rate in TRAINING_RATES:
+        model = network(seed)
+        trainer(data, epochs=epochs, learning_rate=rate)(model, seed, None)
+        found["training"].append(accuracy(model, data.x_test, data.y_test))
     return found
 
 
@@ -79,30 +85,50 @@ def statistics(values: list) -> dict:
     return {"mean": table.mean(axis=0).tolist(), "error": error.tolist()}
 
 
-def draw(remaining: list, curves: dict, popup: dict) -> None:
-    """Both panels: tickets and controls; edge-popup beside training."""
+def draw(remaining: list, curves: dict, popup: dict, training: dict) -> None:
+    """Both panels: tickets and controls; edge-popup beside training for as many epochs."""
     with figure("lottery", columns=2) as (left, right):
         for name in CURVES:
-            left.errorbar(
-                remaining, curves[name]["mean"], curves[name]["error"], capsize=3, label=name
-            )
+            mean, error = curves[name]["mean"], curves[name]["error"]
+            left.errorbar(remaining, mean, error, capsize=3, label=name)
         left.set(xscale="log", xlabel="weights remaining [%]", ylabel="test accuracy [%]")
         left.set_title("LeNet-300-100 on MNIST-5000")
         left.invert_xaxis()
         left.legend()
         kept = [100 * (1 - s) for s in POPUP_SPARSITIES]
-        right.errorbar(
-            kept,
-            popup["mean"],
-            popup["error"],
-            capsize=3,
-            label="edge-popup, weights never trained",
-        )
-        dense = curves["ticket"]["mean"][0]
-        right.axhline(dense, color="black", linestyle="--", label="trained, dense")
+        label = "edge-popup, weights never trained"
+        right.errorbar(kept, popup["mean"], popup["error"], capsize=3, label=label)
+        for rate, mean, style in zip(TRAINING_RATES, training["mean"], ("--", ":")):
+            right.axhline(
+                mean, color="black", linestyle=style, label=f"trained, dense, rate {rate}"
+            )
         right.set(xlabel="weights remaining [%]", ylabel="test accuracy [%]")
-        right.set_title("edge-popup, signed constant")
+        right.set_title(f"edge-popup, signed constant, {POPUP_EPOCHS} epochs each")
         right.legend()
+
+
+def lead(runs: list[dict]) -> dict[str, dict]:
+    """How far the ticket is above each control on the same split and seed, in percent."""
+    return {
+        name: statistics([np.subtract(run["ticket"], run[name]) for run in runs])
+        for name in CURVES[2:]
+    }
+
+
+def spread(found: dict) -> list[str]:
+    """Mean ± standard error, as text."""
+    return [f"{mean:.1f} ± {error:.1f}" for mean, error in zip(found["mean"], found["error"])]
+
+
+def show(remaining: list, curves: dict, popup: dict, training: dict) -> None:
+    """Print the tables."""
+    columns = [spread(curves[name]) for name in CURVES]
+    rows = [[f"{share:.1f}", *row] for share, *row in zip(remaining, *columns)]
+    print_table("test accuracy [%], mean ± standard error", ["remaining %", *CURVES], rows)
+    names = [f"edge-popup, {100 * (1 - s):.0f} % remain" for s in POPUP_SPARSITIES]
+    names += [f"trained, dense, rate {rate}" for rate in TRAINING_RATES]
+    rows = list(zip(names, spread(popup) + spread(training)))
+    print_table("edge-popup beside training", ["network", "accuracy"], rows)
 
 
 def main() -> None:
@@ -118,38 +144,29 @@ def main() -> None:
     for seed in range(options.seeds):
         data = mnist5000(seed=seed, flat=True)
         runs.append(lottery_curves(data, seed, epochs, rounds))
-        popups.append(popup_curve(data, seed, popup_epochs))
+        popups.append(popup_and_training(data, seed, popup_epochs))
         print(f"seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
     remaining = [100 * share for share in runs[0]["remaining"]]
     curves = {name: statistics([run[name] for run in runs]) for name in CURVES}
-    popup = statistics(popups)
-    rows = [
-        [
-            f"{share:.1f}",
-            *(f"{curves[n]['mean'][k]:.1f} ± {curves[n]['error'][k]:.1f}" for n in CURVES),
-        ]
-        for k, share in enumerate(remaining)
-    ]
-    print_table("test accuracy [%], mean ± standard error", ["remaining %", *CURVES], rows)
-    kept = [f"{100 * (1 - s):.0f}" for s in POPUP_SPARSITIES]
-    rows = [[k, f"{m:.1f} ± {e:.1f}"] for k, m, e in zip(kept, popup["mean"], popup["error"])]
-    print_table("edge-popup", ["remaining %", "accuracy"], rows)
+    popup, training = (statistics([p[name] for p in popups]) for name in popups[0])
+    show(remaining, curves, popup, training)
     if options.quick:
         return
-    draw(remaining, curves, popup)
+    draw(remaining, curves, popup, training)
     settings = {"sizes": SIZES, "epochs": epochs, "rounds": rounds, "rewind_step": REWIND}
-    save_json(
-        "lottery",
-        {
-            "machine": host,
-            "seconds": time.perf_counter() - start,
-            "seeds": options.seeds,
-            "settings": settings | {"popup_epochs": popup_epochs, "popup_rate": POPUP_RATE},
-            "remaining_percent": remaining,
-            "accuracy_percent": curves,
-            "edge_popup": {"remaining_percent": kept, **popup},
-        },
-    )
+    kept = [100 * (1 - s) for s in POPUP_SPARSITIES]
+    found = {
+        "machine": host,
+        "seconds": time.perf_counter() - start,
+        "seeds": options.seeds,
+        "settings": settings | {"popup_epochs": popup_epochs, "popup_rate": POPUP_RATE},
+        "remaining_percent": remaining,
+        "accuracy_percent": curves,
+        "ticket_above_control_percent": lead(runs),
+        "edge_popup": {"remaining_percent": kept, **popup},
+        "training": {"learning_rate": TRAINING_RATES, **training},
+    }
+    save_json("lottery", found)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from _common import figure, machine, print_table, save_json
 from crossbar_sim import Converters, NgspiceWorker, solve, to_torch
 from crossbar_sim.analog import circuit_inputs
 from crossbar_sim.config import load_config
-from crossbar_sim.noise import Noise, effective_bits, output_noise, output_noise_ngspice
 from crossbar_sim.network import load_data, map_on_die, train_and_prune
+from crossbar_sim.noise import Noise, effective_bits, output_noise, output_noise_ngspice
 from crossbar_sim.switch import Gate, check_switch
 from crossbar_sim.timing import charging_energy, product_energy, settling, step_ngspice
 from mapping import ResistorBank

@@ -25,7 +25,7 @@ def main() -> None:
 
 def block() -> str:
     """Return the results with their marks."""
-    parts = [demo(), selection(), law(), published(), aware()]
+    parts = [demo(), circuits(), physics(), selection(), law(), published(), aware()]
     return "\n\n".join([START, "## Results", *parts, END])
 
 
@@ -77,6 +77,56 @@ def demo() -> str:
     )
 
 
+def circuits() -> str:
+    """Speed of the engine, and of ngspice."""
+    found, methods = load("circuits"), load("ngspice_methods")
+    matrices = {row["n"]: row for row in found["matrix"]}
+    rows = [
+        [
+            f"{row['n']} × {row['n']}",
+            f"{1e3 * row['ours_s']:.3g} ms",
+            f"{row['ratio']:.0f} × (differ by {row['error']:.0e})",
+            f"{matrices[row['n']]['ours_s']:.2g} s",
+            f"{matrices[row['n']]['ratio']:.0f} ×",
+        ]
+        for row in found["badcrossbar"]
+    ]
+    head = ["array, 1 ohm wires", "new array, one vector", "badcrossbar", "transfer matrix"]
+    batch, sweeps = found["batch"], {row["n"]: row for row in methods["vectors"]}
+    sizes = ", ".join(
+        f"{row['alter_over_sweep']:.1f} × and {row['rebuild_over_sweep']:.0f} × at {n}"
+        for n, row in sweeps.items()
+    )
+    return (
+        "The engine beside its peers, processor time (`benchmarks/circuits.py`):\n\n"
+        + table([*head, "by splu solves"], rows)
+        + f"\n\n1,000 vectors at {batch['n']} × {batch['n']}: {batch['ratio']:,.0f} × faster than "
+        f"ngspice's own sweep ({batch['ngspice_vectors_solved']} vectors solved, scaled; they "
+        f"differ by {batch['error']:.0e}). 1024 × 1024: {found['large']['cpu_s']:.2g} s and "
+        f"{found['large']['peak'] / 1e6:.0f} MB. Within ngspice, one sweep over all vectors beats "
+        "`alter` and `op` for each vector, and a new netlist for each vector, by "
+        f"{sizes} (`benchmarks/ngspice_methods.py`)."
+    )
+
+
+def physics() -> str:
+    """What non-idealities cost."""
+    found = load("nonidealities")
+    rows = []
+    for row in found["rows"]:
+        levels = [
+            f"{level}: {figures['accuracy']:.1%}"
+            for level, figures in zip(row["levels"], row["figures"])
+        ]
+        rows.append([row["name"], row["unit"], *levels])
+    return (
+        "What each non-ideality alone does to the pruned digits perceptron "
+        f"({found['ideal']['accuracy']:.1%} with ideal parts), mean over seeds "
+        "(`benchmarks/nonidealities.py`):\n\n"
+        + table(["non-ideality", "unit", "mild", "usual", "harsh"], rows)
+    )
+
+
 def selection() -> str:
     """Speed of the subset-sum solver."""
     found = load("subset_sum_speed")
@@ -117,22 +167,44 @@ def law() -> str:
         f"{slopes['worst'][1]:.2f} … {slopes['worst'][2]:.2f}), the mean error "
         f"{slopes['mean'][0]:.2f}, but the worst target of the median bank "
         f"{slopes['median'][0]:.2f}. A meter of 1 %, 0.1 %, 0.01 % makes {floor[1e-2]}, "
-        f"{floor[1e-3]}, {floor[1e-4]} resistors useful.\n\n![bits against resistors](benchmarks/results/precision_t1.png)"
+        f"{floor[1e-3]}, {floor[1e-4]} resistors useful.\n\n"
+        "![bits against resistors](benchmarks/results/precision_t1.png)"
     )
 
 
 def published() -> str:
     """Published figures beside ours."""
+    found = load("published_networks")
     rows = [
         [
-            f"subset of at most 15 from {row['values']}: mean error; failures; mean size",
+            f"Burkholz: subset of at most 15 from {row['values']}: mean error; failures; mean size",
             "{:.2e}; {:.2f} %; {:.2f}".format(*row["published"]),
             "{:.2e}; {:.2f} %; {:.2f}".format(*row["ours"]),
         ]
-        for row in load("published_networks")["b1"]
+        for row in found["b1"]
     ]
-    return "Published figures reproduced (`benchmarks/published_networks.py`):\n\n" + table(
-        ["figure (Burkholz et al.)", "published", "here"], rows
+    own = found["p1"]["a bank per row"]
+    rows.append(
+        [
+            "Pensia et al.: 784-500-10, a bank of 21 values per row: accuracy before → after; "
+            "largest error; values kept",
+            "97.19 → 97.19 % (all of MNIST); ≤ 0.01; 3,725,871",
+            f"{own['before']:.2f} → {own['after']:.2f} % (5,000 images); {own['max_error']:.4f}; "
+            f"{own['kept']:,}",
+        ]
+    )
+    rows += [
+        [
+            f"da Cunha et al.: LeNet-5 convolutions, {row['n']} values a weight, largest relative "
+            "error",
+            f"{row['mnist']:.2g} (MNIST), {row['fashion']:.2g} (Fashion)",
+            f"{row['max']:.2g} ({row['max_least']:.1g} … {row['max_greatest']:.1g}, nine draws)",
+        ]
+        for row in found["d1"]
+        if row["n"] in (10, 20, 30)
+    ]
+    return "Published figures (`benchmarks/published_networks.py`):\n\n" + table(
+        ["figure", "published", "here"], rows
     )
 
 

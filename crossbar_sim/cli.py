@@ -1,11 +1,11 @@
 """The command line: crossbar-sim."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from pydantic import ValidationError
@@ -256,6 +256,64 @@ def verify(
         typer.echo(f"{check.tile},{check.n_vector},{check.error:.3e}")
     _errors.print(f"{found.solvers[0]} against {found.solvers[1]}", markup=False)
     found.require()
+
+
+@app.command()
+def layout(
+    run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
+    output: Annotated[Path, typer.Option(help="directory for GDSII, OASIS and pictures")],
+    tile: Annotated[list[str] | None, typer.Option(help="tile; may be repeated; else all")] = None,
+    programming: Annotated[
+        Literal["switch", "via"],
+        typer.Option(help="switch: bits choose; via: the selection is in the mask"),
+    ] = "switch",
+    technology: Annotated[
+        str, typer.Option(help="sky130_high_po or sky130_xhigh_po")
+    ] = "sky130_xhigh_po",
+) -> None:
+    """Draw tiles, check them (design rules, layout against schematic), and write the masks.
+
+    A tile that fails a check is not written. Prints the paths. Needs the extra `layout`.
+    """
+    from crossbar_sim.exchange import named_tiles, read_run
+    from netlists.masks import write_masks
+    from netlists.technology import TECHNOLOGIES
+
+    _, mapped = read_run(run_directory)
+    _one_of("technology", technology, TECHNOLOGIES)
+    for found in named_tiles(mapped, tile):
+        bank, film = mapped.die.bank, TECHNOLOGIES[technology]
+        try:
+            paths = write_masks(found, bank, output, film, programming=programming)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        for path in paths:
+            typer.echo(path)
+
+
+@app.command()
+def board(
+    run_directory: Annotated[Path, typer.Argument(help="a finished run of discrete resistors")],
+    tile: Annotated[str, typer.Option(help="the tile to build")],
+    output: Annotated[Path, typer.Option(help="directory for the KiCad netlist and the parts")],
+) -> None:
+    """Write a board of discrete resistors and analog switches for a tile: KiCad netlist, parts."""
+    from crossbar_sim.exchange import named_tiles, read_run
+    from netlists.kicad import tile_board, write_board
+
+    _, mapped = read_run(run_directory)
+    (found,) = named_tiles(mapped, [tile])
+    try:
+        paths = write_board(tile_board(found, mapped.die.bank), output)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    for path in paths:
+        typer.echo(path)
+
+
+def _one_of(name: str, value: str, known: Iterable[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"--{name} must be one of {', '.join(known)}; got {value!r}")
 
 
 @app.command()

@@ -98,10 +98,11 @@ class DieConfig(_Section):
 
 
 class TilesConfig(_Section):
-    """Largest tile: word lines, and pairs of bit lines."""
+    """Largest tile: word lines, and pairs of bit lines; and how lines are shared out to tiles."""
 
     n_word: Annotated[int, Field(ge=1, le=512)] = 32
     n_bit: Annotated[int, Field(ge=1, le=512)] = 32
+    tiling: Literal["in order", "clustered"] = "in order"
 
     def build(self) -> TileConfig:
         """Return the tile size."""

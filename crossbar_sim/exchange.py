@@ -13,6 +13,7 @@ from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.network import build_model, load_data
 from mapping.design import MappedNetwork
 from mapping.repair import on_die, reselect
+from mapping.tiles import Tile
 from netlists.pack import read_pack, write_pack
 from netlists.wafer import WaferError, read_wafer
 from tinynets.train import accuracy
@@ -84,6 +85,15 @@ def read_run(directory: Path) -> tuple[RunConfig, MappedNetwork]:
         raise ConfigError(f"{directory} is not a finished run; give what `crossbar-sim run` made")
     config = RunConfig.model_validate_json((directory / "config.json").read_text())
     return config, MappedNetwork.load(directory / "mapped.npz")
+
+
+def named_tiles(mapped: MappedNetwork, names: list[str] | None) -> list[Tile]:
+    """Return the tiles of those names, or all; ConfigError names the ones there are."""
+    by_name = {tile.name: tile for tile in mapped.tiles}
+    unknown = [name for name in names or () if name not in by_name]
+    if unknown:
+        raise ConfigError(f"no tile {unknown[0]!r}; there are {', '.join(by_name)}")
+    return [by_name[name] for name in names] if names else mapped.tiles
 
 
 def pruned_model(config: RunConfig, directory: Path) -> nn.Module:

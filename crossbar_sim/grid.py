@@ -10,12 +10,14 @@ A word line is a tridiagonal system, and so is a bit line; the cells couple them
   conductances to the word lines; through one bit-line segment it becomes (1 + r D)^-1 D.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numba
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from scipy import linalg
 from threadpoolctl import ThreadpoolController
 
@@ -28,6 +30,10 @@ RESIDUAL_LIMIT = 1e-10
 MAX_ITERATIONS = 2000
 #: Arrays with at least so many bit lines are eliminated by dense algebra for a transfer matrix.
 MIN_DENSE = 96
+
+
+#: Cells times vectors from which a second thread is worth its start.
+_WORTH_THREADS = 200_000
 
 
 class SolverError(RuntimeError):
@@ -61,7 +67,7 @@ def solve_grid(circuit: Circuit, v_in: np.ndarray) -> GridSolution:
     v_word = np.empty((n_batch, shape[0], lines.n_bit))
     v_bit = np.empty((n_batch, *shape))
     residual = np.empty((n_batch, 2))
-    _solve_batch(v_in, *lines.arrays, TOLERANCE, MAX_ITERATIONS, v_word, v_bit, residual)
+    _in_threads(v_in, lines, v_word, v_bit, residual)
     worst, cancelled = residual.max(axis=0, initial=0.0).tolist()
     # Wire currents far above the cells' leave a residual of rounding alone, which is no error.
     if not worst <= RESIDUAL_LIMIT + 1e-15 * cancelled:
@@ -71,6 +77,30 @@ def solve_grid(circuit: Circuit, v_in: np.ndarray) -> GridSolution:
             "or conductances lie many decades apart"
         )
     return GridSolution(v_word, v_bit, lines.g_end * v_bit[:, -1], worst)
+
+
+def _in_threads(
+    v_in: np.ndarray, lines: "_Lines", v_word: np.ndarray, v_bit: np.ndarray, residual: np.ndarray
+) -> None:
+    """Solve a batch, in threads of its own where it is large.
+
+    Not by numba's threads: their OpenMP layer changes the number of threads that torch uses.
+    """
+    large = len(v_in) * lines.g.size > _WORTH_THREADS
+    n_part = min(len(v_in), numba.get_num_threads()) if large else 1
+
+    def work(part: np.ndarray) -> None:
+        place = slice(part[0], part[-1] + 1)
+        parts = v_word[place], v_bit[place], residual[place]
+        _solve_batch(v_in[place], *lines.arrays, TOLERANCE, MAX_ITERATIONS, *parts)
+
+    rows = [part for part in np.array_split(np.arange(len(v_in)), n_part) if len(part)]
+    if len(rows) < 2:
+        for part in rows:
+            work(part)
+        return
+    with ThreadPoolExecutor(len(rows)) as pool:
+        list(pool.map(work, rows))
 
 
 def transfer_grid(circuit: Circuit) -> np.ndarray:
@@ -353,7 +383,7 @@ def _solve_one(v, g, n_bit, g_first, g_bit, g_end, words, bits, tolerance, max_i
     return np.sqrt(net) / size, np.sqrt(cancelled) / size
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True)
 def _solve_batch(
     v_in,
     g,
@@ -368,10 +398,10 @@ def _solve_batch(
     v_bit,
     residual,
 ):
-    """Solve every input vector, vectors in parallel."""
+    """Solve every input vector of a batch."""
     words = _factor_words(g, n_bit, g_first, g_word)
     bits = _factor_bits(g, g_bit, g_end)
-    for b in prange(len(v_in)):
+    for b in range(len(v_in)):
         residual[b, 0], residual[b, 1] = _solve_one(
             v_in[b],
             g,

@@ -76,6 +76,7 @@ def map_on_die(
         Die(config.bank.build(), seed=config.die.seed),
         config.tile.build(),
         rule=config.select.build(),
+        tiling=config.tile.tiling,
         second_moment=second_moments(model, network, calibration),
         progress=lambda name: tell("select", names.index(name) + 1, len(names)),
     )

@@ -23,6 +23,8 @@ from tinynets.layers import PrunedLayer, PrunedNetwork
 
 #: Called with the layer's name when it has been mapped.
 Progress = Callable[[str], None]
+#: How a layer's lines are shared out among tiles.
+Tiling = Literal["in order", "clustered"]
 #: Returns the second moment (n_in, n_in) of a layer's inputs on calibration data, given its name
 #: and the weights (n_out, n_in) that the layers mapped so far are believed to realise.
 SecondMoment = Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
@@ -67,6 +69,7 @@ def map_network(
     tile: TileConfig,
     *,
     rule: SelectionRule | None = None,
+    tiling: Tiling = "in order",
     second_moment: SecondMoment | None = None,
     progress: Progress | None = None,
 ) -> MappedNetwork:
@@ -76,7 +79,8 @@ def map_network(
     as measured, whose g_pos - g_neg comes closest to g_per_weight * weight. What the tiles hold
     are the true conductances of those subsets. A pruned weight has no device.
 
-    rule: how to choose; second_moment: of each layer's inputs, for a rule that is aware of them.
+    rule: how to choose; tiling: see `mapping.compact.split`; second_moment: of each layer's
+    inputs, for a rule that is aware of them.
     Raises ValueError for a layer without any remaining weight, or a rule without what it needs.
     """
     rule = rule or SelectionRule()
@@ -88,7 +92,7 @@ def map_network(
             if second_moment is None:
                 raise ValueError("objective='aware' needs second_moment; see calibration inputs")
             moment = second_moment(layer.name, believed)
-        layers.append(map_layer(layer, die, tile, rule=rule, second_moment=moment))
+        layers.append(map_layer(layer, die, tile, rule=rule, tiling=tiling, second_moment=moment))
         believed[layer.name] = layers[-1].predicted / layers[-1].g_per_weight[:, None]
         if progress:
             progress(layer.name)
@@ -101,6 +105,7 @@ def map_layer(
     config: TileConfig,
     *,
     rule: SelectionRule | None = None,
+    tiling: Tiling = "in order",
     second_moment: np.ndarray | None = None,
 ) -> MappedLayer:
     """Map one layer; see `map_network`. second_moment: (n_in, n_in), for an aware rule."""
@@ -120,7 +125,7 @@ def map_layer(
     }
     full = {name: _spread(values, layer, rows, columns) for name, values in cells.items()}
     predicted = _spread(chosen.predicted, layer, rows, columns)
-    tiles = tuple(_cut(layer, block, full) for block in split(layer.mask, config))
+    tiles = tuple(_cut(layer, block, full) for block in split(layer.mask, config, tiling))
     return MappedLayer(layer, scale, predicted, tiles)
 
 

