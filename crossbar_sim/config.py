@@ -7,7 +7,7 @@ import re
 import tomllib
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -31,7 +31,8 @@ class ConfigError(ValueError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # JSON has no infinity; as a string it comes back as one.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class ModelConfig(_Section):
@@ -316,10 +317,14 @@ class RunConfig(_Section):
             r_driver=self.wires.r_driver,
         )
 
+    def as_json(self, **options: Any) -> dict[str, Any]:
+        """Return all settings as plain JSON values, infinity as a string; options: of pydantic."""
+        return json.loads(self.model_dump_json(**options))
+
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that change with any setting."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        text = json.dumps(self.as_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def made_quick(self) -> "RunConfig":

@@ -79,7 +79,7 @@ def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
         "energy": energy | {"verdict": verdict(energy["digital"])},
         "yardstick": stick | {"verdict": verdict(stick["digital"])},
         "modelled": modelled(outcome),
-        "config": config.model_dump(mode="json"),
+        "config": config.as_json(),
         "versions": versions(),
     }
 

@@ -57,8 +57,7 @@ class Store:
     def __init__(self, path: str | Path) -> None:
         """Open or make a store. Raises StoreError, the file untouched, if it is something else."""
         self.path = Path(path)
-        if self.path.exists():
-            self._check()
+        if self.path.exists() and self._check():
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._connect() as connection:
@@ -99,24 +98,31 @@ class Store:
             for k, s, p, d, c, m, t, v in rows
         ]
 
-    def _check(self) -> None:
-        """Look at a file without writing to it."""
+    def _check(self) -> bool:
+        """Look at a file without writing to it; return False when it holds nothing yet.
+
+        Another process may be about to make it: making it here then waits for that one.
+        """
         try:
             with sqlite3.connect(f"file:{self.path}?mode=ro", uri=True) as connection:
                 application = connection.execute("PRAGMA application_id").fetchone()[0]
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
                 state = connection.execute("PRAGMA quick_check").fetchone()[0]
+                n_table = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path} is not a store of studies: {error}") from error
         finally:
             if "connection" in locals():
                 connection.close()
+        if not application and not n_table and state == "ok":
+            return False
         if application != _APPLICATION:
             raise StoreError(f"{self.path} is another program's database; name another file")
         if version != _SCHEMA:
             raise StoreError(f"{self.path} has schema {version}; this program reads {_SCHEMA}")
         if state != "ok":
             raise StoreError(f"{self.path} is damaged: {state}; restore a copy")
+        return True
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:

@@ -167,7 +167,7 @@ class Trial:
     @property
     def key(self) -> str:
         """Hash of everything the result depends on; the run's name is not part of it."""
-        parts = [self.config.model_dump(mode="json", exclude={"name"}), code_version()]
+        parts = [self.config.as_json(exclude={"name"}), code_version()]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -277,7 +277,7 @@ class Study:
         if metrics is None:
             self.failures.append(Failure(trial.point, die, reason))
             return
-        made = trial.config.model_dump(mode="json"), metrics, seconds, code_version()
+        made = trial.config.as_json(), metrics, seconds, code_version()
         self.store.add(Record(trial.key, self.config.name, trial.point, die, *made))
 
     def _known(self) -> dict[str, Record]:

@@ -82,7 +82,7 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
 
 def _training(config: RunConfig) -> str:
     """Return what the trained and pruned network depends on, as JSON."""
-    parts = config.model_dump(mode="json", include={"seed", "model", "train", "prune"})
+    parts = config.as_json(include={"seed", "model", "train", "prune"})
     return json.dumps(parts, sort_keys=True)
 
 

@@ -28,7 +28,7 @@ class Workspace:
         if self.final.exists() and not (self.final / "report.json").exists():
             raise ConfigError(f"{self.final} exists and is not a finished run; move it away")
         settings = self.directory / "config.json"
-        mine = config.model_dump(mode="json")
+        mine = config.as_json()
         if resume and settings.exists():
             theirs = json.loads(settings.read_text())
             if theirs != mine:

@@ -9,12 +9,12 @@ from tinynets.train import accuracy
 
 torch.set_num_threads(1)  # for networks this small, threads cost more than they give
 data = digits(seed=0, flat=True)
-fit = trainer(data, epochs=8, learning_rate=5e-3)
+fit = trainer(data, epochs=6, learning_rate=5e-3)
 torch.manual_seed(0)
 model = mlp((64, 100, 30, 10))
 
 print("remaining   ticket   re-initialised   random mask")
-for k, ticket in enumerate(tickets(model, fit, rounds=8, rate=0.35)):
+for k, ticket in enumerate(tickets(model, fit, rounds=6, rate=0.4)):
     if k % 2:
         continue
     fresh = train_from(model, reinitialised(model, seed=1), ticket.masks, fit, seed=0)

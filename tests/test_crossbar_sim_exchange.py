@@ -40,7 +40,7 @@ def run_directory(tmp_path_factory):
     return root / "small"
 
 
-def write_measurements(path, mapped, drift=0.1, missing=0.05):
+def write_measurements(path, mapped, drift=0.2, missing=0.1):
     """Write what a meter would read after the die has aged."""
     rng = np.random.default_rng(0)
     lines = ["layer,input,output,side,branch,ohm"]
@@ -68,7 +68,7 @@ def test_measured_wafer_reselected_with_few_changes(run_directory, tmp_path):
     found = reselect_run(run_directory, measured, tmp_path / "new", tolerance=0.005)
     digital = score(config, pruned_model(config, run_directory), mapped)
     assert found["missing"] > 0
-    assert found["accuracy_before"] < digital - 0.03
+    assert found["accuracy_before"] < digital - 0.02
     assert found["accuracy_after"] > found["accuracy_before"]
     assert found["accuracy_after"] > digital - 0.03
     with (tmp_path / "new" / "changes.csv").open() as file:
