@@ -1,27 +1,19 @@
 """The command line: crossbar-sim."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
+from crossbar_sim import cli_fabrication, cli_study
 from crossbar_sim.config import BankConfig, ConfigError, RunConfig, first_problem, load_config
+from crossbar_sim.terminal import messages, progress_bars
 from mapping.bank import ResistorBank
 
 app = typer.Typer(
@@ -30,8 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-#: Progress and messages go to stderr, so that stdout holds only what a pipe wants.
-_errors = Console(stderr=True)
 
 
 @app.callback()
@@ -57,7 +47,7 @@ def run(
 
     settings = load_config(config)
     settings = settings.made_quick() if quick else settings
-    with _progress_bars() as tell:
+    with progress_bars() as tell:
         directory = run_all(settings, results, resume=resume, progress=tell)
     _summarise(settings, directory)
     typer.echo(directory / "report.html")
@@ -120,11 +110,11 @@ def precision(
     except ValueError as error:
         raise ConfigError(str(error)) from error
     typer.echo(law.to_csv(found), nl=False)
-    _errors.print(law.describe(found), markup=False)
+    messages.print(law.describe(found), markup=False)
     if found.useful is not None:
-        _errors.print(f"useful under this meter: {found.useful} branches")
+        messages.print(f"useful under this meter: {found.useful} branches")
     for path in law.save_law(found, output) if output else []:
-        _errors.print(f"wrote {path}", markup=False, soft_wrap=True)
+        messages.print(f"wrote {path}", markup=False, soft_wrap=True)
 
 
 def _bank_of(
@@ -173,53 +163,10 @@ def _print_branches(
     n_max = 10 if differential else 16
     found = branches_for(bits, yield_, draw, band=band, n_max=n_max, seed=seed)
     typer.echo(found.n)
-    _errors.print(
+    messages.print(
         f"{found.n} branches give every target {bits:g} bits in {found.yield_:.2%} of the banks "
         f"drawn (95 % sure of {found.yield_low:.2%})"
     )
-
-
-@app.command()
-def study(
-    config: Annotated[Path, typer.Argument(help="TOML file, such as examples/study.toml")],
-    store: Annotated[
-        Path, typer.Option(help="SQLite file that keeps every trial as it ends")
-    ] = Path("results/studies.sqlite"),
-    jobs: Annotated[int, typer.Option(help="processes; -1 for one per core")] = -1,
-    dask: Annotated[
-        str | None, typer.Option(help="address of a Dask scheduler, tcp://HOST:PORT")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="write OUTPUT.csv, OUTPUT.parquet and a plot per metric")
-    ] = None,
-    metric: Annotated[list[str], typer.Option(help="metrics to print and plot")] = [  # noqa: B006
-        "accuracy",
-        "mvm_error",
-        "energy",
-    ],
-) -> None:
-    """Many dies × many settings: accuracy, error, power, yield, with confidence intervals.
-
-    Prints one CSV line per point. Trials that the store has are not computed again, so the same
-    command goes on where an interrupted one stopped. Exit code 1 when some trials failed.
-    """
-    from crossbar_sim.store import Store, StoreError
-    from crossbar_sim.study import Study, load_study
-    from crossbar_sim.study_report import save_study, summary_csv
-
-    settings, base = load_study(config)
-    try:
-        found = Study(settings, base, Store(store))
-    except StoreError as error:
-        raise ConfigError(str(error)) from error
-    with _progress_bars() as tell:
-        found.run(n_jobs=jobs, dask=dask, progress=lambda done, total: tell("trials", done, total))
-    typer.echo(summary_csv(found, metric), nl=False)
-    for path in save_study(found, output, metric) if output else []:
-        _errors.print(f"wrote {path}", markup=False, soft_wrap=True)
-    for failure in found.failures:
-        _errors.print(f"{failure.point}, die {failure.die}: {failure.reason}", markup=False)
-    raise typer.Exit(1 if found.failures else 0)
 
 
 @app.command()
@@ -254,103 +201,18 @@ def verify(
     typer.echo("tile,vectors,error")
     for check in found.checks:
         typer.echo(f"{check.tile},{check.n_vector},{check.error:.3e}")
-    _errors.print(f"{found.solvers[0]} against {found.solvers[1]}", markup=False)
+    messages.print(f"{found.solvers[0]} against {found.solvers[1]}", markup=False)
     found.require()
 
 
-@app.command()
-def layout(
-    run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
-    output: Annotated[Path, typer.Option(help="directory for GDSII, OASIS and pictures")],
-    tile: Annotated[list[str] | None, typer.Option(help="tile; may be repeated; else all")] = None,
-    programming: Annotated[
-        Literal["switch", "via"],
-        typer.Option(help="switch: bits choose; via: the selection is in the mask"),
-    ] = "switch",
-    technology: Annotated[
-        str, typer.Option(help="sky130_high_po or sky130_xhigh_po")
-    ] = "sky130_xhigh_po",
-) -> None:
-    """Draw tiles, check them (design rules, layout against schematic), and write the masks.
-
-    A tile that fails a check is not written. Prints the paths. Needs the extra `layout`.
-    """
-    from crossbar_sim.exchange import named_tiles, read_run
-    from netlists.masks import write_masks
-    from netlists.technology import TECHNOLOGIES
-
-    _, mapped = read_run(run_directory)
-    _one_of("technology", technology, TECHNOLOGIES)
-    for found in named_tiles(mapped, tile):
-        bank, film = mapped.die.bank, TECHNOLOGIES[technology]
-        try:
-            paths = write_masks(found, bank, output, film, programming=programming)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
-        for path in paths:
-            typer.echo(path)
-
-
-@app.command()
-def board(
-    run_directory: Annotated[Path, typer.Argument(help="a finished run of discrete resistors")],
-    tile: Annotated[str, typer.Option(help="the tile to build")],
-    output: Annotated[Path, typer.Option(help="directory for the KiCad netlist and the parts")],
-) -> None:
-    """Write a board of discrete resistors and analog switches for a tile: KiCad netlist, parts."""
-    from crossbar_sim.exchange import named_tiles, read_run
-    from netlists.kicad import tile_board, write_board
-
-    _, mapped = read_run(run_directory)
-    (found,) = named_tiles(mapped, [tile])
-    try:
-        paths = write_board(tile_board(found, mapped.die.bank), output)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    for path in paths:
-        typer.echo(path)
-
-
-def _one_of(name: str, value: str, known: Iterable[str]) -> None:
-    if value not in known:
-        raise ConfigError(f"--{name} must be one of {', '.join(known)}; got {value!r}")
-
-
-@app.command()
-def export(
-    run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
-    output: Annotated[Path, typer.Option(help="directory of the pack, which must not exist")],
-) -> None:
-    """Write the fabrication pack of a run: bitstreams, tables, parts, pins, netlists, checksums.
-
-    The pack is read back and compared before this ends. Needs the extra `fab`.
-    """
-    from crossbar_sim.exchange import export_run
-
-    typer.echo(export_run(run_directory, output))
-
-
-@app.command()
-def reselect(
-    run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
-    measured: Annotated[
-        Path, typer.Argument(help="CSV or Parquet: layer, input, output, side, branch, ohm")
-    ],
-    output: Annotated[Path, typer.Option(help="directory for the new pack and the changes")],
-    tolerance: Annotated[
-        float, typer.Option(help="a cell within this part of the largest weight stays as it is")
-    ] = 0.005,
-) -> None:
-    """Adapt a run's selection to a measured wafer with as few switch changes as possible.
-
-    Prints accuracy before and after; writes OUTPUT/pack and OUTPUT/changes.csv. Needs the extra
-    `fab`.
-    """
-    from crossbar_sim.exchange import reselect_run
-
-    found = reselect_run(run_directory, measured, output, tolerance=tolerance)
-    for key, value in found.items():
-        typer.echo(f"{key},{value}")
+for _command in (
+    cli_study.study,
+    cli_fabrication.export,
+    cli_fabrication.layout,
+    cli_fabrication.board,
+    cli_fabrication.reselect,
+):
+    app.command()(_command)
 
 
 @app.command()
@@ -370,7 +232,7 @@ def doctor() -> None:
     Console().print(table)
     for finding in findings:
         if not finding.ok:
-            _errors.print(f"{finding.what}: {finding.remedy}", style="red", markup=False)
+            messages.print(f"{finding.what}: {finding.remedy}", style="red", markup=False)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 
@@ -397,29 +259,8 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    _errors.print(f"crossbar-sim: {message}", style="red", markup=False, soft_wrap=True)
+    messages.print(f"crossbar-sim: {message}", style="red", markup=False, soft_wrap=True)
     sys.exit(code)
-
-
-@contextmanager
-def _progress_bars() -> Iterator:
-    """Yield a function that shows the progress of each step as a bar."""
-    columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=_errors) as bars:
-        tasks = {}
-
-        def tell(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done)
-
-        yield tell
 
 
 def _summarise(config: RunConfig, directory: Path) -> None:
@@ -430,7 +271,7 @@ def _summarise(config: RunConfig, directory: Path) -> None:
     table = Table("network", "test accuracy", box=None, title=config.name)
     for row in numbers["accuracy"]:
         table.add_row(row["network"], f"{row['accuracy']:.2%}")
-    _errors.print(table)
+    messages.print(table)
     worst = numbers["verification"]["worst"]
-    _errors.print(f"engine against ngspice: {worst['error']:.1e} ({worst['tile']})")
-    _errors.print(f"energy per inference: {numbers['energy']['analog_total'] * 1e9:.3g} nJ")
+    messages.print(f"engine against ngspice: {worst['error']:.1e} ({worst['tile']})")
+    messages.print(f"energy per inference: {numbers['energy']['analog_total'] * 1e9:.3g} nJ")

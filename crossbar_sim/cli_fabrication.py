@@ -1,0 +1,100 @@
+"""The commands that make something which can be built: masks, a board, a pack, and its repair."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from crossbar_sim.config import ConfigError
+
+
+def layout(
+    run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
+    output: Annotated[Path, typer.Option(help="directory for GDSII, OASIS and pictures")],
+    tile: Annotated[list[str] | None, typer.Option(help="tile; may be repeated; else all")] = None,
+    programming: Annotated[
+        Literal["switch", "via"],
+        typer.Option(help="switch: bits choose; via: the selection is in the mask"),
+    ] = "switch",
+    technology: Annotated[
+        str, typer.Option(help="sky130_high_po or sky130_xhigh_po")
+    ] = "sky130_xhigh_po",
+) -> None:
+    """Draw tiles, check them (design rules, layout against schematic), and write the masks.
+
+    A tile that fails a check is not written. Prints the paths. Needs the extra `layout`.
+    """
+    from crossbar_sim.exchange import named_tiles, read_run
+    from netlists.masks import write_masks
+    from netlists.technology import TECHNOLOGIES
+
+    _, mapped = read_run(run_directory)
+    _one_of("technology", technology, TECHNOLOGIES)
+    for found in named_tiles(mapped, tile):
+        bank, film = mapped.die.bank, TECHNOLOGIES[technology]
+        try:
+            paths = write_masks(found, bank, output, film, programming=programming)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        for path in paths:
+            typer.echo(path)
+
+
+def board(
+    run_directory: Annotated[Path, typer.Argument(help="a finished run of discrete resistors")],
+    tile: Annotated[str, typer.Option(help="the tile to build")],
+    output: Annotated[Path, typer.Option(help="directory for the KiCad netlist and the parts")],
+) -> None:
+    """Write a board of discrete resistors and analog switches for a tile: KiCad netlist, parts."""
+    from crossbar_sim.exchange import named_tiles, read_run
+    from netlists.kicad import tile_board, write_board
+
+    _, mapped = read_run(run_directory)
+    (found,) = named_tiles(mapped, [tile])
+    try:
+        paths = write_board(tile_board(found, mapped.die.bank), output)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    for path in paths:
+        typer.echo(path)
+
+
+def _one_of(name: str, value: str, known: Iterable[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"--{name} must be one of {', '.join(known)}; got {value!r}")
+
+
+def export(
+    run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
+    output: Annotated[Path, typer.Option(help="directory of the pack, which must not exist")],
+) -> None:
+    """Write the fabrication pack of a run: bitstreams, tables, parts, pins, netlists, checksums.
+
+    The pack is read back and compared before this ends. Needs the extra `fab`.
+    """
+    from crossbar_sim.exchange import export_run
+
+    typer.echo(export_run(run_directory, output))
+
+
+def reselect(
+    run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
+    measured: Annotated[
+        Path, typer.Argument(help="CSV or Parquet: layer, input, output, side, branch, ohm")
+    ],
+    output: Annotated[Path, typer.Option(help="directory for the new pack and the changes")],
+    tolerance: Annotated[
+        float, typer.Option(help="a cell within this part of the largest weight stays as it is")
+    ] = 0.005,
+) -> None:
+    """Adapt a run's selection to a measured wafer with as few switch changes as possible.
+
+    Prints accuracy before and after; writes OUTPUT/pack and OUTPUT/changes.csv. Needs the extra
+    `fab`.
+    """
+    from crossbar_sim.exchange import reselect_run
+
+    found = reselect_run(run_directory, measured, output, tolerance=tolerance)
+    for key, value in found.items():
+        typer.echo(f"{key},{value}")

@@ -1,0 +1,51 @@
+"""The command of accuracy studies."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossbar_sim.config import ConfigError
+from crossbar_sim.terminal import messages, progress_bars
+
+
+def study(
+    config: Annotated[Path, typer.Argument(help="TOML file, such as examples/study.toml")],
+    store: Annotated[
+        Path, typer.Option(help="SQLite file that keeps every trial as it ends")
+    ] = Path("results/studies.sqlite"),
+    jobs: Annotated[int, typer.Option(help="processes; -1 for one per core")] = -1,
+    dask: Annotated[
+        str | None, typer.Option(help="address of a Dask scheduler, tcp://HOST:PORT")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="write OUTPUT.csv, OUTPUT.parquet and a plot per metric")
+    ] = None,
+    metric: Annotated[list[str], typer.Option(help="metrics to print and plot")] = [  # noqa: B006
+        "accuracy",
+        "mvm_error",
+        "energy",
+    ],
+) -> None:
+    """Many dies × many settings: accuracy, error, power, yield, with confidence intervals.
+
+    Prints one CSV line per point. Trials that the store has are not computed again, so the same
+    command goes on where an interrupted one stopped. Exit code 1 when some trials failed.
+    """
+    from crossbar_sim.store import Store, StoreError
+    from crossbar_sim.study import Study, load_study
+    from crossbar_sim.study_report import save_study, summary_csv
+
+    settings, base = load_study(config)
+    try:
+        found = Study(settings, base, Store(store))
+    except StoreError as error:
+        raise ConfigError(str(error)) from error
+    with progress_bars() as tell:
+        found.run(n_jobs=jobs, dask=dask, progress=lambda done, total: tell("trials", done, total))
+    typer.echo(summary_csv(found, metric), nl=False)
+    for path in save_study(found, output, metric) if output else []:
+        messages.print(f"wrote {path}", markup=False, soft_wrap=True)
+    for failure in found.failures:
+        messages.print(f"{failure.point}, die {failure.die}: {failure.reason}", markup=False)
+    raise typer.Exit(1 if found.failures else 0)
