@@ -35,7 +35,7 @@ def test_examples_are_valid(path):
         ('name = "a"\n[simulation]\nn_image = 0', "simulation.n_image = 0: must be greater"),
         ('name = "a"\n[wires]\nr_word = -1.0', "wires.r_word = -1.0"),
         ('name = "a"\n[wires]\nr_bit = 1e-9', "r_bit must be 0 .ideal. or"),
-        ('name = "a"\n[model]\nkind = "lstm"', "model.kind = 'lstm': must be 'mlp', 'cnn' or 'lenet5'"),
+        ('name = "a"\n[model]\nkind = "lstm"', "'lstm': must be 'mlp', 'cnn' or 'lenet5'"),
         ('name = "../up"', "name = '../up'"),
         ('name = "a"\n[periphery]\nadc_bits = 12', "no typical ADC of 12 bits"),
         ('name = "a"\n[periphery]\ndac_bits = 7', "no DAC of 7 bits"),
