@@ -11,7 +11,7 @@ from torch import nn
 
 from crossbar_sim.converters import Converters, Errors, broadcast, passes, quantise
 from crossbar_sim.noise import Noise
-from crossbar_sim.readout import Readout, grouped, merged, respond
+from crossbar_sim.readout import Readout, Response, grouped, merged, respond
 from mapping.design import MappedLayer, MappedNetwork
 from netlists.circuit import Periphery, Wires
 from tinynets.layers import ConvGeometry
@@ -48,6 +48,8 @@ class CircuitLayer(nn.Module):
         converters: Converters,
         input_range: InputRange,
         noise: Noise | None = None,
+        *,
+        responses: Mapping[str, Response] | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
@@ -57,13 +59,16 @@ class CircuitLayer(nn.Module):
         self.n_saturated, self.watching = 0, False
         self.stream = None if noise is None else _stream(noise, mapped.name)
         self.dac_errors = converters.dac_errors(layer.n_in, mapped.name)
-        responses = [respond(tile, wires, periphery, noise) for tile in mapped.tiles]
+        found = [
+            responses[tile.name] if responses else respond(tile, wires, periphery, noise)
+            for tile in mapped.tiles
+        ]
         if converters.measures or noise is not None or np.isfinite(periphery.v_swing):
-            responses = grouped(responses)
+            found = grouped(found)
         else:
-            responses = [merged(responses, layer.n_in, layer.n_out)]
+            found = [merged(found, layer.n_in, layer.n_out)]
         parts = self.conv, self.dac_errors, converters.v_read, periphery.v_swing, dtype
-        self.readouts = nn.ModuleList(Readout(response, *parts) for response in responses)
+        self.readouts = nn.ModuleList(Readout(response, *parts) for response in found)
         self.set_range(converters.adc_range)
         self.zeros: list[torch.Tensor] = []
         scale = 1.0 / (periphery.r_feedback * mapped.g_per_weight * self.volts_per_unit)
@@ -208,12 +213,14 @@ def to_torch(
     *,
     calibration: torch.Tensor,
     noise: Noise | None = None,
+    responses: Mapping[str, Response] | None = None,
 ) -> nn.Module:
     """Return a copy of a model in which every mapped layer is a `CircuitLayer`.
 
     model: the digital network that was mapped; it is not changed. calibration: inputs (never test
     data) that fix the range of every DAC and ADC that is not given: a layer's largest input and
-    tile output. noise: added anew to every output of every pass.
+    tile output. noise: added anew to every output of every pass. responses: by tile, where
+    `crossbar_sim.readout.respond` has found them for the same parts already.
     """
     dtype = next(model.parameters()).dtype
     ranges = input_ranges(model, mapped, calibration)
@@ -223,8 +230,8 @@ def to_torch(
     layers = {}
     for layer in mapped.layers:
         path = layer.layer.module
-        parts = wires, periphery, converters, ranges[path], noise, dtype
-        layers[path] = CircuitLayer(layer, *parts)
+        parts = wires, periphery, converters, ranges[path], noise
+        layers[path] = CircuitLayer(layer, *parts, responses=responses, dtype=dtype)
         analog.set_submodule(path, layers[path])
     if converters.measures and converters.adc_range is None:
         for layer in layers.values():
