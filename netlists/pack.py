@@ -19,6 +19,7 @@ from mapping.tiles import Tile
 from netlists.circuit import Periphery, Wires
 from netlists.fabrication import COLUMNS, bitstream, branch_table, masks_of
 from netlists.network import write_network
+from tinynets.extras import optional
 
 FORMAT, VERSION = "crossbar-sim fabrication pack", 1
 
@@ -145,7 +146,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
 
 def _validate(manifest: dict[str, Any], path: Path) -> None:
     """Check a manifest against the schema."""
-    jsonschema = _extra("jsonschema")
+    jsonschema = optional("jsonschema", extra="fab")
     try:
         jsonschema.validate(manifest, SCHEMA)
     except jsonschema.ValidationError as error:
@@ -191,8 +192,8 @@ def _write_files(mapped: MappedNetwork, draft: Path, wires: Wires, periphery: Pe
 
 def _write_branches(mapped: MappedNetwork, draft: Path) -> None:
     """Write branches.csv and branches.parquet tile by tile, so that memory stays bounded."""
-    arrow, arrow_csv = _extra("pyarrow"), _extra("pyarrow.csv")
-    parquet = _extra("pyarrow.parquet")
+    arrow, arrow_csv = optional("pyarrow", extra="fab"), optional("pyarrow.csv", extra="fab")
+    parquet = optional("pyarrow.parquet", extra="fab")
     schema = arrow.table(dict(zip(COLUMNS, _empty(mapped)))).schema
     with (
         arrow_csv.CSVWriter(str(draft / "branches.csv"), schema) as text,
@@ -307,16 +308,6 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _extra(module: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(module)
-    except ImportError as error:
-        name = module.split(".")[0]
-        raise ImportError(f"{name} is missing; pip install 'crossbar-sim[fab]'") from error
 
 
 def _readme(mapped: MappedNetwork) -> str:

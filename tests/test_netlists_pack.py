@@ -13,7 +13,6 @@ from mapping import Die, ResistorBank, TileConfig, map_network
 from netlists import Wires, read_pack, write_pack
 from netlists.fabrication import bitstream, masks_of
 from netlists.pack import SCHEMA, PackError
-from netlists.wafer import DEFECTIVE_OHM, WaferError, read_wafer
 from tinynets.layers import PrunedLayer, PrunedNetwork
 
 pytest.importorskip("pyarrow")
@@ -176,82 +175,3 @@ def test_banks_with_perfect_switches_have_no_netlists(network, tmp_path):
     directory = write_pack(map_network(layers, die, TileConfig(4, 3)), tmp_path / "p")
     assert not (directory / "netlists").exists()
     assert read_pack(directory).die == die
-
-
-# ---- measured wafers --------------------------------------------------------------------------
-
-
-def measurements(network, path, *, skip=(), change=None, unit="ohm"):
-    """Write what a meter reads of every branch, as a laboratory would hand it in."""
-    lines = [f"layer,input,output,side,branch,{unit}"]
-    k = 0
-    for layer in network.layers:
-        columns, rows = np.nonzero(layer.layer.mask)
-        ohm = network.die.measured(layer.name, rows, columns)
-        for c, s, b in np.ndindex(ohm.shape):
-            value = (change or {}).get(k, ohm[c, s, b] if unit == "ohm" else 1 / ohm[c, s, b])
-            if k not in skip:
-                side = ("pos", "neg")[s]
-                lines.append(f"{layer.name},{rows[c]},{columns[c]},{side},{b},{value}")
-            k += 1
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-@pytest.mark.parametrize("unit", ["ohm", "siemens"])
-def test_a_measured_wafer_becomes_the_die(network, tmp_path, unit):
-    found = read_wafer(measurements(network, tmp_path / "w.csv", unit=unit), network)
-    assert (found.n_missing, found.n_out_of_range) == (0, 0)
-    layer = network.layers[0]
-    columns, rows = np.nonzero(layer.layer.mask)
-    wanted = network.die.measured("fc1", rows, columns)
-    np.testing.assert_allclose(found.die.measured("fc1", rows, columns), wanted, rtol=1e-9)
-    again = map_network(
-        PrunedNetwork(tuple(x.layer for x in network.layers)), found.die, network.tile
-    )
-    assert np.abs(again.layers[0].error).max() < 0.05
-
-
-def test_defects_are_marked_and_never_closed(network, tmp_path):
-    path = measurements(network, tmp_path / "w.csv", skip={0}, change={1: "", 2: 1e12, 3: 1.0})
-    found = read_wafer(path, network)
-    assert (found.n_missing, found.n_out_of_range) == (2, 2)
-    columns, rows = np.nonzero(network.layers[0].layer.mask)
-    ohm = found.die.resistances("fc1", rows, columns)
-    assert (ohm[0, 0, :4] == DEFECTIVE_OHM).all()
-
-
-def test_parquet_is_read_too(network, tmp_path):
-    arrow = pytest.importorskip("pyarrow.csv")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    path = measurements(network, tmp_path / "w.csv")
-    parquet.write_table(arrow.read_csv(path), tmp_path / "w.parquet")
-    a, b = read_wafer(path, network), read_wafer(tmp_path / "w.parquet", network)
-    assert a.die == b.die
-
-
-HEAD = "layer,input,output,side,branch,ohm\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a,b\n1,2\n", "expected layer, input"),
-        (HEAD.replace("ohm", "ohm,siemens") + "fc1,0,0,pos,0,1,1\n", "one of ohm and siemens"),
-        (HEAD + "nope,0,0,pos,0,1e5\n", "layer = nope"),
-        (HEAD + "fc1,0,0,up,0,1e5\n", "side = up"),
-        (HEAD + "fc1,99,0,pos,0,1e5\n", "input = 99"),
-        (HEAD + "fc1,0,-1,pos,0,1e5\n", "output = -1"),
-        (HEAD + "fc1,0,0,pos,9,1e5\n", "branch = 9"),
-        (HEAD + "fc1,0.5,0,pos,0,1e5\n", "whole numbers"),
-        (HEAD + "fc1,0,0,pos,0,-5\n", "ohm = -5"),
-        (HEAD + "fc1,0,0,pos,0,abc\n", "no number"),
-        (HEAD + "fc1,0,0,pos,0,1e5\nfc1,0,0,pos,0,1e5\n", "given twice"),
-        ("", "cannot be read"),
-    ],
-)
-def test_bad_measurements(network, tmp_path, text, message):
-    path = tmp_path / "w.csv"
-    path.write_text(text)
-    with pytest.raises(WaferError, match=message):
-        read_wafer(path, network)
