@@ -1,6 +1,8 @@
 """From a finished run to the fab and back: export, measured wafer, few changes, accuracy."""
 
 import csv
+import json
+import re
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 
 from crossbar_sim.config import ConfigError
 from crossbar_sim.exchange import export_run, pruned_model, read_run, reselect_run, score
+from crossbar_sim.wafer_report import DESIGNED, NEW, OLD
 from netlists import read_pack
 
 pytest.importorskip("pyarrow")
@@ -82,6 +85,53 @@ def test_measured_wafer_reselected_with_few_changes(run_directory, tmp_path):
         for name in ("chosen_pos", "chosen_neg")
     )
     assert different == len(changes)
+
+
+def test_the_report_of_a_measured_wafer(run_directory, tmp_path):
+    _, mapped = read_run(run_directory)
+    measured = write_measurements(tmp_path / "aged.csv", mapped, drift=0.1, missing=0.05)
+    found = reselect_run(run_directory, measured, tmp_path / "new", tolerance=0.005)
+    page = (tmp_path / "new" / "report.html").read_text()
+    assert len(re.findall(r'src="data:image/png;base64,iVBOR', page)) == 5
+    assert "http" not in re.sub(r"base64,[^\"]*", "", page)
+    numbers = json.loads((tmp_path / "new" / "report.json").read_text())
+
+    # Readings about nominal, worked out again from the table as it was handed in.
+    with measured.open() as file:
+        rows = list(csv.DictReader(file))
+    bank = mapped.die.bank
+    for entry in numbers["nominal"]:
+        nominal = bank.r_nominal[entry["branch"]] + bank.r_on
+        ours = [r["ohm"] for r in rows if int(r["branch"]) == entry["branch"]]
+        deviation = np.array([float(x) for x in ours if x]) / nominal - 1
+        assert entry["n"] == len(deviation)
+        assert entry["missing"] == ours.count("")
+        assert entry["mean"] == pytest.approx(deviation.mean())
+        assert entry["sigma"] == pytest.approx(deviation.std(ddof=1))
+        assert 0.08 < entry["sigma"] < 0.15
+
+    nominal, designed, old, new = numbers["errors"]
+    assert designed["rms"] < new["rms"] < old["rms"]
+    assert designed["median"] < 0.1 * nominal["median"]
+    assert (old["n_off"], new["n_off"]) == (found["cells_off"], found["cells_unmended"])
+    assert len(numbers["missed"]) == found["cells_unmended"]
+    changes = numbers["changes"]
+    assert sum(t["closed"] + t["opened"] for t in changes["tiles"]) == found["switches_changed"]
+    assert changes["n"] == found["switches_changed"] > len(changes["listed"]) > 0
+    labels = [row["network"] for row in numbers["accuracy"]]
+    assert labels == ["pruned, digital", DESIGNED, OLD, NEW]
+    assert [row["accuracy"] for row in numbers["accuracy"][2:]] == [
+        found["accuracy_before"],
+        found["accuracy_after"],
+    ]
+
+
+def test_a_wafer_as_designed_needs_no_change(run_directory, tmp_path):
+    _, mapped = read_run(run_directory)
+    measured = write_measurements(tmp_path / "same.csv", mapped, drift=0.0, missing=0.0)
+    found = reselect_run(run_directory, measured, tmp_path / "new", tolerance=0.01)
+    assert found["switches_changed"] == found["missing"] == found["out_of_range"] == 0
+    assert "None: every cell" in (tmp_path / "new" / "report.html").read_text()
 
 
 def test_the_commands(run_directory, tmp_path):
