@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import resource
 import subprocess
 import sys
 
@@ -154,3 +155,21 @@ def test_the_commands(run_directory, tmp_path):
 def test_what_is_no_run(tmp_path):
     with pytest.raises(ConfigError, match="not a finished run"):
         read_run(tmp_path)
+
+
+def test_a_disk_without_room_is_one_line_and_leaves_nothing(run_directory, tmp_path):
+    _, mapped = read_run(run_directory)
+    measured = write_measurements(tmp_path / "aged.csv", mapped)
+    (tmp_path / "out").mkdir()
+    for arguments in (["export", run_directory], ["reselect", run_directory, measured]):
+        done = subprocess.run(
+            [*COMMAND, *map(str, arguments), "--output", str(tmp_path / "out" / "pack")],
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)),
+        )
+        assert done.returncode == 1
+        assert "File too large" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert list((tmp_path / "out").iterdir()) == []

@@ -1,8 +1,11 @@
 """Fabrication packs: complete, checkable, and they come back as they left."""
 
 import csv
+import errno
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,14 +162,48 @@ def test_what_is_not_a_pack(tmp_path, network, pack):
         write_pack(network, pack)
 
 
-def test_an_interrupted_write_leaves_nothing(network, tmp_path, monkeypatch):
-    def full(*_args):
-        raise OSError("No space left on device")
+WRITE_ANOTHER = """
+import os, resource, sys
+from pathlib import Path
+from mapping import MappedNetwork
+from netlists import read_pack, write_pack
+network, root = MappedNetwork.load(sys.argv[1]), Path(sys.argv[2])
+write_pack(network, root / "first")
+if len(sys.argv) > 3:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    write_pack(network, root / "second")
+except OSError as error:
+    print(error.errno)
+read_pack(root / "first")
+print(*os.listdir(root))
+"""
 
-    monkeypatch.setattr("netlists.pack._write_bom", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_pack(network, tmp_path / "p")
-    assert list(tmp_path.iterdir()) == []
+
+def test_a_write_that_is_cut_short_leaves_the_previous_pack_and_nothing_else(network, tmp_path):
+    """The operating system refuses to let a file of the pack grow any further."""
+    network.save(tmp_path / "network.npz")
+    (tmp_path / "packs").mkdir()
+    limit = (tmp_path / "network.npz").stat().st_size - 1
+    names = [tmp_path / "network.npz", tmp_path / "packs", limit]
+    command = [sys.executable, "-c", WRITE_ANOTHER, *map(str, names)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [str(errno.EFBIG), "first"], done.stderr
+
+
+def test_a_disk_that_fills_up_leaves_the_previous_pack_and_nothing_else(network, pack, tmp_path):
+    """On a disk of its own (tmpfs in a name space), with room for one and a half packs."""
+    n_page = sum(1 + path.stat().st_size // 4096 for path in pack.rglob("*"))
+    mount = f"mount -t tmpfs -o size={int(1.5 * n_page) * 4}k tmpfs {tmp_path / 'disk'}"
+    (tmp_path / "disk").mkdir()
+    space = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if not shutil.which("unshare") or subprocess.run([*space, mount], check=False).returncode:
+        pytest.skip("this system lets no name space mount a disk")
+    network.save(tmp_path / "network.npz")
+    write = f'{mount} && exec "$0" -c "$1" {tmp_path / "network.npz"} {tmp_path / "disk"}'
+    command = [*space, write, sys.executable, WRITE_ANOTHER]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [str(errno.ENOSPC), "first"], done.stderr
 
 
 def test_banks_with_perfect_switches_have_no_netlists(network, tmp_path):
