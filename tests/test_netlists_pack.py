@@ -2,7 +2,9 @@
 
 import csv
 import errno
+import importlib.metadata
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -78,8 +80,17 @@ def test_what_is_in_a_pack(network, pack):
     with (pack / "bom.csv").open() as file:
         parts = list(csv.DictReader(file))
     assert sum(int(p["count"]) for p in parts if p["part"] == "resistor") == 10 * n_cell
+    assert manifest["versions"]["crossbar-sim"] == importlib.metadata.version("crossbar-sim")
     with (pack / "cells.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == n_cell
+        cells = list(csv.DictReader(file))
+    errors = np.concatenate([layer.error for layer in network.layers])
+    np.testing.assert_allclose(
+        sorted(float(cell["error"]) for cell in cells), sorted(errors), atol=1e-12
+    )
+    text = (pack / "README.md").read_text()
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert len(pictures) == len(network.tiles)
+    assert all((pack / name).exists() for name in pictures)
     with (pack / "pins.csv").open() as file:
         pins = list(csv.DictReader(file))
     assert len(pins) == sum(t.n_word + 2 * t.n_bit for t in network.tiles)
@@ -125,7 +136,7 @@ def edit_manifest(directory, change):
         (lambda m: m["files"].update({"/etc/passwd": "0" * 64}), "outside the pack"),
         (lambda m: m["files"].pop("network.npz"), "no checksum for network.npz"),
         (lambda m: m["tiles"].pop(), "other tiles"),
-        (lambda m: m["die"].update(id="0"), "another die"),
+        (lambda m: m["die"].update(id="0" * 12), "another die"),
     ],
 )
 def test_altered_manifests_are_refused(copied, change, message):
@@ -150,6 +161,12 @@ def test_altered_files_are_refused_and_named(copied, tmp_path, kind):
         )
     with pytest.raises(PackError, match=path.name):
         read_pack(copied)
+
+
+def test_the_pack_of_another_die_is_refused(network, pack):
+    assert read_pack(pack, die=network.die).die == network.die
+    with pytest.raises(PackError, match=f"of die {network.die.id}, not of"):
+        read_pack(pack, die=Die(network.die.bank, seed=4))
 
 
 def test_what_is_not_a_pack(tmp_path, network, pack):
