@@ -192,7 +192,9 @@ def _batches(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if batch.num_rows:
                 yield row, _typed(batch, arrow)
             row += batch.num_rows
-    except (OSError, arrow.ArrowException) as error:
+    except OSError as error:
+        raise WaferError(f"{path} cannot be read: {error}") from error
+    except arrow.ArrowException as error:
         raise WaferError(
             f"{path} cannot be read near row {row}; expected whole numbers in {', '.join(_WHOLE)} "
             f"and numbers in the column of values: {error}"

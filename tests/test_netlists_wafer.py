@@ -133,6 +133,12 @@ def test_a_table_in_another_unit_is_refused(network, tmp_path, factor):
         read_wafer(path, network)
 
 
+@pytest.mark.parametrize("name", ["none.csv", "none.parquet"])
+def test_a_table_that_is_not_there(network, tmp_path, name):
+    with pytest.raises(WaferError, match=r"cannot be read: .*No such file"):
+        read_wafer(tmp_path / name, network)
+
+
 def test_wrong_rows_are_named_in_parquet(network, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     row = {"layer": "fc1", "input": 0, "output": 0, "side": "pos", "branch": 0, "ohm": 1e5}
