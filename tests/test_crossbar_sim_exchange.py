@@ -6,6 +6,7 @@ import re
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,6 +151,16 @@ def test_the_commands(run_directory, tmp_path):
     assert done.returncode == 2
     assert "expected layer, input" in done.stderr
     assert not (tmp_path / "r").exists()
+
+
+def test_the_example_goes_once_round_the_loop(run_directory, tmp_path):
+    script = Path(__file__).parent.parent / "examples" / "wafer_loop.py"
+    command = [sys.executable, str(script), str(run_directory), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split(": ") for line in done.stdout.splitlines())
+    assert float(found["accuracy_before"]) < float(found["accuracy_after"])
+    assert (tmp_path / "new" / "report.html").exists()
 
 
 def test_what_is_no_run(tmp_path):
