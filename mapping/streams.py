@@ -39,7 +39,7 @@ class Term(IntEnum):
     TEMPERATURE = 5
     STUCK = 6
     COMPOSITE = 7
-    SURVEY = 8
+    SURVEY = 9
 
 
 @njit(cache=True, inline="always")
