@@ -6,6 +6,7 @@ import math
 import re
 import tomllib
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from crossbar_sim.converters import Converters
 from crossbar_sim.noise import Noise
 from crossbar_sim.power import Case, Figures, adc_energy, dac_energy
-from mapping.bank import ResistorBank
+from mapping.bank import Die, ResistorBank
 from mapping.place import SelectionRule
 from mapping.tiles import TileConfig
 from netlists.circuit import Periphery, Wires
@@ -36,9 +37,9 @@ class _Section(BaseModel):
 
 
 class ModelConfig(_Section):
-    """kind: "mlp" with hidden layers of the given sizes, or "cnn" with the given channels."""
+    """kind: "mlp" with the given hidden sizes, "cnn" with the given channels, or "lenet5"."""
 
-    kind: Literal["mlp", "cnn"] = "mlp"
+    kind: Literal["mlp", "cnn", "lenet5"] = "mlp"
     hidden: tuple[Count, ...] = (32,)
     channels: tuple[Count, Count] = (8, 16)
 
@@ -52,12 +53,27 @@ class TrainConfig(_Section):
 
 
 class PruneConfig(_Section):
-    """Pruning: share of zeros, and how it is reached."""
+    """Pruning: share of zeros, and how it is reached.
 
+    method: one of `tinynets.pruning.METHODS`, or "tiles": weights that share a bit line go
+    together, so that fewer lines and tiles are left. A sparsity of 0 leaves the network as it is.
+    bits: of the weights in the end (quantised per output), or 0 for all that they have.
+    """
+
+    method: Literal[
+        "iterative_magnitude", "magnitude", "gradient", "activation", "random", "tiles"
+    ] = "iterative_magnitude"
     sparsity: Share = 0.9
     rounds: Count = 10
     epochs_per_round: Count = 30
     learning_rate: Positive = 0.04
+    bits: Annotated[int, Field(ge=0, le=16)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.bits == 1:
+            raise ValueError("bits must be 0 (not quantised) or 2 … 16; got 1")
+        return self
 
 
 class BankConfig(_Section):
@@ -81,6 +97,8 @@ class BankConfig(_Section):
     meter_error: Share = 0.001
     p_stuck_open: Annotated[float, Field(ge=0, le=1)] = 0.0
     p_stuck_closed: Annotated[float, Field(ge=0, le=1)] = 0.0
+    drift: Annotated[float, Field(gt=-1, lt=1)] = 0.0
+    drift_sigma: Share = 0.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -88,7 +106,7 @@ class BankConfig(_Section):
         return self
 
     def build(self) -> ResistorBank:
-        """Return the bank."""
+        """Return the bank, new."""
         return ResistorBank(**self.model_dump())
 
 
@@ -96,6 +114,41 @@ class DieConfig(_Section):
     """Which chip of the fabrication: its seed fixes every resistor."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+
+
+class LifeConfig(_Section):
+    """What happens to the die after its switches were chosen, and whether it is mended.
+
+    age [h]: hours of work, see `bank.drift`. temperature [K]: that it works at, or None for that
+    of the bank. p_stuck_open, p_stuck_closed: switches that have failed since, on top of the
+    bank's. repair: measure again, and change as few switches as bring every weight back within
+    tolerance (a part of the layer's largest weight).
+    """
+
+    age: NotNegative = 0.0
+    temperature: Positive | None = None
+    p_stuck_open: Annotated[float, Field(ge=0, le=1)] = 0.0
+    p_stuck_closed: Annotated[float, Field(ge=0, le=1)] = 0.0
+    repair: bool = False
+    tolerance: Positive = 0.005
+
+    @property
+    def happens(self) -> bool:
+        """Whether anything happens to the die at all."""
+        known = (self.age, self.temperature, self.p_stuck_open, self.p_stuck_closed)
+        return any(value for value in known)
+
+    def later(self, die: Die) -> Die:
+        """Return the die as it is later."""
+        bank = die.bank
+        changed = replace(
+            bank,
+            age=self.age,
+            temperature=self.temperature or bank.temperature,
+            p_stuck_open=bank.p_stuck_open + self.p_stuck_open,
+            p_stuck_closed=bank.p_stuck_closed + self.p_stuck_closed,
+        )
+        return replace(die, bank=changed)
 
 
 class TilesConfig(_Section):
@@ -183,6 +236,11 @@ class GeometryConfig(_Section):
         return cell_area(bank, process(self.film, self.node))
 
 
+#: Keys of [periphery] that say what the amplifiers are; the others are about converters.
+_AMPLIFIERS = {"r_feedback", "tia_gain", "r_input", "v_offset_sigma", "v_swing", "gbw", "v_noise"}
+_AMPLIFIERS |= {"seed"}
+
+
 class PeripheryConfig(_Section):
     """TIA, DAC and ADC; see `netlists.Periphery`, `crossbar_sim.converters.Converters`."""
 
@@ -215,8 +273,11 @@ class PeripheryConfig(_Section):
 
     def build(self) -> Periphery:
         """Return the amplifiers."""
-        names = ("r_feedback", "tia_gain", "r_input", "v_offset_sigma", "v_swing", "gbw", "v_noise")
-        return Periphery(**self.model_dump(include={*names, "seed"}))
+        return Periphery(**self.model_dump(include=_AMPLIFIERS))
+
+    def amplifiers(self) -> "PeripheryConfig":
+        """Return the same amplifiers with default converters: all that circuits depend on."""
+        return PeripheryConfig(**self.model_dump(include=_AMPLIFIERS))
 
     def converters(self) -> Converters:
         """Return the DAC and ADC."""
@@ -260,9 +321,13 @@ class EnergyConfig(_Section):
 
 
 class SimulationConfig(_Section):
-    """n_image: test images that ngspice solves on every tile; tolerance: against the engine."""
+    """n_image: test images that ngspice solves on every tile; tolerance: against the engine.
+
+    check_tiles: tiles, drawn at random, that every trial of a study solves with ngspice too.
+    """
 
     n_image: Count = 32
+    check_tiles: Annotated[int, Field(ge=0)] = 0
     tolerance: Positive = 1e-9
     time_limit: Positive = 120.0
 
@@ -272,6 +337,7 @@ class RunConfig(_Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    data: Literal["digits", "mnist5000"] = "digits"
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     prune: PruneConfig = PruneConfig()
@@ -280,6 +346,7 @@ class RunConfig(_Section):
     tile: TilesConfig = TilesConfig()
     select: SelectConfig = SelectConfig()
     calibrate: CalibrateConfig = CalibrateConfig()
+    life: LifeConfig = LifeConfig()
     wires: WiresConfig = WiresConfig()
     geometry: GeometryConfig = GeometryConfig()
     periphery: PeripheryConfig = PeripheryConfig()
@@ -290,6 +357,9 @@ class RunConfig(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.model.kind == "lenet5" and self.data != "mnist5000":
+            raise ValueError(f"model.kind = 'lenet5' takes 28 × 28 images; got data {self.data!r}")
+        self.life.later(Die(self.bank.build()))
         dac_energy(self.periphery.dac_bits)
         adc_energy(self.periphery.adc_bits, self.energy.adc_case)
         if not math.isfinite(self.bank.r_off):
@@ -326,6 +396,9 @@ class RunConfig(_Section):
         """Sixteen hexadecimal digits that change with any setting."""
         text = json.dumps(self.as_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     def made_quick(self) -> "RunConfig":
         """Return the same run with little training and few images: a try-out."""

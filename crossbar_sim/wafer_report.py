@@ -1,7 +1,7 @@
 """The report of a measured wafer: readings against nominal, and what reselection does."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from crossbar_sim.workspace import write_json
 from mapping.bank import Die
 from mapping.design import MappedNetwork
 from mapping.repair import Repair, on_die
-from netlists.wafer import Wafer
+from netlists.wafer import Wafer, without_spread
 
 #: Most changes that the page lists; all of them are in changes.csv.
 MAX_LISTED = 24
@@ -106,7 +106,7 @@ def nominal_table(found: Reselection) -> list[dict[str, Any]]:
 
 def error_table(found: Reselection) -> list[dict[str, Any]]:
     """Return how far the weights are off at each stage, as parts of the largest of their layer."""
-    nominal = on_die(found.designed, _nominal_die(found.designed))
+    nominal = on_die(found.designed, Die(without_spread(found.designed.die.bank)))
     stages = {"same switches, every resistor nominal": _errors(nominal), **_stages(found)}
     rows = []
     for label, errors in stages.items():
@@ -201,14 +201,6 @@ def _missed(missed: Any) -> tuple[np.ndarray, ...]:
 def _nominal(mapped: MappedNetwork) -> np.ndarray:
     """Return what each branch would read [ohm], through its closed switch."""
     return mapped.die.bank.r_nominal + mapped.die.bank.r_on
-
-
-def _nominal_die(mapped: MappedNetwork) -> Die:
-    """Return a die on which every branch is nominal."""
-    bank = mapped.die.bank
-    none = {f"sigma_{name}": 0.0 for name in ("lot", "gradient", "local", "on")}
-    drawn = {"tc1_sigma": 0.0, "meter_error": 0.0, "p_stuck_open": 0.0, "p_stuck_closed": 0.0}
-    return Die(replace(bank, **none, **drawn))
 
 
 def _by_branch(found: Reselection) -> list[dict[str, Any]]:

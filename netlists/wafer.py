@@ -165,15 +165,16 @@ def _judge(
             f"{low:g} … {high:g} times nominal; at least half must be usable: check the unit, and "
             "whether the table is of this network"
         )
-    die = Die.from_table(found, _as_measured(bank))
+    die = Die.from_table(found, without_spread(bank))
     return Wafer(die, readings, defective, n_branch, n_missing, n_far)
 
 
-def _as_measured(bank: ResistorBank) -> ResistorBank:
-    """Return the bank of a die whose readings are all that is known: nothing more is drawn."""
-    drawn = ("lot", "gradient", "local", "on")
-    none = {f"sigma_{name}": 0.0 for name in drawn} | {"tc1_sigma": 0.0, "meter_error": 0.0}
-    return replace(bank, **none, p_stuck_open=0.0, p_stuck_closed=0.0)
+def without_spread(bank: ResistorBank) -> ResistorBank:
+    """Return a bank of which nothing is drawn: no spread, defect, drift or meter error."""
+    spreads = ("sigma_lot", "sigma_gradient", "sigma_local", "sigma_on", "tc1_sigma")
+    chances = ("p_stuck_open", "p_stuck_closed", "meter_error")
+    ageing = ("drift", "drift_sigma", "age")  # up to the measurement it is in the readings
+    return replace(bank, **dict.fromkeys((*spreads, *chances, *ageing), 0.0))
 
 
 def _warming(bank: ResistorBank) -> float:
