@@ -66,6 +66,7 @@ def reselect_run(
         "branches": wafer.n_branch,
         "missing": wafer.n_missing,
         "out_of_range": wafer.n_out_of_range,
+        "stuck": wafer.n_stuck,
         "cells_off": repair.n_cell,
         "cells_unmended": repair.n_unmended,
         "switches_changed": len(repair.changes),

@@ -59,6 +59,7 @@ def wafer_numbers(found: Reselection) -> dict[str, Any]:
             "n": wafer.n_branch,
             "missing": wafer.n_missing,
             "out_of_range": wafer.n_out_of_range,
+            "stuck": wafer.n_stuck,
         },
         "nominal": nominal_table(found),
         "accuracy": found.accuracies,

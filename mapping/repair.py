@@ -43,7 +43,8 @@ def reselect(mapped: MappedNetwork, die: Die, *, tolerance: float = 0.005) -> Re
 
     die: the changed chip, of banks with as many branches. tolerance: a cell within this part of
     its layer's largest weight keeps its switches; another gets the smallest set of changes that
-    brings it there, and where none does, its nearest choice.
+    brings it there, and where none does, its nearest choice. A switch that never closes is told
+    to be open: what is behind it may be unknown.
     Raises ValueError for banks of another size or a tolerance that is not positive.
     """
     if die.bank.n != mapped.die.bank.n:
@@ -89,7 +90,8 @@ def _mend_layer(
         limit = tolerance * largest * layer.g_per_weight[columns]
         old = tile.chosen_pos[i, j].astype(np.uint64)
         old |= tile.chosen_neg[i, j].astype(np.uint64) << np.uint64(die.bank.n)
-        new, error = _fewest_flips(values, target - base, limit, old)
+        never_closes, _ = die.stuck_switches(tile.layer, rows, columns)
+        new, error = _fewest_flips(values, target - base, limit, old & ~_mask(never_closes))
         before = np.abs(_sums(values, old) - (target - base))
         n_cell += int((before > limit).sum())
         n_unmended += int((error > limit).sum())
@@ -123,6 +125,12 @@ def _fewest_flips(
         mask[off] = original[off] ^ found.mask
         error[off] = np.abs(found.error)
     return mask, error
+
+
+def _mask(switches: np.ndarray) -> np.ndarray:
+    """Return the masks (n_cell,) over both banks of switches (n_cell, 2, n)."""
+    flat = switches.reshape(len(switches), -1).astype(np.uint64)
+    return flat @ (np.uint64(1) << np.arange(flat.shape[1], dtype=np.uint64))
 
 
 def _sums(values: np.ndarray, masks: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mapping.bank import T_REFERENCE, Die, ResistorBank
 from mapping.design import MappedNetwork
+from mapping.stuck import NEVER_CLOSES, NEVER_OPENS, WORKS
 from tinynets.extras import optional
 
 #: A branch that conducts nothing: what a missing or defective one is taken for [ohm].
@@ -16,6 +17,8 @@ DEFECTIVE_OHM = 1e15
 #: Columns of which a table has exactly one; measured_ohm is what a pack's own table calls it.
 UNITS = ("ohm", "measured_ohm", "siemens")
 _KEYS = ("layer", "input", "output", "side", "branch")
+_OPTIONAL = ("die", "stuck")
+_STUCK = {"": WORKS, "open": NEVER_CLOSES, "closed": NEVER_OPENS}
 _WHOLE = ("input", "output", "branch")
 _SIDES = {"pos": 0, "neg": 1}
 _BATCH = 2**16  # rows held at once
@@ -32,6 +35,7 @@ class Wafer:
 
     readings: layer -> (n_in, n_out, 2, n) [ohm] of each branch through its closed switch, NaN
     where there is none. defective: layer -> bool of that shape, only where a cell has devices.
+    n_stuck: switches that the table says are stuck, open or closed.
     """
 
     die: Die
@@ -40,6 +44,7 @@ class Wafer:
     n_branch: int
     n_missing: int
     n_out_of_range: int
+    n_stuck: int
 
 
 def read_wafer(
@@ -48,10 +53,12 @@ def read_wafer(
     """Read measured branch values of the cells of a network, CSV or Parquet (by its suffix).
 
     Columns: layer, input, output, side (pos or neg), branch, and one of ohm, measured_ohm or
-    siemens, of the branch through its closed switch at the bank's temperature; others are left
-    alone, but for `die`, which must be the id of the network's die. Empty values, and those
-    outside low … high times nominal, mark a branch as defective: it counts as never conducting.
-    So do branches that the table lacks. Memory is that of the die, however long the table.
+    siemens, of the branch through its closed switch at the bank's temperature. Of other columns two
+    are looked at: `die` must be the id of the network's die; `stuck` says of a switch that it is
+    stuck, open or closed, or nothing. A branch stuck closed needs a reading. Empty values, and
+    those outside low … high times nominal, mark a branch as defective: it counts as never
+    conducting and no selection closes it. So do branches that the table lacks. Memory is that of
+    the die, however long the table.
 
     Returns the die as measured: its resistors are the readings less the nominal switch, without
     further scatter or meter error. Raises WaferError for a file that cannot be read, missing
@@ -63,7 +70,8 @@ def read_wafer(
     readings = _Readings(cells, mapped.die, path)
     for first, batch in _batches(path):
         readings.add(first, batch)
-    return _judge(readings.by_layer(), mapped, low, high, path)
+    ohms, states = (readings.by_layer(values) for values in (readings.ohm, readings.state))
+    return _judge(ohms, states, mapped, low, high, path)
 
 
 class _Readings:
@@ -80,12 +88,13 @@ class _Readings:
         self.present = np.concatenate([mask.ravel() for mask in cells.values()])
         self.ohm = np.full(self.present.size * self.per_cell, np.nan)
         self.seen = np.zeros(self.ohm.size, bool)
+        self.state = np.full(self.ohm.size, WORKS, np.int8)
 
-    def by_layer(self) -> dict[str, np.ndarray]:
-        """Return layer -> (n_in, n_out, 2, n) [ohm]."""
+    def by_layer(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Return layer -> (n_in, n_out, 2, n) of one value a branch."""
         ends = self.start * self.per_cell
         return {
-            name: self.ohm[a:b].reshape(*mask.shape, 2, self.die.bank.n)
+            name: values[a:b].reshape(*mask.shape, 2, self.die.bank.n)
             for (name, mask), a, b in zip(self.cells.items(), ends, ends[1:])
         }
 
@@ -104,6 +113,11 @@ class _Readings:
         self._refuse(again, first, "branch", branch, "each branch once; this one is given twice")
         self.seen[flat] = True
         self.ohm[flat] = 1.0 / value if unit == "siemens" else value
+        if "stuck" in columns:
+            self.state[flat] = state = self._codes(first, columns, "stuck", _STUCK)
+            unknown = (state == NEVER_OPENS) & ~(self.ohm[flat] > self.die.bank.r_on)
+            expected = "a reading above the switch alone, of a branch that is stuck closed"
+            self._refuse(unknown, first, unit, value, expected)
 
     def _places(self, first: int, columns: dict[str, Any]) -> np.ndarray:
         """Return the index of every row's branch in `ohm`."""
@@ -130,7 +144,8 @@ class _Readings:
         texts = column.dictionary.to_pylist()
         code = np.array([known.get(text, -1) for text in texts], np.int64)
         found = code[column.indices.to_numpy()]
-        self._refuse(found < 0, first, name, columns[name], f"one of {', '.join(known)}")
+        expected = f"one of {', '.join(text or 'nothing' for text in known)}"
+        self._refuse(found < 0, first, name, columns[name], expected)
         return found
 
     def _refuse(self, wrong: np.ndarray, first: int, name: str, values: Any, expected: str) -> None:
@@ -142,31 +157,40 @@ class _Readings:
 
 
 def _judge(
-    readings: Mapping[str, np.ndarray], mapped: MappedNetwork, low: float, high: float, path: Path
+    readings: Mapping[str, np.ndarray],
+    states: Mapping[str, np.ndarray],
+    mapped: MappedNetwork,
+    low: float,
+    high: float,
+    path: Path,
 ) -> Wafer:
     """Turn readings into a die, defects into branches that never conduct."""
     bank = mapped.die.bank
     nominal = bank.r_nominal + bank.r_on
     n_branch = n_missing = n_far = 0
-    found, defective = {}, {}
+    found, defective, failed = {}, {}, {}
     for layer in mapped.layers:
         ohm, cells = readings[layer.name], layer.layer.mask.T
         missing = np.isnan(ohm)
         far = (ohm < low * nominal) | (ohm > high * nominal) | (ohm <= bank.r_on)
+        state = states[layer.name]
+        far &= state != NEVER_OPENS  # it conducts what it reads, whatever that is
         n_branch += int(cells.sum()) * 2 * bank.n
         n_missing += int(missing[cells].sum())
         n_far += int(far[cells].sum())
         defective[layer.name] = (missing | far) & cells[:, :, None, None]
         resistor = (ohm - bank.r_on) / _warming(bank)
         found[layer.name] = np.where(missing | far, DEFECTIVE_OHM, resistor)
+        failed[layer.name] = np.where(missing | far, NEVER_CLOSES, state)
     if n_missing + n_far > (1 - _USABLE) * n_branch:
         raise WaferError(
             f"{path}: of {n_branch} branches {n_missing} have no reading and {n_far} are outside "
             f"{low:g} … {high:g} times nominal; at least half must be usable: check the unit, and "
             "whether the table is of this network"
         )
-    die = Die.from_table(found, without_spread(bank))
-    return Wafer(die, readings, defective, n_branch, n_missing, n_far)
+    n_stuck = sum(int(np.count_nonzero(state)) for state in states.values())
+    die = Die.from_table(found, without_spread(bank), stuck=failed)
+    return Wafer(die, readings, defective, n_branch, n_missing, n_far, n_stuck)
 
 
 def without_spread(bank: ResistorBank) -> ResistorBank:
@@ -219,9 +243,9 @@ def _csv(path: Path, arrow: Any) -> Iterator[Any]:
 
 def _columns(names: list[str], path: Path) -> list[str]:
     """Return the columns that are read; each must be there once."""
-    wanted = [name for name in names if name in (*_KEYS, *UNITS, "die")]
+    wanted = [name for name in names if name in (*_KEYS, *UNITS, *_OPTIONAL)]
     units = [name for name in wanted if name in UNITS]
-    if len(units) != 1 or sorted(set(wanted) - {"die", *units}) != sorted(_KEYS):
+    if len(units) != 1 or sorted(set(wanted) - {*_OPTIONAL, *units}) != sorted(_KEYS):
         raise WaferError(
             f"{path} has columns {names}; expected {', '.join(_KEYS)} and one of {', '.join(UNITS)}"
         )
@@ -240,6 +264,8 @@ def _typed(batch: Any, arrow: Any) -> dict[str, Any]:
     """Return the columns of a batch by name; raises ArrowInvalid for what is no number."""
     types = _types(batch.schema.names, arrow)
     columns = {name: batch[name].cast(kind) for name, kind in types.items()}
+    if "stuck" in columns:
+        columns["stuck"] = columns["stuck"].fill_null("")
     for name in (*_KEYS, *({"die"} & columns.keys())):
         if columns[name].null_count:
             raise arrow.ArrowInvalid(f"column {name} has an empty field")

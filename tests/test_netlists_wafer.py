@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mapping import Die, ResistorBank, TileConfig, map_network
-from netlists import write_pack
+from mapping.repair import reselect
+from netlists import read_pack, write_pack
 from netlists.wafer import DEFECTIVE_OHM, WaferError, read_wafer
 from tinynets.layers import PrunedLayer, PrunedNetwork
 
@@ -68,6 +69,18 @@ def test_defects_are_marked_and_never_closed(network, tmp_path):
     columns, rows = np.nonzero(network.layers[0].layer.mask)
     ohm = found.die.resistances("fc1", rows, columns)
     assert (ohm[0, 0, :4] == DEFECTIVE_OHM).all()
+    # Whatever it was before, and even where its cell is near enough: nobody knows what it conducts.
+    assert any(t.chosen_pos[0, 0] & 0b1111 for t in network.tiles if t.layer == "fc1")
+    for tolerance in (0.005, 10.0):
+        for mapped in (
+            reselect(network, found.die, tolerance=tolerance).mapped,
+            map_network(
+                PrunedNetwork(tuple(x.layer for x in network.layers)), found.die, network.tile
+            ),
+        ):
+            tile = next(t for t in mapped.tiles if rows[0] in t.rows and columns[0] in t.columns)
+            cell = np.argmax(tile.rows == rows[0]), np.argmax(tile.columns == columns[0])
+            assert tile.chosen_pos[cell] & 0b1111 == 0
 
 
 def test_parquet_is_read_too(network, tmp_path):
@@ -194,6 +207,44 @@ def test_a_measured_die_reads_what_was_measured_whatever_else_its_bank_draws(tmp
         for measured in (True, False):
             g = found.die.branches(layer.name, rows, columns, measured=measured).g_closed
             np.testing.assert_allclose(1 / g, wanted, rtol=1e-9)
+
+
+def test_stuck_switches_are_told_and_kept(network, tmp_path):
+    path = measurements(network, tmp_path / "w.csv")
+    head, *rows = path.read_text().splitlines()
+    state = ["closed", "open", *[""] * (len(rows) - 2)]
+    lines = [f"{head},stuck", *(f"{row},{s}" for row, s in zip(rows, state))]
+    path.write_text("\n".join(lines) + "\n")
+    found = read_wafer(path, network)
+    assert found.n_stuck == 2
+    columns, rows = np.nonzero(network.layers[0].layer.mask)
+    g = found.die.branches("fc1", rows[:1], columns[:1], measured=True)
+    assert g.g_open[0, 0, 0] == g.g_closed[0, 0, 0] > 1e-7
+    assert g.g_open[0, 0, 1] == g.g_closed[0, 0, 1] < 1e-8
+    plain = found.die.branches("fc1", rows[1:], columns[1:], measured=True)
+    assert (plain.g_open < 0.1 * plain.g_closed).all()
+
+    # Reselection works round them, and a pack brings them back.
+    repair = reselect(network, found.die)
+    pack = write_pack(repair.mapped, tmp_path / "p")
+    again = read_pack(pack)
+    assert again.die == found.die != network.die
+    for a, b in zip(again.tiles, repair.mapped.tiles):
+        np.testing.assert_array_equal(a.g_pos, b.g_pos)
+
+    path.write_text("\n".join([f"{head},stuck", f"{lines[1].rsplit(',', 2)[0]},,closed"]) + "\n")
+    with pytest.raises(WaferError, match="row 2 has ohm = nan; expected a reading above"):
+        read_wafer(path, network)
+    # A short that is stuck closed conducts what it reads, out of range or not.
+    path.write_text("\n".join([lines[0], f"{lines[1].rsplit(',', 2)[0]},5e3,closed", *lines[2:]]))
+    shorted = read_wafer(path, network)
+    assert shorted.n_out_of_range == 0
+    g = shorted.die.branches("fc1", rows[:1], columns[:1], measured=True)
+    assert 1 / g.g_open[0, 0, 0] == pytest.approx(5e3)
+
+    path.write_text("\n".join([f"{head},stuck", f"{lines[1]}d"]) + "\n")
+    with pytest.raises(WaferError, match="stuck = closedd; expected one of nothing, open, closed"):
+        read_wafer(path, network)
 
 
 def test_readings_and_defects_are_kept_for_the_report(network, tmp_path):
