@@ -26,47 +26,7 @@ from tinynets.extras import optional
 FORMAT, VERSION = "crossbar-sim fabrication pack", 1
 
 #: JSON Schema of the manifest; written into every pack.
-SCHEMA: dict[str, Any] = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": FORMAT,
-    "type": "object",
-    "required": ["format", "version", "versions", "die", "units", "counts", "tiles", "files"],
-    "properties": {
-        "format": {"const": FORMAT},
-        "version": {"const": VERSION},
-        "versions": {"type": "object", "additionalProperties": {"type": "string"}},
-        "die": {
-            "type": "object",
-            "required": ["id", "seed", "bank"],
-            "properties": {
-                "id": {"type": "string", "pattern": "^[0-9a-f]{12}$"},
-                "seed": {"type": "integer", "minimum": 0},
-                "bank": {"type": "object", "required": ["n", "r_on", "r_off", "temperature"]},
-            },
-        },
-        "units": {"type": "object", "additionalProperties": {"type": "string"}},
-        "counts": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
-        "tiles": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["name", "layer", "inputs", "outputs", "n_cell", "n_bit", "bitstream"],
-                "properties": {
-                    "name": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]*$"},
-                    "inputs": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-                    "outputs": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-                    "n_cell": {"type": "integer", "minimum": 1},
-                    "n_bit": {"type": "integer", "minimum": 1},
-                    "bitstream": {"type": "string"},
-                },
-            },
-        },
-        "files": {
-            "type": "object",
-            "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-        },
-    },
-}
+SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("pack.schema.json").read_text())
 
 
 class PackError(ValueError):

@@ -17,7 +17,7 @@ import pytest
 from mapping import Die, ResistorBank, TileConfig, map_network
 from netlists import Wires, read_pack, write_pack
 from netlists.fabrication import bitstream, masks_of
-from netlists.pack import SCHEMA, PackError
+from netlists.pack import FORMAT, SCHEMA, VERSION, PackError
 from tinynets.layers import PrunedLayer, PrunedNetwork
 
 pytest.importorskip("pyarrow")
@@ -65,6 +65,8 @@ def test_what_is_in_a_pack(network, pack):
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(manifest, schema)
     assert schema == SCHEMA
+    constants = [SCHEMA["properties"][name]["const"] for name in ("format", "version")]
+    assert constants == [FORMAT, VERSION]
     n_cell = sum(layer.layer.n_remaining for layer in network.layers)
     assert manifest["counts"] == {
         "tiles": len(network.tiles),
