@@ -55,7 +55,7 @@ def reselect_run(
         raise FileExistsError(f"{output} exists; choose another directory")
     try:
         wafer = read_wafer(measured, mapped)
-        repair = reselect(mapped, wafer.die, tolerance=tolerance)
+        repair = reselect(mapped, wafer.die, tolerance=tolerance, unknown=wafer.defective)
     except (WaferError, ValueError) as error:
         raise ConfigError(str(error)) from error
     old = on_die(mapped, wafer.die)

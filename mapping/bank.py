@@ -271,7 +271,7 @@ class Die:
         as for `resistances`.
         """
         rows, columns = _check_cells(rows, columns)
-        never_closes, never_opens = self.stuck_switches(layer, rows, columns)
+        never_closes, never_opens = self._stuck(layer, rows, columns)
         r_on = np.broadcast_to(self._switch(layer, rows, columns), closed.shape)
         return np.where((closed & ~never_closes) | never_opens, r_on, self.bank.r_off)
 
@@ -330,11 +330,11 @@ class Die:
         return _at_least(1 + sigma * self._normals(term, layer, rows, columns))
 
     def _apply_stuck(self, layer, rows, columns, g_closed, g_open):
-        never_closes, never_opens = self.stuck_switches(layer, rows, columns)
+        never_closes, never_opens = self._stuck(layer, rows, columns)
         g_closed[never_closes] = g_open[never_closes]
         g_open[never_opens] = g_closed[never_opens]
 
-    def stuck_switches(self, layer, rows, columns):
+    def _stuck(self, layer, rows, columns):
         """Return which switches never close and which never open, (n_cell, 2, n) bool each."""
         if self.stuck is not None:
             states = self.stuck[layer][rows, columns]

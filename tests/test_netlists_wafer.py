@@ -73,7 +73,7 @@ def test_defects_are_marked_and_never_closed(network, tmp_path):
     assert any(t.chosen_pos[0, 0] & 0b1111 for t in network.tiles if t.layer == "fc1")
     for tolerance in (0.005, 10.0):
         for mapped in (
-            reselect(network, found.die, tolerance=tolerance).mapped,
+            reselect(network, found.die, tolerance=tolerance, unknown=found.defective).mapped,
             map_network(
                 PrunedNetwork(tuple(x.layer for x in network.layers)), found.die, network.tile
             ),
