@@ -231,7 +231,9 @@ def draw(outcome: "Outcome", numbers: dict[str, Any], outputs: Outputs) -> dict[
     }
 
 
-def render(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
+def render(
+    numbers: dict[str, Any], pictures: dict[str, bytes], template: str = "report.html.j2"
+) -> str:
     """Return the page, pictures inside it."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("crossbar_sim", "."),
@@ -242,7 +244,7 @@ def render(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
     )
     environment.filters["si"] = si
     encoded = {name: base64.b64encode(data).decode() for name, data in pictures.items()}
-    return environment.get_template("report.html.j2").render(r=numbers, pictures=encoded)
+    return environment.get_template(template).render(r=numbers, pictures=encoded)
 
 
 def si(value: float, unit: str) -> str:
