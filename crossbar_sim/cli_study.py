@@ -1,5 +1,6 @@
 """The command of accuracy studies."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,9 @@ def study(
     output: Annotated[
         Path | None, typer.Option(help="write OUTPUT.csv, OUTPUT.parquet and a plot per metric")
     ] = None,
+    optimise: Annotated[
+        bool, typer.Option("--optimise", help="search as [optimise] says, not all points")
+    ] = False,
     metric: Annotated[list[str], typer.Option(help="metrics to print and plot")] = [  # noqa: B006
         "accuracy",
         "mvm_error",
@@ -29,22 +33,36 @@ def study(
 ) -> None:
     """Many dies × many settings: accuracy, error, power, yield, with confidence intervals.
 
-    Prints one CSV line per point. Trials that the store has are not computed again, so the same
-    command goes on where an interrupted one stopped. Exit code 1 when some trials failed.
+    With --optimise, a search for the settings that are best for several aims under a budget
+    (needs the extra `optimise`). Prints one CSV line per point. Trials that the store has are not
+    computed again, so the same command goes on where an interrupted one stopped. Exit code 1 when
+    some trials failed.
     """
+    from crossbar_sim.optimise import optimise as search
     from crossbar_sim.store import Store, StoreError
-    from crossbar_sim.study import Study, load_study
+    from crossbar_sim.study import Study
+    from crossbar_sim.study_config import load_study
     from crossbar_sim.study_report import save_study, summary_csv
 
     settings, base = load_study(config)
     try:
-        found = Study(settings, base, Store(store))
+        kept = Store(store)
     except StoreError as error:
         raise ConfigError(str(error)) from error
     with progress_bars() as tell:
-        found.run(n_jobs=jobs, dask=dask, progress=lambda done, total: tell("trials", done, total))
-    typer.echo(summary_csv(found, metric), nl=False)
-    for path in save_study(found, output, metric) if output else []:
+        options = {"n_jobs": jobs, "dask": dask}
+        if optimise:
+            found = search(
+                settings, base, kept, **options, progress=lambda *done: tell("points", *done)
+            )
+            text, save = found.to_csv(), found.save
+        else:
+            found = Study(settings, base, kept)
+            found.run(**options, progress=lambda *done: tell("trials", *done))
+            text = summary_csv(found, metric)
+            save = partial(save_study, found, metrics=metric)
+    typer.echo(text, nl=False)
+    for path in save(output) if output else []:
         messages.print(f"wrote {path}", markup=False, soft_wrap=True)
     for failure in found.failures:
         messages.print(f"{failure.point}, die {failure.die}: {failure.reason}", markup=False)

@@ -8,7 +8,7 @@ from scipy.constants import Boltzmann
 from crossbar_sim.ngspice import NgspiceWorker
 from crossbar_sim.ngspice_process import Job
 from crossbar_sim.nodal import tia_response
-from mapping.bank import T_REFERENCE
+from mapping.bank_checks import T_REFERENCE
 from netlists.circuit import PARTS, Circuit, Periphery
 from netlists.spice import elements
 

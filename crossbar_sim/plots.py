@@ -155,26 +155,80 @@ def study(
     points: Sequence[Mapping[str, Any]],
     intervals: Sequence[tuple[float, float, float]],
     metric: str,
+    *,
+    x: str | None = None,
+    panel: Sequence[str] = (),
 ) -> bytes:
-    """Draw a metric (value, low, high) against the first parameter, one line per other values."""
+    """Draw a metric (value, low, high) against one parameter, one line per other values.
+
+    x: the parameter, the first one by default; panel: those whose values have axes of their own.
+    """
+    x = x or next(iter(points[0]), "point")
+    panels: dict[str, dict[str, list[tuple[Any, tuple[float, float, float]]]]] = {}
+    for k, (point, interval) in enumerate(zip(points, intervals)):
+        title = ", ".join(f"{key} = {point[key]}" for key in panel)
+        others = [key for key in _varied(points) if key != x and key not in panel]
+        label = ", ".join(
+            str(point[key]) if key == "variant" else f"{key} = {point[key]}" for key in others
+        )
+        lines = panels.setdefault(title, {})
+        lines.setdefault(label, []).append((point.get(x, k), interval))
+    n_column = min(len(panels), 2)
+    n_row = -(-len(panels) // n_column)
+    size = (7.2 if n_column == 1 else 5.4 * n_column, 4.6 if n_row == 1 else 4.0 * n_row)
+    figure = Figure(figsize=size, layout="constrained")
+    for k, (title, lines) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(n_row, n_column, k)
+        _draw_lines(axes, lines)
+        axes.set(xlabel=x, ylabel=metric, title=title)
+    return png(figure)
+
+
+def _varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the parameters that have more than one value."""
+    return [key for key in points[0] if len({str(point.get(key)) for point in points}) > 1]
+
+
+def _draw_lines(axes, lines: Mapping[str, list[tuple[Any, tuple[float, float, float]]]]) -> None:
+    seen = [row[0] for rows in lines.values() for row in rows]
+    for k, (label, rows) in enumerate(lines.items()):
+        values, (value, low, high) = [row[0] for row in rows], np.array([row[1] for row in rows]).T
+        reach = np.nan_to_num([value - low, high - value], posinf=0.0, neginf=0.0)
+        marker = "os^Dvp*x"[k % 8]
+        axes.errorbar(
+            values,
+            value,
+            yerr=np.maximum(reach, 0),
+            fmt=f"{marker}-",
+            markersize=4,
+            capsize=3,
+            label=label or None,
+        )
+    numeric = all(isinstance(value, int | float) for value in seen)
+    if numeric and 0 < 20 * min(seen) < max(seen):
+        axes.set_xscale("log")
+    axes.grid(alpha=0.3)
+    if any(lines):
+        axes.legend(frameon=False, fontsize=8)
+
+
+def pareto(
+    values: Sequence[tuple[float, ...]],
+    verdicts: Sequence[tuple[bool, bool]],
+    names: tuple[str, str],
+) -> bytes:
+    """Draw the points of a search by two aims; verdicts: whether within budget, whether best."""
     figure = Figure(figsize=(7.2, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    first, *others = list(points[0]) or ["point"]
-    lines: dict[str, list[tuple[Any, tuple[float, float, float]]]] = {}
-    for k, (point, interval) in enumerate(zip(points, intervals)):
-        label = ", ".join(f"{key} = {point[key]}" for key in others)
-        lines.setdefault(label, []).append((point.get(first, k), interval))
-    for label, rows in lines.items():
-        x, (value, low, high) = [row[0] for row in rows], np.array([row[1] for row in rows]).T
-        reach = np.nan_to_num([value - low, high - value], posinf=0.0, neginf=0.0)
-        axes.errorbar(x, value, yerr=np.maximum(reach, 0), fmt="o-", capsize=3, label=label or None)
-    numbers = [x for point in points if isinstance(x := point.get(first), int | float)]
-    if len(numbers) == len(points) and 0 < 20 * min(numbers) < max(numbers):
-        axes.set_xscale("log")
-    axes.set(xlabel=first, ylabel=metric)
+    groups = {"over budget": (False, False), "within budget": (True, False), "best": (True, True)}
+    for (label, verdict), colour in zip(groups.items(), (_GREY, _LIGHT, _ORANGE)):
+        here = [pair for pair, found in zip(values, verdicts) if found == verdict]
+        if here:
+            y, x = zip(*sorted(here, key=lambda pair: pair[1]))
+            axes.plot(x, y, "o-" if label == "best" else "o", color=colour, label=label)
+    axes.set(xlabel=names[1], ylabel=names[0])
     axes.grid(alpha=0.3)
-    if others:
-        axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False)
     return png(figure)
 
 

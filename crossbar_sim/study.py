@@ -6,144 +6,26 @@ import importlib.metadata
 import io
 import itertools
 import json
-import math
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import joblib
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from scipy.stats import qmc
 
-from crossbar_sim.config import ConfigError, RunConfig, first_problem, load_config
+from crossbar_sim.config import RunConfig
 from crossbar_sim.statistics import Interval, mean_interval, yield_interval
 from crossbar_sim.store import Record, Store
+from crossbar_sim.study_config import StudyConfig, with_values
 from crossbar_sim.trial import run_trial, trained_path, training_key
 
 #: Called with the number of finished trials, of how many.
 Progress = Callable[[int, int], None]
 
 _PACKAGES = ("tinynets", "mapping", "netlists", "crossbar_sim")
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Range(_Section):
-    """Values of one sampled parameter: low … high, on a log scale or as whole numbers."""
-
-    low: float
-    high: float
-    log: bool = False
-    integer: bool = False
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not (math.isfinite(self.low) and self.low < self.high < math.inf):
-            raise ValueError(f"low must be below high; got {self.low} and {self.high}")
-        if self.log and self.low <= 0:
-            raise ValueError(f"a log scale needs low > 0; got {self.low}")
-        return self
-
-    def value(self, share: float) -> float | int:
-        """Return the value at a share of the way from low to high."""
-        if self.log:
-            found = self.low * (self.high / self.low) ** share
-        else:
-            found = self.low + (self.high - self.low) * share
-        return round(found) if self.integer else float(found)
-
-
-class Sample(_Section):
-    """n points at random or by a scrambled Sobol sequence, over the ranges of some parameters."""
-
-    method: Literal["random", "sobol"] = "sobol"
-    n: Annotated[int, Field(ge=1)] = 16
-    seed: int = 0
-    range: dict[str, Range]
-
-    def points(self) -> list[dict[str, Any]]:
-        """Return the points, the same for the same seed."""
-        if self.method == "sobol":
-            engine = qmc.Sobol(len(self.range), rng=self.seed)
-            shares = engine.random(2 ** math.ceil(math.log2(self.n)))[: self.n]
-        else:
-            shares = np.random.default_rng(self.seed).random((self.n, len(self.range)))
-        return [
-            {key: r.value(float(share)) for (key, r), share in zip(self.range.items(), row)}
-            for row in shares
-        ]
-
-
-class Stop(_Section):
-    """Stop a point after the first dies whose mean has so narrow an interval."""
-
-    metric: str = "accuracy"
-    half_width: Annotated[float, Field(gt=0)]
-    min_dies: Annotated[int, Field(ge=3)] = 5
-
-
-class StudyConfig(_Section):
-    """What to study.
-
-    base: TOML file of the run that is varied. dies: number of chips, seeds first_die and on, the
-    same for every point. grid: lists of values by key, as "bank.n"; every combination is a point.
-    sample: points at random instead of, or on top of, a grid. yield_accuracy: a die is good from
-    this accuracy on.
-    """
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-    base: Path
-    dies: Annotated[int, Field(ge=1)] = 10
-    first_die: Annotated[int, Field(ge=0)] = 1
-    grid: dict[str, list[Any]] = {}
-    sample: Sample | None = None
-    stop: Stop | None = None
-    yield_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.9
-
-    def points(self) -> list[dict[str, Any]]:
-        """Return every combination of the grid, times every point of the sample."""
-        grids = [dict(zip(self.grid, values)) for values in itertools.product(*self.grid.values())]
-        samples = self.sample.points() if self.sample else [{}]
-        return [a | b for a in grids for b in samples]
-
-
-def load_study(path: str | Path) -> tuple[StudyConfig, RunConfig]:
-    """Read a study's TOML file and the run it varies; ConfigError in one line."""
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            config = StudyConfig.model_validate(tomllib.load(file))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML ({error})") from error
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {first_problem(error)}") from error
-    return config, load_config(path.parent / config.base)
-
-
-def with_values(base: RunConfig, values: dict[str, Any]) -> RunConfig:
-    """Return a configuration with some keys, as "bank.n", set; ConfigError for a bad one."""
-    raw = base.model_dump()
-    for key, value in values.items():
-        *sections, last = key.split(".")
-        place = raw
-        for section in sections:
-            place = place.get(section)
-            if not isinstance(place, dict):
-                raise ConfigError(f"the study varies {key!r}, which is no key of a run")
-        place[last] = value
-    try:
-        return RunConfig.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(f"the study sets {values}: {first_problem(error)}") from error
 
 
 @cache
@@ -192,20 +74,30 @@ class PointSummary:
 
 @dataclass
 class Study:
-    """A study and its store; `run` computes what is missing, `summary` tells what is known."""
+    """A study and its store; `run` computes what is missing, `summary` tells what is known.
+
+    points: those of the configuration, unless others are given.
+    """
 
     config: StudyConfig
     base: RunConfig
     store: Store
+    points: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.points = self.points or self.config.points()
 
     @cached_property
     def by_point(self) -> list[list[Trial]]:
         """The trials of every point, by die."""
         seeds = range(self.config.first_die, self.config.first_die + self.config.dies)
         return [
-            [Trial(point, with_values(self.base, point | {"die.seed": seed})) for seed in seeds]
-            for point in self.config.points()
+            [
+                Trial(point, with_values(self.base, self.config.values(point) | {"die.seed": seed}))
+                for seed in seeds
+            ]
+            for point in self.points
         ]
 
     @property

@@ -51,6 +51,8 @@ def save_study(study: Study, stem: Path, metrics: list[str]) -> list[Path]:
             [summary.point for summary in summaries],
             [(interval.value, interval.low, interval.high) for interval in found],
             name,
+            x=study.config.x,
+            panel=study.config.panel,
         )
         path = stem.with_name(f"{stem.name}-{name}.png")
         paths.append(_write(path, lambda p, picture=picture: p.write_bytes(picture)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from crossbar_sim.ngspice import NgspiceWorker
 from crossbar_sim.ngspice_process import Job
-from mapping.bank import T_REFERENCE
+from mapping.bank_checks import T_REFERENCE
 
 #: Level-1 transistors of a 1.8 V process, as textbooks have them; level 1 does not conduct below
 #: its threshold, so an open switch of these is perfect.

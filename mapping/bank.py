@@ -9,14 +9,21 @@ from functools import cached_property
 
 import numpy as np
 
-from mapping.ladders import LADDERS, LadderGapWarning, nominal_ladder, warn_of_gaps
-from mapping.streams import DISTRIBUTIONS, Distribution, Term, deviates, normals, uniforms
+from mapping.bank_checks import (
+    T_REFERENCE,
+    check_cells,
+    check_circuit,
+    check_ladder,
+    check_spread,
+    check_table,
+    require,
+)
+from mapping.ladders import LadderGapWarning, nominal_ladder, warn_of_gaps
+from mapping.streams import Distribution, Term, deviates, normals, uniforms
 from mapping.stuck import NEVER_CLOSES, NEVER_OPENS, checked_states
 
-T_REFERENCE = 300.15  # kelvin; 27 degrees Celsius, the nominal temperature of SPICE
 GRADIENT_SPAN = 1024  # cells across which `sigma_gradient` is stated
 DRIFT_HOURS = 1000.0  # hours of work after which `drift` is stated
-MAX_BRANCHES = 32  # a bank's switches are one 32-bit mask
 _LATER = ("drift", "drift_sigma", "age")  # fields that not every version of a bank had
 _LEAST_FACTOR = 0.05  # a resistor is never thinner than this part of its nominal value
 _TAIL = 2.5  # sigmas at which the rule b <= 2/(1+t) leaves over 4 sigmas before a gap opens
@@ -80,9 +87,9 @@ class ResistorBank:
     age: float = 0.0
 
     def __post_init__(self):
-        _check_ladder(self)
-        _check_spread(self)
-        _check_circuit(self)
+        check_ladder(self)
+        check_spread(self)
+        check_circuit(self)
         if not isinstance(self.ladder, str):
             ohms = tuple(sorted(float(r) for r in self.ladder))
             object.__setattr__(self, "ladder", ohms)
@@ -187,11 +194,11 @@ class Die:
 
     def __post_init__(self):
         whole = isinstance(self.seed, int | np.integer) and 0 <= self.seed < 2**64
-        _require(whole, "seed", self.seed, "an integer in [0, 2**64)")
+        require(whole, "seed", self.seed, "an integer in [0, 2**64)")
         if self.table is not None:
             table = {layer: _read_only(ohms) for layer, ohms in self.table.items()}
             for layer, ohms in table.items():
-                _check_table(layer, ohms, self.bank.n)
+                check_table(layer, ohms, self.bank.n)
             object.__setattr__(self, "table", table)
         if self.stuck is not None:
             object.__setattr__(self, "stuck", checked_states(self.stuck, self.bank.n))
@@ -239,7 +246,7 @@ class Die:
         Returns (n_cell, 2, n) [ohm]. Raises ValueError for unequal lengths or negative indices,
         KeyError for a layer that the table lacks.
         """
-        rows, columns = _check_cells(rows, columns)
+        rows, columns = check_cells(rows, columns)
         r = self._as_made(layer, rows, columns)
         r *= self._temperature_factor(layer, rows, columns)
         r *= self._age_factor(layer, rows, columns)
@@ -250,7 +257,7 @@ class Die:
 
         Arguments and result as for `resistances`.
         """
-        return self._paths(layer, *_check_cells(rows, columns), measured=True)[0]
+        return self._paths(layer, *check_cells(rows, columns), measured=True)[0]
 
     def branches(self, layer, rows, columns, *, measured: bool) -> Branches:
         """Return what each branch conducts, stuck switches included.
@@ -258,7 +265,7 @@ class Die:
         measured: True for the meter's values, False for the true ones; the rest as for
         `resistances`.
         """
-        rows, columns = _check_cells(rows, columns)
+        rows, columns = check_cells(rows, columns)
         r_closed, r_on = self._paths(layer, rows, columns, measured=measured)
         g_closed, g_open = 1 / r_closed, 1 / (r_closed - r_on + self.bank.r_off)
         self._apply_stuck(layer, rows, columns, g_closed, g_open)
@@ -270,7 +277,7 @@ class Die:
         closed: (n_cell, 2, n) bool, the state asked for; a stuck switch keeps its own. The rest
         as for `resistances`.
         """
-        rows, columns = _check_cells(rows, columns)
+        rows, columns = check_cells(rows, columns)
         never_closes, never_opens = self._stuck(layer, rows, columns)
         r_on = np.broadcast_to(self._switch(layer, rows, columns), closed.shape)
         return np.where((closed & ~never_closes) | never_opens, r_on, self.bank.r_off)
@@ -362,78 +369,3 @@ def _read_only(values):
 
 def _at_least(factor):
     return np.maximum(factor, _LEAST_FACTOR)
-
-
-def _require(condition, name, value, expected):
-    if not condition:
-        raise ValueError(f"{name} must be {expected}, not {value!r}")
-
-
-def _check_ladder(bank):
-    _require(isinstance(bank.n, int), "n", bank.n, "a whole number of branches")
-    _require(1 <= bank.n <= MAX_BRANCHES, "n", bank.n, f"from 1 to {MAX_BRANCHES} branches")
-    _require(0 < bank.r_min < math.inf, "r_min", bank.r_min, "positive and finite [ohm]")
-    _require(1 < bank.ratio < math.inf, "ratio", bank.ratio, "above 1 and finite")
-    if isinstance(bank.ladder, str):
-        known = bank.ladder in LADDERS
-        _require(known, "ladder", bank.ladder, f"one of {', '.join(LADDERS)} or a list of ohms")
-        return
-    ohms = np.asarray(bank.ladder, float)
-    _require(ohms.shape == (bank.n,), "ladder", bank.ladder, f"a list of n = {bank.n} values")
-    positive = np.all((ohms > 0) & (ohms < math.inf))
-    _require(positive, "ladder", bank.ladder, "positive and finite [ohm]")
-
-
-def _check_spread(bank):
-    expected = f"one of {', '.join(DISTRIBUTIONS)}"
-    _require(bank.distribution in DISTRIBUTIONS, "distribution", bank.distribution, expected)
-    for name in ("sigma_lot", "sigma_gradient", "sigma_on", "meter_error"):
-        value = getattr(bank, name)
-        _require(0 <= value < 1, name, value, "a fraction in [0, 1)")
-    _require(0 <= bank.tc1_sigma < 1, "tc1_sigma", bank.tc1_sigma, "in [0, 1) [1/K]")
-    local = np.asarray(bank.sigma_local, float)
-    _require(local.shape in ((), (bank.n,)), "sigma_local", bank.sigma_local, f"1 or {bank.n} long")
-    _require(np.all((local >= 0) & (local < 1)), "sigma_local", bank.sigma_local, "in [0, 1)")
-    _require(bank.local_bound > 0, "local_bound", bank.local_bound, "positive [sigmas]")
-    hole_fits = 0 <= bank.local_hole < bank.local_bound or bank.distribution != "holed"
-    _require(hole_fits, "local_hole", bank.local_hole, "in [0, local_bound) [sigmas]")
-    bounded = bank.distribution in ("truncated", "holed", "uniform")
-    _require(not bounded or bank.tolerance < 1, "sigma_local", bank.sigma_local, "less wide")
-
-
-def _check_circuit(bank):
-    _require(0 <= bank.r_on < math.inf, "r_on", bank.r_on, "zero or more, and finite [ohm]")
-    _require(bank.r_off > bank.r_on, "r_off", bank.r_off, f"above r_on = {bank.r_on} [ohm]")
-    _require(math.isfinite(bank.tc1), "tc1", bank.tc1, "finite [1/K]")
-    _require(math.isfinite(bank.tc2), "tc2", bank.tc2, "finite [1/K^2]")
-    _require(0 < bank.temperature < math.inf, "temperature", bank.temperature, "positive [K]")
-    kelvin = bank.temperature - T_REFERENCE
-    drift = 1 + bank.tc1 * kelvin + bank.tc2 * kelvin**2
-    _require(drift > 0, "tc1", bank.tc1, "small enough that resistances stay positive")
-    _require(0 <= bank.age < math.inf, "age", bank.age, "zero or more, and finite [h]")
-    _require(-1 < bank.drift < 1, "drift", bank.drift, "in (-1, 1), after 1,000 hours")
-    _require(0 <= bank.drift_sigma < 1, "drift_sigma", bank.drift_sigma, "in [0, 1)")
-    for name in ("p_stuck_open", "p_stuck_closed"):
-        value = getattr(bank, name)
-        _require(0 <= value <= 1, name, value, "a probability in [0, 1]")
-    together = bank.p_stuck_open + bank.p_stuck_closed
-    _require(together <= 1, "p_stuck_open + p_stuck_closed", together, "at most 1")
-
-
-def _check_table(layer, ohms, n):
-    expected = f"(n_in, n_out, 2, {n}), positive and finite [ohm]"
-    _require(np.shape(ohms)[2:] == (2, n), f"table[{layer!r}]", np.shape(ohms), expected)
-    _require(np.all((ohms > 0) & np.isfinite(ohms)), f"table[{layer!r}]", ohms, expected)
-
-
-def _check_cells(rows, columns):
-    rows, columns = np.asarray(rows), np.asarray(columns)
-    if rows.ndim != 1 or rows.shape != columns.shape:
-        raise ValueError(
-            f"rows has shape {rows.shape} and columns {columns.shape}; pass two 1-D arrays of "
-            "equal length, one entry for each cell"
-        )
-    for name, index in (("rows", rows), ("columns", columns)):
-        whole = index.size == 0 or (index.dtype.kind in "iu" and index.min() >= 0)
-        _require(whole, name, index, "integers of zero or more")
-    return rows.astype(np.int64), columns.astype(np.int64)

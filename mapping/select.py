@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mapping.bank import MAX_BRANCHES, Branches, Die
+from mapping.bank import Branches, Die
+from mapping.bank_checks import MAX_BRANCHES
 from mapping.compensation import choose_together
 from mapping.encode import g_per_weight
 from mapping.tiles import closed_switches

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.constants import Boltzmann
 
-from mapping.bank import T_REFERENCE
+from mapping.bank_checks import T_REFERENCE
 from netlists.circuit import Circuit, Periphery
 from netlists.names import checked_names
 

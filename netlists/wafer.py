@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mapping.bank import T_REFERENCE, Die, ResistorBank
+from mapping.bank import Die, ResistorBank
+from mapping.bank_checks import T_REFERENCE
 from mapping.design import MappedNetwork
 from mapping.stuck import NEVER_CLOSES, NEVER_OPENS, WORKS
 from tinynets.extras import optional

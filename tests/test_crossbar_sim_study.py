@@ -16,7 +16,8 @@ import pytest
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.statistics import mean_interval, paired_difference, yield_interval
 from crossbar_sim.store import Record, Store, StoreError
-from crossbar_sim.study import Range, Sample, Stop, Study, StudyConfig, load_study, with_values
+from crossbar_sim.study import Study
+from crossbar_sim.study_config import Range, Sample, Stop, StudyConfig, load_study, with_values
 from crossbar_sim.study_report import save_study, summary_csv
 
 RUN = """

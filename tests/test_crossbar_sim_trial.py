@@ -5,7 +5,7 @@ import pytest
 
 from crossbar_sim import trial
 from crossbar_sim.config import ConfigError, RunConfig, load_config
-from crossbar_sim.study import with_values
+from crossbar_sim.study_config import with_values
 
 BASE = RunConfig.model_validate(
     {

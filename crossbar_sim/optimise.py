@@ -1,0 +1,195 @@
+"""Search the settings of a run that are best for several aims at once, under a budget."""
+
+import csv
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crossbar_sim import plots
+from crossbar_sim.config import ConfigError, RunConfig
+from crossbar_sim.store import Store
+from crossbar_sim.study import Failure, PointSummary, Progress, Study
+from crossbar_sim.study_config import Optimise, Range, StudyConfig
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One point of a search: its means and intervals, whether within budget, whether best.
+
+    best: within budget, and no other such point is at least as good in every aim and better in one.
+    """
+
+    summary: PointSummary
+    feasible: bool
+    best: bool
+
+
+@dataclass
+class Search:
+    """A search, and what it has found."""
+
+    config: StudyConfig
+    aims: Optimise
+    tried: list[Tried]
+    failures: list[Failure]
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics aimed at."""
+        return [*self.aims.maximise, *self.aims.minimise]
+
+    def to_csv(self) -> str:
+        """Return one line per point: its settings, aims and budgets with intervals, verdict."""
+        rows = []
+        for tried in self.tried:
+            row: dict[str, Any] = {**tried.summary.point, "n_die": tried.summary.n_die}
+            for name in dict.fromkeys([*self.names, *self.aims.budget]):
+                found = tried.summary.metrics[name]
+                row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+            row |= {"within_budget": tried.feasible, "best": tried.best}
+            rows.append({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+        text = io.StringIO()
+        table = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        return text.getvalue()
+
+    def save(self, stem: Path) -> list[Path]:
+        """Write STEM-search.csv and, for the first two aims, STEM-search.png; return the paths."""
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        written = {"csv": self.to_csv().encode()}
+        if len(self.names) > 1 and self.tried:
+            metrics = [tried.summary.metrics for tried in self.tried]
+            written["png"] = plots.pareto(
+                [tuple(found[name].value for name in self.names[:2]) for found in metrics],
+                [(tried.feasible, tried.best) for tried in self.tried],
+                (self.names[0], self.names[1]),
+            )
+        paths = []
+        for kind, content in written.items():
+            path = stem.with_name(f"{stem.name}-search.{kind}")
+            draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            draft.write_bytes(content)
+            draft.replace(path)
+            paths.append(path)
+        return paths
+
+
+def optimise(
+    config: StudyConfig,
+    base: RunConfig,
+    store: Store,
+    *,
+    n_jobs: int = -1,
+    dask: str | None = None,
+    progress: Progress | None = None,
+) -> Search:
+    """Search as `config.optimise` says, every point on all dies; the same seed finds the same.
+
+    Trials are kept in the store, so that an interrupted search goes on where it stopped. Other
+    arguments as for `Study.run`. Raises ConfigError for a study without [optimise], for metrics
+    that there are not, ImportError without Optuna.
+    Source: NSGA-II, Deb et al., IEEE Trans. Evol. Comput. 6 (2002) 182, as Optuna has it.
+    """
+    aims = config.optimise
+    if aims is None:
+        raise ConfigError("the study has no [optimise] table; see examples/design.toml")
+    try:
+        import optuna  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError("Optuna is missing; pip install 'crossbar-sim[optimise]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.NSGAIISampler(
+            population_size=aims.population,
+            seed=aims.seed,
+            constraints_func=lambda trial: trial.user_attrs["over"],
+        )
+    up, down = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
+    directions = [up] * len(aims.maximise) + [down] * len(aims.minimise)
+    search = optuna.create_study(directions=directions, sampler=sampler)
+    summaries: list[PointSummary] = []
+    failures: list[Failure] = []
+    for size in _generations(aims):
+        asked = [search.ask() for _ in range(size)]
+        points = [_point(trial, aims) for trial in asked]
+        done = len(summaries)
+        study = Study(config, base, store, points)
+
+        def tell(n: int, _total: int, done: int = done) -> None:
+            if progress:
+                progress(min(done + n // config.dies, aims.n), aims.n)
+
+        study.run(n_jobs=n_jobs, dask=dask, progress=tell)
+        failures += study.failures
+        found = {_key(summary.point): summary for summary in study.summary()}
+        for trial, point in zip(asked, points):
+            summary = found.get(_key(point))
+            if summary is None:
+                search.tell(trial, state=optuna.trial.TrialState.FAIL)
+                continue
+            trial.set_user_attr("over", _over(summary, aims))
+            search.tell(trial, [_metric(summary, n) for n in (*aims.maximise, *aims.minimise)])
+            summaries.append(summary)
+        if progress:
+            progress(min(done + size, aims.n), aims.n)
+    return Search(config, aims, _judged(summaries, aims), failures)
+
+
+def _generations(aims: Optimise) -> Iterator[int]:
+    for start in range(0, aims.n, aims.population):
+        yield min(aims.population, aims.n - start)
+
+
+def _point(trial: Any, aims: Optimise) -> dict[str, Any]:
+    """Let the sampler choose every key of a point."""
+    point = {}
+    for key, choice in aims.range.items():
+        if not isinstance(choice, Range):
+            point[key] = trial.suggest_categorical(key, choice)
+        elif choice.integer:
+            point[key] = trial.suggest_int(
+                key, round(choice.low), round(choice.high), log=choice.log
+            )
+        else:
+            point[key] = trial.suggest_float(key, choice.low, choice.high, log=choice.log)
+    return point
+
+
+def _over(summary: PointSummary, aims: Optimise) -> list[float]:
+    """Return by how much each budget is exceeded, in parts of it; at most 0 where it is kept."""
+    return [_metric(summary, name) / bound - 1.0 for name, bound in aims.budget.items()] or [0.0]
+
+
+def _metric(summary: PointSummary, name: str) -> float:
+    if name not in summary.metrics:
+        raise ConfigError(f"no metric {name!r}; there are {', '.join(summary.metrics)}")
+    return summary.metrics[name].value
+
+
+def _judged(summaries: list[PointSummary], aims: Optimise) -> list[Tried]:
+    """Say of every different point whether it is within budget and among the best."""
+    different = list({_key(summary.point): summary for summary in summaries}.values())
+    feasible = [max(_over(summary, aims)) <= 0 for summary in different]
+    costs = [
+        [-_metric(s, name) for name in aims.maximise] + [_metric(s, name) for name in aims.minimise]
+        for s in different
+    ]
+    rivals = [cost for cost, fits in zip(costs, feasible) if fits]
+    return [
+        Tried(summary, fits, fits and not any(_dominates(rival, cost) for rival in rivals))
+        for summary, fits, cost in zip(different, feasible, costs)
+    ]
+
+
+def _dominates(a: list[float], b: list[float]) -> bool:
+    return a != b and all(x <= y for x, y in zip(a, b))
+
+
+def _key(point: dict[str, Any]) -> str:
+    return repr(sorted(point.items()))

@@ -1,0 +1,339 @@
+"""The tables of a run's configuration, each key with its bounds."""
+
+import math
+from dataclasses import replace
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from crossbar_sim.converters import Converters
+from crossbar_sim.noise import Noise
+from crossbar_sim.power import Case, Figures
+from mapping.bank import Die, ResistorBank
+from mapping.place import SelectionRule
+from mapping.tiles import TileConfig
+from netlists.circuit import Periphery, Wires
+from netlists.geometry import METALS, CellArea, cell_area, process
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A table of the file: no unknown keys, no changes."""
+
+    # JSON has no infinity; as a string it comes back as one.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+
+class ModelConfig(Section):
+    """kind: "mlp" with the given hidden sizes, "cnn" with the given channels, or "lenet5"."""
+
+    kind: Literal["mlp", "cnn", "lenet5"] = "mlp"
+    hidden: tuple[Count, ...] = (32,)
+    channels: tuple[Count, Count] = (8, 16)
+
+
+class TrainConfig(Section):
+    """Training of the dense network."""
+
+    epochs: Count = 30
+    learning_rate: Positive = 0.01
+    batch_size: Count = 64
+
+
+class PruneConfig(Section):
+    """Pruning: share of zeros, and how it is reached.
+
+    method: one of `tinynets.pruning.METHODS`, or "tiles": weights that share a bit line go
+    together, so that fewer lines and tiles are left. A sparsity of 0 leaves the network as it is.
+    bits: of the weights in the end (quantised per output), or 0 for all that they have. noise: of
+    the weights while the pruned network trains for epochs_per_round more, in parts of each layer's
+    largest weight; see `crossbar_sim.tune.train_noise_aware`.
+    """
+
+    method: Literal[
+        "iterative_magnitude", "magnitude", "gradient", "activation", "random", "tiles"
+    ] = "iterative_magnitude"
+    sparsity: Share = 0.9
+    rounds: Count = 10
+    epochs_per_round: Count = 30
+    learning_rate: Positive = 0.04
+    bits: Annotated[int, Field(ge=0, le=16)] = 0
+    noise: Share = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.bits == 1:
+            raise ValueError("bits must be 0 (not quantised) or 2 … 16; got 1")
+        return self
+
+
+class BankConfig(Section):
+    """The bank of resistors; see `mapping.ResistorBank`."""
+
+    n: Annotated[int, Field(ge=1, le=20)] = 6
+    ladder: str | tuple[Positive, ...] = "geometric"
+    r_min: Positive = 100e3
+    ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 1.75
+    sigma_lot: Share = 0.0
+    sigma_gradient: Share = 0.0
+    sigma_local: Share = 0.05
+    distribution: Literal["normal", "truncated", "lognormal", "uniform", "holed"] = "normal"
+    r_on: NotNegative = 1e3
+    sigma_on: Share = 0.0
+    r_off: Positive = 1e9
+    tc1: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    tc1_sigma: Share = 0.0
+    tc2: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    temperature: Positive = 300.15
+    meter_error: Share = 0.001
+    p_stuck_open: Annotated[float, Field(ge=0, le=1)] = 0.0
+    p_stuck_closed: Annotated[float, Field(ge=0, le=1)] = 0.0
+    drift: Annotated[float, Field(gt=-1, lt=1)] = 0.0
+    drift_sigma: Share = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.build()
+        return self
+
+    def build(self) -> ResistorBank:
+        """Return the bank, new."""
+        return ResistorBank(**self.model_dump())
+
+
+class DieConfig(Section):
+    """Which chip of the fabrication: its seed fixes every resistor."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+
+
+class LifeConfig(Section):
+    """What happens to the die after its switches were chosen, and whether it is mended.
+
+    age [h]: hours of work, see `bank.drift`. temperature [K]: that it works at, or None for that
+    of the bank. p_stuck_open, p_stuck_closed: switches that have failed since, on top of the
+    bank's. repair: measure again, and change as few switches as bring every weight back within
+    tolerance (a part of the layer's largest weight).
+    """
+
+    age: NotNegative = 0.0
+    temperature: Positive | None = None
+    p_stuck_open: Annotated[float, Field(ge=0, le=1)] = 0.0
+    p_stuck_closed: Annotated[float, Field(ge=0, le=1)] = 0.0
+    repair: bool = False
+    tolerance: Positive = 0.005
+
+    @property
+    def happens(self) -> bool:
+        """Whether anything happens to the die at all."""
+        known = (self.age, self.temperature, self.p_stuck_open, self.p_stuck_closed)
+        return any(value for value in known)
+
+    def later(self, die: Die) -> Die:
+        """Return the die as it is later."""
+        bank = die.bank
+        changed = replace(
+            bank,
+            age=self.age,
+            temperature=self.temperature or bank.temperature,
+            p_stuck_open=bank.p_stuck_open + self.p_stuck_open,
+            p_stuck_closed=bank.p_stuck_closed + self.p_stuck_closed,
+        )
+        return replace(die, bank=changed)
+
+
+class TilesConfig(Section):
+    """Largest tile: word lines, and pairs of bit lines; and how lines are shared out to tiles."""
+
+    n_word: Annotated[int, Field(ge=1, le=512)] = 32
+    n_bit: Annotated[int, Field(ge=1, le=512)] = 32
+    tiling: Literal["in order", "clustered"] = "in order"
+
+    def build(self) -> TileConfig:
+        """Return the tile size."""
+        return TileConfig(self.n_word, self.n_bit)
+
+
+class SelectConfig(Section):
+    """How switches are chosen; see `mapping.SelectionRule`.
+
+    n_calibration: training images whose inputs the "aware" objective is aware of.
+    """
+
+    objective: Literal["error", "power", "aware"] = "error"
+    scale_per: Literal["layer", "output"] = "layer"
+    tolerance_lsb: Positive = 0.5
+    lsb_bits: Annotated[int, Field(ge=1, le=24)] = 8
+    max_closed: Count | None = None
+    n_candidate: Count = 1
+    composite_error: Share = 0.0
+    n_calibration: Count = 500
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.build()
+        return self
+
+    def build(self) -> SelectionRule:
+        """Return the rule."""
+        return SelectionRule(**self.model_dump(exclude={"n_calibration"}))
+
+
+class CalibrateConfig(Section):
+    """Rounds of choosing switches anew against the wires; 0 for none."""
+
+    rounds: Annotated[int, Field(ge=0, le=100)] = 0
+
+
+class TuneConfig(Section):
+    """What software does for the finished die; see `crossbar_sim.tune`.
+
+    n_output: training images on which gain and offset of every output are fitted, 0 for none.
+    epochs, learning_rate: training of all that is digital through the die, 0 epochs for none.
+    """
+
+    n_output: Annotated[int, Field(ge=0)] = 0
+    epochs: Annotated[int, Field(ge=0)] = 0
+    learning_rate: Positive = 0.003
+
+
+class WiresConfig(Section):
+    """Ohm and farad per wire segment, and ohm of each driver; see `netlists.Wires`."""
+
+    r_word: NotNegative = 1.0
+    r_bit: NotNegative = 1.0
+    r_driver: NotNegative = 0.0
+    c_word: NotNegative = 0.0
+    c_bit: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        Wires(**self.model_dump())
+        return self
+
+
+class GeometryConfig(Section):
+    """What a cell is made of; see `netlists.geometry`.
+
+    wires: whether resistance and capacitance of the wires follow from the cell's size and the
+    metals, in place of [wires] (but for r_driver); the area is stated in any case.
+    """
+
+    wires: bool = False
+    film: Literal["sky130 high_po", "sky130 xhigh_po"] = "sky130 xhigh_po"
+    node: Positive = 130e-9
+    word_metal: str = "sky130 met3"
+    bit_metal: str = "sky130 met3"
+    word_width: Positive = 1.0
+    bit_width: Positive = 1.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("word_metal", "bit_metal"):
+            if getattr(self, name) not in METALS:
+                raise ValueError(f"{name} must be one of {', '.join(METALS)}")
+        return self
+
+    def area(self, bank: ResistorBank) -> CellArea:
+        """Return the area of one weight."""
+        return cell_area(bank, process(self.film, self.node))
+
+
+#: Keys of [periphery] that say what the amplifiers are; the others are about converters.
+_AMPLIFIERS = {"r_feedback", "tia_gain", "r_input", "v_offset_sigma", "v_swing", "gbw", "v_noise"}
+_AMPLIFIERS |= {"seed"}
+
+
+class PeripheryConfig(Section):
+    """TIA, DAC and ADC; see `netlists.Periphery`, `crossbar_sim.converters.Converters`."""
+
+    r_feedback: Positive = 20e3
+    tia_gain: Annotated[float, Field(gt=0)] = 1e4
+    r_input: NotNegative = 0.0
+    v_offset_sigma: NotNegative = 0.0
+    v_swing: Annotated[float, Field(gt=0)] = math.inf
+    gbw: Annotated[float, Field(gt=0)] = math.inf
+    v_noise: NotNegative = 0.0
+    v_read: Positive = 0.2
+    dac_bits: Annotated[int, Field(ge=1, le=24)] = 8
+    adc_bits: Annotated[int, Field(ge=1, le=24)] = 8
+    drive: Literal["bipolar", "two-phase"] = "bipolar"
+    inputs: Literal["analog", "bit-serial"] = "analog"
+    auto_zero: bool = False
+    dac_gain_sigma: Share = 0.0
+    dac_offset_sigma: NotNegative = 0.0
+    dac_inl: Share = 0.0
+    adc_gain_sigma: Share = 0.0
+    adc_offset_sigma: NotNegative = 0.0
+    adc_inl: Share = 0.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.build()
+        self.converters()
+        return self
+
+    def build(self) -> Periphery:
+        """Return the amplifiers."""
+        return Periphery(**self.model_dump(include=_AMPLIFIERS))
+
+    def amplifiers(self) -> "PeripheryConfig":
+        """Return the same amplifiers with default converters: all that circuits depend on."""
+        return PeripheryConfig(**self.model_dump(include=_AMPLIFIERS))
+
+    def converters(self) -> Converters:
+        """Return the DAC and ADC."""
+        amplifier = set(type(self.build()).__dataclass_fields__) - {"seed"}
+        return Converters(**self.model_dump(exclude=amplifier))
+
+    def ideal_converters(self) -> Converters:
+        """Return converters without any error, driven and zeroed in the same way."""
+        return Converters(self.v_read, drive=self.drive, auto_zero=self.auto_zero)
+
+
+class NoiseConfig(Section):
+    """Noise of every read: bandwidth [Hz], 0 for none, and temperature [K]; see `Noise`."""
+
+    bandwidth: NotNegative = 0.0
+    temperature: Positive = 300.15
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def build(self) -> Noise | None:
+        """Return the noise, or None."""
+        return Noise(**self.model_dump()) if self.bandwidth else None
+
+
+class EnergyConfig(Section):
+    """Figures for what is not in the circuit; see `crossbar_sim.power.Figures`.
+
+    t_read [s], or "settling": the time in which the slowest tile settles to half a step of the ADC.
+    """
+
+    t_read: Positive | Literal["settling"] = 100e-9
+    adc_case: Case = "typical"
+    tia_v_dd: Positive = 1.0
+    tia_v_ov: Positive = 0.15
+    tia_c_load: Positive = 100e-15
+    tia_factor: Positive = 4.0
+
+    def build(self, t_settling: float) -> Figures:
+        """Return the figures; t_settling [s] of the slowest tile."""
+        t_read = t_settling if self.t_read == "settling" else self.t_read
+        return Figures(**self.model_dump(exclude={"t_read"}), t_read=t_read)
+
+
+class SimulationConfig(Section):
+    """n_image: test images that ngspice solves on every tile; tolerance: against the engine.
+
+    check_tiles: tiles, drawn at random, that every trial of a study solves with ngspice too.
+    """
+
+    n_image: Count = 32
+    check_tiles: Annotated[int, Field(ge=0)] = 0
+    tolerance: Positive = 1e-9
+    time_limit: Positive = 120.0

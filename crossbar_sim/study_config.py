@@ -1,0 +1,167 @@
+"""What a study is: points of a grid, a sample, variants or a search, and the run that they vary."""
+
+import itertools
+import math
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from scipy.stats import qmc
+
+from crossbar_sim.config import ConfigError, RunConfig, first_problem, load_config
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Range(_Section):
+    """Values of one sampled parameter: low … high, on a log scale or as whole numbers."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not (math.isfinite(self.low) and self.low < self.high < math.inf):
+            raise ValueError(f"low must be below high; got {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log scale needs low > 0; got {self.low}")
+        return self
+
+    def value(self, share: float) -> float | int:
+        """Return the value at a share of the way from low to high."""
+        if self.log:
+            found = self.low * (self.high / self.low) ** share
+        else:
+            found = self.low + (self.high - self.low) * share
+        return round(found) if self.integer else float(found)
+
+
+class Sample(_Section):
+    """n points at random or by a scrambled Sobol sequence, over the ranges of some parameters."""
+
+    method: Literal["random", "sobol"] = "sobol"
+    n: Annotated[int, Field(ge=1)] = 16
+    seed: int = 0
+    range: dict[str, Range]
+
+    def points(self) -> list[dict[str, Any]]:
+        """Return the points, the same for the same seed."""
+        if self.method == "sobol":
+            engine = qmc.Sobol(len(self.range), rng=self.seed)
+            shares = engine.random(2 ** math.ceil(math.log2(self.n)))[: self.n]
+        else:
+            shares = np.random.default_rng(self.seed).random((self.n, len(self.range)))
+        return [
+            {key: r.value(float(share)) for (key, r), share in zip(self.range.items(), row)}
+            for row in shares
+        ]
+
+
+class Stop(_Section):
+    """Stop a point after the first dies whose mean has so narrow an interval."""
+
+    metric: str = "accuracy"
+    half_width: Annotated[float, Field(gt=0)]
+    min_dies: Annotated[int, Field(ge=3)] = 5
+
+
+class Optimise(_Section):
+    """A search for the settings that are best for several aims at once.
+
+    maximise, minimise: metrics of a trial, means over the dies. budget: upper bounds of metrics,
+    as n_resistor, area [m²] or energy [J]; a point beyond one is never among the best. range: what
+    may be chosen, by key: a range or a list. n: points tried, in generations of `population`.
+    """
+
+    maximise: tuple[str, ...] = ("accuracy",)
+    minimise: tuple[str, ...] = ("energy",)
+    budget: dict[str, float] = {}
+    range: dict[str, Range | list[Any]]
+    n: Annotated[int, Field(ge=1)] = 64
+    population: Annotated[int, Field(ge=2)] = 16
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.maximise + self.minimise:
+            raise ValueError("maximise and minimise are both empty; name a metric")
+        return self
+
+
+class StudyConfig(_Section):
+    """What to study.
+
+    base: TOML file of the run that is varied. dies: number of chips, seeds first_die and on, the
+    same for every point. grid: lists of values by key, as "bank.n"; every combination is a point.
+    sample: points at random instead of, or on top of, a grid. variants: named sets of keys, each
+    of which goes with every point. yield_accuracy: a die is good from this accuracy on. optimise:
+    a search instead of all points. x, panel: the keys on the plots' axis and of their panels, or
+    the first key and one panel; "variant" is a key, too.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    base: Path
+    dies: Annotated[int, Field(ge=1)] = 10
+    first_die: Annotated[int, Field(ge=0)] = 1
+    grid: dict[str, list[Any]] = {}
+    sample: Sample | None = None
+    variants: dict[str, dict[str, Any]] = {}
+    stop: Stop | None = None
+    optimise: Optimise | None = None
+    x: str | None = None
+    panel: tuple[str, ...] = ()
+    yield_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.9
+
+    def points(self) -> list[dict[str, Any]]:
+        """Return every combination of the grid, times every point of the sample, and variants."""
+        grids = [dict(zip(self.grid, values)) for values in itertools.product(*self.grid.values())]
+        samples = self.sample.points() if self.sample else [{}]
+        variants = [{"variant": name} for name in self.variants] or [{}]
+        return [a | b | c for c in variants for a in grids for b in samples]
+
+    def values(self, point: dict[str, Any]) -> dict[str, Any]:
+        """Return the keys of a run, as "bank.n", that a point sets."""
+        plain = {key: value for key, value in point.items() if key != "variant"}
+        return self.variants.get(point.get("variant", ""), {}) | plain
+
+
+def load_study(path: str | Path) -> tuple[StudyConfig, RunConfig]:
+    """Read a study's TOML file and the run it varies; ConfigError in one line."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            config = StudyConfig.model_validate(tomllib.load(file))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {first_problem(error)}") from error
+    return config, load_config(path.parent / config.base)
+
+
+def with_values(base: RunConfig, values: dict[str, Any]) -> RunConfig:
+    """Return a configuration with some keys, as "bank.n", set; ConfigError for a bad one.
+
+    Several keys, "tile.n_word, tile.n_bit", get the same value.
+    """
+    raw = base.model_dump()
+    single = [(key.strip(), v) for keys, v in values.items() for key in keys.split(",")]
+    for key, value in single:
+        *sections, last = key.split(".")
+        place = raw
+        for section in sections:
+            place = place.get(section)
+            if not isinstance(place, dict):
+                raise ConfigError(f"the study varies {key!r}, which is no key of a run")
+        place[last] = value
+    try:
+        return RunConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"the study sets {values}: {first_problem(error)}") from error
