@@ -111,3 +111,9 @@ def test_a_folder_without_folders(tmp_path):
 def test_data_that_cannot_be_split(x, y, message):
     with pytest.raises(ValueError, match=message):
         split("bad", x, y, seed=0, test_share=0.5)
+
+
+def test_too_few_samples_for_every_class_on_both_sides():
+    message = "6 different samples cannot be split into 2 for tests"
+    with pytest.raises(ValueError, match=f"data 'few': {message}"):
+        split("few", np.arange(12).reshape(6, 2), [0, 0, 1, 1, 2, 2], seed=0, test_share=0.2)

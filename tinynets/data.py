@@ -152,7 +152,8 @@ def split(name: str, x: Any, y: Any, *, seed: int, test_share: float) -> Data:
 
     x: (n_sample, ...). y: (n_sample,) whole numbers from 0. Copies of one sample all go to the
     same side, so nothing that is tested was trained on.
-    Raises ValueError for no samples, labels that do not fit, or a class with fewer than two.
+    Raises ValueError for no samples, labels that do not fit, a class with fewer than two,
+    or fewer samples on a side than classes.
     """
     from sklearn.model_selection import train_test_split
 
@@ -167,6 +168,12 @@ def split(name: str, x: Any, y: Any, *, seed: int, test_share: float) -> Data:
     first = np.unique(group, return_index=True)[1]
     if np.any(np.bincount(y[first]) == 1):
         raise ValueError(f"data {name!r}: a class has only one sample; expected two or more")
+    n_class, n_test = len(np.unique(y)), int(np.ceil(test_share * len(first)))
+    if min(n_test, len(first) - n_test) < n_class:
+        raise ValueError(
+            f"data {name!r}: {len(first)} different samples cannot be split into {n_test} for "
+            f"tests and the rest for training, each with all {n_class} classes; bring more"
+        )
     sides = train_test_split(
         np.arange(len(first)), test_size=test_share, stratify=y[first], random_state=seed
     )
