@@ -36,9 +36,9 @@ class _Section(BaseModel):
 
 
 class ModelConfig(_Section):
-    """kind: "mlp" with hidden layers of the given sizes, or "cnn" with the given channels."""
+    """kind: "mlp" with the given hidden sizes, "cnn" with the given channels, or "lenet5"."""
 
-    kind: Literal["mlp", "cnn"] = "mlp"
+    kind: Literal["mlp", "cnn", "lenet5"] = "mlp"
     hidden: tuple[Count, ...] = (32,)
     channels: tuple[Count, Count] = (8, 16)
 
@@ -52,12 +52,27 @@ class TrainConfig(_Section):
 
 
 class PruneConfig(_Section):
-    """Pruning: share of zeros, and how it is reached."""
+    """Pruning: share of zeros, and how it is reached.
 
+    method: one of `tinynets.pruning.METHODS`, or "tiles": weights that share a bit line go
+    together, so that fewer lines and tiles are left. A sparsity of 0 leaves the network as it is.
+    bits: of the weights in the end (quantised per output), or 0 for all that they have.
+    """
+
+    method: Literal[
+        "iterative_magnitude", "magnitude", "gradient", "activation", "random", "tiles"
+    ] = "iterative_magnitude"
     sparsity: Share = 0.9
     rounds: Count = 10
     epochs_per_round: Count = 30
     learning_rate: Positive = 0.04
+    bits: Annotated[int, Field(ge=0, le=16)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.bits == 1:
+            raise ValueError("bits must be 0 (not quantised) or 2 … 16; got 1")
+        return self
 
 
 class BankConfig(_Section):
@@ -272,6 +287,7 @@ class RunConfig(_Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    data: Literal["digits", "mnist5000"] = "digits"
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     prune: PruneConfig = PruneConfig()
@@ -290,6 +306,8 @@ class RunConfig(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.model.kind == "lenet5" and self.data != "mnist5000":
+            raise ValueError(f"model.kind = 'lenet5' takes 28 × 28 images; got data {self.data!r}")
         dac_energy(self.periphery.dac_bits)
         adc_energy(self.periphery.adc_bits, self.energy.adc_case)
         if not math.isfinite(self.bank.r_off):

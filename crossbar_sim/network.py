@@ -1,7 +1,9 @@
 """A configuration's network: its data, its training and pruning, its place on the die."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,9 +14,11 @@ from crossbar_sim.moments import second_moments
 from mapping.bank import Die
 from mapping.design import MappedNetwork
 from mapping.place import map_network
-from tinynets.data import Data, digits
+from tinynets.compress import quantise
+from tinynets.crossbar_masks import prune_for_tiles
+from tinynets.data import Data, digits, mnist5000
 from tinynets.extraction import extract
-from tinynets.models import digits_cnn, mlp
+from tinynets.models import digits_cnn, lenet5, mlp
 from tinynets.pruning import make_permanent, prune
 from tinynets.train import train
 
@@ -23,15 +27,19 @@ Progress = Callable[[str, int, int], None]
 
 
 def load_data(config: RunConfig) -> Data:
-    """Return the data set of a configuration."""
-    return digits(seed=config.seed, flat=config.model.kind == "mlp")
+    """Return the data set of a configuration; ImportError names the extra that it needs."""
+    load = {"digits": digits, "mnist5000": mnist5000}[config.data]
+    return load(seed=config.seed, flat=config.model.kind == "mlp")
 
 
 def build_model(config: RunConfig) -> nn.Sequential:
     """Return the untrained network of a configuration."""
+    size = {"digits": 8, "mnist5000": 28}[config.data]
     if config.model.kind == "mlp":
-        return mlp((64, *config.model.hidden, 10))
-    return digits_cnn(config.model.channels)
+        return mlp((size**2, *config.model.hidden, 10))
+    if config.model.kind == "lenet5":
+        return lenet5()
+    return digits_cnn(config.model.channels, size)
 
 
 def train_and_prune(
@@ -48,17 +56,29 @@ def train_and_prune(
         seed=config.seed,
         progress=lambda n: tell("train", n, epochs),
     )
-    pruned = prune(
-        model,
-        data,
-        sparsity=config.prune.sparsity,
-        rounds=config.prune.rounds,
-        epochs=config.prune.epochs_per_round,
-        learning_rate=config.prune.learning_rate,
-        seed=config.seed,
-        progress=lambda k, n, _sparsity: tell("prune", k, n),
-    )
-    return model, make_permanent(pruned)
+    return model, pruned_copy(config, model, data, tell)
+
+
+def pruned_copy(config: RunConfig, model: nn.Module, data: Data, tell: Progress) -> nn.Module:
+    """Return a model pruned, and then quantised, as a configuration says."""
+    rule = config.prune
+    options: dict[str, Any] = {
+        "sparsity": rule.sparsity,
+        "rounds": rule.rounds,
+        "epochs": rule.epochs_per_round,
+        "learning_rate": rule.learning_rate,
+        "seed": config.seed,
+        "progress": lambda k, n, _sparsity: tell("prune", k, n),
+    }
+    if not rule.sparsity:
+        pruned = copy.deepcopy(model)
+    elif rule.method == "tiles":
+        size = {"n_word": config.tile.n_word, "n_bit": config.tile.n_bit}
+        pruned = prune_for_tiles(model, data, **size, **options)
+    else:
+        pruned = prune(model, data, method=rule.method, **options)
+    pruned = make_permanent(pruned)
+    return quantise(pruned, rule.bits) if rule.bits else pruned
 
 
 def map_on_die(

@@ -82,8 +82,10 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
 
 def _training(config: RunConfig) -> str:
     """Return what the trained and pruned network depends on, as JSON."""
-    parts = config.as_json(include={"seed", "model", "train", "prune"})
-    return json.dumps(parts, sort_keys=True)
+    names = {"seed", "data", "model", "train", "prune"}
+    if config.prune.method == "tiles":
+        names.add("tile")
+    return json.dumps(config.as_json(include=names), sort_keys=True)
 
 
 @lru_cache(maxsize=4)

@@ -21,8 +21,8 @@ def mlp(sizes: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(layers)
 
 
-def digits_cnn(channels: tuple[int, int] = (8, 16)) -> nn.Sequential:
-    """Return two 3 × 3 convolutions, 2 × 2 pooling and a dense layer for 8 × 8 images."""
+def digits_cnn(channels: tuple[int, int] = (8, 16), size: int = 8) -> nn.Sequential:
+    """Return two 3 × 3 convolutions, 2 × 2 pooling and a dense layer for size × size images."""
     first, second = channels
     return nn.Sequential(
         OrderedDict(
@@ -32,6 +32,29 @@ def digits_cnn(channels: tuple[int, int] = (8, 16)) -> nn.Sequential:
             relu2=nn.ReLU(),
             pool=nn.MaxPool2d(2),
             flatten=nn.Flatten(),
-            fc=nn.Linear(second * 16, 10),
+            fc=nn.Linear(second * (size // 2) ** 2, 10),
+        )
+    )
+
+
+def lenet5() -> nn.Sequential:
+    """Return LeNet-5 for 28 × 28 images: two convolutions of 5 × 5, three dense layers.
+
+    As in LeCun et al., Proc. IEEE 86 (1998), with ReLU, maximum pooling and a full second layer.
+    """
+    return nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(1, 6, 5, padding=2),
+            relu1=nn.ReLU(),
+            pool1=nn.MaxPool2d(2),
+            conv2=nn.Conv2d(6, 16, 5),
+            relu2=nn.ReLU(),
+            pool2=nn.MaxPool2d(2),
+            flatten=nn.Flatten(),
+            fc1=nn.Linear(400, 120),
+            relu3=nn.ReLU(),
+            fc2=nn.Linear(120, 84),
+            relu4=nn.ReLU(),
+            fc3=nn.Linear(84, 10),
         )
     )
