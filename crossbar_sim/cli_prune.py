@@ -47,13 +47,14 @@ def prune(
         tuple[int, int] | None, typer.Option(help="height and width, for a folder of images")
     ] = None,
     method: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="what goes first. Single weights: iterative_magnitude, magnitude, gradient, "
             "activation (Wanda), second_order (SparseGPT), random. tiles: weights that share a bit "
-            "line of a tile. filters: whole channels, so that tensors become smaller"
+            "line of a tile. filters: whole channels, so that tensors become smaller  "
+            "\\[default: iterative_magnitude]"
         ),
-    ] = "iterative_magnitude",
+    ] = None,
     sparsity: Annotated[
         float | None,
         typer.Option(
@@ -91,6 +92,10 @@ def prune(
     round_to: Annotated[
         int, typer.Option(help="filters: channels left are a multiple of this (a tile's side)")
     ] = 1,
+    bits: Annotated[
+        int | None,
+        typer.Option(help="of each weight in the end, quantised per output; 0 for all it has"),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -127,6 +132,7 @@ def prune(
     given = {"rounds": rounds, "epochs": epochs, "learning_rate": learning_rate, "tile": tile}
     given |= {"sparsity": sparsity, "method": method, "scope": scope, "schedule": schedule}
     given |= {"exclude": tuple(exclude or ()), "round_to": round_to, "seed": seed}
+    given |= {"bits": bits}
     path = output or Path("results") / f"{source.stem}-sparse.safetensors"
     try:
         settings = read_settings(source, config)
@@ -134,7 +140,7 @@ def prune(
         with single_thread(), progress_bars() as tell:
             task = read_task(source, settings, options, tell, data=data, size=size)
             small = pruned(task, options, tell)
-            found = figures(task, small, options.tile)
+            found = figures(task, small, options)
     except (ValueError, ImportError) as error:
         raise ConfigError(" ".join(str(error).split())) from error
     for table in _tables(found, f"{source.name}, {task.data.name}, {options.method}"):
@@ -161,11 +167,12 @@ def _options(settings: "RunConfig | None", given: dict[str, Any]) -> "Options":
         "learning_rate": _RATE,
         "sparsity": _SPARSITY,
     }
-    values |= {"tile": (32, 32), "seed": 0}
+    values |= {"tile": (32, 32), "seed": 0, "bits": 0, "method": "iterative_magnitude"}
     if settings:
         theirs = settings.prune
         values |= {"rounds": theirs.rounds, "epochs": theirs.epochs_per_round}
         values |= {"learning_rate": theirs.learning_rate, "sparsity": theirs.sparsity}
+        values |= {"method": theirs.method, "bits": theirs.bits}
         values |= {"tile": (settings.tile.n_word, settings.tile.n_bit), "seed": settings.seed}
     if ":" in (given["scope"] or ""):
         values["sparsity"] = None  # an N:M scope has its own

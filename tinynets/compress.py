@@ -15,8 +15,7 @@ def quantise(model: nn.Module, bits: int, *, exclude: tuple[str, ...] = ()) -> n
     zero stays zero, so masks hold (they become permanent). Biases stay in full.
     Raises ValueError for other bits. Source: Jacob et al., CVPR 2018, arXiv 1712.05877.
     """
-    if not 2 <= bits <= 16:
-        raise ValueError(f"bits must be 2 … 16; got {bits}")
+    check_bits(bits)
     model = make_permanent(copied(model))
     top = 2 ** (bits - 1) - 1
     for module in weight_layers(model, exclude).values():
@@ -26,6 +25,12 @@ def quantise(model: nn.Module, bits: int, *, exclude: tuple[str, ...] = ()) -> n
             step = (rows.abs().amax(1, keepdim=True) / top).clamp_min(1e-30)
             weight.copy_(((rows / step).round() * step).view_as(weight))
     return model
+
+
+def check_bits(bits: int) -> None:
+    """Raise the ValueError of `quantise`."""
+    if not 2 <= bits <= 16:
+        raise ValueError(f"bits must be 2 … 16; got {bits}")
 
 
 def low_rank(model: nn.Module, energy: float, *, exclude: tuple[str, ...] = ()) -> nn.Module:
