@@ -30,7 +30,8 @@ from tinynets.stacks import linear_stack
 from tinynets.train import train
 
 #: A score of single weights, or what removes more at once.
-METHODS = (*SCORES, "tiles", "filters")
+GROUPS = ("tiles", "filters")
+METHODS = (*SCORES, *GROUPS)
 _OWN = ("digits", "mnist5000")
 WEIGHTS = (".safetensors", ".pt", ".pth")
 
@@ -72,9 +73,14 @@ class Options:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}")
-        own = {"tiles": ("scope", "schedule"), "filters": ("schedule",)}.get(self.method, ())
-        if given := [name for name in own if getattr(self, name) is not None]:
-            raise ValueError(f"method {self.method!r} takes no {' and no '.join(given)}")
+        if self.method in GROUPS:
+            if self.schedule is not None:
+                raise ValueError(f"method {self.method!r} has its own schedule; leave it out")
+            if self.scope not in (None, "global", "layer"):
+                raise ValueError(
+                    f"scope must be 'global' or 'layer' for method {self.method!r}; got "
+                    f"{self.scope!r}"
+                )
         if self.round_to > 1 and self.method != "filters":
             raise ValueError(f"round_to is for method 'filters'; the method is {self.method!r}")
         if self.bits:
@@ -231,7 +237,9 @@ def _pruned(task: Task, options: Options, tell: Progress) -> nn.Module:
         )
     if options.method == "tiles":
         side = vars(options.tile)
-        return prune_for_tiles(task.model, task.data, **side, **common, **training, **rounds)
+        return prune_for_tiles(
+            task.model, task.data, **side, **given, **common, **training, **rounds
+        )
     return prune(
         task.model, task.data, method=options.method, **given, **common, **training, **rounds
     )

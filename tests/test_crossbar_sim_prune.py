@@ -238,7 +238,11 @@ ERRORS = [
     (("m.pt", "--data", "digits", "--schedule", "soon"), "schedule must be"),
     (("m.pt", "--data", "digits", "--rounds", "0"), "rounds must be at least 1"),
     (("m.pt", "--data", "digits", "--exclude", "fc9"), "exclude names ['fc9']"),
-    (("m.pt", "--data", "digits", "--method", "tiles", "--scope", "layer"), "takes no scope"),
+    (("m.pt", "--data", "digits", "--method", "tiles", "--scope", "2:4"), "'layer' for method"),
+    (
+        ("m.pt", "--data", "digits", "--method", "filters", "--schedule", "cubic"),
+        "its own schedule",
+    ),
     (("m.pt", "--data", "digits", "--round-to", "8"), "round_to is for method 'filters'"),
     (("m.pt", "--data", "digits", "--bits", "1"), "bits must be 2 … 16; got 1"),
     (("m.pt", "--data", "digits", "--tile", "0", "8"), "n_word must be a whole number"),

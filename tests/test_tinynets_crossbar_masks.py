@@ -10,6 +10,7 @@ from mapping.compact import count_lines, split
 from tinynets import extract, prune
 from tinynets.crossbar_masks import crossbar_scores, prune_for_tiles
 from tinynets.data import digits
+from tinynets.masks import masks_of
 from tinynets.models import digits_cnn, mlp
 from tinynets.train import accuracy, train
 
@@ -125,3 +126,11 @@ def test_grouped_convolutions_are_refused(data):
     model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=2))
     with pytest.raises(ValueError, match=r"\['0'\] are grouped"):
         prune_for_tiles(model, data, **SIZE, sparsity=0.5)
+
+
+def test_layers_alike_and_other_scopes(trained, data):
+    small = prune_for_tiles(trained, data, **SIZE, sparsity=0.5, scope="layer", rounds=1, epochs=0)
+    for mask in masks_of(small).values():
+        assert int(mask.sum()) == round(0.5 * mask.numel())
+    with pytest.raises(ValueError, match="scope must be 'global' or 'layer'; got 'output'"):
+        prune_for_tiles(trained, data, **SIZE, sparsity=0.5, scope="output")

@@ -64,6 +64,7 @@ def prune_for_tiles(
     n_bit: int,
     sparsity: float,
     shares: Mapping[str, float] = DEFAULT_SHARES,
+    scope: str = "global",
     rounds: int = 5,
     epochs: int = 10,
     learning_rate: float = 1e-3,
@@ -73,12 +74,15 @@ def prune_for_tiles(
 ) -> nn.Module:
     """Return a pruned and fine-tuned copy of a trained model that takes few tiles.
 
-    Iterative magnitude pruning over all layers, as `tinynets.prune` does it, by
-    `crossbar_scores`; the other arguments are those of `tinynets.prune`.
+    Iterative magnitude pruning, as `tinynets.prune` does it, by `crossbar_scores`. scope: "global",
+    or "layer" for the same sparsity in each; that saves more in a convolution, which reads its
+    lines at every position. The other arguments are those of `tinynets.prune`.
 
-    Raises ValueError as `crossbar_scores` and `masks.choose` do, and for a grouped convolution,
-    whose groups would not line up with tiles.
+    Raises ValueError as `crossbar_scores` and `masks.choose` do, for another scope, and for a
+    grouped convolution, whose groups would not line up with tiles.
     """
+    if scope not in ("global", "layer"):
+        raise ValueError(f"scope must be 'global' or 'layer'; got {scope!r}")
     model = copy.deepcopy(model)
     layers = weight_layers(model, exclude)
     if grouped := [path for path, m in layers.items() if getattr(m, "groups", 1) > 1]:
@@ -86,7 +90,7 @@ def prune_for_tiles(
     for k, reached in enumerate(sparsities("iterative", sparsity, rounds), 1):
         found = crossbar_scores(scores.magnitude(layers), n_word, n_bit, shares)
         gone = {path: ~mask_of(module) for path, module in layers.items()}
-        masks = choose({p: s.masked_fill(gone[p], -1.0) for p, s in found.items()}, reached)
+        masks = choose({p: s.masked_fill(gone[p], -1.0) for p, s in found.items()}, reached, scope)
         apply_masks(model, masks)
         train(model, data, epochs=epochs, learning_rate=learning_rate, seed=seed + k)
         if progress:
