@@ -141,7 +141,7 @@ def prune(
             task = read_task(source, settings, options, tell, data=data, size=size)
             small = pruned(task, options, tell)
             found = figures(task, small, options)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError) as error:
         raise ConfigError(" ".join(str(error).split())) from error
     for table in _tables(found, f"{source.name}, {task.data.name}, {options.method}"):
         messages.print(table)

@@ -307,3 +307,24 @@ def test_what_cannot_go_back_into_a_file(tmp_path):
     with pytest.raises(ValueError, match="operations share constant 'w'"):
         tinynets.save_onnx(model, path, out)
     assert not out.exists()
+
+
+def test_float64_files_and_lost_external_data(tmp_path):
+    weight, shift = RNG.normal(size=(4, 3)), RNG.normal(size=4)
+    nodes = [node("Gemm", ["x", "w"], "a", transB=1), node("Add", ["a", "b"], "y")]
+    path = save(tmp_path / "m.onnx", nodes, {"w": weight, "b": shift})
+    model, x = from_onnx(path), normal(2, 3)
+    found = model(torch.from_numpy(x))
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.detach(), x @ weight.T + shift, rtol=1e-5)
+    tinynets.save_onnx(model, path, tmp_path / "s.onnx")
+    (same, *_) = onnx.load(tmp_path / "s.onnx").graph.initializer
+    assert numpy_helper.to_array(same).dtype == np.float64
+    big = onnx.load(path)
+    onnx.save(
+        big, tmp_path / "big.onnx", save_as_external_data=True, location="data", size_threshold=0
+    )
+    from_onnx(tmp_path / "big.onnx")
+    (tmp_path / "data").unlink()
+    with pytest.raises(ValueError, match="truncated or not an ONNX file"):
+        from_onnx(tmp_path / "big.onnx")

@@ -4,7 +4,6 @@ A tile holds n_word inputs times n_bit outputs of a layer. Weights that share a 
 scored together, so that they stay or go together; nothing here needs a crossbar to be there.
 """
 
-import copy
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -13,7 +12,7 @@ from torch import nn
 
 from tinynets import scores
 from tinynets.data import Data
-from tinynets.masks import apply_masks, choose, mask_of, weight_layers
+from tinynets.masks import apply_masks, choose, copied, mask_of, weight_layers
 from tinynets.pruning import RoundProgress
 from tinynets.schedules import sparsities
 from tinynets.train import train
@@ -83,7 +82,7 @@ def prune_for_tiles(
     """
     if scope not in ("global", "layer"):
         raise ValueError(f"scope must be 'global' or 'layer'; got {scope!r}")
-    model = copy.deepcopy(model)
+    model = copied(model)
     layers = weight_layers(model, exclude)
     if grouped := [path for path, m in layers.items() if getattr(m, "groups", 1) > 1]:
         raise ValueError(f"layers {grouped} are grouped convolutions; exclude them")

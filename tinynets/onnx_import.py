@@ -69,7 +69,7 @@ def from_onnx(path: str | Path) -> OnnxNetwork:
     decode_error = optional("google.protobuf.message", extra="onnx").DecodeError
     try:
         graph = onnx.load(str(path)).graph
-    except decode_error as error:
+    except (decode_error, onnx.checker.ValidationError) as error:
         raise ValueError(f"{path} is truncated or not an ONNX file ({error})") from error
     if not graph.node:
         raise ValueError(f"{path} holds no ONNX operation; it is empty or damaged")
@@ -84,7 +84,7 @@ def from_onnx(path: str | Path) -> OnnxNetwork:
 
 def _read(graph: Any, onnx: Any) -> tuple[list[Node], dict[str, np.ndarray]]:
     """Return the operations and constants of an ONNX graph as plain Python."""
-    constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    constants = {t.name: _array(t, onnx) for t in graph.initializer}
     nodes = []
     for k, proto in enumerate(graph.node):
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
@@ -100,7 +100,13 @@ def _read(graph: Any, onnx: Any) -> tuple[list[Node], dict[str, np.ndarray]]:
 
 def _constant_value(attributes: dict[str, Any], onnx: Any) -> np.ndarray:
     value = next(iter(attributes.values()))
-    return onnx.numpy_helper.to_array(value) if "value" in attributes else np.asarray(value)
+    return _array(value, onnx) if "value" in attributes else np.asarray(value)
+
+
+def _array(tensor: Any, onnx: Any) -> np.ndarray:
+    """Return a constant, numbers of any precision as float32: so computes the torch module."""
+    array = onnx.numpy_helper.to_array(tensor)
+    return array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array
 
 
 def _plan(nodes: list[Node]) -> tuple[dict[str, nn.Module], list[Step], dict[str, Origin]]:
