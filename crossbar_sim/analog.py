@@ -3,20 +3,21 @@
 import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
-from crossbar_sim.converters import Converters, Errors, passes, quantise
-from crossbar_sim.nodal import solve, transfer_matrix
+from crossbar_sim.converters import Converters, Errors, broadcast, passes, quantise
 from crossbar_sim.noise import Noise
+from crossbar_sim.readout import Readout, Response, grouped, merged, respond
 from mapping.design import MappedLayer, MappedNetwork
-from mapping.tiles import Tile
-from netlists.build import tile_circuit
 from netlists.circuit import Periphery, Wires
 from tinynets.layers import ConvGeometry
+
+#: Calibration images that run at a time, so that their number does not fill the memory.
+BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -27,69 +28,17 @@ class InputRange:
     signed: bool
 
 
-class TileReader(nn.Module):
-    """What the ADCs of one tile see, for any voltages on the word lines of its layer.
-
-    The exact transfer matrix of the tile's circuit, its amplifiers with offsets and swing, and
-    noise of sigma [V] on each pair where a `Noise` is given.
-    """
-
-    def __init__(
-        self, tile: Tile, wires: Wires, periphery: Periphery, noise: Noise | None = None
-    ) -> None:
-        super().__init__()
-        periphery = periphery.for_tile(tile.name)
-        circuit = tile_circuit(tile, wires, periphery)
-        self.name, self.n_bit, self.v_swing = tile.name, tile.n_bit, periphery.v_swing
-        self.rows = torch.from_numpy(tile.rows.copy())
-        self.columns = torch.from_numpy(tile.columns.copy())
-        lines = -periphery.r_feedback * periphery.share * transfer_matrix(circuit)
-        rest = np.zeros(circuit.n_line)
-        if periphery.offsets(circuit.n_line).any():
-            unclipped = replace(circuit, periphery=replace(periphery, v_swing=np.inf))
-            rest = solve(unclipped, np.zeros(tile.n_word)).v_out[0]
-        if np.isinf(self.v_swing):
-            # Both bit lines of a pair meet in one ADC, so only their difference counts.
-            lines, rest = self._pairs(lines), self._pairs(rest)
-        self.register_buffer("volts", torch.from_numpy(lines).float())
-        self.register_buffer("rest", torch.from_numpy(rest).float())
-        sigma = np.zeros(tile.n_bit) if noise is None else noise.pair_volts(circuit)
-        self.register_buffer("sigma", torch.from_numpy(sigma).float())
-
-    def forward(
-        self, volts: torch.Tensor, stream: torch.Generator | None = None
-    ) -> tuple[torch.Tensor, int]:
-        """Return the differences (n_vector, n_bit) [V], and how many amplifiers saturated.
-
-        volts: (n_vector, n_in) [V] of the whole layer. stream: of the noise.
-        """
-        out = volts[:, self.rows] @ self.get_buffer("volts") + self.get_buffer("rest")
-        n_saturated = 0
-        if np.isfinite(self.v_swing):
-            n_saturated = int((out.abs() >= self.v_swing).sum())
-            out = self._pairs(out.clamp(-self.v_swing, self.v_swing))
-        sigma = self.get_buffer("sigma")
-        if stream is not None and sigma.any():
-            out = out + sigma * torch.randn(out.shape, generator=stream)
-        return out, n_saturated
-
-    def _pairs(self, lines):
-        """Return negative minus positive lines; a TIA inverts, so this is + r (i_p - i_n)."""
-        return lines[..., self.n_bit :] - lines[..., : self.n_bit]
-
-
 class CircuitLayer(nn.Module):
     """A weight layer on tiles: DAC, the circuit of every tile, ADC, digital sums.
 
     Inputs and outputs are those of the torch layer it replaces. `n_saturated` counts, since the
     layer was made, the inputs beyond the DAC's range, the amplifiers at their swing, and the
     outputs beyond the ADC's range. `v_limit` is the ADC's range [V], None while it does nothing.
-    """
 
-    bias: torch.Tensor
-    units_per_volt: torch.Tensor
-    adc_errors: dict[str, Errors]
-    zeros: dict[str, torch.Tensor]
+    Gradients flow: rounding counts as if it did nothing (straight-through, Bengio et al.,
+    arXiv 1308.3432), and what saturates has none. The digital scale `units_per_volt` (n_out,)
+    [1/V] and the digital `bias` (n_out,) are parameters; the circuits are what they are.
+    """
 
     def __init__(
         self,
@@ -99,31 +48,42 @@ class CircuitLayer(nn.Module):
         converters: Converters,
         input_range: InputRange,
         noise: Noise | None = None,
+        *,
+        responses: Mapping[str, Response] | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.conv = mapped.layer.conv
+        layer = mapped.layer
+        self.name, self.conv = mapped.name, layer.conv
         self.converters, self.input_range = converters, input_range
-        self.n_saturated = 0
+        self.n_saturated, self.watching = 0, False
         self.stream = None if noise is None else _stream(noise, mapped.name)
-        self.dac_errors = converters.dac_errors(mapped.layer.n_in, mapped.name)
-        self.tiles = nn.ModuleList(TileReader(t, wires, periphery, noise) for t in mapped.tiles)
+        self.dac_errors = converters.dac_errors(layer.n_in, mapped.name)
+        found = [
+            responses[tile.name] if responses else respond(tile, wires, periphery, noise)
+            for tile in mapped.tiles
+        ]
+        if converters.measures or noise is not None or np.isfinite(periphery.v_swing):
+            found = grouped(found)
+        else:
+            found = [merged(found, layer.n_in, layer.n_out)]
+        parts = self.conv, self.dac_errors, converters.v_read, periphery.v_swing, dtype
+        self.readouts = nn.ModuleList(Readout(response, *parts) for response in found)
         self.set_range(converters.adc_range)
-        self.zeros = {}
+        self.zeros: list[torch.Tensor] = []
         scale = 1.0 / (periphery.r_feedback * mapped.g_per_weight * self.volts_per_unit)
-        self.register_buffer("units_per_volt", torch.from_numpy(scale).float())
-        bias = mapped.layer.bias
-        bias = np.zeros(mapped.layer.n_out) if bias is None else bias.copy()
-        self.register_buffer("bias", torch.from_numpy(bias).float())
+        bias = np.zeros(layer.n_out) if layer.bias is None else layer.bias.copy()
+        self.units_per_volt = nn.Parameter(torch.from_numpy(scale).to(dtype))
+        self.bias = nn.Parameter(torch.from_numpy(bias).to(dtype))
 
     def passes(self, x: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
-        """Return digital weight and word-line voltages (n_vector, n_in) [V] of every pass."""
-        x = x if self.conv is None else patches(x, self.conv)
+        """Return digital weight and drive (in parts of v_read) of every pass over inputs x."""
         limit, signed = self.input_range.limit, self.input_range.signed
-        beyond = (x.abs() > limit * (1 + 1e-6)) | ((x < 0) & (not signed))
-        self.n_saturated += int(beyond.sum())
-        drives = passes(x.flatten(0, -2), self.converters, limit, signed=signed)
-        v_read = self.converters.v_read
-        return [(weight, self.dac_errors.apply(drive) * v_read) for weight, drive in drives]
+        low, high = torch.aminmax(x.detach())
+        if max(-low, high) > limit * (1 + 1e-6) or (low < 0 and not signed):
+            beyond = (x.abs() > limit * (1 + 1e-6)) | ((x < 0) & (not signed))
+            self.n_saturated += int(beyond.sum())
+        return passes(x, self.converters, limit, signed=signed)
 
     @property
     def volts_per_unit(self) -> float:
@@ -135,63 +95,107 @@ class CircuitLayer(nn.Module):
 
         Shape (n_pass * n_vector, n_in) [V].
         """
-        return torch.cat([volts for _, volts in self.passes(x)])
+        rows = (x if self.conv is None else patches(x, self.conv)).flatten(0, -2)
+        drives = [self.dac_errors.apply(drive) for _, drive in self.passes(rows)]
+        return self.converters.v_read * torch.cat(drives)
 
     @property
-    def readers(self) -> list[TileReader]:
-        """The tiles, in the order of the mapped layer's."""
-        return cast(list[TileReader], list(self.tiles))
+    def parts(self) -> list[Readout]:
+        """The readouts: tiles that share word lines, together."""
+        return cast(list[Readout], list(self.readouts))
 
     def set_range(self, v_limit: float | None) -> None:
         """Give the ADCs a range [V], or None for ADCs that do nothing."""
         self.v_limit = v_limit
         draw = self.converters.adc_errors
-        self.adc_errors = {t.name: draw(t.n_bit, t.name, v_limit or 1.0) for t in self.readers}
+        self.adc_errors = [
+            Errors.joined([draw(n_bit, name, v_limit or 1.0) for name, n_bit in part.tiles])
+            for part in self.parts
+        ]
 
-    def calibrate(self, x: torch.Tensor) -> None:
-        """Set the ADCs' range to the largest magnitude that they report on any pass over x."""
-        seen = [(t.name, t(volts)[0]) for _, volts in self.passes(x) for t in self.readers]
-        self.set_range(max(float(v.abs().max()) for _, v in seen) or 1.0)
-        self.set_range(max(float(self._report(v, name).abs().max()) for name, v in seen) or 1.0)
+    def watch(self) -> None:
+        """Keep the extremes of what the ADCs see, which report it as it is, until `fix_range`."""
+        self.watching = True
+        self.extremes: list[list[torch.Tensor]] = [[] for _ in self.parts]
+
+    def fix_range(self) -> None:
+        """Set the ADCs' range to the largest magnitude that they report of what was watched."""
+        self.watching = False
+        seen = [torch.stack(found) for found in self.extremes]
+        self.set_range(max(float(v.abs().max()) for v in seen) or 1.0)
+        reported = [self._report(v, k) for k, v in enumerate(seen)]
+        self.set_range(max(float(v.abs().max()) for v in reported) or 1.0)
 
     def trim(self) -> None:
         """Measure what the ADCs report for inputs of zero, to subtract it from then on."""
-        volts = self.dac_errors.apply(torch.zeros(1, len(self.dac_errors.gain)))
-        volts = volts * self.converters.v_read
-        self.zeros = {t.name: self._measure(t(volts)[0], t.name) for t in self.readers}
+        self.zeros = []
+        zero = self.bias.new_zeros((1, len(self.dac_errors.gain)))
+        for k, part in enumerate(self.parts):
+            drive = zero if self.dac_errors.is_straight else self.dac_errors.apply(zero)
+            self.zeros.append(self._measure(part.read_lines(drive)[0], k).detach()[0])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        total = x.new_zeros((x.shape[0] * self._positions(x), len(self.bias)))
-        for weight, volts in self.passes(x):
-            for tile in self.readers:
-                seen, n_saturated = tile(volts, self.stream)
-                self.n_saturated += n_saturated
-                read = self._measure(seen, tile.name) - self.zeros.get(tile.name, 0.0)
-                total[:, tile.columns] += weight * read
-        y = total * self.units_per_volt + self.bias
+        shape = x.shape
         if self.conv is None:
-            return y.reshape(*x.shape[:-1], -1)
-        height, width = output_size(x, self.conv)
-        y = y.reshape(x.shape[0], height * width, -1).transpose(1, 2)
-        return y.reshape(x.shape[0], -1, *([height] if x.ndim == 4 else []), width)
+            x = x.reshape(-1, shape[-1])
+        elif x.ndim == 3:
+            x = x.unsqueeze(2)
+        total: Any = 0.0
+        for weight, drive in self.passes(x):
+            for k, part in enumerate(self.parts):
+                seen, n_saturated = self._see(part, drive)
+                self.n_saturated += n_saturated
+                read = self._measure(seen, k)
+                if self.zeros:
+                    read = read - broadcast(self.zeros[k].to(read), read)
+                total = total + self._spread(weight * read if weight != 1 else read, part)
+        y = total * broadcast(self.units_per_volt, total) + broadcast(self.bias, total)
+        if self.conv is None:
+            return y.reshape(*shape[:-1], -1)
+        return y.squeeze(2) if len(shape) == 3 else y
 
-    def _measure(self, volts: torch.Tensor, tile: str) -> torch.Tensor:
-        """Return what the ADCs of a tile make of (n_vector, n_bit) [V]."""
+    def _see(self, part: Readout, drive: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Return what the ADCs of some tiles see."""
+        if self.dac_errors.is_straight:
+            return part(drive, self.stream)
+        if self.conv is None:
+            return part.read_lines(self.dac_errors.apply(drive), self.stream)
+        # Each word line bends its drive in its own way, so every patch must be laid out.
+        rows = self.dac_errors.apply(patches(drive, self.conv).flatten(0, -2))
+        seen, n_saturated = part.read_lines(rows, self.stream)
+        seen = seen.unflatten(0, (len(drive), *output_size(drive, self.conv)))
+        return seen.permute(0, 3, 1, 2), n_saturated
+
+    def _spread(self, read: torch.Tensor, part: Readout) -> torch.Tensor:
+        """Put the outputs of some tiles in their places among the layer's."""
+        n_out, columns = len(self.bias), part.get_buffer("columns")
+        if len(columns) == n_out and bool((columns[1:] > columns[:-1]).all()):
+            return read
+        full = read.new_zeros((read.shape[0], n_out, *read.shape[2:]))
+        return full.index_add(1, columns, read)
+
+    def _measure(self, volts: torch.Tensor, k: int) -> torch.Tensor:
+        """Return what the ADCs of readout k make of (n_vector, n_bit, ...) [V]."""
+        if self.watching:
+            inner = volts.detach().transpose(0, 1).flatten(1)
+            found = torch.aminmax(inner, dim=1)
+            self.extremes[k] += [found.min, found.max]
+            return volts
         if self.v_limit is None:
             return volts
-        volts = self._report(volts, tile)
-        self.n_saturated += int((volts.abs() > self.v_limit * (1 + 1e-6)).sum())
+        volts = self._report(volts, k)
+        low, high = torch.aminmax(volts.detach())
+        if max(-low, high) > self.v_limit * (1 + 1e-6):
+            self.n_saturated += int((volts.abs() > self.v_limit * (1 + 1e-6)).sum())
         return quantise(volts, self.converters.adc_bits, self.v_limit, signed=True)
 
-    def _report(self, volts: torch.Tensor, tile: str) -> torch.Tensor:
-        """Add the errors of a tile's ADCs to (n_vector, n_bit) [V]."""
+    def _report(self, volts: torch.Tensor, k: int) -> torch.Tensor:
+        """Add the errors of the ADCs of readout k."""
+        errors = self.adc_errors[k]
+        if errors.are_none:
+            return volts
         assert self.v_limit is not None
-        return self.adc_errors[tile].apply(volts / self.v_limit) * self.v_limit
-
-    def _positions(self, x: torch.Tensor) -> int:
-        if self.conv is not None:
-            return int(np.prod(output_size(x, self.conv)))
-        return x[0].numel() // x.shape[-1]
+        return errors.apply(volts / self.v_limit, dim=1) * self.v_limit
 
 
 def _stream(noise: Noise, label: str) -> torch.Generator:
@@ -209,13 +213,16 @@ def to_torch(
     *,
     calibration: torch.Tensor,
     noise: Noise | None = None,
+    responses: Mapping[str, Response] | None = None,
 ) -> nn.Module:
     """Return a copy of a model in which every mapped layer is a `CircuitLayer`.
 
     model: the digital network that was mapped; it is not changed. calibration: inputs (never test
     data) that fix the range of every DAC and ADC that is not given: a layer's largest input and
-    tile output. noise: added anew to every output of every pass.
+    tile output. noise: added anew to every output of every pass. responses: by tile, where
+    `crossbar_sim.readout.respond` has found them for the same parts already.
     """
+    dtype = next(model.parameters()).dtype
     ranges = input_ranges(model, mapped, calibration)
     if converters.dac_range is not None:
         ranges = {path: replace(r, limit=converters.dac_range) for path, r in ranges.items()}
@@ -223,11 +230,17 @@ def to_torch(
     layers = {}
     for layer in mapped.layers:
         path = layer.layer.module
-        layers[path] = CircuitLayer(layer, wires, periphery, converters, ranges[path], noise)
+        parts = wires, periphery, converters, ranges[path], noise
+        layers[path] = CircuitLayer(layer, *parts, responses=responses, dtype=dtype)
         analog.set_submodule(path, layers[path])
     if converters.measures and converters.adc_range is None:
-        for path, x in capture_inputs(analog, layers, calibration).items():
-            layers[path].calibrate(x)
+        for layer in layers.values():
+            layer.watch()
+        with torch.no_grad():
+            for images in calibration.split(BATCH):
+                analog(images)
+        for layer in layers.values():
+            layer.fix_range()
     for layer in layers.values():
         if converters.auto_zero:
             layer.trim()
@@ -240,12 +253,16 @@ def input_ranges(
 ) -> dict[str, InputRange]:
     """Return the range of every mapped layer's inputs in the digital model, by module path."""
     paths = [layer.layer.module for layer in mapped.layers]
-    ranges = {}
-    for path, x in capture_inputs(model, paths, calibration).items():
-        if not torch.isfinite(x).all():
-            raise ValueError(f"the input of layer {path!r} holds NaN or inf on calibration data")
-        ranges[path] = InputRange(float(x.abs().max()) or 1.0, bool((x < 0).any()))
-    return ranges
+    low, high = dict.fromkeys(paths, 0.0), dict.fromkeys(paths, 0.0)
+    for images in calibration.split(BATCH):
+        for path, x in capture_inputs(model, paths, images).items():
+            least, most = (float(end) for end in torch.aminmax(x))
+            if not np.isfinite(least + most):
+                raise ValueError(
+                    f"the input of layer {path!r} holds NaN or inf on calibration data"
+                )
+            low[path], high[path] = min(low[path], least), max(high[path], most)
+    return {path: InputRange(max(-low[path], high[path]) or 1.0, low[path] < 0) for path in paths}
 
 
 def circuit_inputs(

@@ -6,6 +6,7 @@ import math
 import re
 import tomllib
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from crossbar_sim.converters import Converters
 from crossbar_sim.noise import Noise
 from crossbar_sim.power import Case, Figures, adc_energy, dac_energy
-from mapping.bank import ResistorBank
+from mapping.bank import Die, ResistorBank
 from mapping.place import SelectionRule
 from mapping.tiles import TileConfig
 from netlists.circuit import Periphery, Wires
@@ -96,6 +97,8 @@ class BankConfig(_Section):
     meter_error: Share = 0.001
     p_stuck_open: Annotated[float, Field(ge=0, le=1)] = 0.0
     p_stuck_closed: Annotated[float, Field(ge=0, le=1)] = 0.0
+    drift: Annotated[float, Field(gt=-1, lt=1)] = 0.0
+    drift_sigma: Share = 0.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -103,7 +106,7 @@ class BankConfig(_Section):
         return self
 
     def build(self) -> ResistorBank:
-        """Return the bank."""
+        """Return the bank, new."""
         return ResistorBank(**self.model_dump())
 
 
@@ -111,6 +114,41 @@ class DieConfig(_Section):
     """Which chip of the fabrication: its seed fixes every resistor."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+
+
+class LifeConfig(_Section):
+    """What happens to the die after its switches were chosen, and whether it is mended.
+
+    age [h]: hours of work, see `bank.drift`. temperature [K]: that it works at, or None for that
+    of the bank. p_stuck_open, p_stuck_closed: switches that have failed since, on top of the
+    bank's. repair: measure again, and change as few switches as bring every weight back within
+    tolerance (a part of the layer's largest weight).
+    """
+
+    age: NotNegative = 0.0
+    temperature: Positive | None = None
+    p_stuck_open: Annotated[float, Field(ge=0, le=1)] = 0.0
+    p_stuck_closed: Annotated[float, Field(ge=0, le=1)] = 0.0
+    repair: bool = False
+    tolerance: Positive = 0.005
+
+    @property
+    def happens(self) -> bool:
+        """Whether anything happens to the die at all."""
+        known = (self.age, self.temperature, self.p_stuck_open, self.p_stuck_closed)
+        return any(value for value in known)
+
+    def later(self, die: Die) -> Die:
+        """Return the die as it is later."""
+        bank = die.bank
+        changed = replace(
+            bank,
+            age=self.age,
+            temperature=self.temperature or bank.temperature,
+            p_stuck_open=bank.p_stuck_open + self.p_stuck_open,
+            p_stuck_closed=bank.p_stuck_closed + self.p_stuck_closed,
+        )
+        return replace(die, bank=changed)
 
 
 class TilesConfig(_Section):
@@ -198,6 +236,11 @@ class GeometryConfig(_Section):
         return cell_area(bank, process(self.film, self.node))
 
 
+#: Keys of [periphery] that say what the amplifiers are; the others are about converters.
+_AMPLIFIERS = {"r_feedback", "tia_gain", "r_input", "v_offset_sigma", "v_swing", "gbw", "v_noise"}
+_AMPLIFIERS |= {"seed"}
+
+
 class PeripheryConfig(_Section):
     """TIA, DAC and ADC; see `netlists.Periphery`, `crossbar_sim.converters.Converters`."""
 
@@ -230,8 +273,11 @@ class PeripheryConfig(_Section):
 
     def build(self) -> Periphery:
         """Return the amplifiers."""
-        names = ("r_feedback", "tia_gain", "r_input", "v_offset_sigma", "v_swing", "gbw", "v_noise")
-        return Periphery(**self.model_dump(include={*names, "seed"}))
+        return Periphery(**self.model_dump(include=_AMPLIFIERS))
+
+    def amplifiers(self) -> "PeripheryConfig":
+        """Return the same amplifiers with default converters: all that circuits depend on."""
+        return PeripheryConfig(**self.model_dump(include=_AMPLIFIERS))
 
     def converters(self) -> Converters:
         """Return the DAC and ADC."""
@@ -275,9 +321,13 @@ class EnergyConfig(_Section):
 
 
 class SimulationConfig(_Section):
-    """n_image: test images that ngspice solves on every tile; tolerance: against the engine."""
+    """n_image: test images that ngspice solves on every tile; tolerance: against the engine.
+
+    check_tiles: tiles, drawn at random, that every trial of a study solves with ngspice too.
+    """
 
     n_image: Count = 32
+    check_tiles: Annotated[int, Field(ge=0)] = 0
     tolerance: Positive = 1e-9
     time_limit: Positive = 120.0
 
@@ -296,6 +346,7 @@ class RunConfig(_Section):
     tile: TilesConfig = TilesConfig()
     select: SelectConfig = SelectConfig()
     calibrate: CalibrateConfig = CalibrateConfig()
+    life: LifeConfig = LifeConfig()
     wires: WiresConfig = WiresConfig()
     geometry: GeometryConfig = GeometryConfig()
     periphery: PeripheryConfig = PeripheryConfig()
@@ -308,6 +359,7 @@ class RunConfig(_Section):
     def _check(self) -> Self:
         if self.model.kind == "lenet5" and self.data != "mnist5000":
             raise ValueError(f"model.kind = 'lenet5' takes 28 × 28 images; got data {self.data!r}")
+        self.life.later(Die(self.bank.build()))
         dac_energy(self.periphery.dac_bits)
         adc_energy(self.periphery.adc_bits, self.energy.adc_case)
         if not math.isfinite(self.bank.r_off):
@@ -344,6 +396,9 @@ class RunConfig(_Section):
         """Sixteen hexadecimal digits that change with any setting."""
         text = json.dumps(self.as_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     def made_quick(self) -> "RunConfig":
         """Return the same run with little training and few images: a try-out."""

@@ -1,6 +1,7 @@
 """Converters between numbers and voltages, and what real ones do wrong."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -105,13 +106,46 @@ class Errors:
     offset: torch.Tensor
     bend: torch.Tensor
 
-    def apply(self, u: torch.Tensor) -> torch.Tensor:
-        """Return what the converters make of u (..., n), where 1 is full scale."""
-        wrong = u * (1.0 + self.gain) + self.offset
-        if self.bend.any():
+    @property
+    def is_straight(self) -> bool:
+        """Whether there is no non-linearity."""
+        return not bool(self.bend.any())
+
+    @property
+    def are_none(self) -> bool:
+        """Whether nothing is wrong at all."""
+        return self.is_straight and not bool(self.gain.any() or self.offset.any())
+
+    @staticmethod
+    def none(n: int) -> "Errors":
+        """Return n converters that do nothing wrong."""
+        return Errors(torch.zeros(n), torch.zeros(n), torch.zeros(n, _N_WAVE))
+
+    @staticmethod
+    def joined(parts: Sequence["Errors"]) -> "Errors":
+        """Return the errors of several groups of converters as those of one."""
+        names = ("gain", "offset", "bend")
+        return Errors(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+    def apply(self, u: torch.Tensor, dim: int = -1) -> torch.Tensor:
+        """Return what the converters make of u, where 1 is full scale.
+
+        u: (..., n, ...) with the converters in dimension dim.
+        """
+        gain, offset, bend = (part.to(u) for part in (self.gain, self.offset, self.bend))
+        wrong = u * (1.0 + broadcast(gain, u, dim)) + broadcast(offset, u, dim)
+        if not self.is_straight:
             for k in range(_N_WAVE):
-                wrong = wrong + self.bend[:, k] * torch.sin(math.pi * (k + 1) * u.clamp(-1, 1))
+                wave = torch.sin(math.pi * (k + 1) * u.clamp(-1, 1))
+                wrong = wrong + broadcast(bend[:, k], u, dim) * wave
         return wrong
+
+
+def broadcast(values: torch.Tensor, like: torch.Tensor, dim: int = 1) -> torch.Tensor:
+    """Return values (n,) in a shape that lies along one dimension of another tensor."""
+    shape = [1] * like.ndim
+    shape[dim] = -1
+    return values.reshape(shape)
 
 
 def _draw(n: int, gain: float, offset: float, inl: float, rng: np.random.Generator) -> Errors:
@@ -125,7 +159,8 @@ def _draw(n: int, gain: float, offset: float, inl: float, rng: np.random.Generat
 def quantise(x: torch.Tensor, bits: int | None, limit: float, *, signed: bool) -> torch.Tensor:
     """Round to the levels of a converter over 0 … limit, or -limit … limit when signed.
 
-    Values beyond the range saturate, as in hardware. bits None only saturates.
+    Values beyond the range saturate, as in hardware. bits None only saturates. Gradients pass as
+    if nothing were rounded.
     """
     low = -limit if signed else 0.0
     x = x.clamp(low, limit)
@@ -133,7 +168,9 @@ def quantise(x: torch.Tensor, bits: int | None, limit: float, *, signed: bool) -
         return x
     # A signed converter keeps a level at zero, at the price of one level of its 2^bits.
     step = 2 * limit / max(2**bits - 2, 1) if signed else limit / (2**bits - 1)
-    return (x / step).round() * step
+    if x.requires_grad:
+        return x + ((x / step).round() * step - x).detach()
+    return x.div_(step).round_().mul_(step)
 
 
 def passes(

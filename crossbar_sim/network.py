@@ -14,6 +14,7 @@ from crossbar_sim.moments import second_moments
 from mapping.bank import Die
 from mapping.design import MappedNetwork
 from mapping.place import map_network
+from mapping.repair import on_die, reselect
 from tinynets.compress import quantise
 from tinynets.crossbar_masks import prune_for_tiles
 from tinynets.data import Data, digits, mnist5000
@@ -87,17 +88,28 @@ def map_on_die(
     data: Data,
     tell: Progress = lambda step, done, total: None,
 ) -> MappedNetwork:
-    """Map a network onto the die of a configuration, calibrated against its wires if it says so."""
+    """Map a network onto the die of a configuration, as it is when the die has had its life."""
+    return lived(config, choose_on_die(config, model, data, tell))
+
+
+def choose_on_die(
+    config: RunConfig,
+    model: nn.Module,
+    data: Data,
+    tell: Progress = lambda step, done, total: None,
+) -> MappedNetwork:
+    """Map a network onto a new die, calibrated against its wires if the configuration says so."""
     network = extract(model, torch.from_numpy(data.x_test[:1]))
     names = [layer.name for layer in network.layers]
     calibration = torch.from_numpy(data.x_train[: config.select.n_calibration])
+    moments = second_moments(model, network, calibration)
     mapped = map_network(
         network,
         Die(config.bank.build(), seed=config.die.seed),
         config.tile.build(),
         rule=config.select.build(),
         tiling=config.tile.tiling,
-        second_moment=second_moments(model, network, calibration),
+        second_moment=moments,
         progress=lambda name: tell("select", names.index(name) + 1, len(names)),
     )
     if not config.calibrate.rounds:
@@ -109,6 +121,17 @@ def map_on_die(
         rounds=config.calibrate.rounds,
         progress=lambda done, total: tell("calibrate", done, total),
     ).mapped
+
+
+def lived(config: RunConfig, mapped: MappedNetwork) -> MappedNetwork:
+    """Return a network on its die after what [life] says: aged, hotter, failing, mended."""
+    life = config.life
+    if not life.happens:
+        return mapped
+    die = life.later(mapped.die)
+    if life.repair:
+        return reselect(mapped, die, tolerance=life.tolerance).mapped
+    return on_die(mapped, die)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,20 +12,23 @@ import torch
 from torch import nn
 
 from crossbar_sim.analog import CircuitLayer, circuit_inputs, to_torch
-from crossbar_sim.calibrate import pair_matrix, wanted
+from crossbar_sim.calibrate import wanted
 from crossbar_sim.config import RunConfig
 from crossbar_sim.converters import n_pass
 from crossbar_sim.energy import network_energy
 from crossbar_sim.network import (
     build_model,
+    choose_on_die,
+    lived,
     load_data,
-    map_on_die,
     single_thread,
     train_and_prune,
 )
 from crossbar_sim.nodal import solve
 from crossbar_sim.power import tile_energy
+from crossbar_sim.readout import Response, respond
 from crossbar_sim.timing import settling
+from crossbar_sim.verification import chosen_tiles, verify
 from mapping.design import MappedNetwork
 from netlists.build import tile_circuit
 from tinynets.data import Data
@@ -32,11 +36,14 @@ from tinynets.train import accuracy
 
 #: Images whose currents give a trial's power.
 N_POWER_IMAGE = 8
+#: What the trained and pruned network depends on.
+_TRAINING = {"seed", "data", "model", "train", "prune"}
 
 
 def training_key(config: RunConfig) -> str:
     """Return the hash of what the trained and pruned network depends on."""
-    return hashlib.sha256(_training(config).encode()).hexdigest()[:16]
+    text = json.dumps(_for_training(config).as_json(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def trained_path(config: RunConfig, cache: Path) -> Path:
@@ -56,45 +63,92 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
     """Return the metrics of a configuration on its die.
 
     network: the pruned network's weights. Metrics: accuracy on the test set, loss of accuracy
-    against the digital network, mvm_error (rms error of the tiles' matrices with wires, in parts
-    of the largest weight), weight_error (rms, without wires), missed (targets off by over 1 %),
-    n_closed, power [W] while reading, energy [J] per inference, t_read [s], n_saturated.
+    against the digital network; mvm_error and mvm_error_p99 (rms and 99th percentile of the error
+    of the tiles' matrices with wires, in parts of the largest weight), effective_bits (of a uniform
+    quantiser over ± the largest weight with that rms error), weight_error (rms, without wires),
+    missed (targets off by over 1 %); n_resistor, n_closed, n_changed (switches that a repair
+    moved), n_tile, area [m²] of the banks; power [W] while reading, energy [J] per inference,
+    t_read [s], n_saturated; ngspice_error where `simulation.check_tiles` asks for it.
     """
     with single_thread():
-        model, data, digital = _digital(_training(config), str(network))
-        mapped = map_on_die(config, model, data)
-        calibration = torch.from_numpy(data.x_train)
-        wires, ends = config.build_wires(), config.periphery.build()
-        converters = config.periphery.converters()
-        noise = config.noise.build()
+        model, data, digital = _digital(_for_training(config), network)
+        chosen = _chosen(_for_selection(config), network)
+        mapped = lived(config, chosen)
+        responses = _responses(_for_circuits(config), network)
         on_die = to_torch(
-            model, mapped, wires, ends, converters, calibration=calibration, noise=noise
+            model,
+            mapped,
+            config.build_wires(),
+            config.periphery.build(),
+            config.periphery.converters(),
+            calibration=torch.from_numpy(data.x_train),
+            noise=config.noise.build(),
+            responses=responses,
         )
         score = accuracy(on_die, data.x_test, data.y_test)
+        v_in = circuit_inputs(on_die, mapped, torch.from_numpy(data.x_test[:N_POWER_IMAGE]))
         return {
             "accuracy": score,
             "loss": digital - score,
             "n_saturated": float(_saturated(on_die)),
-            **_matrix_metrics(config, mapped),
-            **_energy_metrics(config, mapped, on_die, data),
+            **_matrix_metrics(config, mapped, responses),
+            **_size_metrics(config, chosen, mapped),
+            **_energy_metrics(config, mapped, on_die, v_in),
+            **_checked(config, mapped, v_in),
         }
 
 
-def _training(config: RunConfig) -> str:
-    """Return what the trained and pruned network depends on, as JSON."""
-    names = {"seed", "data", "model", "train", "prune"}
-    if config.prune.method == "tiles":
-        names.add("tile")
-    return json.dumps(config.as_json(include=names), sort_keys=True)
+def _for_training(config: RunConfig) -> RunConfig:
+    """Return a configuration with only what the trained and pruned network depends on."""
+    return _only(config, _TRAINING | ({"tile"} if config.prune.method == "tiles" else set()))
+
+
+def _for_selection(config: RunConfig) -> RunConfig:
+    """Return a configuration with only what the selection on the new die depends on."""
+    names = _TRAINING | {"bank", "die", "tile", "select", "calibrate"}
+    wired = {"wires", "geometry", "periphery"} if config.calibrate.rounds else set()
+    return _only(config, names | wired)
+
+
+def _for_circuits(config: RunConfig) -> RunConfig:
+    """Return a configuration with only what the responses of the tiles depend on."""
+    names = _TRAINING | {"bank", "die", "tile", "select", "calibrate", "life"}
+    ends = config.periphery
+    if not config.calibrate.rounds:  # then the converters change nothing
+        ends = ends.amplifiers()
+    kept = _only(config, names | {"wires", "geometry", "noise"})
+    return kept.model_copy(update={"periphery": ends})
+
+
+def _only(config: RunConfig, names: set[str]) -> RunConfig:
+    return RunConfig(name="trial", **{name: getattr(config, name) for name in names})
+
+
+# Trials of a study differ in few keys: most share a network, many a selection, and some all
+# circuits. Each process keeps the last ones, by the part of the configuration that they depend on.
 
 
 @lru_cache(maxsize=4)
-def _digital(training: str, network: str) -> tuple[nn.Module, Data, float]:
-    """Return the pruned digital network, its data and its accuracy; kept for the next trial."""
-    config = RunConfig.model_validate({"name": "trial", **json.loads(training)})
+def _digital(config: RunConfig, network: Path) -> tuple[nn.Module, Data, float]:
+    """Return the pruned digital network, its data and its accuracy."""
     data, model = load_data(config), build_model(config)
     model.load_state_dict(torch.load(network, weights_only=True))
     return model.eval(), data, accuracy(model, data.x_test, data.y_test)
+
+
+@lru_cache(maxsize=4)
+def _chosen(config: RunConfig, network: Path) -> MappedNetwork:
+    """Return the network on the new die."""
+    model, data, _ = _digital(_for_training(config), network)
+    return choose_on_die(config, model, data)
+
+
+@lru_cache(maxsize=2)
+def _responses(config: RunConfig, network: Path) -> dict[str, Response]:
+    """Return the responses of all tiles by name."""
+    mapped = lived(config, _chosen(_for_selection(config), network))
+    parts = config.build_wires(), config.periphery.build(), config.noise.build()
+    return {tile.name: respond(tile, *parts) for tile in mapped.tiles}
 
 
 def _saturated(on_die: nn.Module) -> int:
@@ -102,30 +156,71 @@ def _saturated(on_die: nn.Module) -> int:
     return sum(layer.n_saturated for layer in layers)
 
 
-def _matrix_metrics(config: RunConfig, mapped: MappedNetwork) -> dict[str, float]:
-    wires, ends = config.build_wires(), config.periphery.build()
+def _matrix_metrics(
+    config: RunConfig, mapped: MappedNetwork, responses: Mapping[str, Response]
+) -> dict[str, float]:
+    gain = config.periphery.r_feedback
     gaps, missed = [], 0
     for layer in mapped.layers:
         unit = layer.g_per_weight * np.abs(layer.layer.weight).max()
         missed += len(layer.missed(0.01))
         for tile in layer.tiles:
-            gap = pair_matrix(tile, wires, ends) - wanted(layer, tile)
-            gaps.append((gap / unit[tile.columns])[tile.present])
-    errors = np.concatenate([layer.error for layer in mapped.layers])
+            # An amplifier inverts, so these are minus the currents per volt.
+            minus_pos, minus_neg = np.split(responses[tile.name].volts / gain, 2, axis=1)
+            gap = minus_neg - minus_pos - wanted(layer, tile)
+            gaps.append(np.abs(gap / unit[tile.columns])[tile.present])
+    gap, errors = np.concatenate(gaps), np.concatenate([layer.error for layer in mapped.layers])
+    rms = float(np.sqrt(np.mean(gap**2)))
     return {
-        "mvm_error": float(np.sqrt(np.mean(np.concatenate(gaps) ** 2))),
+        "mvm_error": rms,
+        "mvm_error_p99": float(np.quantile(gap, 0.99)),
+        # Rounding to steps of 2 / 2^bits errs by step / sqrt(12) rms.
+        "effective_bits": float(-np.log2(np.sqrt(3) * max(rms, 1e-18))),
         "weight_error": float(np.sqrt(np.mean(errors**2))),
         "missed": float(missed),
-        "n_closed": float(sum(layer.n_closed for layer in mapped.layers)),
     }
 
 
+def _size_metrics(
+    config: RunConfig, chosen: MappedNetwork, mapped: MappedNetwork
+) -> dict[str, float]:
+    n_cell = sum(layer.layer.n_remaining for layer in mapped.layers)
+    pairs = [
+        (getattr(a, side), getattr(b, side))
+        for a, b in zip(chosen.tiles, mapped.tiles)
+        for side in ("chosen_pos", "chosen_neg")
+    ]
+    return {
+        "n_resistor": float(2 * config.bank.n * n_cell),
+        "n_closed": float(sum(layer.n_closed for layer in mapped.layers)),
+        "n_changed": float(sum(np.bitwise_count(a ^ b).sum() for a, b in pairs)),
+        "n_tile": float(len(mapped.tiles)),
+        "area": n_cell * config.geometry.area(mapped.die.bank).total,
+    }
+
+
+def _checked(
+    config: RunConfig, mapped: MappedNetwork, v_in: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """Return how far ngspice is from the engine on some tiles drawn at random, if asked."""
+    if not config.simulation.check_tiles:
+        return {}
+    tiles = chosen_tiles(mapped, n_sample=config.simulation.check_tiles, seed=config.die.seed)
+    volts = {name: v[:N_POWER_IMAGE] for name, v in v_in.items()}
+    parts = config.build_wires(), config.periphery.build()
+    found = verify(mapped, volts, *parts, tiles=tiles, tolerance=config.simulation.tolerance)
+    found.require()
+    return {"ngspice_error": found.worst.error}
+
+
 def _energy_metrics(
-    config: RunConfig, mapped: MappedNetwork, on_die: nn.Module, data: Data
+    config: RunConfig,
+    mapped: MappedNetwork,
+    on_die: nn.Module,
+    v_in: Mapping[str, np.ndarray],
 ) -> dict[str, float]:
     """Return power and energy for a few real images; a read takes `t_read`, or the slowest tile's
     settling."""
-    v_in = circuit_inputs(on_die, mapped, torch.from_numpy(data.x_test[:N_POWER_IMAGE]))
     wires, ends = config.build_wires(), config.periphery.build()
     circuits = {tile.name: tile_circuit(tile, wires, ends) for tile in mapped.tiles}
     volts = {tile.name: v_in[tile.layer][:, tile.rows] for tile in mapped.tiles}

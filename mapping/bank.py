@@ -14,7 +14,9 @@ from mapping.streams import DISTRIBUTIONS, Distribution, Term, deviates, normals
 
 T_REFERENCE = 300.15  # kelvin; 27 degrees Celsius, the nominal temperature of SPICE
 GRADIENT_SPAN = 1024  # cells across which `sigma_gradient` is stated
+DRIFT_HOURS = 1000.0  # hours of work after which `drift` is stated
 MAX_BRANCHES = 32  # a bank's switches are one 32-bit mask
+_LATER = ("drift", "drift_sigma", "age")  # fields that not every version of a bank had
 _LEAST_FACTOR = 0.05  # a resistor is never thinner than this part of its nominal value
 _TAIL = 2.5  # sigmas at which the rule b <= 2/(1+t) leaves over 4 sigmas before a gap opens
 
@@ -44,6 +46,9 @@ class ResistorBank:
     spread of the first.
     temperature [K]. meter_error: relative, of one reading of one branch. p_stuck_open,
     p_stuck_closed: probability that a switch never closes, never opens.
+    drift, drift_sigma: mean relative change of resistance in 1,000 hours of work, and its spread
+    over resistors; it grows with the cube root of age [h]. Source: Vishay technical note 28809,
+    Drift Calculation for Thin Film Resistors.
 
     Raises ValueError for a value outside its range; warns `LadderGapWarning` where the ratio is
     above 2 / (1 + tolerance).
@@ -69,6 +74,9 @@ class ResistorBank:
     meter_error: float = 0.0
     p_stuck_open: float = 0.0
     p_stuck_closed: float = 0.0
+    drift: float = 0.0
+    drift_sigma: float = 0.0
+    age: float = 0.0
 
     def __post_init__(self):
         _check_ladder(self)
@@ -195,7 +203,9 @@ class Die:
     @cached_property
     def id(self) -> str:
         """Twelve hexadecimal digits that name this die, the same on any machine."""
-        text = json.dumps([asdict(self.bank), int(self.seed)], sort_keys=True)
+        # What came later counts only where it acts, so that a die keeps its name.
+        spec = {key: v for key, v in asdict(self.bank).items() if v or key not in _LATER}
+        text = json.dumps([spec, int(self.seed)], sort_keys=True)
         digest = hashlib.blake2b(text.encode(), digest_size=6)
         for layer, ohms in sorted((self.table or {}).items()):
             digest.update(layer.encode() + np.ascontiguousarray(ohms).tobytes())
@@ -211,6 +221,10 @@ class Die:
         """Return the same chip at another temperature [K]."""
         return replace(self, bank=replace(self.bank, temperature=kelvin))
 
+    def aged(self, hours) -> "Die":
+        """Return the same chip after so many hours of work [h]."""
+        return replace(self, bank=replace(self.bank, age=hours))
+
     def resistances(self, layer, rows, columns) -> np.ndarray:
         """Return the true resistance of each resistor, at temperature and without its switch.
 
@@ -221,6 +235,7 @@ class Die:
         rows, columns = _check_cells(rows, columns)
         r = self._as_made(layer, rows, columns)
         r *= self._temperature_factor(layer, rows, columns)
+        r *= self._age_factor(layer, rows, columns)
         return r
 
     def measured(self, layer, rows, columns) -> np.ndarray:
@@ -260,6 +275,13 @@ class Die:
         if measured:
             r *= self._factor(Term.METER, self.bank.meter_error, layer, rows, columns)
         return r, r_on
+
+    def _age_factor(self, layer, rows, columns):
+        bank = self.bank
+        if not bank.age or not (bank.drift or bank.drift_sigma):
+            return 1.0
+        spread = bank.drift_sigma * self._normals(Term.DRIFT, layer, rows, columns)
+        return _at_least(1 + (bank.drift + spread) * np.cbrt(bank.age / DRIFT_HOURS))
 
     def _as_made(self, layer, rows, columns):
         if self.table is not None:
@@ -378,6 +400,9 @@ def _check_circuit(bank):
     kelvin = bank.temperature - T_REFERENCE
     drift = 1 + bank.tc1 * kelvin + bank.tc2 * kelvin**2
     _require(drift > 0, "tc1", bank.tc1, "small enough that resistances stay positive")
+    _require(0 <= bank.age < math.inf, "age", bank.age, "zero or more, and finite [h]")
+    _require(-1 < bank.drift < 1, "drift", bank.drift, "in (-1, 1), after 1,000 hours")
+    _require(0 <= bank.drift_sigma < 1, "drift_sigma", bank.drift_sigma, "in [0, 1)")
     for name in ("p_stuck_open", "p_stuck_closed"):
         value = getattr(bank, name)
         _require(0 <= value <= 1, name, value, "a probability in [0, 1]")

@@ -39,6 +39,7 @@ class Term(IntEnum):
     TEMPERATURE = 5
     STUCK = 6
     COMPOSITE = 7
+    DRIFT = 8
 
 
 @njit(cache=True, inline="always")

@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from crossbar_sim import Converters, solve, solve_ngspice, to_torch, transfer_matrix
-from crossbar_sim.analog import InputRange, TileReader, circuit_inputs, input_ranges
+from crossbar_sim.analog import InputRange, circuit_inputs, input_ranges, patches
+from crossbar_sim.converters import Errors
 from crossbar_sim.ngspice_process import Job
 from crossbar_sim.noise import Noise, output_noise
+from crossbar_sim.readout import Readout, grouped, merged, respond
 from mapping import Die, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires, array_circuit, tile_circuit, to_spice
 from tinynets.extraction import extract
@@ -152,7 +154,7 @@ def test_the_adc_range_is_calibrated_on_what_each_pass_shows(mode):
     _, analog = on_ideal_die(model, x, converters=Converters(adc_bits=14, **mode))
     assert difference(model, analog, x) < 5e-3
     assert analog.fc1.n_saturated == 0
-    seen = [tile(v)[0].abs().max() for _, v in analog.fc1.passes(x) for tile in analog.fc1.tiles]
+    seen = [part(v)[0].abs().max() for _, v in analog.fc1.passes(x) for part in analog.fc1.parts]
     assert analog.fc1.v_limit == pytest.approx(float(max(seen)), rel=1e-6)
 
 
@@ -218,7 +220,7 @@ def test_auto_zero_cancels_every_offset():
         assert wrong[True] < 1e-4
     coarse = Converters(adc_bits=6, auto_zero=True)
     _, analog = on_ideal_die(model, x, converters=coarse)
-    assert all(not zero.any() for zero in analog[0].zeros.values()), "nothing to subtract"
+    assert all(not zero.any() for zero in analog[0].zeros), "nothing to subtract"
 
 
 def random_array(shape=(16, 12), seed=0):
@@ -331,10 +333,80 @@ def test_a_tile_reads_what_its_circuit_gives(mapped):
         wanted = solve(circuit, v_in[:, tile.rows]).v_out
         wanted = wanted[:, tile.n_bit :] - wanted[:, : tile.n_bit]
         for swing in (np.inf, 10.0):
-            reader = TileReader(tile, wires, Periphery(**(vars(ends) | {"v_swing": swing})))
-            found, n_saturated = reader(torch.from_numpy(v_in).float())
+            response = respond(tile, wires, Periphery(**(vars(ends) | {"v_swing": swing})))
+            found, n_saturated = readout(response, v_swing=swing)(torch.from_numpy(v_in).float())
             np.testing.assert_allclose(found, wanted, atol=3e-6 * np.abs(wanted).max())
             assert n_saturated == 0
+
+
+def test_a_convolution_reads_the_same_position_by_position_and_at_once():
+    torch.manual_seed(0)
+    model, x = Strange().eval(), torch.randn(3, 2, 6, 7)
+    mapped, analog = on_ideal_die(model, x, wires=Wires(3, 3), converters=Converters(adc_bits=8))
+    for layer, path in zip(mapped.layers[:4], "abcd"):
+        conv = layer.layer.conv
+        module = analog.get_submodule(path)
+        n_channel = layer.layer.n_in // int(np.prod(conv.kernel))
+        shape = (2, n_channel, 1, 9) if path == "d" else (2, n_channel, 6, 7)
+        inputs = torch.rand(shape)
+        rows = patches(inputs, conv).flatten(0, -2)
+        for part in module.parts:
+            at_once, _ = part(inputs)
+            one_by_one, _ = part.read_lines(rows)
+            at_once = at_once.permute(0, 2, 3, 1).flatten(0, -2)
+            assert torch.allclose(at_once, one_by_one, atol=1e-6 * float(at_once.abs().max()))
+
+
+def test_tiles_side_by_side_and_added_up_read_what_each_reads(mapped):
+    layer = mapped.layers[0]
+    wires, ends = Wires(2, 2), Periphery(v_offset_sigma=1e-3, v_swing=np.inf)
+    responses = [respond(tile, wires, ends) for tile in layer.tiles]
+    x = torch.rand(5, layer.layer.n_in)
+    alone = torch.zeros(5, layer.layer.n_out)
+    for response in responses:
+        alone[:, response.columns.copy()] += readout(response, n_in=layer.layer.n_in)(x)[0]
+    beside = torch.zeros_like(alone)
+    groups = grouped(responses)
+    assert sum(len(group.tiles) for group in groups) == len(responses)
+    for response in groups:
+        found = readout(response, n_in=layer.layer.n_in, v_swing=100.0)(x)[0]
+        beside.index_add_(1, torch.from_numpy(response.columns.copy()), found)
+    whole = merged(responses, layer.layer.n_in, layer.layer.n_out)
+    together = readout(whole, n_in=layer.layer.n_in)(x)[0]
+    for found in (beside, together):
+        assert torch.allclose(found, alone, atol=1e-6 * float(alone.abs().max()))
+
+
+def test_gradients_pass_the_converters_as_if_they_did_not_round():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(mlp((9, 16)), nn.Tanh(), mlp((16, 5))).eval(), torch.rand(4, 9)
+    _, analog = on_ideal_die(model, x, converters=Converters(dac_bits=10, adc_bits=12))
+    labels = torch.tensor([1, 2, 3, 4])
+    found = {}
+    with torch.enable_grad():
+        for name, network in (("digital", model), ("analog", analog)):
+            inputs = x.clone().requires_grad_()
+            nn.functional.cross_entropy(network(inputs), labels).backward()
+            found[name] = inputs.grad
+    assert found["digital"].norm() > 0
+    apart = (found["analog"] - found["digital"]).norm() / found["digital"].norm()
+    assert 1e-6 < apart < 0.02
+    assert analog[0].fc1.bias.grad.abs().max() > 0
+    assert analog[2].fc1.units_per_volt.grad.abs().max() > 0
+
+
+def test_double_precision_is_kept():
+    torch.manual_seed(0)
+    model, x = mlp((9, 7, 4)).eval().double(), torch.rand(5, 9, dtype=torch.double)
+    bank = ResistorBank(n=19, sigma_local=0.02)
+    mapped = map_network(extract(model, x), Die(bank, seed=1), TileConfig(16, 8))
+    analog = to_torch(model, mapped, Wires(), Periphery(), Converters(), calibration=x)
+    assert analog(x).dtype == torch.double
+    assert difference(model, analog, x) < 2e-8
+
+
+def readout(response, conv=None, *, n_in=7, v_swing=np.inf):
+    return Readout(response, conv, Errors.none(n_in), 1.0, v_swing, torch.float32)
 
 
 def test_noise_on_the_die_has_the_computed_size():

@@ -250,6 +250,23 @@ def test_temperature_moves_the_ohms_of_the_same_chip():
     assert np.allclose(factors(Die(same, 4)), 1.05)
 
 
+def test_age_moves_the_ohms_of_the_same_chip_by_the_cube_root_of_time():
+    die = Die(ResistorBank(n=2, sigma_local=0.02, drift=0.01, drift_sigma=0.002), 4)
+    assert np.array_equal(factors(die.aged(0.0)), factors(die))
+    for hours, times in ((1000.0, 1.0), (8000.0, 2.0)):
+        moved = factors(die.aged(hours)) / factors(die) - 1
+        assert moved.mean() == pytest.approx(0.01 * times, rel=0.01)
+        assert moved.std() == pytest.approx(0.002 * times, rel=0.02)
+    assert Die(ResistorBank(n=2), 4).id == Die(ResistorBank(n=2, age=0.0), 4).id
+    assert die.aged(10.0).id != die.id
+
+
+@pytest.mark.parametrize("wrong", [{"age": -1.0}, {"drift": 1.5}, {"drift_sigma": -0.1}])
+def test_ageing_that_makes_no_sense(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ResistorBank(n=2, **wrong)
+
+
 def test_the_meter_errs_relatively_and_reads_through_the_closed_switch():
     bank = ResistorBank(n=2, r_min=1e3, r_on=100.0, meter_error=0.01)
     die = Die(bank, 4)

@@ -1,0 +1,101 @@
+"""One trial of a study: what it measures, what it shares with others, a die and its life."""
+
+import numpy as np
+import pytest
+
+from crossbar_sim import trial
+from crossbar_sim.config import ConfigError, RunConfig, load_config
+from crossbar_sim.study import with_values
+
+BASE = RunConfig.model_validate(
+    {
+        "name": "small",
+        "train": {"epochs": 4},
+        "prune": {"sparsity": 0.8, "rounds": 1, "epochs_per_round": 3},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    return trial.trained_path(BASE, tmp_path_factory.mktemp("networks"))
+
+
+def clear():
+    for kept in (trial._digital, trial._chosen, trial._responses):
+        kept.cache_clear()
+
+
+def test_what_trials_share_changes_nothing(network):
+    points = [
+        {"periphery.adc_bits": 6},
+        {"periphery.adc_bits": 8},
+        {"wires.r_word": 20.0},
+        {"periphery.tia_gain": 100.0},
+        {"life.p_stuck_open": 0.1},
+        {"calibrate.rounds": 2},
+        {"calibrate.rounds": 2, "wires.r_word": 20.0},
+        {"noise.bandwidth": 1e9},
+        {"die.seed": 2},
+        {"tile.n_word": 16},
+    ]
+    configs = [with_values(BASE, values) for values in points]
+    clear()
+    together = [trial.run_trial(config, network) for config in configs]
+    for config, found in zip(configs, together):
+        clear()
+        assert trial.run_trial(config, network) == found
+    accuracies = [found["accuracy"] for found in together]
+    assert len(set(accuracies)) > 3
+    errors = [found["mvm_error"] for found in together]
+    assert errors[0] == errors[1], "an ADC is not in the circuit"
+    assert len(set(errors[1:7])) == 6
+
+
+def test_metrics_say_what_they_say(network):
+    found = trial.run_trial(BASE, network)
+    n_cell = found["n_resistor"] / (2 * BASE.bank.n)
+    assert n_cell == round(0.2 * (64 * 32 + 32 * 10))
+    assert found["area"] == pytest.approx(
+        n_cell * BASE.geometry.area(BASE.bank.build()).total, rel=1e-12
+    )
+    assert found["mvm_error_p99"] > 2 * found["mvm_error"]
+    # A uniform error of a quantiser with so many bits has this rms.
+    step = 2.0 / 2 ** found["effective_bits"]
+    assert np.sqrt(step**2 / 12) == pytest.approx(found["mvm_error"], rel=1e-9)
+    assert found["n_changed"] == 0
+    assert "ngspice_error" not in found
+
+
+def test_tiles_can_be_checked_by_ngspice(network):
+    found = trial.run_trial(with_values(BASE, {"simulation.check_tiles": 2}), network)
+    assert 0 < found["ngspice_error"] < 1e-9
+
+
+def test_a_die_fails_and_is_mended(network):
+    points = {
+        "new": {},
+        "failed": {"life.p_stuck_open": 0.5},
+        "mended": {"life.p_stuck_open": 0.5, "life.repair": True},
+        "aged": {"bank.drift_sigma": 0.5, "life.age": 1000.0},
+        "young again": {"bank.drift_sigma": 0.5, "life.age": 1000.0, "life.repair": True},
+        "hot": {"bank.tc1_sigma": 2e-3, "life.temperature": 400.0},
+    }
+    found = {
+        name: trial.run_trial(with_values(BASE, values), network) for name, values in points.items()
+    }
+    loss = {name: metrics["loss"] for name, metrics in found.items()}
+    assert loss["failed"] > 0.1 > 10 * abs(loss["new"])
+    assert loss["mended"] < 0.5 * loss["failed"]
+    assert loss["aged"] > loss["young again"] + 0.02
+    assert found["hot"]["weight_error"] > 10 * found["new"]["weight_error"]
+    assert found["failed"]["n_changed"] == 0 < found["mended"]["n_changed"]
+    # Far fewer switches move than if everything were selected anew.
+    assert found["mended"]["n_changed"] < 0.4 * found["mended"]["n_resistor"]
+
+
+def test_a_life_that_makes_no_sense(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('name = "a"\n[bank]\np_stuck_open = 0.6\n[life]\np_stuck_open = 0.5\n')
+    with pytest.raises(ConfigError, match="must be a probability"):
+        load_config(path)
