@@ -72,7 +72,7 @@ def largest_difference(model, x):
     """Return how far the network on exact resistors is off, of the largest output, and itself."""
     network = tinynets.extract(model, x)
     mapped = exact(map_network(network, Die(ResistorBank(n=2), seed=0), TileConfig(16, 8)))
-    analog = to_torch(model, mapped, Wires(), Periphery(), Converters(), calibration=x).double()
+    analog = to_torch(model, mapped, Wires(), Periphery(), Converters(), calibration=x)
     layers = [m for m in analog.modules() if isinstance(m, CircuitLayer)]
     assert len(layers) == len(network.layers) == 6
     assert not any(layer.n_saturated for layer in layers)
@@ -94,7 +94,7 @@ def test_a_residual_network_gives_the_same_outputs_on_its_circuits(model, fold, 
     if sparsity:
         apply_masks(found, choose(magnitude(weight_layers(found)), sparsity, "layer"))
     error, network = largest_difference(found, x)
-    assert error < 1e-6
+    assert error < 1e-12
     norms = ("norm", "grouped_norm", "depthwise_norm", "row_norm")
     assert network.digital == (() if fold else norms)
     assert network.sparsity == pytest.approx(sparsity, abs=0.02)
@@ -104,6 +104,6 @@ def test_a_wrong_conductance_would_be_seen(model):
     x = torch.rand(SHAPE, dtype=torch.float64)
     mapped = map_network(tinynets.extract(model, x), Die(ResistorBank(n=2), seed=0), TileConfig())
     parts = Wires(), Periphery(), Converters()
-    analog = to_torch(model, mapped, *parts, calibration=x).double()
+    analog = to_torch(model, mapped, *parts, calibration=x)
     with torch.no_grad():
         assert (analog(x) - model(x)).abs().max() > 1e-3 * model(x).abs().max()
