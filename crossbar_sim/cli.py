@@ -256,7 +256,12 @@ def main() -> None:
     ) as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
-        _fail("interrupted; the same command with --resume goes on from here", 130)
+        more = "; the same command with --resume goes on from here" if _is_run() else ""
+        _fail(f"interrupted{more}", 130)
+
+
+def _is_run() -> bool:
+    return sys.argv[1:2] == ["run"]
 
 
 def _fail(message: str, code: int) -> None:
