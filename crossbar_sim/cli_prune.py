@@ -146,6 +146,8 @@ def prune(
     for table in _tables(found, f"{source.name}, {task.data.name}, {options.method}"):
         messages.print(table)
     messages.print(_accuracy(found))
+    if found["digital"]:
+        messages.print(f"not on tiles: {', '.join(found['digital'])}", markup=False)
     typer.echo(_csv(found), nl=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     write(small)

@@ -249,22 +249,24 @@ def figures(task: Task, small: nn.Module, options: Options) -> dict[str, Any]:
     """Return what `metrics.compare` does, and a row of figures for each layer and in total.
 
     The rows count weights and arithmetic before and after, and what tiles hold: of the network
-    before, every row and column; after, those with a weight, in order.
+    before, every row and column; after, those with a weight, in order. digital: what has
+    parameters but no place on a tile, such as a batch norm.
     """
-    layers = [extract(model, task.example).layers for model in (task.model, small)]
-    rows = [_row(before.name, before, after, options.tile) for before, after in zip(*layers)]
+    before, after = (extract(model, task.example) for model in (task.model, small))
+    rows = [_row(*pair, options.tile) for pair in zip(before.layers, after.layers, strict=True)]
     found = compare(
         measure(task.model, task.example, task.data),
         measure(small, task.example, task.data, bits=options.bits or FULL_BITS),
     )
     total = {key: sum(row[key] for row in rows) for key in rows[0] if key not in _RATIOS}
-    return found | {"rows": rows, "total": _with_ratios("total", total)}
+    digital = {"digital": list(after.digital)}
+    return found | {"rows": rows, "total": _with_ratios("total", total)} | digital
 
 
 _RATIOS = ("layer", "compression_ratio", "speedup")
 
 
-def _row(name: str, before: PrunedLayer, after: PrunedLayer, tile: TileConfig) -> dict[str, Any]:
+def _row(before: PrunedLayer, after: PrunedLayer, tile: TileConfig) -> dict[str, Any]:
     was, now = count(before), count(after)
     cells = {"before": split_dense(before.weight.shape, tile), "after": split(after.mask, tile)}
     lines = {when: count_lines(blocks) for when, blocks in cells.items()}
@@ -272,7 +274,7 @@ def _row(name: str, before: PrunedLayer, after: PrunedLayer, tile: TileConfig) -
     for what in ("n_tile", "n_cell"):
         row |= {f"{what[2:]}s_{when}": getattr(n, what) for when, n in lines.items()}
     row |= {f"conversions_{w}": n.n_conversion * before.n_mvm for w, n in lines.items()}
-    return _with_ratios(name, row)
+    return _with_ratios(before.name, row)
 
 
 def _arithmetic(was: Counts, now: Counts) -> dict[str, int]:

@@ -207,6 +207,19 @@ def test_an_onnx_network_comes_back_as_one(call, trained, tmp_path):
     )
 
 
+def test_a_batch_norm_is_said_to_stay_digital(call, tmp_path):
+    pytest.importorskip("onnx")
+    from test_tinynets_onnx import shared_and_scaled
+
+    path = shared_and_scaled(tmp_path)
+    options = ("--scope", "layer", "--rounds", 1, "--epochs", 0, "--output", "s.onnx")
+    code, out, err = call(path, "--data", "digits", *options)
+    assert code == 0, err
+    assert [row["layer"] for row in rows_of(out)] == ["conv", "m", "g", "total"]
+    assert "not on tiles: bn_scale" in err
+    assert json.loads((tmp_path / "s.json").read_text())["digital"] == ["bn_scale"]
+
+
 def test_a_folder_of_images(call, trained, tmp_path):
     image = pytest.importorskip("PIL.Image")
     data = digits(seed=0, flat=False)
