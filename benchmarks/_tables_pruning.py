@@ -47,12 +47,13 @@ def baselines() -> str:
         "once; positions of non-zeros cost nothing, which favours single weights):\n\n"
         + table(["network", "family", *costs.values()], rows)
         + "\n\n![accuracy against cost](benchmarks/results/baselines.png)\n\n"
-        "Settings lie on a coarse grid and accuracies have a standard error of about 0.3 points: read "
-        "factors of two, not tenths. Single weights, then fewer bits, make the smallest file; on a "
-        "crossbar they empty few lines, and channels in multiples of a tile's side win, in "
-        "convolutions also digitally. Fewer bits alone save no tile and hardly a conversion. Pruning "
-        "for bit lines over all layers at once spares convolutions, whose lines are read most often; "
-        "one sparsity for every layer does not, but costs the perceptron its small last layer."
+        "Settings lie on a coarse grid and accuracies have a standard error of about 0.3 points: "
+        "read factors of two, not tenths. Single weights, then fewer bits, make the smallest file; "
+        "on a crossbar they empty few lines, and channels in multiples of a tile's side win, in "
+        "convolutions also digitally. Fewer bits alone save no tile and hardly a conversion. "
+        "Pruning for bit lines over all layers at once spares convolutions, whose lines are read "
+        "most often; one sparsity for every layer does not, but costs the perceptron its small "
+        "last layer."
     )
 
 
