@@ -55,6 +55,7 @@ class CircuitLayer(nn.Module):
         super().__init__()
         layer = mapped.layer
         self.name, self.conv = mapped.name, layer.conv
+        self.wires, self.periphery, self.noise = wires, periphery, noise
         self.converters, self.input_range = converters, input_range
         self.n_saturated, self.watching = 0, False
         self.stream = None if noise is None else _stream(noise, mapped.name)
@@ -222,40 +223,78 @@ def to_torch(
     tile output. noise: added anew to every output of every pass. responses: by tile, where
     `crossbar_sim.readout.respond` has found them for the same parts already.
     """
+    analog = copy.deepcopy(model).eval()
     dtype = next(model.parameters()).dtype
     ranges = input_ranges(model, mapped, calibration)
-    if converters.dac_range is not None:
-        ranges = {path: replace(r, limit=converters.dac_range) for path, r in ranges.items()}
-    analog = copy.deepcopy(model).eval()
-    layers = {}
     for layer in mapped.layers:
         path = layer.layer.module
-        parts = wires, periphery, converters, ranges[path], noise
-        layers[path] = CircuitLayer(layer, *parts, responses=responses, dtype=dtype)
-        analog.set_submodule(path, layers[path])
-    if converters.measures and converters.adc_range is None:
-        for layer in layers.values():
-            layer.watch()
+        parts = wires, periphery, converters, _range(converters, ranges[path]), noise
+        analog.set_submodule(path, CircuitLayer(layer, *parts, responses=responses, dtype=dtype))
+    _settle(analog, [layer.layer.module for layer in mapped.layers], calibration)
+    return analog
+
+
+def put_on_die(
+    network: nn.Module,
+    layer: MappedLayer,
+    wires: Wires,
+    periphery: Periphery,
+    converters: Converters,
+    *,
+    calibration: torch.Tensor,
+    noise: Noise | None = None,
+) -> None:
+    """Replace one layer of a network, others of which may be circuits already, in place.
+
+    The arguments are those of `to_torch`.
+    """
+    path, dtype = layer.layer.module, next(network.parameters()).dtype
+    seen = _ranges(network, [path], calibration)[path]
+    parts = wires, periphery, converters, _range(converters, seen), noise
+    network.set_submodule(path, CircuitLayer(layer, *parts, dtype=dtype))
+    _settle(network, [path], calibration)
+
+
+def circuit_layers(network: nn.Module) -> dict[str, CircuitLayer]:
+    """Return the layers on the die by module path, in the order of the modules."""
+    return {path: m for path, m in network.named_modules() if isinstance(m, CircuitLayer)}
+
+
+def _range(converters: Converters, seen: InputRange) -> InputRange:
+    return seen if converters.dac_range is None else replace(seen, limit=converters.dac_range)
+
+
+def _settle(network: nn.Module, paths: list[str], calibration: torch.Tensor) -> None:
+    """Give new layers the ranges of their ADCs and what they report at rest; count from zero."""
+    new = [layer for path, layer in circuit_layers(network).items() if path in paths]
+    measured = [x for x in new if x.converters.measures and x.converters.adc_range is None]
+    for layer in measured:
+        layer.watch()
+    if measured:
         with torch.no_grad():
             for images in calibration.split(BATCH):
-                analog(images)
-        for layer in layers.values():
-            layer.fix_range()
-    for layer in layers.values():
-        if converters.auto_zero:
+                network.eval()(images)
+    for layer in measured:
+        layer.fix_range()
+    for layer in new:
+        if layer.converters.auto_zero:
             layer.trim()
         layer.n_saturated = 0
-    return analog
 
 
 def input_ranges(
     model: nn.Module, mapped: MappedNetwork, calibration: torch.Tensor
 ) -> dict[str, InputRange]:
     """Return the range of every mapped layer's inputs in the digital model, by module path."""
-    paths = [layer.layer.module for layer in mapped.layers]
+    return _ranges(model, [layer.layer.module for layer in mapped.layers], calibration)
+
+
+def _ranges(
+    network: nn.Module, paths: list[str], calibration: torch.Tensor
+) -> dict[str, InputRange]:
     low, high = dict.fromkeys(paths, 0.0), dict.fromkeys(paths, 0.0)
     for images in calibration.split(BATCH):
-        for path, x in capture_inputs(model, paths, images).items():
+        for path, x in capture_inputs(network, paths, images).items():
             least, most = (float(end) for end in torch.aminmax(x))
             if not np.isfinite(least + most):
                 raise ValueError(

@@ -57,7 +57,9 @@ class PruneConfig(_Section):
 
     method: one of `tinynets.pruning.METHODS`, or "tiles": weights that share a bit line go
     together, so that fewer lines and tiles are left. A sparsity of 0 leaves the network as it is.
-    bits: of the weights in the end (quantised per output), or 0 for all that they have.
+    bits: of the weights in the end (quantised per output), or 0 for all that they have. noise: of
+    the weights while the pruned network trains for epochs_per_round more, in parts of each layer's
+    largest weight; see `crossbar_sim.tune.train_noise_aware`.
     """
 
     method: Literal[
@@ -68,6 +70,7 @@ class PruneConfig(_Section):
     epochs_per_round: Count = 30
     learning_rate: Positive = 0.04
     bits: Annotated[int, Field(ge=0, le=16)] = 0
+    noise: Share = 0.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -192,6 +195,18 @@ class CalibrateConfig(_Section):
     """Rounds of choosing switches anew against the wires; 0 for none."""
 
     rounds: Annotated[int, Field(ge=0, le=100)] = 0
+
+
+class TuneConfig(_Section):
+    """What software does for the finished die; see `crossbar_sim.tune`.
+
+    n_output: training images on which gain and offset of every output are fitted, 0 for none.
+    epochs, learning_rate: training of all that is digital through the die, 0 epochs for none.
+    """
+
+    n_output: Annotated[int, Field(ge=0)] = 0
+    epochs: Annotated[int, Field(ge=0)] = 0
+    learning_rate: Positive = 0.003
 
 
 class WiresConfig(_Section):
@@ -347,6 +362,7 @@ class RunConfig(_Section):
     select: SelectConfig = SelectConfig()
     calibrate: CalibrateConfig = CalibrateConfig()
     life: LifeConfig = LifeConfig()
+    tune: TuneConfig = TuneConfig()
     wires: WiresConfig = WiresConfig()
     geometry: GeometryConfig = GeometryConfig()
     periphery: PeripheryConfig = PeripheryConfig()

@@ -11,6 +11,7 @@ from torch import nn
 from crossbar_sim.calibrate import calibrate
 from crossbar_sim.config import RunConfig
 from crossbar_sim.moments import second_moments
+from crossbar_sim.tune import calibrate_outputs, fine_tune, train_noise_aware
 from mapping.bank import Die
 from mapping.design import MappedNetwork
 from mapping.place import map_network
@@ -79,6 +80,9 @@ def pruned_copy(config: RunConfig, model: nn.Module, data: Data, tell: Progress)
     else:
         pruned = prune(model, data, method=rule.method, **options)
     pruned = make_permanent(pruned)
+    if rule.noise:
+        options = {"epochs": rule.epochs_per_round, "learning_rate": rule.learning_rate}
+        pruned = train_noise_aware(pruned, data, sigma=rule.noise, seed=config.seed, **options)
     return quantise(pruned, rule.bits) if rule.bits else pruned
 
 
@@ -121,6 +125,17 @@ def choose_on_die(
         rounds=config.calibrate.rounds,
         progress=lambda done, total: tell("calibrate", done, total),
     ).mapped
+
+
+def tuned(config: RunConfig, on_die: nn.Module, digital: nn.Module, data: Data) -> nn.Module:
+    """Return a network on the die with what [tune] says done for it."""
+    rule = config.tune
+    if rule.n_output:
+        on_die = calibrate_outputs(on_die, digital, torch.from_numpy(data.x_train[: rule.n_output]))
+    if rule.epochs:
+        options = {"epochs": rule.epochs, "learning_rate": rule.learning_rate}
+        on_die = fine_tune(on_die, data, **options, seed=config.seed)
+    return on_die
 
 
 def lived(config: RunConfig, mapped: MappedNetwork) -> MappedNetwork:

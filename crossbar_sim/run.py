@@ -20,6 +20,7 @@ from crossbar_sim.network import (
     map_on_die,
     single_thread,
     train_and_prune,
+    tuned,
 )
 from crossbar_sim.ngspice import NgspiceWorker
 from crossbar_sim.rules import compare_rules
@@ -92,7 +93,8 @@ def find_outcome(
 
     def on_die(parts: Parts) -> nn.Module:
         real = parts.wires, parts.periphery, parts.converters
-        return to_torch(pruned, mapped, *real, calibration=calibration, noise=parts.noise)
+        network = to_torch(pruned, mapped, *real, calibration=calibration, noise=parts.noise)
+        return tuned(config, network, pruned, data)
 
     stages = stage_parts(config)
     networks = {"float": dense, "pruned": pruned}

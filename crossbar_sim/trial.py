@@ -23,6 +23,7 @@ from crossbar_sim.network import (
     load_data,
     single_thread,
     train_and_prune,
+    tuned,
 )
 from crossbar_sim.nodal import solve
 from crossbar_sim.power import tile_energy
@@ -85,6 +86,7 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
             noise=config.noise.build(),
             responses=responses,
         )
+        on_die = tuned(config, on_die, model, data)
         score = accuracy(on_die, data.x_test, data.y_test)
         v_in = circuit_inputs(on_die, mapped, torch.from_numpy(data.x_test[:N_POWER_IMAGE]))
         return {
