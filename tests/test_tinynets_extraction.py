@@ -75,6 +75,8 @@ class Idle(nn.Module):
         (nn.Conv2d(1, 1, 3, padding_mode="circular"), torch.zeros(1, 1, 4, 4), "circular"),
         (Idle(), torch.zeros(1, 2), r"\['idle'\] did not run"),
         (nn.ReLU(), torch.zeros(1, 2), "no weight layer"),
+        (mlp((4, 2)), torch.zeros(4), r"module 'fc1' gave an output of shape \(2,\), which has no"),
+        (nn.Conv2d(1, 2, 3), torch.zeros(1, 4, 4), "no batch dimension; pass a batch"),
         (nn.LSTM(4, 4), torch.zeros(1, 3, 4), r"\(LSTM\) cannot be mapped .* nothing else"),
         (
             nn.Sequential(nn.Conv1d(1, 1, 2, padding="same")),

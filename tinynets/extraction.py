@@ -35,7 +35,8 @@ def extract(
 
     Masks of `torch.nn.utils.prune` are honoured; elsewhere a weight counts as pruned when it is
     exactly zero. Raises ValueError naming the module that cannot be mapped (recurrent layers,
-    attention, transposed or 3-D convolutions), that holds NaN or inf, or that never runs.
+    attention, transposed or 3-D convolutions), that holds NaN or inf, or that never runs; and for
+    an example that is no batch.
     """
     modules = dict(model.named_modules())
     unknown = [path for path in leave_digital if path not in modules]
@@ -111,6 +112,11 @@ def _count_products(
 
     def hook(path: str):
         def count(module: nn.Module, _inputs: tuple, output: torch.Tensor) -> None:
+            if output.ndim < (2 if isinstance(module, nn.Linear) else dense_weight(module).ndim):
+                raise ValueError(
+                    f"module {path!r} gave an output of shape {tuple(output.shape)}, which has no "
+                    "batch dimension; pass a batch, such as example[None]"
+                )
             channels = output.shape[-1] if isinstance(module, nn.Linear) else output.shape[1]
             n_mvm = output[0].numel() // channels
             counts[path] = counts.get(path, 0) + n_mvm
