@@ -9,7 +9,8 @@ without fine-tuning. "Equal" is a mean accuracy within a point of that dense net
 picked on the images that they are tested on, all families alike.
 
 Families: single weights by magnitude; weights that share a bit line of a tile (crossbar-aware),
-over all layers, or with one sparsity for every layer; whole channels in multiples of a tile's side
+over all layers, with regard to how often a layer is read (scores over the fourth root of that), or
+with one sparsity for every layer; whole channels in multiples of a tile's side
 (filters); 8 … 2 bits a weight and channel; low rank by the energy of its singular values; and
 single weights by magnitude at 6 bits.
 
@@ -94,9 +95,15 @@ def reduced(dense: nn.Module, data: Data, side: int, seed: int, epochs: int) -> 
         tiles = {"n_word": side, "n_bit": side}
         lines = tinynets.prune_for_tiles(dense, data, **tiles, sparsity=sparsity, **rounds)
         yield "bit lines", sparsity, lines, 32
-        alike = {"scope": "layer", "sparsity": sparsity}
-        lines = tinynets.prune_for_tiles(dense, data, **tiles, **alike, **rounds)
-        yield "bit lines, layers alike", sparsity, lines, 32
+        others = {"bit lines, layers alike": {"scope": "layer"}}
+        if example.ndim == 4:  # a perceptron reads every layer once
+            others["bit lines, by reads"] = {"by_reads": 0.25}
+        for name, way in others.items():
+            part = {**tiles, **way, **rounds, "sparsity": sparsity}
+            try:
+                yield name, sparsity, tinynets.prune_for_tiles(dense, data, **part), 32
+            except ValueError as error:  # a layer would lose its last weight
+                print(f"{name}, {sparsity}, seed {seed}: {error}")
     for share in CHANNELS:
         small = tinynets.prune_filters(dense, example, sparsity=share, round_to=side)
         yield "filters", share, tuned(small), 32
@@ -146,12 +153,18 @@ def measured(name: str, seed: int, epochs: int) -> list[dict]:
 
 
 def averages(rows: list[dict]) -> list[dict]:
-    """Return the mean over seeds of each family and setting, and the accuracy's standard error."""
+    """Return the mean over seeds of each family and setting, and the accuracy's standard error.
+
+    A setting that emptied a layer on some seed is left out.
+    """
+    n_seed = len({row["seed"] for row in rows})
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
         groups.setdefault((row["family"], row["setting"]), []).append(row)
     found = []
     for (family, setting), same in groups.items():
+        if len(same) < n_seed:
+            continue
         row = {"family": family, "setting": setting}
         for key in ("top1", "n_nonzero", *COSTS):
             row[key] = float(np.mean([one[key] for one in same]))

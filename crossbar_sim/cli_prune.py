@@ -92,6 +92,12 @@ def prune(
     round_to: Annotated[
         int, typer.Option(help="filters: channels left are a multiple of this (a tile's side)")
     ] = 1,
+    by_reads: Annotated[
+        float,
+        typer.Option(
+            help="tiles: prune more where lines are read more often, as in convolutions; try 0.25"
+        ),
+    ] = 0.0,
     bits: Annotated[
         int | None,
         typer.Option(help="of each weight in the end, quantised per output; 0 for all it has"),
@@ -132,7 +138,7 @@ def prune(
     given = {"rounds": rounds, "epochs": epochs, "learning_rate": learning_rate, "tile": tile}
     given |= {"sparsity": sparsity, "method": method, "scope": scope, "schedule": schedule}
     given |= {"exclude": tuple(exclude or ()), "round_to": round_to, "seed": seed}
-    given |= {"bits": bits}
+    given |= {"bits": bits, "by_reads": by_reads}
     path = output or Path("results") / f"{source.stem}-sparse.safetensors"
     try:
         settings = read_settings(source, config)

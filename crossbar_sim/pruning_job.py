@@ -54,7 +54,7 @@ class Options:
     """How to prune; see `tinynets.prune`. None: what the method has as its default.
 
     round_to: channels left by "filters" are a multiple of it. bits: of a weight in the end, 0 for
-    all that it has.
+    all that it has. by_reads: see `prune_for_tiles`.
     """
 
     method: str
@@ -69,6 +69,7 @@ class Options:
     exclude: tuple[str, ...] = ()
     round_to: int = 1
     bits: int = 0
+    by_reads: float = 0.0
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -83,6 +84,8 @@ class Options:
                 )
         if self.round_to > 1 and self.method != "filters":
             raise ValueError(f"round_to is for method 'filters'; the method is {self.method!r}")
+        if self.by_reads and self.method != "tiles":
+            raise ValueError(f"by_reads is for method 'tiles'; the method is {self.method!r}")
         if self.bits:
             check_bits(self.bits)
         # What fails here fails before a configuration is trained.
@@ -238,7 +241,14 @@ def _pruned(task: Task, options: Options, tell: Progress) -> nn.Module:
     if options.method == "tiles":
         side = vars(options.tile)
         return prune_for_tiles(
-            task.model, task.data, **side, **given, **common, **training, **rounds
+            task.model,
+            task.data,
+            **side,
+            by_reads=options.by_reads,
+            **given,
+            **common,
+            **training,
+            **rounds,
         )
     return prune(
         task.model, task.data, method=options.method, **given, **common, **training, **rounds

@@ -159,7 +159,8 @@ def test_weights_of_another_network_come_with_a_configuration(call, tmp_path):
         'name = "c"\n[model]\nkind = "cnn"\nchannels = [4, 8]\n[prune]\nrounds = 1\n'
         "epochs_per_round = 1\nsparsity = 0.5"
     )
-    code, out, err = call("m.pt", "--config", "cnn.toml", "--method", "tiles", "--output", "s.pt")
+    options = ("--config", "cnn.toml", "--method", "tiles", "--by-reads", 0.1)
+    code, out, err = call("m.pt", *options, "--output", "s.pt")
     assert code == 0, err
     rows = rows_of(out)
     assert [row["layer"] for row in rows] == ["conv1", "conv2", "fc", "total"]
@@ -257,6 +258,7 @@ ERRORS = [
         "its own schedule",
     ),
     (("m.pt", "--data", "digits", "--round-to", "8"), "round_to is for method 'filters'"),
+    (("m.pt", "--data", "digits", "--by-reads", "0.2"), "by_reads is for method 'tiles'"),
     (("m.pt", "--data", "digits", "--bits", "1"), "bits must be 2 … 16; got 1"),
     (("m.pt", "--data", "digits", "--tile", "0", "8"), "n_word must be a whole number"),
     (("m.pt", "--data", "digits", "--output", "s.h5"), "s.h5: expected a .safetensors, .pt"),

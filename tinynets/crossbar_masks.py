@@ -12,6 +12,7 @@ from torch import nn
 
 from tinynets import scores
 from tinynets.data import Data
+from tinynets.extraction import extract
 from tinynets.masks import apply_masks, choose, copied, mask_of, weight_layers
 from tinynets.pruning import RoundProgress
 from tinynets.schedules import sparsities
@@ -64,6 +65,7 @@ def prune_for_tiles(
     sparsity: float,
     shares: Mapping[str, float] = DEFAULT_SHARES,
     scope: str = "global",
+    by_reads: float = 0.0,
     rounds: int = 5,
     epochs: int = 10,
     learning_rate: float = 1e-3,
@@ -74,20 +76,28 @@ def prune_for_tiles(
     """Return a pruned and fine-tuned copy of a trained model that takes few tiles.
 
     Iterative magnitude pruning, as `tinynets.prune` does it, by `crossbar_scores`. scope: "global",
-    or "layer" for the same sparsity in each; that saves more in a convolution, which reads its
-    lines at every position. The other arguments are those of `tinynets.prune`.
+    or "layer" for the same sparsity in each. by_reads: a layer's scores are divided by this power
+    of the number of times that an inference reads its lines (once for each output position of a
+    convolution). 1/4 saves a convolutional network most of its conversions
+    (benchmarks/baselines.py); with too much, whole layers would go, which is an error. The other
+    arguments are those of `tinynets.prune`.
 
-    Raises ValueError as `crossbar_scores` and `masks.choose` do, for another scope, and for a
-    grouped convolution, whose groups would not line up with tiles.
+    Raises ValueError as `crossbar_scores` and `masks.choose` do, for another scope, a negative
+    power, and for a grouped convolution, whose groups would not line up with tiles.
     """
-    if scope not in ("global", "layer"):
-        raise ValueError(f"scope must be 'global' or 'layer'; got {scope!r}")
+    if scope not in ("global", "layer") or by_reads < 0:
+        raise ValueError(
+            f"scope must be 'global' or 'layer' and by_reads >= 0; got {scope!r} and {by_reads}"
+        )
     model = copied(model)
     layers = weight_layers(model, exclude)
     if grouped := [path for path, m in layers.items() if getattr(m, "groups", 1) > 1]:
         raise ValueError(f"layers {grouped} are grouped convolutions; exclude them")
+    read = extract(model, torch.from_numpy(data.x_train[:1]), leave_digital=exclude)
+    cost = {layer.module: layer.n_mvm**by_reads for layer in read.layers}
     for k, reached in enumerate(sparsities("iterative", sparsity, rounds), 1):
-        found = crossbar_scores(scores.magnitude(layers), n_word, n_bit, shares)
+        magnitudes = {path: s / cost[path] for path, s in scores.magnitude(layers).items()}
+        found = crossbar_scores(magnitudes, n_word, n_bit, shares)
         gone = {path: ~mask_of(module) for path, module in layers.items()}
         masks = choose({p: s.masked_fill(gone[p], -1.0) for p, s in found.items()}, reached, scope)
         apply_masks(model, masks)
