@@ -11,19 +11,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crossbar_sim.nodal import transfer_matrix
+from crossbar_sim.calibrate_tile import TileWork, pair_matrix, wanted
+from mapping.bank import Branches, Die
 from mapping.design import MappedLayer, MappedNetwork
-from mapping.select import realise, select_on_die
+from mapping.place import SecondMoment
+from mapping.select import (
+    CellSelection,
+    realise,
+    select_layer_aware,
+)
 from mapping.tiles import Tile
-from netlists.build import tile_circuit
 from netlists.circuit import Periphery, Wires
 
 #: A cell whose weight is at least this part of the largest decides how much scale the wires cost.
 _STRONG = 0.5
-#: Every round takes the least conducting subset within this part of the last rms error: lighter
-#: arrays drop less, and a choice that moves little from round to round lets the rounds converge.
-_TOLERANCE = 0.2
-
 #: Called with the number of finished tiles, and of all.
 Progress = Callable[[int, int], None]
 
@@ -32,11 +33,13 @@ Progress = Callable[[int, int], None]
 class LayerCalibration:
     """What calibration did to one layer.
 
-    errors: root-mean-square error of the layer's matrix with wires, in parts of its largest weight:
-    of the lightest choice, then of the best after each round, by the meter's values. before, after:
-    the same by true values. floor: the part of `after` on pruned places, which have no device and
-    cannot be mended. scale: what the scale of conductance was multiplied with, so that
-    the largest weight stays within reach. n_changed: switches that differ; n_switch: of how many.
+    errors: by the meter's values, of the first choice and then of the best after each round: the
+    root-mean-square error of the layer's matrix with wires, in parts of its largest weight, or, of
+    a selection aware of its inputs, that of its outputs, in parts of the wanted outputs. before,
+    after: error of the matrix by true values. floor: the part of `after` on pruned places, which
+    have no device and cannot be mended. scale: what the scale of conductance was multiplied with,
+    so that the largest weight stays within reach. n_changed: switches that differ; n_switch: of
+    how many.
     """
 
     layer: str
@@ -70,33 +73,137 @@ def calibrate(
     wires: Wires,
     periphery: Periphery,
     *,
-    rounds: int = 12,
+    rounds: int = 24,
+    second_moment: SecondMoment | None = None,
     progress: Progress | None = None,
 ) -> Calibration:
     """Select a network's switches anew so that wires and amplifiers are inside the targets.
 
-    rounds: so many for each tile, which keeps its best one.
+    rounds: so many for each tile, which keeps its best one. The first moves the targets by what is
+    missing; the others are rounds of `crossbar_sim.descent`, in which the error of its neighbours
+    counts more and more for a cell. second_moment: of each layer's inputs, for a selection in which
+    errors cancel on real inputs, as `map_network` takes it; then every round selects whole layers.
     Raises ValueError for rounds below 1.
     """
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1; got {rounds}")
-    n_tile, done, layers, reports = len(mapped.tiles), 0, [], []
+    n_tile, layers, reports = len(mapped.tiles), [], []
+    believed: dict[str, np.ndarray] = {}
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(done, n_tile)
+
     for layer in mapped.layers:
-        scaled = _within_reach(layer, mapped, wires, periphery)
-        work = [_Work(tile, scaled, mapped, wires, periphery) for tile in layer.tiles]
-        for item in work:
-            item.improve(rounds)
-            done += 1
-            if progress:
-                progress(done, n_tile)
-        found = replace(
-            scaled,
-            tiles=tuple(item.true_tile() for item in work),
-            predicted=_predicted(scaled, work),
-        )
+        parts = mapped.die, wires, periphery
+        scaled = _within_reach(layer, wires, periphery)
+        if second_moment is None:
+            found, report = _nearest(layer, scaled, *parts, rounds, tick)
+        else:
+            moment = second_moment(layer.name, believed)
+            found, report, matrix = _aware(layer, scaled, *parts, moment, rounds)
+            believed[layer.name] = matrix / found.g_per_weight[:, None]
+            for _ in layer.tiles:
+                tick()
         layers.append(found)
-        reports.append(_report(layer, found, work, wires, periphery, mapped.die.bank.n))
+        reports.append(report)
     return Calibration(replace(mapped, layers=tuple(layers)), tuple(reports))
+
+
+def _nearest(
+    layer: MappedLayer,
+    scaled: MappedLayer,
+    die: Die,
+    wires: Wires,
+    periphery: Periphery,
+    rounds: int,
+    tick: Callable[[], None],
+) -> tuple[MappedLayer, LayerCalibration]:
+    """Bring every product of every tile as near as can be to the wanted one."""
+    work = [TileWork(tile, scaled, die, wires, periphery) for tile in layer.tiles]
+    for item in work:
+        item.improve(rounds)
+        tick()
+    found = replace(
+        scaled,
+        tiles=tuple(item.true_tile() for item in work),
+        predicted=_predicted(scaled, work),
+    )
+    n_round = max(len(item.errors) for item in work)
+    size = np.array([item.aim.size for item in work])
+    square = np.array(
+        [item.errors + [item.errors[-1]] * (n_round - len(item.errors)) for item in work]
+    )
+    unit = found.g_per_weight.mean() * np.abs(found.layer.weight).max()
+    errors = np.sqrt(size @ square / size.sum()) / unit
+    return found, _report(layer, found, errors, die, wires, periphery)
+
+
+def _aware(
+    layer: MappedLayer,
+    scaled: MappedLayer,
+    die: Die,
+    wires: Wires,
+    periphery: Periphery,
+    moment: np.ndarray,
+    rounds: int,
+) -> tuple[MappedLayer, LayerCalibration, np.ndarray]:
+    """Select a whole layer so that its errors, those of its wires included, cancel on its inputs.
+
+    Returns also what the layer multiplies by (n_out, n_in) [S] by the meter's values.
+    """
+    mask, aim = scaled.layer.mask, scaled.g_per_weight[:, None] * scaled.layer.weight
+    columns, rows = np.nonzero(mask)
+    measured = die.branches(layer.name, rows, columns, measured=True)
+    size = np.einsum("ij,jk,ik->", scaled.layer.weight, moment, scaled.layer.weight)
+    target, errors, best = aim[mask], [], None
+    for _ in range(rounds + 1):
+        chosen = select_layer_aware(measured, target, rows, columns, moment)
+        tiles = _tiles(scaled, measured, chosen, rows, columns)
+        matrix = scaled.assemble([pair_matrix(tile, wires, periphery) for tile in tiles])
+        miss = (matrix - aim) / scaled.g_per_weight[:, None]
+        errors.append(float(np.sqrt(np.einsum("ij,jk,ik->", miss, moment, miss) / size)))
+        if errors[-1] == min(errors):
+            best = chosen, matrix
+        # The wires take nearly the same from the next choice.
+        target = aim[mask] - (matrix[mask] - chosen.predicted)
+    assert best is not None
+    chosen, matrix = best
+    true = die.branches(layer.name, rows, columns, measured=False)
+    predicted = np.zeros(aim.shape)
+    predicted[mask] = chosen.predicted
+    tiles = tuple(_tiles(scaled, true, chosen, rows, columns))
+    found = replace(scaled, tiles=tiles, predicted=predicted)
+    errors = np.minimum.accumulate(errors)
+    return found, _report(layer, found, errors, die, wires, periphery), matrix
+
+
+def _tiles(
+    layer: MappedLayer,
+    branches: Branches,
+    chosen: CellSelection,
+    rows: np.ndarray,
+    columns: np.ndarray,
+) -> list[Tile]:
+    """Return a layer's tiles with a selection of all its cells."""
+    g_pos, g_neg = realise(branches, chosen.chosen_pos, chosen.chosen_neg)
+    names = "chosen_pos", "chosen_neg", "g_pos", "g_neg"
+    full = {}
+    for name, values in zip(names, (chosen.chosen_pos, chosen.chosen_neg, g_pos, g_neg)):
+        full[name] = np.zeros(layer.layer.weight.shape, values.dtype)
+        full[name][columns, rows] = values
+    return [
+        replace(
+            tile,
+            **{
+                name: full[name][np.ix_(tile.columns, tile.rows)].T * tile.present for name in names
+            },
+        )
+        for tile in layer.tiles
+    ]
 
 
 def matrix_error(
@@ -116,98 +223,7 @@ def matrix_error(
     return _rms(np.concatenate(gaps)), _rms(np.concatenate(pruned))
 
 
-def pair_matrix(tile: Tile, wires: Wires, periphery: Periphery) -> np.ndarray:
-    """Return what a tile multiplies by (n_word, n_bit) [S]: both lines of a pair, and its TIAs."""
-    g = transfer_matrix(tile_circuit(tile, wires, periphery))
-    share = 1.0 / (1.0 + 1.0 / periphery.tia_gain)
-    return share * (g[:, : tile.n_bit] - g[:, tile.n_bit :])
-
-
-def wanted(layer: MappedLayer, tile: Tile) -> np.ndarray:
-    """Return the conductances (n_word, n_bit) [S] that a tile's weights ask for."""
-    target = layer.g_per_weight[:, None] * layer.layer.weight
-    return target[np.ix_(tile.columns, tile.rows)].T * tile.present
-
-
-class _Work:
-    """One tile under calibration: its targets, and the best selection so far by the meter."""
-
-    def __init__(
-        self,
-        tile: Tile,
-        layer: MappedLayer,
-        mapped: MappedNetwork,
-        wires: Wires,
-        periphery: Periphery,
-    ) -> None:
-        self.die, self.wires, self.periphery = mapped.die, wires, periphery
-        self.i, self.j = np.nonzero(tile.present)
-        self.cells = tile.layer, tile.rows[self.i], tile.columns[self.j]
-        self.measured = mapped.die.branches(*self.cells, measured=True)
-        self.aim = wanted(layer, tile)
-        self.target = self.aim.copy()
-        self.tolerance = _TOLERANCE * np.sqrt(self._error(self._with(tile, self.measured)))
-        self.best = self._select(tile, tile.present)
-        self.errors = [self._error(self.best)]
-
-    def improve(self, rounds: int) -> None:
-        """Move the targets by what is missing, and select again where most is missing.
-
-        A new choice changes the load of its lines and so the drop of its neighbours. Choosing only
-        the worst cells again lets the rest settle.
-        """
-        tile = self.best
-        for k in range(rounds):
-            gap = np.where(tile.present, self.aim - self._matrix(tile), 0.0)
-            rms = np.sqrt(np.mean(gap[tile.present] ** 2))
-            far = np.abs(gap) > (rms if k else 0.0)
-            self.tolerance = _TOLERANCE * rms
-            self.target = np.where(far, self.target + gap, self.target)
-            tile = self._select(tile, far)
-            error = self._error(tile)
-            if error < self.errors[-1]:
-                self.best = tile
-            self.errors.append(min(error, self.errors[-1]))
-
-    def true_tile(self) -> Tile:
-        """Return the best selection with the true conductances."""
-        true = self.die.branches(*self.cells, measured=False)
-        return self._with(self.best, true)
-
-    def _select(self, tile: Tile, where: np.ndarray) -> Tile:
-        """Choose the switches of the cells at `where` (n_word, n_bit) anew, by the meter."""
-        again = where[self.i, self.j]
-        name, rows, columns = self.cells
-        cells = name, rows[again], columns[again]
-        rule = {"objective": "power", "tolerance": self.tolerance}
-        found, _, _ = select_on_die(self.die, *cells, self.target[self.i, self.j][again], **rule)
-        masks = {"chosen_pos": tile.chosen_pos.copy(), "chosen_neg": tile.chosen_neg.copy()}
-        masks["chosen_pos"][self.i[again], self.j[again]] = found.chosen_pos
-        masks["chosen_neg"][self.i[again], self.j[again]] = found.chosen_neg
-        return self._with(replace(tile, **masks), self.measured)
-
-    def _with(self, tile: Tile, branches) -> Tile:
-        chosen = tile.chosen_pos[self.i, self.j], tile.chosen_neg[self.i, self.j]
-        g_pos, g_neg = realise(branches, *chosen)
-        return replace(tile, **self._spread({"g_pos": g_pos, "g_neg": g_neg}))
-
-    def _spread(self, cells: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        full = {name: np.zeros(self.aim.shape, values.dtype) for name, values in cells.items()}
-        for name, values in cells.items():
-            full[name][self.i, self.j] = values
-        return full
-
-    def _matrix(self, tile: Tile) -> np.ndarray:
-        return pair_matrix(tile, self.wires, self.periphery)
-
-    def _error(self, tile: Tile) -> float:
-        """Mean square error of the tile's matrix [S^2], by the meter."""
-        return float(np.mean((self._matrix(tile) - self.aim) ** 2))
-
-
-def _within_reach(
-    layer: MappedLayer, mapped: MappedNetwork, wires: Wires, periphery: Periphery
-) -> MappedLayer:
+def _within_reach(layer: MappedLayer, wires: Wires, periphery: Periphery) -> MappedLayer:
     """Lower a layer's scale by what the wires take from its strong weights at the most."""
     kept = 1.0
     largest = np.abs(layer.layer.weight).max()
@@ -220,7 +236,7 @@ def _within_reach(
     return replace(layer, g_per_weight=layer.g_per_weight * max(kept, 0.1))
 
 
-def _predicted(layer: MappedLayer, work: list[_Work]) -> np.ndarray:
+def _predicted(layer: MappedLayer, work: list[TileWork]) -> np.ndarray:
     """Return g_pos - g_neg (n_out, n_in) [S] of the chosen switches by the meter's values."""
     full = np.zeros(layer.layer.weight.shape)
     for item in work:
@@ -232,18 +248,11 @@ def _predicted(layer: MappedLayer, work: list[_Work]) -> np.ndarray:
 def _report(
     before: MappedLayer,
     after: MappedLayer,
-    work: list[_Work],
+    errors: np.ndarray,
+    die: Die,
     wires: Wires,
     periphery: Periphery,
-    n_branch: int,
 ) -> LayerCalibration:
-    n_round = max(len(item.errors) for item in work)
-    size = np.array([item.aim.size for item in work])
-    square = np.array(
-        [item.errors + [item.errors[-1]] * (n_round - len(item.errors)) for item in work]
-    )
-    unit = after.g_per_weight.mean() * np.abs(after.layer.weight).max()
-    errors = np.sqrt(size @ square / size.sum()) / unit
     changed = sum(
         int(np.bitwise_count(getattr(a, name) ^ getattr(b, name)).sum())
         for a, b in zip(before.tiles, after.tiles)
@@ -258,7 +267,7 @@ def _report(
         floor=floor,
         scale=float((after.g_per_weight / before.g_per_weight)[0]),
         n_changed=changed,
-        n_switch=2 * n_branch * after.layer.n_remaining,
+        n_switch=2 * die.bank.n * after.layer.n_remaining,
     )
 
 

@@ -252,7 +252,7 @@ def main() -> None:
         VerificationError,
         NetlistTooLarge,
         ImportError,
-        FileExistsError,
+        OSError,
     ) as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:

@@ -81,20 +81,22 @@ def export(
 def reselect(
     run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
     measured: Annotated[
-        Path, typer.Argument(help="CSV or Parquet: layer, input, output, side, branch, ohm")
+        Path,
+        typer.Argument(help="CSV or Parquet: layer, input, output, side, branch, ohm"),
     ],
-    output: Annotated[Path, typer.Option(help="directory for the new pack and the changes")],
+    output: Annotated[Path, typer.Option(help="directory for pack, changes and report")],
     tolerance: Annotated[
         float, typer.Option(help="a cell within this part of the largest weight stays as it is")
     ] = 0.005,
 ) -> None:
     """Adapt a run's selection to a measured wafer with as few switch changes as possible.
 
-    Prints accuracy before and after; writes OUTPUT/pack and OUTPUT/changes.csv. Needs the extra
-    `fab`.
+    Prints accuracy before and after; writes OUTPUT/report.html, OUTPUT/pack and OUTPUT/changes.csv.
+    Needs the extra `fab`.
     """
     from crossbar_sim.exchange import reselect_run
 
     found = reselect_run(run_directory, measured, output, tolerance=tolerance)
     for key, value in found.items():
         typer.echo(f"{key},{value}")
+    typer.echo(f"report,{output / 'report.html'}")

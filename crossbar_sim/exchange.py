@@ -1,8 +1,12 @@
 """What leaves a finished run for a laboratory or a fab, and what comes back from it."""
 
 import csv
+import os
+import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +15,7 @@ from torch import nn
 from crossbar_sim.analog import to_torch
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.network import build_model, load_data
+from crossbar_sim.wafer_report import DESIGNED, NEW, OLD, Reselection, write_wafer_report
 from mapping.design import MappedNetwork
 from mapping.repair import on_die, reselect
 from mapping.tiles import Tile
@@ -39,44 +44,70 @@ def export_run(run_directory: Path, output: Path) -> Path:
 def reselect_run(
     run_directory: Path, measured: Path, output: Path, *, tolerance: float
 ) -> dict[str, float]:
-    """Adapt a run to a measured wafer; write OUTPUT/pack and OUTPUT/changes.csv.
+    """Adapt a run to a measured wafer; write OUTPUT with pack/, changes.csv and report.html.
 
     Returns counts of branches, defects, cells and changes, and the test accuracy on the measured
-    die before and after. Raises ConfigError for what cannot be used.
+    die before and after. Raises ConfigError for what cannot be used. OUTPUT appears whole, or not
+    at all.
     """
     config, mapped = read_run(run_directory)
     if output.exists():
         raise FileExistsError(f"{output} exists; choose another directory")
     try:
         wafer = read_wafer(measured, mapped)
-        repair = reselect(mapped, wafer.die, tolerance=tolerance)
+        repair = reselect(mapped, wafer.die, tolerance=tolerance, unknown=wafer.defective)
     except (WaferError, ValueError) as error:
         raise ConfigError(str(error)) from error
-    model = pruned_model(config, run_directory)
-    before = score(config, model, on_die(mapped, wafer.die))
-    after = score(config, model, repair.mapped)
-    output.mkdir(parents=True)
-    write_pack(
-        repair.mapped,
-        output / "pack",
-        wires=config.build_wires(),
-        periphery=config.periphery.build(),
-    )
-    with (output / "changes.csv").open("w", newline="") as file:
-        names = ["layer", "tile", "word_line", "bit_line", "side", "branch", "closed"]
-        table = csv.DictWriter(file, names, lineterminator="\n")
-        table.writeheader()
-        table.writerows({**asdict(c), "closed": int(c.closed)} for c in repair.changes)
+    old = on_die(mapped, wafer.die)
+    accuracies = _accuracies(config, run_directory, [mapped, old, repair.mapped])
+    found = Reselection(config.name, mapped, old, wafer, repair, tolerance, accuracies)
+    _write_whole(output, lambda draft: _write_reselection(config, found, draft))
     return {
         "branches": wafer.n_branch,
         "missing": wafer.n_missing,
         "out_of_range": wafer.n_out_of_range,
+        "stuck": wafer.n_stuck,
         "cells_off": repair.n_cell,
         "cells_unmended": repair.n_unmended,
         "switches_changed": len(repair.changes),
-        "accuracy_before": before,
-        "accuracy_after": after,
+        "accuracy_before": accuracies[-2]["accuracy"],
+        "accuracy_after": accuracies[-1]["accuracy"],
     }
+
+
+def _accuracies(
+    config: RunConfig, run_directory: Path, networks: list[MappedNetwork]
+) -> list[dict[str, Any]]:
+    """Return rows of network and test accuracy: digital, then as designed and measured."""
+    model, data = pruned_model(config, run_directory), load_data(config)
+    digital = accuracy(model, data.x_test, data.y_test)
+    found = [digital, *(score(config, model, network) for network in networks)]
+    labels = ("pruned, digital", DESIGNED, OLD, NEW)
+    return [{"network": label, "accuracy": value} for label, value in zip(labels, found)]
+
+
+def _write_reselection(config: RunConfig, found: Reselection, directory: Path) -> None:
+    parts = {"wires": config.build_wires(), "periphery": config.periphery.build()}
+    write_pack(found.repair.mapped, directory / "pack", **parts)
+    with (directory / "changes.csv").open("w", newline="") as file:
+        names = ["layer", "tile", "word_line", "bit_line", "side", "branch", "closed"]
+        table = csv.DictWriter(file, names, lineterminator="\n")
+        table.writeheader()
+        table.writerows({**asdict(c), "closed": int(c.closed)} for c in found.repair.changes)
+    write_wafer_report(found, directory)
+
+
+def _write_whole(output: Path, write: Callable[[Path], None]) -> None:
+    """Let a directory be written under another name, and rename it when it is complete."""
+    draft = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        write(draft)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    draft.rename(output)
 
 
 def read_run(directory: Path) -> tuple[RunConfig, MappedNetwork]:

@@ -8,18 +8,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from crossbar_sim.calibrate import calibrate
+from crossbar_sim.calibrate import Calibration, calibrate
 from crossbar_sim.config import RunConfig
 from crossbar_sim.moments import second_moments
 from crossbar_sim.tune import calibrate_outputs, fine_tune, train_noise_aware
 from mapping.bank import Die
 from mapping.design import MappedNetwork
-from mapping.place import map_network
+from mapping.place import SecondMoment, map_network
 from mapping.repair import on_die, reselect
 from tinynets.compress import quantise
 from tinynets.crossbar_masks import prune_for_tiles
 from tinynets.data import Data, digits, mnist5000
 from tinynets.extraction import extract
+from tinynets.layers import PrunedNetwork
 from tinynets.models import digits_cnn, lenet5, mlp
 from tinynets.pruning import make_permanent, prune
 from tinynets.train import train
@@ -103,28 +104,57 @@ def choose_on_die(
     tell: Progress = lambda step, done, total: None,
 ) -> MappedNetwork:
     """Map a network onto a new die, calibrated against its wires if the configuration says so."""
+    mapped = select_on_die(config, model, data, tell)
+    if not config.calibrate.rounds:
+        return mapped
+    return calibrate_on_die(config, model, data, mapped, tell).mapped
+
+
+def select_on_die(
+    config: RunConfig,
+    model: nn.Module,
+    data: Data,
+    tell: Progress = lambda step, done, total: None,
+) -> MappedNetwork:
+    """Choose the switches for the weights alone, without any wire."""
     network = extract(model, torch.from_numpy(data.x_test[:1]))
     names = [layer.name for layer in network.layers]
-    calibration = torch.from_numpy(data.x_train[: config.select.n_calibration])
-    moments = second_moments(model, network, calibration)
-    mapped = map_network(
+    return map_network(
         network,
         Die(config.bank.build(), seed=config.die.seed),
         config.tile.build(),
         rule=config.select.build(),
         tiling=config.tile.tiling,
-        second_moment=moments,
+        second_moment=_moments(config, model, network, data),
         progress=lambda name: tell("select", names.index(name) + 1, len(names)),
     )
-    if not config.calibrate.rounds:
-        return mapped
+
+
+def calibrate_on_die(
+    config: RunConfig,
+    model: nn.Module,
+    data: Data,
+    mapped: MappedNetwork,
+    tell: Progress = lambda step, done, total: None,
+) -> Calibration:
+    """Choose the switches anew for what the tiles multiply by with their wires."""
+    network = extract(model, torch.from_numpy(data.x_test[:1]))
+    aware = config.select.objective == "aware"
     return calibrate(
         mapped,
         config.build_wires(),
         config.periphery.build(),
         rounds=config.calibrate.rounds,
+        second_moment=_moments(config, model, network, data) if aware else None,
         progress=lambda done, total: tell("calibrate", done, total),
-    ).mapped
+    )
+
+
+def _moments(
+    config: RunConfig, model: nn.Module, network: PrunedNetwork, data: Data
+) -> SecondMoment:
+    images = torch.from_numpy(data.x_train[: config.select.n_calibration])
+    return second_moments(model, network, images)
 
 
 def tuned(config: RunConfig, on_die: nn.Module, digital: nn.Module, data: Data) -> nn.Module:

@@ -62,6 +62,7 @@ def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
         "layers": [layer_numbers(layer, mapped.tile, mapped.die.bank.n) for layer in mapped.layers],
         "reach": REACH,
         "rules": outcome.rules,
+        "calibrated": outcome.calibrated,
         "verification": {
             "solvers": list(checks.solvers),
             "tolerance": checks.tolerance,
@@ -151,6 +152,7 @@ def modelled(outcome: "Outcome") -> dict[str, list[str]]:
     """Return which non-idealities were on, with their values, and which were off."""
     config = outcome.config
     bank, wires, ends = config.bank, config.build_wires(), config.periphery
+    life = config.life
     terms = {
         "lot spread of resistors": bank.sigma_lot,
         "gradient across the die": bank.sigma_gradient,
@@ -162,6 +164,12 @@ def modelled(outcome: "Outcome") -> dict[str, list[str]]:
         "temperature away from 300.15 K [K]": bank.temperature - 300.15,
         "stuck-open switches": bank.p_stuck_open,
         "stuck-closed switches": bank.p_stuck_closed,
+        "age [h]": life.age,
+        "drift in 1,000 h, mean and spread": max(abs(bank.drift), bank.drift_sigma)
+        * bool(life.age),
+        "temperature at work away from 300.15 K [K]": (life.temperature or 300.15) - 300.15,
+        "switches stuck open after selection": life.p_stuck_open,
+        "switches stuck closed after selection": life.p_stuck_closed,
         "word-line wire [ohm per segment]": wires.r_word,
         "bit-line wire [ohm per segment]": wires.r_bit,
         "driver resistance [ohm]": wires.r_driver,
@@ -180,8 +188,18 @@ def modelled(outcome: "Outcome") -> dict[str, list[str]]:
     on = [f"{name}: {value:g}" for name, value in terms.items() if value]
     on.append(f"DAC {ends.dac_bits} bits, ADC {ends.adc_bits} bits, {ends.inputs} inputs")
     on += ["auto-zero of the ADC"] if ends.auto_zero else []
+    on += [f"switches chosen against the wires, {config.calibrate.rounds} rounds"] * bool(
+        config.calibrate.rounds
+    )
+    on += [f"repair after the die's life, within {life.tolerance:g}"] * life.repair
+    on += [f"gain and offset of outputs fitted on {config.tune.n_output} training images"] * bool(
+        config.tune.n_output
+    )
+    on += [f"digital parameters trained through the die, {config.tune.epochs} epochs"] * bool(
+        config.tune.epochs
+    )
     off = [name for name, value in terms.items() if not value]
-    off += ["ageing and drift", "slew rate", "1/f noise", "curvature of the switch"]
+    off += ["slew rate", "1/f noise", "curvature of the switch"]
     return {"on": on, "off": off}
 
 
@@ -213,7 +231,9 @@ def draw(outcome: "Outcome", numbers: dict[str, Any], outputs: Outputs) -> dict[
     }
 
 
-def render(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
+def render(
+    numbers: dict[str, Any], pictures: dict[str, bytes], template: str = "report.html.j2"
+) -> str:
     """Return the page, pictures inside it."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("crossbar_sim", "."),
@@ -224,7 +244,7 @@ def render(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
     )
     environment.filters["si"] = si
     encoded = {name: base64.b64encode(data).decode() for name, data in pictures.items()}
-    return environment.get_template("report.html.j2").render(r=numbers, pictures=encoded)
+    return environment.get_template(template).render(r=numbers, pictures=encoded)
 
 
 def si(value: float, unit: str) -> str:

@@ -1,7 +1,7 @@
 """The main job: from a trained network to a simulated die and its report, step by step."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from crossbar_sim.costs import OnDie, Parts, all_parts, cost_table, ideal_parts
 from crossbar_sim.network import (
     Progress,
     build_model,
+    calibrate_on_die,
+    lived,
     load_data,
-    map_on_die,
+    select_on_die,
     single_thread,
     train_and_prune,
     tuned,
@@ -53,6 +55,7 @@ class Outcome:
     accuracies: list[dict[str, Any]]
     costs: list[dict[str, Any]]
     rules: list[dict[str, Any]]
+    calibrated: list[dict[str, Any]]
 
 
 def run(
@@ -88,7 +91,7 @@ def find_outcome(
     data = load_data(config)
     dense, pruned = trained_networks(config, data, work, tell)
     network = extract(pruned, torch.from_numpy(data.x_test[:1]))
-    mapped = choose_switches(config, pruned, data, work, tell)
+    mapped, calibrated = choose_switches(config, pruned, data, work, tell)
     calibration = torch.from_numpy(data.x_train)
 
     def on_die(parts: Parts) -> nn.Module:
@@ -108,7 +111,7 @@ def find_outcome(
     accuracies = score(data, networks, tell)
     costs = weigh_costs(config, data, on_die, work, tell)
     rules = weigh_rules(config, pruned, network, mapped, v_in, data, work, tell)
-    return Outcome(config, mapped, network, v_in, simulated, accuracies, costs, rules)
+    return Outcome(config, mapped, network, v_in, simulated, accuracies, costs, rules, calibrated)
 
 
 def stage_parts(config: RunConfig) -> dict[str, Parts]:
@@ -158,12 +161,34 @@ def trained_networks(
 
 def choose_switches(
     config: RunConfig, pruned: nn.Module, data: Data, work: Workspace, tell: Progress
-) -> MappedNetwork:
-    """Map the network onto the die; the selection is also written as a table."""
-    path = work.once("mapped.npz", lambda draft: map_on_die(config, pruned, data, tell).save(draft))
-    mapped = MappedNetwork.load(path)
+) -> tuple[MappedNetwork, list[dict[str, Any]]]:
+    """Map the network onto the die; the selection is also written as a table.
+
+    Returns also what calibration against the wires did to each layer, nothing without it.
+    """
+    calibrated: list[dict[str, Any]] = []
+    name = "selected.npz" if config.calibrate.rounds else "mapped.npz"
+
+    def select(draft: Path) -> None:
+        mapped = select_on_die(config, pruned, data, tell)
+        (mapped if config.calibrate.rounds else lived(config, mapped)).save(draft)
+
+    mapped = MappedNetwork.load(work.once(name, select))
+    if config.calibrate.rounds:
+
+        def make(draft: Path) -> None:
+            draft.mkdir()
+            found = calibrate_on_die(config, pruned, data, mapped, tell)
+            lived(config, found.mapped).save(draft / "mapped.npz")
+            rows = [asdict(layer) | {"lost": layer.out_of_reach} for layer in found.layers]
+            write_json(draft / "layers.json", rows)
+
+        path = work.once("calibrated", make)
+        calibrated = json.loads((path / "layers.json").read_text())
+        mapped = MappedNetwork.load(path / "mapped.npz")
+        work.once("mapped.npz", mapped.save)
     work.once("selection.csv", lambda draft: write_selection(mapped, draft))
-    return mapped
+    return mapped, calibrated
 
 
 def write_netlists(

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from crossbar_sim.analog import CircuitLayer, circuit_inputs, to_torch
-from crossbar_sim.calibrate import wanted
+from crossbar_sim.calibrate_tile import wanted
 from crossbar_sim.config import RunConfig
 from crossbar_sim.converters import n_pass
 from crossbar_sim.energy import network_energy

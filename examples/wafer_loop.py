@@ -1,6 +1,7 @@
 """The loop of a laboratory: select, age the die, measure it, reselect; accuracy at each step.
 
-Run: crossbar-sim run examples/digits.toml --quick && python examples/wafer_loop.py
+Run: crossbar-sim run examples/digits.toml --quick && python examples/wafer_loop.py [RUN [OUTPUT]]
+OUTPUT, if given, keeps measured.csv and new/ with the report, the changes and the new pack.
 """
 
 import sys
@@ -33,8 +34,10 @@ def measure(run: Path, path: Path) -> None:
                 file.write(f"{place},{value}\n")
 
 
-with tempfile.TemporaryDirectory() as directory:
-    table = Path(directory) / "measured.csv"
-    measure(RUN, table)
-    for key, value in reselect_run(RUN, table, Path(directory) / "new", tolerance=0.005).items():
+with tempfile.TemporaryDirectory() as scratch:
+    output = Path(sys.argv[2] if len(sys.argv) > 2 else scratch)
+    output.mkdir(parents=True, exist_ok=True)
+    measure(RUN, output / "measured.csv")
+    found = reselect_run(RUN, output / "measured.csv", output / "new", tolerance=0.005)
+    for key, value in found.items():
         print(f"{key}: {value:.4g}")

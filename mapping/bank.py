@@ -11,6 +11,7 @@ import numpy as np
 
 from mapping.ladders import LADDERS, LadderGapWarning, nominal_ladder, warn_of_gaps
 from mapping.streams import DISTRIBUTIONS, Distribution, Term, deviates, normals, uniforms
+from mapping.stuck import NEVER_CLOSES, NEVER_OPENS, checked_states
 
 T_REFERENCE = 300.15  # kelvin; 27 degrees Celsius, the nominal temperature of SPICE
 GRADIENT_SPAN = 1024  # cells across which `sigma_gradient` is stated
@@ -175,12 +176,14 @@ class Die:
     """One manufactured chip: its resistors never change, whatever is asked, and in what order.
 
     bank: the specification; seed: integer in [0, 2**64), the chip. table: resistances without
-    switches [ohm] at 300.15 K, layer -> (n_in, n_out, 2, n), in place of drawn ones.
+    switches [ohm] at 300.15 K, layer -> (n_in, n_out, 2, n), in place of drawn ones. stuck: of
+    that shape, which switches fail, as `mapping.stuck` numbers them, in place of drawn ones.
     """
 
     bank: ResistorBank
     seed: int = 0
     table: Mapping[str, np.ndarray] | None = field(default=None, repr=False)
+    stuck: Mapping[str, np.ndarray] | None = field(default=None, repr=False)
 
     def __post_init__(self):
         whole = isinstance(self.seed, int | np.integer) and 0 <= self.seed < 2**64
@@ -190,15 +193,17 @@ class Die:
             for layer, ohms in table.items():
                 _check_table(layer, ohms, self.bank.n)
             object.__setattr__(self, "table", table)
+        if self.stuck is not None:
+            object.__setattr__(self, "stuck", checked_states(self.stuck, self.bank.n))
 
     @classmethod
-    def from_table(cls, table, bank, seed=0) -> "Die":
+    def from_table(cls, table, bank, seed=0, stuck=None) -> "Die":
         """Return a die of known resistors; `bank` says what the rest of the circuit is.
 
-        table: layer -> (n_in, n_out, 2, n) [ohm] at 300.15 K, without the switch.
+        table: layer -> (n_in, n_out, 2, n) [ohm] at 300.15 K, without the switch; stuck: see `Die`.
         Raises ValueError for another shape, or a value that is not positive and finite.
         """
-        return cls(bank, seed, table)
+        return cls(bank, seed, table, stuck)
 
     @cached_property
     def id(self) -> str:
@@ -209,6 +214,8 @@ class Die:
         digest = hashlib.blake2b(text.encode(), digest_size=6)
         for layer, ohms in sorted((self.table or {}).items()):
             digest.update(layer.encode() + np.ascontiguousarray(ohms).tobytes())
+        for layer, states in sorted((self.stuck or {}).items()):
+            digest.update(b"stuck" + layer.encode() + states.tobytes())
         return digest.hexdigest()
 
     def __eq__(self, other):
@@ -329,6 +336,9 @@ class Die:
 
     def _stuck(self, layer, rows, columns):
         """Return which switches never close and which never open, (n_cell, 2, n) bool each."""
+        if self.stuck is not None:
+            states = self.stuck[layer][rows, columns]
+            return states == NEVER_CLOSES, states == NEVER_OPENS
         bank, shape = self.bank, (len(rows), 2, self.bank.n)
         if not bank.p_stuck_open and not bank.p_stuck_closed:
             return np.zeros(shape, bool), np.zeros(shape, bool)

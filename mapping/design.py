@@ -126,11 +126,11 @@ class MappedNetwork:
         """
         header, arrays = _read(Path(path))
         layers = tuple(_load_layer(k, entry, arrays) for k, entry in enumerate(header["layers"]))
-        table = {name[4:]: array for name, array in arrays.items() if name.startswith("die/")}
-        bank = ResistorBank(**header["bank"])
-        die = (
-            Die.from_table(table, bank, seed=header["seed"]) if table else Die(bank, header["seed"])
+        table, stuck = (
+            {name.removeprefix(kind): a for name, a in arrays.items() if name.startswith(kind)}
+            for kind in ("die/", "stuck/")
         )
+        die = Die(ResistorBank(**header["bank"]), header["seed"], table or None, stuck or None)
         return MappedNetwork(layers, die, TileConfig(**header["tile"]))
 
 
@@ -141,6 +141,7 @@ _TILE_ARRAYS = ("rows", "columns", "present", "chosen_pos", "chosen_neg", "g_pos
 def _arrays(mapped: MappedNetwork) -> dict[str, np.ndarray]:
     """Return every array of the network under a name that tells where it belongs."""
     arrays = {f"die/{name}": ohms for name, ohms in (mapped.die.table or {}).items()}
+    arrays |= {f"stuck/{name}": states for name, states in (mapped.die.stuck or {}).items()}
     for k, layer in enumerate(mapped.layers):
         for name in _LAYER_ARRAYS:
             if getattr(layer.layer, name) is not None:

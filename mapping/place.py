@@ -10,6 +10,7 @@ from mapping.bank import Die
 from mapping.compact import Block, split
 from mapping.design import MappedLayer, MappedNetwork
 from mapping.encode import g_lsb, g_per_weight
+from mapping.metrology import Survey, select_surveyed
 from mapping.program import program_verify
 from mapping.select import (
     CellSelection,
@@ -39,7 +40,9 @@ class SelectionRule:
     output's cells cancel on calibration inputs (needs a second moment).
     scale_per: "layer" or "output", what shares one g_per_weight. max_closed: switches of a cell
     that may be closed, or None. n_candidate: subsets that are set and read as a whole, the best
-    kept (program-verify), each bank with a relative error of composite_error.
+    kept (program-verify), each bank with a relative error of composite_error. survey: readings of
+    several branches together, from which branches are estimated; the choice minds how uncertain
+    they are. Without one, the die's meter reads every branch alone.
 
     Raises ValueError for options that do not go together.
     """
@@ -51,6 +54,7 @@ class SelectionRule:
     max_closed: int | None = None
     n_candidate: int = 1
     composite_error: float = 0.0
+    survey: Survey | None = None
 
     def __post_init__(self) -> None:
         if self.objective not in ("error", "power", "aware"):
@@ -61,6 +65,11 @@ class SelectionRule:
             raise ValueError("n_candidate > 1 goes with objective='error' and no max_closed only")
         if self.objective == "aware" and self.max_closed is not None:
             raise ValueError("objective='aware' has no max_closed; leave it out")
+        alone = self.objective == "error" and self.max_closed is None and self.n_candidate == 1
+        if self.survey is not None and not alone:
+            raise ValueError(
+                "survey goes with objective='error', no max_closed and n_candidate = 1 only"
+            )
 
 
 def map_network(
@@ -150,7 +159,7 @@ def _choose(
 ) -> tuple[CellSelection, np.ndarray, np.ndarray]:
     """Return the selection of every cell and the true conductance of its banks [S]."""
     cells = name, rows, columns
-    if rule.objective != "aware" and rule.n_candidate == 1:
+    if rule.objective != "aware" and rule.n_candidate == 1 and rule.survey is None:
         options = {"objective": rule.objective, "max_closed": rule.max_closed}
         if rule.objective == "power":
             options["tolerance"] = rule.tolerance_lsb * g_lsb(die, rule.lsb_bits)
@@ -158,6 +167,8 @@ def _choose(
     if second_moment is not None:
         measured = die.branches(*cells, measured=True)
         chosen = select_layer_aware(measured, target, rows, columns, second_moment)
+    elif rule.survey is not None:
+        chosen = select_surveyed(die, *cells, target, rule.survey)
     else:
         options = {"n_candidate": rule.n_candidate, "composite_error": rule.composite_error}
         chosen = program_verify(die, *cells, target, **options)

@@ -1,5 +1,6 @@
 """Mend a selection after the die has changed, with as few switch changes as will do."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,12 +39,20 @@ class Repair:
     n_unmended: int
 
 
-def reselect(mapped: MappedNetwork, die: Die, *, tolerance: float = 0.005) -> Repair:
+def reselect(
+    mapped: MappedNetwork,
+    die: Die,
+    *,
+    tolerance: float = 0.005,
+    unknown: Mapping[str, np.ndarray] | None = None,
+) -> Repair:
     """Adapt a network to what its die now measures, changing as few switches as it can.
 
     die: the changed chip, of banks with as many branches. tolerance: a cell within this part of
     its layer's largest weight keeps its switches; another gets the smallest set of changes that
-    brings it there, and where none does, its nearest choice.
+    brings it there, and where none does, its nearest choice. unknown: layer -> (n_in, n_out, 2, n)
+    bool, branches of which nobody knows what they conduct; their switches are opened, and stay so
+    if the die says that they conduct nothing.
     Raises ValueError for banks of another size or a tolerance that is not positive.
     """
     if die.bank.n != mapped.die.bank.n:
@@ -55,7 +64,8 @@ def reselect(mapped: MappedNetwork, die: Die, *, tolerance: float = 0.005) -> Re
         raise ValueError(f"tolerance must be > 0, a part of the largest weight; got {tolerance}")
     layers, changes, n_cell, n_unmended = [], [], 0, 0
     for layer in mapped.layers:
-        found, changed, off, unmended = _mend_layer(layer, die, tolerance)
+        doubtful = None if unknown is None else unknown[layer.name]
+        found, changed, off, unmended = _mend_layer(layer, die, tolerance, doubtful)
         layers.append(found)
         changes += changed
         n_cell += off
@@ -76,7 +86,7 @@ def on_die(mapped: MappedNetwork, die: Die) -> MappedNetwork:
 
 
 def _mend_layer(
-    layer: MappedLayer, die: Die, tolerance: float
+    layer: MappedLayer, die: Die, tolerance: float, unknown: np.ndarray | None
 ) -> tuple[MappedLayer, list[Change], int, int]:
     largest = np.abs(layer.layer.weight).max()
     predicted = np.zeros(layer.predicted.shape)
@@ -89,7 +99,8 @@ def _mend_layer(
         limit = tolerance * largest * layer.g_per_weight[columns]
         old = tile.chosen_pos[i, j].astype(np.uint64)
         old |= tile.chosen_neg[i, j].astype(np.uint64) << np.uint64(die.bank.n)
-        new, error = _fewest_flips(values, target - base, limit, old)
+        kept = old if unknown is None else old & ~_mask(unknown[rows, columns])
+        new, error = _fewest_flips(values, target - base, limit, kept)
         before = np.abs(_sums(values, old) - (target - base))
         n_cell += int((before > limit).sum())
         n_unmended += int((error > limit).sum())
@@ -123,6 +134,12 @@ def _fewest_flips(
         mask[off] = original[off] ^ found.mask
         error[off] = np.abs(found.error)
     return mask, error
+
+
+def _mask(switches: np.ndarray) -> np.ndarray:
+    """Return the masks (n_cell,) over both banks of switches (n_cell, 2, n)."""
+    flat = switches.reshape(len(switches), -1).astype(np.uint64)
+    return flat @ (np.uint64(1) << np.arange(flat.shape[1], dtype=np.uint64))
 
 
 def _sums(values: np.ndarray, masks: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ class Term(IntEnum):
     STUCK = 6
     COMPOSITE = 7
     DRIFT = 8
+    SURVEY = 9
 
 
 @njit(cache=True, inline="always")

@@ -123,7 +123,8 @@ def _check(tile: Tile, bank: ResistorBank, n_branch: int) -> None:
         decade = 10.0 ** np.floor(np.log10(ohm) + 1e-9)
         if np.abs(e_series(24) * decade / ohm - 1).min() > 1e-6:
             raise ValueError(
-                f"{ohm:g} ohm is not an E24 value; use a bank such as ResistorBank.discrete_e24()"
+                f"{ohm:g} ohm is not an E24 value; give the bank ladder = 'E24', or use "
+                "ResistorBank.discrete_e24()"
             )
     if np.any((tile.chosen_pos | tile.chosen_neg) >> np.uint32(bank.n)):
         raise ValueError(

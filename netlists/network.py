@@ -125,6 +125,8 @@ def _write_layer(
     for tile in layer.tiles:
         text = "\n".join(_tile(tile, die, wires, periphery.for_tile(tile.name)))
         (directory / f"{tile.name}.inc").write_text(text)
+        deck = "\n".join(_run_tile(tile, v_in[:, tile.rows]))
+        (directory / f"{tile.name}.cir").write_text(deck)
     (directory / "layer.inc").write_text("\n".join(_layer(layer)))
     (directory / "run.cir").write_text("\n".join(_run(layer, v_in)))
     if layer.layer.conv:
@@ -227,6 +229,26 @@ def _run(layer: MappedLayer, v_in: np.ndarray) -> Iterator[str]:
     yield from ("quit", ".endc", ".end", "")
 
 
+def _run_tile(tile: Tile, v_in: np.ndarray) -> Iterator[str]:
+    """Yield a deck that sweeps all input vectors of one tile and writes the currents into its TIAs.
+
+    An input vector that drives no word line of the tile is left out, but for one.
+    """
+    driven = v_in[v_in.any(axis=1)]
+    v_in = driven if len(driven) else v_in[:1]
+    inputs = [f"in_{i}" for i in range(tile.n_word)]
+    outputs = [f"out_{j}_{s}" for s in _SIDES for j in range(tile.n_bit)]
+    currents = [f"i(v.xtile.vtia_{name})" for name in outputs]
+    yield f"* tile {tile.name}: {len(v_in)} input vectors"
+    yield from (".include ../cell.inc", f".include {tile.name}.inc", "vsel sel 0 0")
+    for i, name in enumerate(inputs):
+        yield table_source(f"bin_{i}", name, v_in[:, i].tolist())
+    yield f"Xtile {' '.join(inputs)} {' '.join(outputs)} {tile.name}"
+    yield from (OPTIONS, f".dc vsel 0 {len(v_in) - 1} 1", f".save {' '.join(currents)}")
+    yield from (".control", "set wr_singlescale", "set wr_vecnames", "set numdgt=15", "run")
+    yield from (f"wrdata {tile.name}.txt {' '.join(currents)}", "quit", ".endc", ".end", "")
+
+
 def _readme(
     mapped: MappedNetwork, wires: Wires, periphery: Periphery, sizes: Mapping[str, Size]
 ) -> str:
@@ -257,6 +279,8 @@ What a deck is to ngspice (46, with KLU), estimated:
   transimpedance amplifiers (TIA) at the bottom, outputs `out_j_p` and `out_j_n`. `Rd` driver,
   `Rw`, `Rb` wire segments, `Xc_i_j` the cell of word line i and bit line j. A pruned weight has no
   cell.
+- `<layer>/<layer>_<a>_<b>.cir`: that tile alone; `ngspice -b` writes `<layer>_<a>_<b>.txt`: the
+  index, then the current into each TIA [A], all positive bit lines first.
 - `<layer>/layer.inc`: the layer: its tiles, and ideal sums standing for the addition after the
   ADCs: out_j = r_feedback * (i_p - i_n), summed over tiles. A convolution's inputs are one im2col
   patch; the same tiles serve every position, and `run.py` takes whole images through them.

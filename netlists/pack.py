@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,51 +14,19 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.image import imsave
 
+from mapping.bank import Die
 from mapping.design import MappedNetwork
 from mapping.repair import on_die
 from mapping.tiles import Tile
 from netlists.circuit import Periphery, Wires
 from netlists.fabrication import COLUMNS, bitstream, branch_table, masks_of
 from netlists.network import write_network
+from tinynets.extras import optional
 
 FORMAT, VERSION = "crossbar-sim fabrication pack", 1
 
 #: JSON Schema of the manifest; written into every pack.
-SCHEMA: dict[str, Any] = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": FORMAT,
-    "type": "object",
-    "required": ["format", "version", "die", "units", "counts", "tiles", "files"],
-    "properties": {
-        "format": {"const": FORMAT},
-        "version": {"const": VERSION},
-        "die": {
-            "type": "object",
-            "required": ["id", "seed", "bank"],
-            "properties": {"id": {"type": "string"}, "seed": {"type": "integer"}},
-        },
-        "units": {"type": "object", "additionalProperties": {"type": "string"}},
-        "counts": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
-        "tiles": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["name", "layer", "inputs", "outputs", "n_cell", "n_bit", "bitstream"],
-                "properties": {
-                    "name": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]*$"},
-                    "inputs": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-                    "outputs": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-                    "n_cell": {"type": "integer", "minimum": 1},
-                    "n_bit": {"type": "integer", "minimum": 1},
-                },
-            },
-        },
-        "files": {
-            "type": "object",
-            "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-        },
-    },
-}
+SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("pack.schema.json").read_text())
 
 
 class PackError(ValueError):
@@ -92,9 +61,10 @@ def write_pack(
     return directory
 
 
-def read_pack(directory: str | Path) -> MappedNetwork:
+def read_pack(directory: str | Path, *, die: Die | None = None) -> MappedNetwork:
     """Return the network of a pack: its switches as the bitstreams say, on its own die.
 
+    die: the chip at hand, where it matters; the pack of another one is then refused.
     Raises PackError naming the file that is missing, altered, of another version, or outside the
     directory. Nothing in a pack is executed.
     """
@@ -105,6 +75,11 @@ def read_pack(directory: str | Path) -> MappedNetwork:
     mapped = MappedNetwork.load(directory / "network.npz")
     if mapped.die.id != manifest["die"]["id"]:
         raise PackError(f"{directory}: network.npz is of another die than manifest.json says")
+    if die is not None and mapped.die != die:
+        raise PackError(
+            f"{directory} is of die {mapped.die.id}, not of {die.id}; its switches would give "
+            "other weights there: reselect, or take that die's own pack"
+        )
     entries = {entry["name"]: entry for entry in manifest["tiles"]}
     if set(entries) != {tile.name for tile in mapped.tiles}:
         raise PackError(f"{directory}: manifest.json lists other tiles than network.npz holds")
@@ -145,7 +120,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
 
 def _validate(manifest: dict[str, Any], path: Path) -> None:
     """Check a manifest against the schema."""
-    jsonschema = _extra("jsonschema")
+    jsonschema = optional("jsonschema", extra="fab")
     try:
         jsonschema.validate(manifest, SCHEMA)
     except jsonschema.ValidationError as error:
@@ -186,13 +161,13 @@ def _write_files(mapped: MappedNetwork, draft: Path, wires: Wires, periphery: Pe
     (draft / "manifest.schema.json").write_text(json.dumps(SCHEMA, indent=1) + "\n")
     (draft / "README.md").write_text(_readme(mapped))
     manifest = _manifest(mapped, draft)
-    (draft / "manifest.json").write_text(json.dumps(manifest, indent=1, allow_nan=True) + "\n")
+    (draft / "manifest.json").write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n")
 
 
 def _write_branches(mapped: MappedNetwork, draft: Path) -> None:
     """Write branches.csv and branches.parquet tile by tile, so that memory stays bounded."""
-    arrow, arrow_csv = _extra("pyarrow"), _extra("pyarrow.csv")
-    parquet = _extra("pyarrow.parquet")
+    arrow, arrow_csv = optional("pyarrow", extra="fab"), optional("pyarrow.csv", extra="fab")
+    parquet = optional("pyarrow.parquet", extra="fab")
     schema = arrow.table(dict(zip(COLUMNS, _empty(mapped)))).schema
     with (
         arrow_csv.CSVWriter(str(draft / "branches.csv"), schema) as text,
@@ -210,18 +185,24 @@ def _empty(mapped: MappedNetwork) -> list[Any]:
 
 
 def _write_cells(mapped: MappedNetwork, path: Path) -> None:
-    """Write the target of every cell, what its switches should give and what they truly do."""
-    head = "layer,tile,word_line,bit_line,input,output,weight,g_target,g_predicted,g_pos,g_neg\n"
+    """Write the target of every cell, what its switches should give, what they do, and the error.
+
+    error: of g_pos - g_neg, as a part of the largest target of the layer.
+    """
+    head = "layer,tile,word_line,bit_line,input,output,weight,g_target,g_predicted,g_pos,g_neg"
     with path.open("w") as file:
-        file.write(head)
+        file.write(f"{head},error\n")
         for layer in mapped.layers:
+            largest = np.abs(layer.g_per_weight[:, None] * layer.layer.weight).max()
             for tile in layer.tiles:
                 i, j = np.nonzero(tile.present)
                 rows, columns = tile.rows[i], tile.columns[j]
                 weight = layer.layer.weight[columns, rows]
+                target = weight * layer.g_per_weight[columns]
+                g_pos, g_neg = tile.g_pos[i, j], tile.g_neg[i, j]
                 numbers = (
-                    *(i, j, rows, columns, weight, weight * layer.g_per_weight[columns]),
-                    *(layer.predicted[columns, rows], tile.g_pos[i, j], tile.g_neg[i, j]),
+                    *(i, j, rows, columns, weight, target, layer.predicted[columns, rows]),
+                    *(g_pos, g_neg, (g_pos - g_neg - target) / largest),
                 )
                 cells = zip(*(values.tolist() for values in numbers))
                 start = f"{tile.layer},{tile.name},"
@@ -258,12 +239,13 @@ def _manifest(mapped: MappedNetwork, draft: Path) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
+        "versions": {name: version(name) for name in ("crossbar-sim", "numpy", "pyarrow")},
         "die": {
             "id": mapped.die.id,
             "seed": int(mapped.die.seed),
             "bank": _plain(asdict(mapped.die.bank)),
         },
-        "units": {"resistance": "ohm", "conductance": "siemens"},
+        "units": {"resistance": "ohm", "conductance": "siemens", "temperature": "kelvin"},
         "counts": {"tiles": len(mapped.tiles), "cells": n_cell, "branches": 2 * n * n_cell},
         "tiles": [
             {
@@ -309,16 +291,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _extra(module: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(module)
-    except ImportError as error:
-        name = module.split(".")[0]
-        raise ImportError(f"{name} is missing; pip install 'crossbar-sim[fab]'") from error
-
-
 def _readme(mapped: MappedNetwork) -> str:
     n = mapped.die.bank.n
     rows = "\n".join(
@@ -326,6 +298,7 @@ def _readme(mapped: MappedNetwork) -> str:
         f"{int(t.present.sum()) * 2 * n} |"
         for t in mapped.tiles
     )
+    pictures = "\n\n".join(f"{t.name}:\n\n![{t.name}](pictures/{t.name}.png)" for t in mapped.tiles)
     return f"""# Fabrication pack of die {mapped.die.id}
 
 | tile | word lines × pairs of bit lines | cells | switch bits |
@@ -338,11 +311,20 @@ word line and the two bit lines of its pair. A cell that is not listed has no de
 - `bitstreams/<tile>.bin`, `.hex`: one bit a switch, 1 is closed; order: word line, bit line, side
   (pos, neg), branch; first switch in the highest bit of the first byte, last byte filled with
   zeros. In a chain of shift registers the first bit goes farthest.
-- `pictures/<tile>.png`: how many switches each cell closes, dark for none, light for all, white
-  without devices; positive banks left, negative ones right.
-- `branches.csv`, `branches.parquet`: the same as a table, with nominal and measured ohm.
-- `cells.csv`: weight, target, what the selection expects from measured values and what the die
-  truly conducts [S].
-- `pins.csv`: pins of the tiles; `bom.csv`: parts; `netlists/`: SPICE; `network.npz`: the network.
+- `branches.csv`, `branches.parquet`: the same as a table, with nominal and measured ohm (of the
+  meter, through the closed switch; nominal is without the switch).
+- `cells.csv`: weight, target, what the selection expects from measured values, what the die truly
+  conducts [S], and the error of that as a part of the layer's largest target.
+- `pins.csv`: each pin of a tile, the net of that name in its netlist and the pad in its layout, and
+  which input or output of the layer it is; `bom.csv`: parts by nominal value.
+- `netlists/`: SPICE, with a README of its own; not there when open switches are perfect.
+- `network.npz`: the network, for `netlists.read_pack`.
 - `manifest.json`: all of it with SHA-256 sums, by `manifest.schema.json`.
+
+## Tiles
+
+How many switches each cell closes: dark for none, light for all, white without devices. Word lines
+downwards, positive banks left, negative ones right.
+
+{pictures}
 """

@@ -1,17 +1,28 @@
 """Measured values come in: a table of branches becomes the die that selection works with."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mapping.bank import Die
+from mapping.bank import T_REFERENCE, Die, ResistorBank
 from mapping.design import MappedNetwork
+from mapping.stuck import NEVER_CLOSES, NEVER_OPENS, WORKS
+from tinynets.extras import optional
 
 #: A branch that conducts nothing: what a missing or defective one is taken for [ohm].
 DEFECTIVE_OHM = 1e15
+#: Columns of which a table has exactly one; measured_ohm is what a pack's own table calls it.
+UNITS = ("ohm", "measured_ohm", "siemens")
 _KEYS = ("layer", "input", "output", "side", "branch")
+_OPTIONAL = ("die", "stuck")
+_STUCK = {"": WORKS, "open": NEVER_CLOSES, "closed": NEVER_OPENS}
+_WHOLE = ("input", "output", "branch")
+_SIDES = {"pos": 0, "neg": 1}
+_BATCH = 2**16  # rows held at once
+_USABLE = 0.5  # part of the branches that must have a usable reading
 
 
 class WaferError(ValueError):
@@ -20,138 +31,242 @@ class WaferError(ValueError):
 
 @dataclass(frozen=True)
 class Wafer:
-    """A measured die, and how many of its branches are defective: not measured, or out of range."""
+    """A measured die, and how many of its branches are defective: not measured, or out of range.
+
+    readings: layer -> (n_in, n_out, 2, n) [ohm] of each branch through its closed switch, NaN
+    where there is none. defective: layer -> bool of that shape, only where a cell has devices.
+    n_stuck: switches that the table says are stuck, open or closed.
+    """
 
     die: Die
+    readings: Mapping[str, np.ndarray]
+    defective: Mapping[str, np.ndarray]
     n_branch: int
     n_missing: int
     n_out_of_range: int
+    n_stuck: int
 
 
 def read_wafer(
     path: str | Path, mapped: MappedNetwork, *, low: float = 0.2, high: float = 5.0
 ) -> Wafer:
-    """Read measured branch values of the cells of a network, CSV or Parquet.
+    """Read measured branch values of the cells of a network, CSV or Parquet (by its suffix).
 
-    Columns: layer, input, output, side (pos or neg), branch, and either ohm or siemens, of the
-    branch through its closed switch. Empty cells, and values outside low … high times nominal,
-    mark a branch as defective: it counts as never conducting. So do branches that the table lacks.
+    Columns: layer, input, output, side (pos or neg), branch, and one of ohm, measured_ohm or
+    siemens, of the branch through its closed switch at the bank's temperature. Of other columns two
+    are looked at: `die` must be the id of the network's die; `stuck` says of a switch that it is
+    stuck, open or closed, or nothing. A branch stuck closed needs a reading. Empty values, and
+    those outside low … high times nominal, mark a branch as defective: it counts as never
+    conducting and no selection closes it. So do branches that the table lacks. Memory is that of
+    the die, however long the table.
 
     Returns the die as measured: its resistors are the readings less the nominal switch, without
-    further meter error. Raises WaferError for a file that cannot be read, missing columns, unknown
-    layers, cells or sides, a branch given twice, or values that are not positive.
+    further scatter or meter error. Raises WaferError for a file that cannot be read, missing
+    columns, unknown layers, cells or sides, another die, a branch given twice, values that are not
+    positive, or a table in which more than half of the branches have no usable reading.
     """
-    columns = _read(Path(path))
-    bank = mapped.die.bank
-    tables = {
-        layer.name: np.full((*layer.layer.weight.T.shape, 2, bank.n), np.nan)
-        for layer in mapped.layers
-    }
-    ohm = _ohms(columns, path)
-    place = _places(columns, tables, bank.n, path)
-    for name, table in tables.items():
-        here = columns["layer"] == name
-        table[tuple(part[here] for part in place)] = ohm[here]
-    return _judge(tables, mapped, low, high)
+    path = Path(path)
+    cells = {layer.name: layer.layer.mask.T for layer in mapped.layers}
+    readings = _Readings(cells, mapped.die, path)
+    for first, batch in _batches(path):
+        readings.add(first, batch)
+    ohms, states = (readings.by_layer(values) for values in (readings.ohm, readings.state))
+    return _judge(ohms, states, mapped, low, high, path)
 
 
-def _judge(tables: dict[str, np.ndarray], mapped: MappedNetwork, low: float, high: float) -> Wafer:
+class _Readings:
+    """The readings of all branches, filled batch by batch; every row is checked."""
+
+    def __init__(self, cells: Mapping[str, np.ndarray], die: Die, path: Path) -> None:
+        """cells: layer -> (n_in, n_out), where devices are."""
+        self.cells, self.die, self.path = cells, die, path
+        self.per_cell = 2 * die.bank.n
+        shapes = [mask.shape for mask in cells.values()]
+        sizes = [mask.size for mask in cells.values()]
+        self.n_in, self.n_out = np.array(shapes, dtype=np.int64).T
+        self.start = np.concatenate([[0], np.cumsum(sizes)])
+        self.present = np.concatenate([mask.ravel() for mask in cells.values()])
+        self.ohm = np.full(self.present.size * self.per_cell, np.nan)
+        self.seen = np.zeros(self.ohm.size, bool)
+        self.state = np.full(self.ohm.size, WORKS, np.int8)
+
+    def by_layer(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Return layer -> (n_in, n_out, 2, n) of one value a branch."""
+        ends = self.start * self.per_cell
+        return {
+            name: values[a:b].reshape(*mask.shape, 2, self.die.bank.n)
+            for (name, mask), a, b in zip(self.cells.items(), ends, ends[1:])
+        }
+
+    def add(self, first: int, columns: dict[str, Any]) -> None:
+        """Put a batch of rows in their places; `first` is the number of its first row."""
+        flat = self._places(first, columns)
+        (unit,) = (name for name in UNITS if name in columns)
+        value = columns[unit].to_numpy(zero_copy_only=False)
+        wrong = ~np.isnan(value) & ~(value > 0)
+        self._refuse(wrong, first, unit, value, "a positive value, or none for a defective branch")
+        # A row may repeat one of this batch or one of an earlier batch.
+        order = np.argsort(flat, kind="stable")
+        again = self.seen[flat]
+        again[order[1:]] |= np.diff(flat[order]) == 0
+        branch = flat % self.die.bank.n
+        self._refuse(again, first, "branch", branch, "each branch once; this one is given twice")
+        self.seen[flat] = True
+        self.ohm[flat] = 1.0 / value if unit == "siemens" else value
+        if "stuck" in columns:
+            self.state[flat] = state = self._codes(first, columns, "stuck", _STUCK)
+            unknown = (state == NEVER_OPENS) & ~(self.ohm[flat] > self.die.bank.r_on)
+            expected = "a reading above the switch alone, of a branch that is stuck closed"
+            self._refuse(unknown, first, unit, value, expected)
+
+    def _places(self, first: int, columns: dict[str, Any]) -> np.ndarray:
+        """Return the index of every row's branch in `ohm`."""
+        if "die" in columns:
+            self._codes(first, columns, "die", {self.die.id: 0})
+        layer = self._codes(first, columns, "layer", {k: i for i, k in enumerate(self.cells)})
+        side = self._codes(first, columns, "side", _SIDES)
+        row, column, branch = (columns[name].to_numpy(zero_copy_only=False) for name in _WHOLE)
+        for name, values, size in (("input", row, self.n_in), ("output", column, self.n_out)):
+            wrong = (values < 0) | (values >= size[layer])
+            self._refuse(wrong, first, name, values, "a cell of the layer")
+        n = self.die.bank.n
+        self._refuse((branch < 0) | (branch >= n), first, "branch", branch, f"0 … {n - 1}")
+        cell = self.start[layer] + row * self.n_out[layer] + column
+        expected = "a cell that has devices; this one is pruned"
+        self._refuse(~self.present[cell], first, "output", column, expected)
+        return cell * self.per_cell + side * n + branch
+
+    def _codes(
+        self, first: int, columns: dict[str, Any], name: str, known: Mapping[str, int]
+    ) -> np.ndarray:
+        """Return the number of each text of a column; texts that are not known are refused."""
+        column = columns[name].dictionary_encode()
+        texts = column.dictionary.to_pylist()
+        code = np.array([known.get(text, -1) for text in texts], np.int64)
+        found = code[column.indices.to_numpy()]
+        expected = f"one of {', '.join(text or 'nothing' for text in known)}"
+        self._refuse(found < 0, first, name, columns[name], expected)
+        return found
+
+    def _refuse(self, wrong: np.ndarray, first: int, name: str, values: Any, expected: str) -> None:
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise WaferError(
+                f"{self.path}: row {first + row} has {name} = {values[row]}; expected {expected}"
+            )
+
+
+def _judge(
+    readings: Mapping[str, np.ndarray],
+    states: Mapping[str, np.ndarray],
+    mapped: MappedNetwork,
+    low: float,
+    high: float,
+    path: Path,
+) -> Wafer:
     """Turn readings into a die, defects into branches that never conduct."""
     bank = mapped.die.bank
     nominal = bank.r_nominal + bank.r_on
     n_branch = n_missing = n_far = 0
-    found = {}
+    found, defective, failed = {}, {}, {}
     for layer in mapped.layers:
-        table = tables[layer.name]
-        cells = layer.layer.mask.T
-        missing = np.isnan(table)
-        far = ~missing & ((table < low * nominal) | (table > high * nominal))
+        ohm, cells = readings[layer.name], layer.layer.mask.T
+        missing = np.isnan(ohm)
+        far = (ohm < low * nominal) | (ohm > high * nominal) | (ohm <= bank.r_on)
+        state = states[layer.name]
+        far &= state != NEVER_OPENS  # it conducts what it reads, whatever that is
         n_branch += int(cells.sum()) * 2 * bank.n
         n_missing += int(missing[cells].sum())
         n_far += int(far[cells].sum())
-        found[layer.name] = np.where(missing | far, DEFECTIVE_OHM, table - bank.r_on)
-    # The readings are all that is known: no further scatter, and no second meter error.
-    measured = replace(bank, sigma_lot=0.0, sigma_gradient=0.0, sigma_local=0.0, meter_error=0.0)
-    return Wafer(Die.from_table(found, measured), n_branch, n_missing, n_far)
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        import pyarrow
-        import pyarrow.csv
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ImportError("pyarrow is missing; pip install 'crossbar-sim[fab]'") from error
-    try:
-        if path.suffix == ".parquet":
-            table: Any = pyarrow.parquet.read_table(path)
-        else:
-            table = pyarrow.csv.read_csv(path)
-    except (OSError, pyarrow.ArrowInvalid) as error:
-        raise WaferError(f"{path} cannot be read as a table: {error}") from error
-    units = {"ohm", "siemens"} & set(table.column_names)
-    lacking = [name for name in _KEYS if name not in table.column_names]
-    if lacking or len(units) != 1:
+        defective[layer.name] = (missing | far) & cells[:, :, None, None]
+        resistor = (ohm - bank.r_on) / _warming(bank)
+        found[layer.name] = np.where(missing | far, DEFECTIVE_OHM, resistor)
+        failed[layer.name] = np.where(missing | far, NEVER_CLOSES, state)
+    if n_missing + n_far > (1 - _USABLE) * n_branch:
         raise WaferError(
-            f"{path} has columns {table.column_names}; expected {', '.join(_KEYS)} and one of ohm "
-            "and siemens"
+            f"{path}: of {n_branch} branches {n_missing} have no reading and {n_far} are outside "
+            f"{low:g} … {high:g} times nominal; at least half must be usable: check the unit, and "
+            "whether the table is of this network"
         )
-    names = [*_KEYS, *units]
-    return {name: table[name].to_numpy(zero_copy_only=False) for name in names}
+    n_stuck = sum(int(np.count_nonzero(state)) for state in states.values())
+    die = Die.from_table(found, without_spread(bank), stuck=failed)
+    return Wafer(die, readings, defective, n_branch, n_missing, n_far, n_stuck)
 
 
-def _ohms(columns: dict[str, np.ndarray], path: str | Path) -> np.ndarray:
-    """Return the readings [ohm], NaN where there is none."""
-    name = "ohm" if "ohm" in columns else "siemens"
+def without_spread(bank: ResistorBank) -> ResistorBank:
+    """Return a bank of which nothing is drawn: no spread, defect, drift or meter error."""
+    spreads = ("sigma_lot", "sigma_gradient", "sigma_local", "sigma_on", "tc1_sigma")
+    chances = ("p_stuck_open", "p_stuck_closed", "meter_error")
+    ageing = ("drift", "drift_sigma", "age")  # up to the measurement it is in the readings
+    return replace(bank, **dict.fromkeys((*spreads, *chances, *ageing), 0.0))
+
+
+def _warming(bank: ResistorBank) -> float:
+    """Return a resistor at the bank's temperature over itself at the reference."""
+    kelvin = bank.temperature - T_REFERENCE
+    return 1 + bank.tc1 * kelvin + bank.tc2 * kelvin**2
+
+
+def _batches(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of the first row, and typed columns, of one batch of rows after another."""
+    arrow = optional("pyarrow", extra="fab")
+    parquet = path.suffix == ".parquet"
+    row = 1 if parquet else 2  # a text has its header in row 1
     try:
-        values = columns[name].astype(float)
-    except (TypeError, ValueError) as error:
-        raise WaferError(f"{path}: column {name} holds something that is no number") from error
-    bad = np.flatnonzero(~np.isnan(values) & ~(values > 0))
-    if len(bad):
+        for batch in (_parquet if parquet else _csv)(path, arrow):
+            if batch.num_rows:
+                yield row, _typed(batch, arrow)
+            row += batch.num_rows
+    except OSError as error:
+        raise WaferError(f"{path} cannot be read: {error}") from error
+    except arrow.ArrowException as error:
         raise WaferError(
-            f"{path}: row {bad[0] + 2} has {name} = {values[bad[0]]}; expected a positive value, "
-            "or an empty field for a defective branch"
+            f"{path} cannot be read near row {row}; expected whole numbers in {', '.join(_WHOLE)} "
+            f"and numbers in the column of values: {error}"
+        ) from error
+
+
+def _parquet(path: Path, arrow: Any) -> Iterator[Any]:
+    with optional("pyarrow.parquet", extra="fab").ParquetFile(path) as file:
+        names = _columns(file.schema_arrow.names, path)
+        yield from file.iter_batches(_BATCH, columns=names)
+
+
+def _csv(path: Path, arrow: Any) -> Iterator[Any]:
+    csv = optional("pyarrow.csv", extra="fab")
+    with csv.open_csv(path) as head:
+        names = _columns(head.schema.names, path)
+    options = csv.ConvertOptions(include_columns=names, column_types=_types(names, arrow))
+    with csv.open_csv(path, convert_options=options) as file:
+        yield from file
+
+
+def _columns(names: list[str], path: Path) -> list[str]:
+    """Return the columns that are read; each must be there once."""
+    wanted = [name for name in names if name in (*_KEYS, *UNITS, *_OPTIONAL)]
+    units = [name for name in wanted if name in UNITS]
+    if len(units) != 1 or sorted(set(wanted) - {*_OPTIONAL, *units}) != sorted(_KEYS):
+        raise WaferError(
+            f"{path} has columns {names}; expected {', '.join(_KEYS)} and one of {', '.join(UNITS)}"
         )
-    return values if name == "ohm" else 1.0 / values
+    if len(set(wanted)) != len(wanted):
+        raise WaferError(f"{path} has columns {names}; expected each of them once")
+    return wanted
 
 
-def _places(
-    columns: dict[str, np.ndarray], tables: dict[str, np.ndarray], n: int, path: str | Path
-) -> tuple[np.ndarray, ...]:
-    """Return the indices (input, output, side, branch) of every row, all checked."""
-    layer, side = columns["layer"].astype(str), columns["side"].astype(str)
-    columns["layer"] = layer
-    _refuse(~np.isin(layer, list(tables)), path, "layer", layer, f"one of {sorted(tables)}")
-    _refuse(~np.isin(side, ["pos", "neg"]), path, "side", side, "pos or neg")
-    place = []
-    for axis, name in enumerate(("input", "output")):
-        values = _whole(columns[name], name, path)
-        size = np.array([tables[x].shape[axis] for x in layer.tolist()], dtype=int)
-        _refuse((values < 0) | (values >= size), path, name, values, "a cell of the layer")
-        place.append(values)
-    branch = _whole(columns["branch"], "branch", path)
-    _refuse((branch < 0) | (branch >= n), path, "branch", branch, f"0 … {n - 1}")
-    place += [(side == "neg").astype(int), branch]
-    code = np.unique(layer, return_inverse=True)[1]
-    keys = np.stack([code, *place], axis=1)
-    _, first, count = np.unique(keys, axis=0, return_index=True, return_counts=True)
-    if (count > 1).any():
-        twice = keys[first[count > 1][0]]
-        raise WaferError(f"{path}: branch {twice[1:].tolist()} of a layer is given twice")
-    return tuple(place)
+def _types(names: list[str], arrow: Any) -> dict[str, Any]:
+    kinds: dict[str, Any] = dict.fromkeys(_WHOLE, arrow.int64())
+    kinds |= dict.fromkeys(UNITS, arrow.float64())
+    return {name: kinds.get(name, arrow.string()) for name in names}
 
 
-def _whole(values: np.ndarray, name: str, path: str | Path) -> np.ndarray:
-    if values.dtype.kind not in "iu":
-        raise WaferError(f"{path}: column {name} must hold whole numbers")
-    return values.astype(int)
-
-
-def _refuse(
-    wrong: np.ndarray, path: str | Path, name: str, values: np.ndarray, expected: str
-) -> None:
-    rows = np.flatnonzero(wrong)
-    if len(rows):
-        row = rows[0]
-        raise WaferError(f"{path}: row {row + 2} has {name} = {values[row]}; expected {expected}")
+def _typed(batch: Any, arrow: Any) -> dict[str, Any]:
+    """Return the columns of a batch by name; raises ArrowInvalid for what is no number."""
+    types = _types(batch.schema.names, arrow)
+    columns = {name: batch[name].cast(kind) for name, kind in types.items()}
+    if "stuck" in columns:
+        columns["stuck"] = columns["stuck"].fill_null("")
+    for name in (*_KEYS, *({"die"} & columns.keys())):
+        if columns[name].null_count:
+            raise arrow.ArrowInvalid(f"column {name} has an empty field")
+    return columns

@@ -1,14 +1,19 @@
 """From a finished run to the fab and back: export, measured wafer, few changes, accuracy."""
 
 import csv
+import json
+import re
+import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from crossbar_sim.config import ConfigError
 from crossbar_sim.exchange import export_run, pruned_model, read_run, reselect_run, score
+from crossbar_sim.wafer_report import DESIGNED, NEW, OLD
 from netlists import read_pack
 
 pytest.importorskip("pyarrow")
@@ -84,6 +89,53 @@ def test_measured_wafer_reselected_with_few_changes(run_directory, tmp_path):
     assert different == len(changes)
 
 
+def test_the_report_of_a_measured_wafer(run_directory, tmp_path):
+    _, mapped = read_run(run_directory)
+    measured = write_measurements(tmp_path / "aged.csv", mapped, drift=0.1, missing=0.05)
+    found = reselect_run(run_directory, measured, tmp_path / "new", tolerance=0.005)
+    page = (tmp_path / "new" / "report.html").read_text()
+    assert len(re.findall(r'src="data:image/png;base64,iVBOR', page)) == 5
+    assert "http" not in re.sub(r"base64,[^\"]*", "", page)
+    numbers = json.loads((tmp_path / "new" / "report.json").read_text())
+
+    # Readings about nominal, worked out again from the table as it was handed in.
+    with measured.open() as file:
+        rows = list(csv.DictReader(file))
+    bank = mapped.die.bank
+    for entry in numbers["nominal"]:
+        nominal = bank.r_nominal[entry["branch"]] + bank.r_on
+        ours = [r["ohm"] for r in rows if int(r["branch"]) == entry["branch"]]
+        deviation = np.array([float(x) for x in ours if x]) / nominal - 1
+        assert entry["n"] == len(deviation)
+        assert entry["missing"] == ours.count("")
+        assert entry["mean"] == pytest.approx(deviation.mean())
+        assert entry["sigma"] == pytest.approx(deviation.std(ddof=1))
+        assert 0.08 < entry["sigma"] < 0.15
+
+    nominal, designed, old, new = numbers["errors"]
+    assert designed["rms"] < new["rms"] < old["rms"]
+    assert designed["median"] < 0.1 * nominal["median"]
+    assert (old["n_off"], new["n_off"]) == (found["cells_off"], found["cells_unmended"])
+    assert len(numbers["missed"]) == found["cells_unmended"]
+    changes = numbers["changes"]
+    assert sum(t["closed"] + t["opened"] for t in changes["tiles"]) == found["switches_changed"]
+    assert changes["n"] == found["switches_changed"] > len(changes["listed"]) > 0
+    labels = [row["network"] for row in numbers["accuracy"]]
+    assert labels == ["pruned, digital", DESIGNED, OLD, NEW]
+    assert [row["accuracy"] for row in numbers["accuracy"][2:]] == [
+        found["accuracy_before"],
+        found["accuracy_after"],
+    ]
+
+
+def test_a_wafer_as_designed_needs_no_change(run_directory, tmp_path):
+    _, mapped = read_run(run_directory)
+    measured = write_measurements(tmp_path / "same.csv", mapped, drift=0.0, missing=0.0)
+    found = reselect_run(run_directory, measured, tmp_path / "new", tolerance=0.01)
+    assert found["switches_changed"] == found["missing"] == found["out_of_range"] == 0
+    assert "None: every cell" in (tmp_path / "new" / "report.html").read_text()
+
+
 def test_the_commands(run_directory, tmp_path):
     pack = tmp_path / "pack"
     export = [*COMMAND, "export", str(run_directory), "--output", str(pack)]
@@ -101,6 +153,34 @@ def test_the_commands(run_directory, tmp_path):
     assert not (tmp_path / "r").exists()
 
 
+def test_the_example_goes_once_round_the_loop(run_directory, tmp_path):
+    script = Path(__file__).parent.parent / "examples" / "wafer_loop.py"
+    command = [sys.executable, str(script), str(run_directory), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split(": ") for line in done.stdout.splitlines())
+    assert float(found["accuracy_before"]) < float(found["accuracy_after"])
+    assert (tmp_path / "new" / "report.html").exists()
+
+
 def test_what_is_no_run(tmp_path):
     with pytest.raises(ConfigError, match="not a finished run"):
         read_run(tmp_path)
+
+
+def test_a_disk_without_room_is_one_line_and_leaves_nothing(run_directory, tmp_path):
+    _, mapped = read_run(run_directory)
+    measured = write_measurements(tmp_path / "aged.csv", mapped)
+    (tmp_path / "out").mkdir()
+    for arguments in (["export", run_directory], ["reselect", run_directory, measured]):
+        done = subprocess.run(
+            [*COMMAND, *map(str, arguments), "--output", str(tmp_path / "out" / "pack")],
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)),
+        )
+        assert done.returncode == 1
+        assert "File too large" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert list((tmp_path / "out").iterdir()) == []

@@ -1,4 +1,4 @@
-"""A die that changed: few switches set anew, and what a measurement plan tells."""
+"""A die that changed: few switches set anew."""
 
 from dataclasses import replace
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mapping import Die, ResistorBank, TileConfig, map_network
-from mapping.metrology import Plan, estimate, one_at_a_time, weighing_plan
 from mapping.repair import on_die, reselect
 from tinynets.layers import PrunedLayer, PrunedNetwork
 
@@ -95,56 +94,3 @@ def test_bad_repairs(mapped):
         reselect(mapped, Die(replace(BANK, n=5), seed=1))
     with pytest.raises(ValueError, match="tolerance must be > 0"):
         reselect(mapped, mapped.die, tolerance=0.0)
-
-
-def readings(plan, g, g_open, relative, absolute, seed=0):
-    rng = np.random.default_rng(seed)
-    exact = g @ plan.closed.T + g_open
-    return exact * (1 + relative * rng.normal(size=exact.shape)) + absolute * rng.normal(
-        size=exact.shape
-    )
-
-
-@pytest.mark.parametrize("n", [1, 6, 7, 12])
-def test_plans_find_the_branches(n):
-    g = np.random.default_rng(n).uniform(1e-6, 1e-5, size=(50, n))
-    for plan in (one_at_a_time(n), weighing_plan(n)):
-        found = estimate(plan, readings(plan, g, 2e-8, 0, 1e-12), absolute=1e-12)
-        np.testing.assert_allclose(found.g, g, atol=1e-11)
-        np.testing.assert_allclose(found.g_open, 2e-8, atol=1e-11)
-
-
-def test_weighing_together_helps_with_an_absolute_error_and_sigma_is_honest():
-    n, absolute = 12, 1e-8
-    g = np.random.default_rng(0).uniform(1e-6, 1e-5, size=(2000, n))
-    errors = []
-    for plan in (one_at_a_time(n), weighing_plan(n)):
-        found = estimate(plan, readings(plan, g, 0.0, 0, absolute), absolute=absolute)
-        rms = float(np.sqrt(np.mean((found.g - g) ** 2)))
-        assert rms == pytest.approx(float(np.sqrt(np.mean(found.sigma**2))), rel=0.05)
-        errors.append(rms)
-    assert errors[1] < 0.6 * errors[0]
-
-
-def test_with_a_relative_error_one_at_a_time_is_best():
-    g = np.random.default_rng(0).uniform(1e-6, 1e-5, size=(500, 8))
-    sigma = []
-    for plan in (one_at_a_time(8), weighing_plan(8)):
-        found = estimate(plan, readings(plan, g, 0.0, 1e-3, 0), relative=1e-3)
-        sigma.append(float(np.median(found.sigma / g)))
-    assert sigma[0] < sigma[1]
-
-
-def test_bad_readings():
-    plan = one_at_a_time(3)
-    good = np.ones((2, 4))
-    for call, message in (
-        (lambda: estimate(plan, np.ones((2, 3)), relative=1e-3), r"pass \(n_bank, 4\)"),
-        (lambda: estimate(plan, good * np.nan, relative=1e-3), "NaN or inf"),
-        (lambda: estimate(plan, good), "give the meter's error"),
-        (lambda: estimate(Plan(plan.closed[:2]), good[:, :2], relative=1e-3), "tell its branches"),
-        (lambda: one_at_a_time(0), "1 … 32 branches"),
-        (lambda: weighing_plan(40), "1 … 32 branches"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            call()

@@ -184,7 +184,7 @@ def test_no_name_of_a_model_becomes_a_card(tmp_path):
     net = mapping_of(dense("fc", module=hostile))
     directory = write_network(net, Wires(), Periphery(), tmp_path / "net", chain=Chain({"fc": 0.1}))
     texts = [path.read_text() for path in directory.rglob("*") if path.is_file()]
-    assert len(texts) == 6
+    assert len(texts) == 7
     assert not any("shell" in text or "touch" in text for text in texts)
 
 

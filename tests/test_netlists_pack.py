@@ -1,8 +1,13 @@
 """Fabrication packs: complete, checkable, and they come back as they left."""
 
 import csv
+import errno
+import importlib.metadata
 import json
+import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +17,7 @@ import pytest
 from mapping import Die, ResistorBank, TileConfig, map_network
 from netlists import Wires, read_pack, write_pack
 from netlists.fabrication import bitstream, masks_of
-from netlists.pack import SCHEMA, PackError
-from netlists.wafer import DEFECTIVE_OHM, WaferError, read_wafer
+from netlists.pack import FORMAT, SCHEMA, VERSION, PackError
 from tinynets.layers import PrunedLayer, PrunedNetwork
 
 pytest.importorskip("pyarrow")
@@ -61,6 +65,8 @@ def test_what_is_in_a_pack(network, pack):
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(manifest, schema)
     assert schema == SCHEMA
+    constants = [SCHEMA["properties"][name]["const"] for name in ("format", "version")]
+    assert constants == [FORMAT, VERSION]
     n_cell = sum(layer.layer.n_remaining for layer in network.layers)
     assert manifest["counts"] == {
         "tiles": len(network.tiles),
@@ -76,8 +82,17 @@ def test_what_is_in_a_pack(network, pack):
     with (pack / "bom.csv").open() as file:
         parts = list(csv.DictReader(file))
     assert sum(int(p["count"]) for p in parts if p["part"] == "resistor") == 10 * n_cell
+    assert manifest["versions"]["crossbar-sim"] == importlib.metadata.version("crossbar-sim")
     with (pack / "cells.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == n_cell
+        cells = list(csv.DictReader(file))
+    errors = np.concatenate([layer.error for layer in network.layers])
+    np.testing.assert_allclose(
+        sorted(float(cell["error"]) for cell in cells), sorted(errors), atol=1e-12
+    )
+    text = (pack / "README.md").read_text()
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert len(pictures) == len(network.tiles)
+    assert all((pack / name).exists() for name in pictures)
     with (pack / "pins.csv").open() as file:
         pins = list(csv.DictReader(file))
     assert len(pins) == sum(t.n_word + 2 * t.n_bit for t in network.tiles)
@@ -123,7 +138,7 @@ def edit_manifest(directory, change):
         (lambda m: m["files"].update({"/etc/passwd": "0" * 64}), "outside the pack"),
         (lambda m: m["files"].pop("network.npz"), "no checksum for network.npz"),
         (lambda m: m["tiles"].pop(), "other tiles"),
-        (lambda m: m["die"].update(id="0"), "another die"),
+        (lambda m: m["die"].update(id="0" * 12), "another die"),
     ],
 )
 def test_altered_manifests_are_refused(copied, change, message):
@@ -150,6 +165,12 @@ def test_altered_files_are_refused_and_named(copied, tmp_path, kind):
         read_pack(copied)
 
 
+def test_the_pack_of_another_die_is_refused(network, pack):
+    assert read_pack(pack, die=network.die).die == network.die
+    with pytest.raises(PackError, match=f"of die {network.die.id}, not of"):
+        read_pack(pack, die=Die(network.die.bank, seed=4))
+
+
 def test_what_is_not_a_pack(tmp_path, network, pack):
     with pytest.raises(PackError, match="is missing"):
         read_pack(tmp_path)
@@ -160,14 +181,48 @@ def test_what_is_not_a_pack(tmp_path, network, pack):
         write_pack(network, pack)
 
 
-def test_an_interrupted_write_leaves_nothing(network, tmp_path, monkeypatch):
-    def full(*_args):
-        raise OSError("No space left on device")
+WRITE_ANOTHER = """
+import os, resource, sys
+from pathlib import Path
+from mapping import MappedNetwork
+from netlists import read_pack, write_pack
+network, root = MappedNetwork.load(sys.argv[1]), Path(sys.argv[2])
+write_pack(network, root / "first")
+if len(sys.argv) > 3:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    write_pack(network, root / "second")
+except OSError as error:
+    print(error.errno)
+read_pack(root / "first")
+print(*os.listdir(root))
+"""
 
-    monkeypatch.setattr("netlists.pack._write_bom", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_pack(network, tmp_path / "p")
-    assert list(tmp_path.iterdir()) == []
+
+def test_a_write_that_is_cut_short_leaves_the_previous_pack_and_nothing_else(network, tmp_path):
+    """The operating system refuses to let a file of the pack grow any further."""
+    network.save(tmp_path / "network.npz")
+    (tmp_path / "packs").mkdir()
+    limit = (tmp_path / "network.npz").stat().st_size - 1
+    names = [tmp_path / "network.npz", tmp_path / "packs", limit]
+    command = [sys.executable, "-c", WRITE_ANOTHER, *map(str, names)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [str(errno.EFBIG), "first"], done.stderr
+
+
+def test_a_disk_that_fills_up_leaves_the_previous_pack_and_nothing_else(network, pack, tmp_path):
+    """On a disk of its own (tmpfs in a name space), with room for one and a half packs."""
+    n_page = sum(1 + path.stat().st_size // 4096 for path in pack.rglob("*"))
+    mount = f"mount -t tmpfs -o size={int(1.5 * n_page) * 4}k tmpfs {tmp_path / 'disk'}"
+    (tmp_path / "disk").mkdir()
+    space = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if not shutil.which("unshare") or subprocess.run([*space, mount], check=False).returncode:
+        pytest.skip("this system lets no name space mount a disk")
+    network.save(tmp_path / "network.npz")
+    write = f'{mount} && exec "$0" -c "$1" {tmp_path / "network.npz"} {tmp_path / "disk"}'
+    command = [*space, write, sys.executable, WRITE_ANOTHER]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [str(errno.ENOSPC), "first"], done.stderr
 
 
 def test_banks_with_perfect_switches_have_no_netlists(network, tmp_path):
@@ -176,82 +231,3 @@ def test_banks_with_perfect_switches_have_no_netlists(network, tmp_path):
     directory = write_pack(map_network(layers, die, TileConfig(4, 3)), tmp_path / "p")
     assert not (directory / "netlists").exists()
     assert read_pack(directory).die == die
-
-
-# ---- measured wafers --------------------------------------------------------------------------
-
-
-def measurements(network, path, *, skip=(), change=None, unit="ohm"):
-    """Write what a meter reads of every branch, as a laboratory would hand it in."""
-    lines = [f"layer,input,output,side,branch,{unit}"]
-    k = 0
-    for layer in network.layers:
-        columns, rows = np.nonzero(layer.layer.mask)
-        ohm = network.die.measured(layer.name, rows, columns)
-        for c, s, b in np.ndindex(ohm.shape):
-            value = (change or {}).get(k, ohm[c, s, b] if unit == "ohm" else 1 / ohm[c, s, b])
-            if k not in skip:
-                side = ("pos", "neg")[s]
-                lines.append(f"{layer.name},{rows[c]},{columns[c]},{side},{b},{value}")
-            k += 1
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-@pytest.mark.parametrize("unit", ["ohm", "siemens"])
-def test_a_measured_wafer_becomes_the_die(network, tmp_path, unit):
-    found = read_wafer(measurements(network, tmp_path / "w.csv", unit=unit), network)
-    assert (found.n_missing, found.n_out_of_range) == (0, 0)
-    layer = network.layers[0]
-    columns, rows = np.nonzero(layer.layer.mask)
-    wanted = network.die.measured("fc1", rows, columns)
-    np.testing.assert_allclose(found.die.measured("fc1", rows, columns), wanted, rtol=1e-9)
-    again = map_network(
-        PrunedNetwork(tuple(x.layer for x in network.layers)), found.die, network.tile
-    )
-    assert np.abs(again.layers[0].error).max() < 0.05
-
-
-def test_defects_are_marked_and_never_closed(network, tmp_path):
-    path = measurements(network, tmp_path / "w.csv", skip={0}, change={1: "", 2: 1e12, 3: 1.0})
-    found = read_wafer(path, network)
-    assert (found.n_missing, found.n_out_of_range) == (2, 2)
-    columns, rows = np.nonzero(network.layers[0].layer.mask)
-    ohm = found.die.resistances("fc1", rows, columns)
-    assert (ohm[0, 0, :4] == DEFECTIVE_OHM).all()
-
-
-def test_parquet_is_read_too(network, tmp_path):
-    arrow = pytest.importorskip("pyarrow.csv")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    path = measurements(network, tmp_path / "w.csv")
-    parquet.write_table(arrow.read_csv(path), tmp_path / "w.parquet")
-    a, b = read_wafer(path, network), read_wafer(tmp_path / "w.parquet", network)
-    assert a.die == b.die
-
-
-HEAD = "layer,input,output,side,branch,ohm\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a,b\n1,2\n", "expected layer, input"),
-        (HEAD.replace("ohm", "ohm,siemens") + "fc1,0,0,pos,0,1,1\n", "one of ohm and siemens"),
-        (HEAD + "nope,0,0,pos,0,1e5\n", "layer = nope"),
-        (HEAD + "fc1,0,0,up,0,1e5\n", "side = up"),
-        (HEAD + "fc1,99,0,pos,0,1e5\n", "input = 99"),
-        (HEAD + "fc1,0,-1,pos,0,1e5\n", "output = -1"),
-        (HEAD + "fc1,0,0,pos,9,1e5\n", "branch = 9"),
-        (HEAD + "fc1,0.5,0,pos,0,1e5\n", "whole numbers"),
-        (HEAD + "fc1,0,0,pos,0,-5\n", "ohm = -5"),
-        (HEAD + "fc1,0,0,pos,0,abc\n", "no number"),
-        (HEAD + "fc1,0,0,pos,0,1e5\nfc1,0,0,pos,0,1e5\n", "given twice"),
-        ("", "cannot be read"),
-    ],
-)
-def test_bad_measurements(network, tmp_path, text, message):
-    path = tmp_path / "w.csv"
-    path.write_text(text)
-    with pytest.raises(WaferError, match=message):
-        read_wafer(path, network)

@@ -1,0 +1,68 @@
+"""True error of selections from composite readings, against as many single ones.
+
+Banks of 7 and 15 branches, 8 and 16 readings a bank. "alone": each branch by itself, the leakage of
+open switches known without a reading; "one at a time": the leakage read too; "weighing": about
+half of the switches closed in each reading. "minded": of the nearest 32 subsets the one of least
+expected squared error. Root-mean-square error of g_pos - g_neg, in parts of the full scale of a
+bank, over all cells of the dies.
+
+Run: python benchmarks/measurement_plan.py
+"""
+
+import numpy as np
+from _common import machine, print_table, save_json
+
+from mapping import Branches, Die, ResistorBank
+from mapping.metrology import Survey, one_at_a_time, select_surveyed, weighing_plan
+from mapping.select import realise, select
+
+N_DIE, N_CELL = 5, 1000
+METERS = {
+    "absolute, 1e-4": (0.0, 1e-4),
+    "absolute, 1e-3": (0.0, 1e-3),
+    "relative, 1e-3": (1e-3, 0.0),
+    "relative, 1e-2": (1e-2, 0.0),
+    "both, 1e-3 and 1e-4": (1e-3, 1e-4),
+}
+PLANS = {"one at a time": one_at_a_time, "weighing": weighing_plan}
+
+
+def main() -> None:
+    """Measure and keep."""
+    rows = []
+    for n, ratio in ((7, 1.75), (15, 1.3)):
+        bank = ResistorBank(n=n, ratio=ratio, sigma_local=0.05, r_on=1e3, r_off=1e9)
+        for meter, (relative, part) in METERS.items():
+            errors = measure(bank, relative, part * bank.g_full)
+            rows += [{"n": n, "meter": meter, "rule": k, "rms": e} for k, e in errors.items()]
+            print_table(f"n = {n}, meter: {meter} of full scale", ("rule", "rms"), errors.items())
+    save_json(
+        "measurement_plan",
+        {"machine": machine(), "n_die": N_DIE, "n_cell": N_CELL, "rows": rows},
+    )
+
+
+def measure(bank: ResistorBank, relative: float, absolute: float) -> dict[str, float]:
+    """Return the rms error of each rule, in parts of full scale."""
+    rows, columns = np.arange(N_CELL), np.zeros(N_CELL, int)
+    squares: dict[str, list[float]] = {}
+    for seed in range(N_DIE):
+        die = Die(bank, seed=seed)
+        target = np.random.default_rng(seed).uniform(-0.9, 0.9, N_CELL) * bank.g_full
+        true = die.branches("fc", rows, columns, measured=False)
+        noise = np.random.default_rng([seed, 1]).normal(size=true.g_closed.shape)
+        noise *= np.hypot(relative * true.g_closed, absolute)
+        chosen = {"alone": select(Branches(true.g_closed + noise, true.g_open), target)}
+        for name, plan in PLANS.items():
+            for suffix, n_candidate in (("", 1), (", minded", 32)):
+                survey = Survey(plan(bank.n), relative, absolute, n_candidate)
+                found = select_surveyed(die, "fc", rows, columns, target, survey)
+                chosen[name + suffix] = found
+        for name, found in chosen.items():
+            g_pos, g_neg = realise(true, found.chosen_pos, found.chosen_neg)
+            squares.setdefault(name, []).append(float(np.mean((g_pos - g_neg - target) ** 2)))
+    return {name: float(np.sqrt(np.mean(v))) / bank.g_full for name, v in squares.items()}
+
+
+if __name__ == "__main__":
+    main()
