@@ -49,11 +49,11 @@ def baselines() -> str:
         + "\n\n![accuracy against cost](benchmarks/results/baselines.png)\n\n"
         "Settings lie on a coarse grid and accuracies have a standard error of about 0.3 points: "
         "read factors of two, not tenths. Single weights, then fewer bits, make the smallest file; "
-        "on a crossbar they empty few lines, and channels in multiples of a tile's side win, in "
-        "convolutions also digitally. Fewer bits alone save no tile and hardly a conversion. "
-        "Pruning for bit lines over all layers at once spares convolutions, whose lines are read "
-        "most often; one sparsity for every layer does not, but costs the perceptron its small "
-        "last layer."
+        "on a crossbar they empty few lines, and channels in multiples of a tile's side cost least. "
+        "Fewer bits alone save no tile and hardly a conversion. Pruning for bit lines over all "
+        "layers spares convolutions, whose lines are read most often, unless scores weigh how "
+        "often (by reads: over the fourth root of it); one sparsity for every layer costs the "
+        "perceptron its small last layer."
     )
 
 
