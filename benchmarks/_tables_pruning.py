@@ -49,11 +49,12 @@ def baselines() -> str:
         + "\n\n![accuracy against cost](benchmarks/results/baselines.png)\n\n"
         "Settings lie on a coarse grid and accuracies have a standard error of about 0.3 points: "
         "read factors of two, not tenths. Single weights, then fewer bits, make the smallest file; "
-        "on a crossbar they empty few lines, and channels in multiples of a tile's side cost least. "
+        "on a crossbar they empty few lines, and channels in multiples of a tile's side cost "
+        "least. "
         "Fewer bits alone save no tile and hardly a conversion. Pruning for bit lines over all "
         "layers spares convolutions, whose lines are read most often, unless scores weigh how "
-        "often (by reads: over the fourth root of it); one sparsity for every layer costs the "
-        "perceptron its small last layer."
+        "often (by reads: over the fourth root of it, a power chosen on two of these seeds); one "
+        "sparsity for every layer costs the perceptron its small last layer."
     )
 
 

@@ -12,7 +12,7 @@ Families: single weights by magnitude; weights that share a bit line of a tile (
 over all layers, with regard to how often a layer is read (scores over the fourth root of that), or
 with one sparsity for every layer; whole channels in multiples of a tile's side
 (filters); 8 … 2 bits a weight and channel; low rank by the energy of its singular values; and
-single weights by magnitude at 6 bits.
+single weights by magnitude at 6 bits. The fourth root was chosen on the first two of these seeds.
 
 Size: bits of all non-zero parameters, 32 a bias, and 32 a weight unless quantised; positions of
 non-zeros cost nothing, which favours single weights. Crossbar: DACs, amplifiers and ADCs of 8 bits
