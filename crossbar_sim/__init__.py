@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crossbar_sim.analog import to_torch
     from crossbar_sim.converters import Converters
+    from crossbar_sim.hashing import crossbar_projection
     from crossbar_sim.ngspice import NgspiceError, NgspiceWorker, solve_ngspice
     from crossbar_sim.ngspice_pool import solve_tiles
     from crossbar_sim.nodal import solve, transfer_matrix
@@ -28,6 +29,7 @@ _HOME = {
     "Store": "crossbar_sim.store",
     "Study": "crossbar_sim.study",
     "Verification": "crossbar_sim.verification",
+    "crossbar_projection": "crossbar_sim.hashing",
     "output_noise": "crossbar_sim.noise",
     "settling": "crossbar_sim.timing",
     "solve": "crossbar_sim.nodal",
@@ -47,6 +49,7 @@ __all__ = [
     "Store",
     "Study",
     "Verification",
+    "crossbar_projection",
     "output_noise",
     "settling",
     "solve",

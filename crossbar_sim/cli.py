@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from crossbar_sim import cli_fabrication, cli_study
+from crossbar_sim import cli_fabrication, cli_prune, cli_study
 from crossbar_sim.config import BankConfig, ConfigError, RunConfig, first_problem, load_config
 from crossbar_sim.terminal import messages, progress_bars
 from mapping.bank import ResistorBank
@@ -206,6 +206,7 @@ def verify(
 
 
 for _command in (
+    cli_prune.prune,
     cli_study.study,
     cli_fabrication.export,
     cli_fabrication.layout,
@@ -255,7 +256,12 @@ def main() -> None:
     ) as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
-        _fail("interrupted; the same command with --resume goes on from here", 130)
+        more = "; the same command with --resume goes on from here" if _is_run() else ""
+        _fail(f"interrupted{more}", 130)
+
+
+def _is_run() -> bool:
+    return sys.argv[1:2] == ["run"]
 
 
 def _fail(message: str, code: int) -> None:

@@ -1,6 +1,6 @@
 """What every command of the command line shares: messages and progress bars, on stderr."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -18,7 +18,7 @@ messages = Console(stderr=True)
 
 
 @contextmanager
-def progress_bars() -> Iterator:
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """Yield a function that shows the progress of each step as a bar."""
     columns = (
         TextColumn("{task.description:<10}"),
@@ -27,12 +27,17 @@ def progress_bars() -> Iterator:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=messages) as bars:
-        tasks = {}
+    bars, tasks = Progress(*columns, console=messages), {}
 
-        def tell(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done)
+    def tell(step: str, done: int, total: int) -> None:
+        if not tasks:
+            bars.start()  # not before: even without a bar it would print a line
+        if step not in tasks:
+            tasks[step] = bars.add_task(step, total=total)
+        bars.update(tasks[step], completed=done)
 
+    try:
         yield tell
+    finally:
+        if tasks:
+            bars.stop()

@@ -10,6 +10,7 @@ from mapping.compact import count_lines, split
 from tinynets import extract, prune
 from tinynets.crossbar_masks import crossbar_scores, prune_for_tiles
 from tinynets.data import digits
+from tinynets.masks import masks_of
 from tinynets.models import digits_cnn, mlp
 from tinynets.train import accuracy, train
 
@@ -125,3 +126,28 @@ def test_grouped_convolutions_are_refused(data):
     model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=2))
     with pytest.raises(ValueError, match=r"\['0'\] are grouped"):
         prune_for_tiles(model, data, **SIZE, sparsity=0.5)
+
+
+def test_layers_alike_and_other_scopes(trained, data):
+    small = prune_for_tiles(trained, data, **SIZE, sparsity=0.5, scope="layer", rounds=1, epochs=0)
+    for mask in masks_of(small).values():
+        assert int(mask.sum()) == round(0.5 * mask.numel())
+    for options in ({"scope": "output"}, {"by_reads": -0.1}):
+        with pytest.raises(ValueError, match="scope must be 'global' or 'layer' and by_reads >= 0"):
+            prune_for_tiles(trained, data, **SIZE, sparsity=0.5, **options)
+
+
+def test_lines_that_are_read_more_often_go_first():
+    images = digits(seed=0, flat=False)
+    torch.manual_seed(0)
+    model = train(digits_cnn((8, 16)), images, epochs=3, learning_rate=0.01)
+    options = {**SIZE, "sparsity": 0.4, "rounds": 2, "epochs": 2}
+    reads = {}
+    for power in (0.0, 0.25):
+        small = prune_for_tiles(model, images, **options, by_reads=power)
+        layers = extract(small, torch.zeros(1, 1, 8, 8)).layers
+        assert [layer.n_mvm for layer in layers] == [64, 64, 1]
+        lines = [count_lines(split(layer.mask, CONFIG)).n_conversion for layer in layers]
+        reads[power] = sum(n * layer.n_mvm for n, layer in zip(lines, layers))
+        assert accuracy(small, images.x_test, images.y_test) > 0.9
+    assert reads[0.25] < 0.8 * reads[0.0]

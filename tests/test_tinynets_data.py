@@ -71,8 +71,18 @@ def test_npz_files(tmp_path, data):
     with pytest.raises(ValueError, match=r"\['images'\]; expected x and y"):
         from_npz(tmp_path / "odd.npz")
     np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object), y=np.zeros(1))
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ValueError, match=r"objects.npz is damaged or holds objects.*allow_pickle"):
         from_npz(tmp_path / "objects.npz")
+    whole = (tmp_path / "whole.npz").read_bytes()
+    middle = len(whole) // 2
+    (tmp_path / "bad.npz").write_bytes(whole[:middle] + b"\0" * 99 + whole[middle + 99 :])
+    with pytest.raises(ValueError, match=r"bad.npz is damaged"):
+        from_npz(tmp_path / "bad.npz")
+    np.save(tmp_path / "one.npy", data.x_test)
+    (tmp_path / "half.npz").write_bytes(whole[:middle])
+    for name in ("one.npy", "half.npz"):
+        with pytest.raises(ValueError, match=f"{name} is not a whole NPZ file"):
+            from_npz(tmp_path / name)
 
 
 def test_a_folder_of_images_for_each_class(tmp_path, data):
@@ -87,6 +97,11 @@ def test_a_folder_of_images_for_each_class(tmp_path, data):
     originals = {(image[0] * 255).astype(np.uint8).tobytes() for image in data.x_test}
     assert all((x * 255).round().astype(np.uint8).tobytes() in originals for x in found.x_test)
     assert from_folder(tmp_path, size=(4, 6), seed=0).x_test.shape[1:] == (1, 4, 6)
+    broken = tmp_path / "digit3" / "broken.png"
+    broken.write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"broken.png is damaged or not an image"):
+        from_folder(tmp_path, size=(8, 8), seed=0)
+    broken.unlink()
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty holds no image"):
         from_folder(tmp_path, size=(8, 8), seed=0)
@@ -111,3 +126,9 @@ def test_a_folder_without_folders(tmp_path):
 def test_data_that_cannot_be_split(x, y, message):
     with pytest.raises(ValueError, match=message):
         split("bad", x, y, seed=0, test_share=0.5)
+
+
+def test_too_few_samples_for_every_class_on_both_sides():
+    message = "6 different samples cannot be split into 2 for tests"
+    with pytest.raises(ValueError, match=f"data 'few': {message}"):
+        split("few", np.arange(12).reshape(6, 2), [0, 0, 1, 1, 2, 2], seed=0, test_share=0.2)

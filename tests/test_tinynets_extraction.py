@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from tinynets.extraction import extract, safe_name
+from tinynets.extraction import conv_geometry, extract, safe_name
 from tinynets.models import digits_cnn, mlp
 from tinynets.pruning import apply_masks, magnitude_masks
+from tinynets.train import predict
 
 
 def test_layers_come_in_order_of_use_with_their_products():
@@ -74,6 +75,14 @@ class Idle(nn.Module):
         (nn.Conv2d(1, 1, 3, padding_mode="circular"), torch.zeros(1, 1, 4, 4), "circular"),
         (Idle(), torch.zeros(1, 2), r"\['idle'\] did not run"),
         (nn.ReLU(), torch.zeros(1, 2), "no weight layer"),
+        (mlp((4, 2)), torch.zeros(4), r"module 'fc1' gave an output of shape \(2,\), which has no"),
+        (nn.Conv2d(1, 2, 3), torch.zeros(1, 4, 4), "no batch dimension; pass a batch"),
+        (nn.LSTM(4, 4), torch.zeros(1, 3, 4), r"\(LSTM\) cannot be mapped .* nothing else"),
+        (
+            nn.Sequential(nn.Conv1d(1, 1, 2, padding="same")),
+            torch.zeros(1, 1, 4),
+            r"module '0' pads 'same' with an even kernel",
+        ),
     ],
 )
 def test_what_cannot_be_mapped_is_named(model, example, message):
@@ -99,3 +108,46 @@ def test_safe_names():
     assert safe_name("0") == "layer_0"
     assert safe_name("a\n.control") == "a__control"
     assert safe_name("") == "layer"
+
+
+def test_an_uneven_padding_has_no_geometry():
+    with pytest.raises(ValueError, match="uneven; pad explicitly"):
+        conv_geometry(nn.Conv2d(1, 1, 2, padding="same"))
+
+
+def test_attention_can_stay_digital_while_its_neighbours_are_mapped():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.after = nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.after(self.attention(x, x, x)[0])
+
+    with pytest.raises(ValueError, match=r"leave_digital=\('attention',\)"):
+        extract(Block(), torch.zeros(1, 4, 8))
+    network = extract(Block(), torch.zeros(1, 4, 8), leave_digital=("attention",))
+    assert [(layer.module, layer.n_mvm) for layer in network.layers] == [("after", 4)]
+    assert network.digital == ("attention", "attention.out_proj")
+
+
+def test_names_that_would_be_the_same_are_numbered():
+    model = nn.ModuleDict({"a": nn.ModuleDict({"b": nn.Linear(2, 2)}), "a_b": nn.Linear(2, 2)})
+    model["A_B"] = nn.Linear(2, 2)
+    model["x" * 70], model["x" * 71] = nn.Linear(2, 2), nn.Linear(2, 2)
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    model.forward = lambda x: sum(layer(x) for layer in layers)
+    names = [layer.name for layer in extract(model, torch.zeros(1, 2)).layers]
+    assert names == ["a_b", "a_b_2", "A_B_3", "x" * 64, "x" * 56 + "_2"]
+
+
+def test_the_mode_of_every_module_comes_back():
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(32, 2))
+    model[1].eval()  # frozen statistics, as fine-tuning often has them
+    modes = [module.training for module in model.modules()]
+    extract(model, torch.zeros(1, 1, 4, 4))
+    predict(model, np.zeros((2, 1, 4, 4), np.float32))
+    assert (
+        [module.training for module in model.modules()] == modes == [True, True, False, True, True]
+    )

@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune as torch_prune
 
+import tinynets
 from tinynets.data import digits
 from tinynets.extraction import extract
 from tinynets.masks import (
     apply_masks,
     choose,
+    copied,
     keep_largest,
+    make_permanent,
     masks_of,
     weight_layers,
 )
@@ -164,3 +168,28 @@ def test_schedules():
 def test_options_of_the_facade(options, message):
     with pytest.raises(ValueError, match=message):
         prune(mlp((64, 10)), digits(seed=0, flat=True), epochs=0, **options)
+
+
+def test_weights_that_are_computed_from_others_are_named():
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))
+    with pytest.raises(ValueError, match=r"weights of layers \['0'\] are computed"):
+        weight_layers(nn.Sequential(normed, nn.Linear(2, 2)))
+    assert list(weight_layers(nn.Sequential(normed, nn.Linear(2, 2)), ("0",))) == ["1"]
+
+
+def test_masks_of_torch_on_weights_and_biases_after_a_pass():
+    data = digits(seed=0, flat=True)
+    model = mlp((64, 8, 10))
+    torch_prune.l1_unstructured(model.fc1, "weight", 0.5)
+    torch_prune.l1_unstructured(model.fc1, "bias", 0.5)
+    model(torch.zeros(1, 64))  # the masked tensors now belong to a graph, which cannot be copied
+    small = tinynets.prune(model, data, sparsity=0.6, rounds=1, epochs=1)
+    assert int((small.fc1.bias == 0).sum()) == 4
+    plain = make_permanent(copied(small)).state_dict()
+    assert set(plain) == {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}
+    assert int((plain["fc1.bias"] == 0).sum()) == 4
+    tiles = tinynets.prune_for_tiles(
+        model, data, n_word=8, n_bit=8, sparsity=0.6, rounds=1, epochs=0
+    )
+    assert tinynets.extract(tiles, torch.zeros(1, 64)).sparsity == pytest.approx(0.6, abs=1e-3)
+    assert tinynets.strong_ticket(model, 2).n_kept > 0

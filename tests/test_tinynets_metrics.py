@@ -240,3 +240,25 @@ for extra, call in calls.items():
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_nan_weights_are_named_by_every_way_to_a_smaller_network(images):
+    model = digits_cnn((2, 4))
+    with torch.no_grad():
+        model.conv2.weight[0, 0, 0, 0] = torch.nan
+    for call in (
+        lambda: quantise(model, 4),
+        lambda: low_rank(model, 0.9),
+        lambda: tinynets.edge_popup(model, images, sparsity=0.5, init="as_is"),
+    ):
+        with pytest.raises(ValueError, match=r"layers \['conv2'\] hold NaN or inf weights"):
+            call()
+
+
+def test_frozen_networks_lose_filters_too_and_stay_frozen():
+    pytest.importorskip("torch_pruning")
+    model = mlp((64, 32, 10)).requires_grad_(False)
+    model.fc2.requires_grad_(True)
+    small = prune_filters(model, torch.zeros(1, 64), sparsity=0.5)
+    assert small.fc1.weight.shape == (16, 64)
+    assert [p.requires_grad for p in small.parameters()] == [False, False, True, True]

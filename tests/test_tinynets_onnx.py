@@ -222,3 +222,109 @@ def test_what_torch_exports_comes_back(tmp_path, flat):
     small = tinynets.prune(found, data, sparsity=0.5, rounds=1, epochs=1)
     assert tinynets.extract(small, example).sparsity == pytest.approx(0.5, abs=1e-3)
     assert isinstance(small, nn.Module)
+
+
+def shared_and_scaled(tmp_path):
+    """A file with every operation that holds weights, each in its most awkward form."""
+    constants = {
+        "conv.weight": normal(4, 1, 3, 3),
+        "bn.scale": np.abs(normal(4)),
+        "bn.bias": normal(4),
+        "bn.mean": normal(4),
+        "bn.var": np.abs(normal(4)) + 0.5,
+        "shape": np.array([1, 144]),
+        "m.weight": normal(144, 5),
+        "m.bias": normal(1, 5),
+        "g.weight": normal(5, 10),
+        "g.bias": normal(1),
+    }
+    norm = [f"bn.{part}" for part in ("scale", "bias", "mean", "var")]
+    nodes = [
+        node("Conv", ["x", "conv.weight"], "a"),
+        node("BatchNormalization", ["a", *norm], "b"),
+        node("Reshape", ["b", "shape"], "c"),
+        node("MatMul", ["c", "m.weight"], "d"),
+        node("Add", ["m.bias", "d"], "e"),
+        node("Relu", ["e"], "f"),
+        node("Gemm", ["f", "g.weight", "g.bias"], "y", alpha=0.5, beta=2.0),
+    ]
+    return str(save(tmp_path / "m.onnx", nodes, constants))
+
+
+def test_a_pruned_network_goes_back_into_its_file(tmp_path):
+    path = shared_and_scaled(tmp_path)
+    data = digits(seed=0, flat=False)
+    model = from_onnx(path)
+    same = tinynets.save_onnx(model, path, tmp_path / "same.onnx")
+    x = data.x_test[:1]  # ONNX's own evaluator keeps to the batch of the file
+    small = tinynets.prune(model, data, sparsity=0.7, scope="layer", rounds=1, epochs=1)
+    out = tinynets.save_onnx(small, path, tmp_path / "small.onnx")
+    assert {p.name for p in tmp_path.iterdir()} == {"m.onnx", "same.onnx", "small.onnx"}
+    for file, wanted in ((same, model), (out, small)):
+        back = compare(str(file), x)
+        with torch.no_grad():
+            ours, again = wanted(torch.from_numpy(x)), back(torch.from_numpy(x))
+        torch.testing.assert_close(again, ours, rtol=1e-5, atol=1e-5)
+    before, after = (tinynets.extract(m, torch.zeros(1, 1, 8, 8)) for m in (small, from_onnx(out)))
+    for old, new in zip(before.layers, after.layers):
+        np.testing.assert_array_equal(new.mask, old.mask)
+
+
+def test_weights_in_constant_operations_go_back_too(tmp_path):
+    weight = numpy_helper.from_array(normal(4, 3))
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=weight),
+        node("Gemm", ["x", "w"], "y", transB=1),
+    ]
+    path = str(save(tmp_path / "m.onnx", nodes, {}))
+    model = from_onnx(path)
+    with torch.no_grad():
+        model.w.weight[0] = 0.0
+    tinynets.save_onnx(model, path, tmp_path / "s.onnx")
+    assert not from_onnx(tmp_path / "s.onnx").w.weight[0].any()
+
+
+def test_what_cannot_go_back_into_a_file(tmp_path):
+    path = shared_and_scaled(tmp_path)
+    model, out = from_onnx(path), tmp_path / "s.onnx"
+    with pytest.raises(ValueError, match="expected a network from from_onnx; got Linear"):
+        tinynets.save_onnx(nn.Linear(2, 2), path, out)
+    with pytest.raises(ValueError, match="module 'bn_scale' was replaced"):
+        tinynets.save_onnx(tinynets.fold_batch_norm(model), path, out)
+    other = save(tmp_path / "other.onnx", [node("Relu", ["x"], "y")], {})
+    with pytest.raises(ValueError, match="pass the file that was read"):
+        tinynets.save_onnx(model, other, out)
+    smaller = from_onnx(path)
+    smaller.conv.weight = nn.Parameter(smaller.conv.weight[:2])
+    with pytest.raises(ValueError, match=r"'conv.weight' has shape \(4, 1, 3, 3\)"):
+        tinynets.save_onnx(smaller, path, out)
+    twice = [node("MatMul", ["x", "w"], "a"), node("MatMul", ["a", "w"], "y")]
+    path = str(save(tmp_path / "twice.onnx", twice, {"w": normal(3, 3)}))
+    model = from_onnx(path)
+    tinynets.save_onnx(model, path, tmp_path / "ok.onnx")
+    with torch.no_grad():
+        model.w.weight[0] = 0.0
+    with pytest.raises(ValueError, match="operations share constant 'w'"):
+        tinynets.save_onnx(model, path, out)
+    assert not out.exists()
+
+
+def test_float64_files_and_lost_external_data(tmp_path):
+    weight, shift = RNG.normal(size=(4, 3)), RNG.normal(size=4)
+    nodes = [node("Gemm", ["x", "w"], "a", transB=1), node("Add", ["a", "b"], "y")]
+    path = save(tmp_path / "m.onnx", nodes, {"w": weight, "b": shift})
+    model, x = from_onnx(path), normal(2, 3)
+    found = model(torch.from_numpy(x))
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.detach(), x @ weight.T + shift, rtol=1e-5)
+    tinynets.save_onnx(model, path, tmp_path / "s.onnx")
+    (same, *_) = onnx.load(tmp_path / "s.onnx").graph.initializer
+    assert numpy_helper.to_array(same).dtype == np.float64
+    big = onnx.load(path)
+    onnx.save(
+        big, tmp_path / "big.onnx", save_as_external_data=True, location="data", size_threshold=0
+    )
+    from_onnx(tmp_path / "big.onnx")
+    (tmp_path / "data").unlink()
+    with pytest.raises(ValueError, match="truncated or not an ONNX file"):
+        from_onnx(tmp_path / "big.onnx")

@@ -121,3 +121,30 @@ def test_data_does_not_leak_and_is_checked(data):
         Data("d", x, y, x, y + 1)
     with pytest.raises(ValueError, match="labels"):
         Data("d", x, y - 1, x, y)
+    with pytest.raises(ValueError, match="the train samples hold NaN"):
+        Data("d", x * np.float32(np.nan), y, x, y)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda m: None, {"epochs": -1}, "epochs must be >= 0 and batch_size >= 1; got -1, 64"),
+        (lambda m: None, {"batch_size": 0}, "got 1, 0"),
+        (lambda m: m.requires_grad_(False), {}, "no parameter of the model is to be trained"),
+        (lambda m: m.fc2.weight.data.fill_(torch.nan), {}, "the loss is nan after epoch 1"),
+        (lambda m: m.append(nn.Linear(10, 7)), {}, r"shape \(64, 7\); .* labels 0 … 9"),
+        (lambda m: m.append(nn.Unflatten(1, (2, 5))), {}, r"shape \(64, 2, 5\)"),
+    ],
+)
+def test_training_that_cannot_work(data, change, options, message):
+    model = mlp((64, 8, 10))
+    change(model)
+    with pytest.raises(ValueError, match=message):
+        train(model, data, **({"epochs": 1} | options))
+
+
+def test_no_epochs_change_nothing(data):
+    model = mlp((64, 8, 10)).requires_grad_(False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    train(model, data, epochs=0)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

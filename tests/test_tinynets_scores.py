@@ -9,7 +9,7 @@ import tinynets
 from tinynets import scores, second_order
 from tinynets.data import digits
 from tinynets.extraction import dense_weight
-from tinynets.masks import choose, masks_of, weight_layers
+from tinynets.masks import choose, copied, masks_of, weight_layers
 from tinynets.models import digits_cnn, mlp
 from tinynets.pruning import METHODS, prune_once
 from tinynets.train import accuracy, train
@@ -187,3 +187,13 @@ def test_scoring_leaves_the_mode_of_every_module_alone(data):
     prune_once(model, data, method="activation", sparsity=0.5)
     assert [module.training for module in model] == [True, False, True]
     assert torch.equal(model.state_dict()["1.running_mean"], before["1.running_mean"])
+
+
+def test_frozen_weights_have_gradient_scores_and_stay_frozen(data, trained):
+    frozen = copied(trained).requires_grad_(False)
+    x, y = torch.from_numpy(data.x_train[:99]), torch.from_numpy(data.y_train[:99])
+    wanted, found = (
+        scores.gradient(model, weight_layers(model), x, y) for model in (trained, frozen)
+    )
+    assert all(torch.equal(found[path], wanted[path]) for path in wanted)
+    assert not any(p.requires_grad for p in frozen.parameters())

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tinynets.masks import copied, make_permanent, weight_layers
+from tinynets.masks import check_finite, copied, make_permanent, weight_layers
 
 
 def quantise(model: nn.Module, bits: int, *, exclude: tuple[str, ...] = ()) -> nn.Module:
@@ -13,13 +13,14 @@ def quantise(model: nn.Module, bits: int, *, exclude: tuple[str, ...] = ()) -> n
 
     bits: 2 … 16. The step of each output channel is its largest |weight| over 2^(bits - 1) - 1;
     zero stays zero, so masks hold (they become permanent). Biases stay in full.
-    Raises ValueError for other bits. Source: Jacob et al., CVPR 2018, arXiv 1712.05877.
+    Raises ValueError for other bits, or NaN weights.
+    Source: Jacob et al., CVPR 2018, arXiv 1712.05877.
     """
-    if not 2 <= bits <= 16:
-        raise ValueError(f"bits must be 2 … 16; got {bits}")
+    check_bits(bits)
     model = make_permanent(copied(model))
-    top = 2 ** (bits - 1) - 1
-    for module in weight_layers(model, exclude).values():
+    layers, top = weight_layers(model, exclude), 2 ** (bits - 1) - 1
+    check_finite(layers)
+    for module in layers.values():
         weight = module.get_parameter("weight")
         with torch.no_grad():
             rows = weight.flatten(1)
@@ -28,19 +29,27 @@ def quantise(model: nn.Module, bits: int, *, exclude: tuple[str, ...] = ()) -> n
     return model
 
 
+def check_bits(bits: int) -> None:
+    """Raise the ValueError of `quantise`."""
+    if not 2 <= bits <= 16:
+        raise ValueError(f"bits must be 2 … 16; got {bits}")
+
+
 def low_rank(model: nn.Module, energy: float, *, exclude: tuple[str, ...] = ()) -> nn.Module:
     """Return a copy in which each layer is two thinner ones, where that saves weights.
 
     energy: share of the sum of squared singular values that the rank must keep, in (0, 1]. A layer
     of rank r becomes `Sequential` of r outputs without bias, then all outputs; a convolution's
     second part is 1 × 1. Grouped convolutions stay. Masks become permanent, then dense.
-    Raises ValueError for an energy outside (0, 1].
+    Raises ValueError for an energy outside (0, 1], or NaN weights.
     Source: Denton et al., NIPS 2014, arXiv 1404.0736. Cost: one SVD a layer.
     """
     if not 0.0 < energy <= 1.0:
         raise ValueError(f"energy must be in (0, 1]; got {energy}")
     model = make_permanent(copied(model))
-    for path, module in weight_layers(model, exclude).items():
+    layers = weight_layers(model, exclude)
+    check_finite(layers)
+    for path, module in layers.items():
         if getattr(module, "groups", 1) == 1 and (pair := _factors(module, energy)):
             if not path:
                 return pair

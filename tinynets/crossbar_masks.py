@@ -4,7 +4,6 @@ A tile holds n_word inputs times n_bit outputs of a layer. Weights that share a 
 scored together, so that they stay or go together; nothing here needs a crossbar to be there.
 """
 
-import copy
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -13,7 +12,8 @@ from torch import nn
 
 from tinynets import scores
 from tinynets.data import Data
-from tinynets.masks import apply_masks, choose, mask_of, weight_layers
+from tinynets.extraction import extract
+from tinynets.masks import apply_masks, choose, copied, mask_of, weight_layers
 from tinynets.pruning import RoundProgress
 from tinynets.schedules import sparsities
 from tinynets.train import train
@@ -64,6 +64,8 @@ def prune_for_tiles(
     n_bit: int,
     sparsity: float,
     shares: Mapping[str, float] = DEFAULT_SHARES,
+    scope: str = "global",
+    by_reads: float = 0.0,
     rounds: int = 5,
     epochs: int = 10,
     learning_rate: float = 1e-3,
@@ -73,20 +75,31 @@ def prune_for_tiles(
 ) -> nn.Module:
     """Return a pruned and fine-tuned copy of a trained model that takes few tiles.
 
-    Iterative magnitude pruning over all layers, as `tinynets.prune` does it, by
-    `crossbar_scores`; the other arguments are those of `tinynets.prune`.
+    Iterative magnitude pruning, as `tinynets.prune` does it, by `crossbar_scores`. scope: "global",
+    or "layer" for the same sparsity in each. by_reads: a layer's scores are divided by this power
+    of the number of times that an inference reads its lines (once for each output position of a
+    convolution). 1/4 saves a convolutional network most of its conversions
+    (benchmarks/baselines.py); with too much, whole layers would go, which is an error. The other
+    arguments are those of `tinynets.prune`.
 
-    Raises ValueError as `crossbar_scores` and `masks.choose` do, and for a grouped convolution,
-    whose groups would not line up with tiles.
+    Raises ValueError as `crossbar_scores` and `masks.choose` do, for another scope, a negative
+    power, and for a grouped convolution, whose groups would not line up with tiles.
     """
-    model = copy.deepcopy(model)
+    if scope not in ("global", "layer") or by_reads < 0:
+        raise ValueError(
+            f"scope must be 'global' or 'layer' and by_reads >= 0; got {scope!r} and {by_reads}"
+        )
+    model = copied(model)
     layers = weight_layers(model, exclude)
     if grouped := [path for path, m in layers.items() if getattr(m, "groups", 1) > 1]:
         raise ValueError(f"layers {grouped} are grouped convolutions; exclude them")
+    read = extract(model, torch.from_numpy(data.x_train[:1]), leave_digital=exclude)
+    cost = {layer.module: layer.n_mvm**by_reads for layer in read.layers}
     for k, reached in enumerate(sparsities("iterative", sparsity, rounds), 1):
-        found = crossbar_scores(scores.magnitude(layers), n_word, n_bit, shares)
+        magnitudes = {path: s / cost[path] for path, s in scores.magnitude(layers).items()}
+        found = crossbar_scores(magnitudes, n_word, n_bit, shares)
         gone = {path: ~mask_of(module) for path, module in layers.items()}
-        masks = choose({p: s.masked_fill(gone[p], -1.0) for p, s in found.items()}, reached)
+        masks = choose({p: s.masked_fill(gone[p], -1.0) for p, s in found.items()}, reached, scope)
         apply_masks(model, masks)
         train(model, data, epochs=epochs, learning_rate=learning_rate, seed=seed + k)
         if progress:

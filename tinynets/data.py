@@ -1,5 +1,6 @@
 """Real data, from an installed package or the user, split without leaks."""
 
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -35,6 +36,8 @@ class Data:
                     f"data {self.name!r}: {len(x)} {part} samples and {len(y)} labels; "
                     "expected the same number, at least one"
                 )
+            if not np.isfinite(x).all():
+                raise ValueError(f"data {self.name!r}: the {part} samples hold NaN or inf")
         if min(self.y_train.min(), self.y_test.min()) < 0 or self.y_test.max() >= self.n_class:
             raise ValueError(
                 f"data {self.name!r}: labels must be 0 … {self.n_class - 1} as in training"
@@ -103,10 +106,15 @@ def from_npz(path: str | Path, *, seed: int = 0, test_share: float = 0.2) -> Dat
     """Return the data of an NPZ file: x_train, y_train, x_test, y_test, or x and y to be split.
 
     Objects in the file are refused, so reading it executes nothing. Raises ValueError naming
-    the arrays that are missing.
+    the arrays that are missing, or for a damaged file.
     """
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {key: file[key] for key in file.files}
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not a whole NPZ file")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path} is damaged or holds objects, not arrays ({error})") from error
     whole = ("x_train", "y_train", "x_test", "y_test")
     if set(whole) <= set(arrays):
         x_train, y_train, x_test, y_test = (arrays[key] for key in whole)
@@ -126,7 +134,7 @@ def from_folder(
     """Return grey images (1, height, width), scaled to 0 … 1, from a folder for each class.
 
     size: (height, width) that every image is resized to. Labels number the folders by name.
-    Raises ValueError when a folder has no image.
+    Raises ValueError when a folder has no image, or one that is damaged.
     """
     from PIL import Image
 
@@ -138,8 +146,11 @@ def from_folder(
         if not files:
             raise ValueError(f"folder {folder} holds no image ({', '.join(IMAGE_SUFFIXES)})")
         for file in files:
-            with Image.open(file) as image:
-                grey = image.convert("L").resize((width, height))
+            try:
+                with Image.open(file) as image:
+                    grey = image.convert("L").resize((width, height))
+            except OSError as error:
+                raise ValueError(f"{file} is damaged or not an image ({error})") from error
             images.append(np.asarray(grey)[None] / 255.0)
             labels.append(label)
     if not images:
@@ -152,7 +163,8 @@ def split(name: str, x: Any, y: Any, *, seed: int, test_share: float) -> Data:
 
     x: (n_sample, ...). y: (n_sample,) whole numbers from 0. Copies of one sample all go to the
     same side, so nothing that is tested was trained on.
-    Raises ValueError for no samples, labels that do not fit, or a class with fewer than two.
+    Raises ValueError for no samples, labels that do not fit, a class with fewer than two,
+    or fewer samples on a side than classes.
     """
     from sklearn.model_selection import train_test_split
 
@@ -167,6 +179,12 @@ def split(name: str, x: Any, y: Any, *, seed: int, test_share: float) -> Data:
     first = np.unique(group, return_index=True)[1]
     if np.any(np.bincount(y[first]) == 1):
         raise ValueError(f"data {name!r}: a class has only one sample; expected two or more")
+    n_class, n_test = len(np.unique(y)), int(np.ceil(test_share * len(first)))
+    if min(n_test, len(first) - n_test) < n_class:
+        raise ValueError(
+            f"data {name!r}: {len(first)} different samples cannot be split into {n_test} for "
+            f"tests and the rest for training, each with all {n_class} classes; bring more"
+        )
     sides = train_test_split(
         np.arange(len(first)), test_size=test_share, stratify=y[first], random_state=seed
     )

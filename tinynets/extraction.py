@@ -1,6 +1,8 @@
 """Read the weight layers out of a torch module."""
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,8 @@ def extract(
 
     Masks of `torch.nn.utils.prune` are honoured; elsewhere a weight counts as pruned when it is
     exactly zero. Raises ValueError naming the module that cannot be mapped (recurrent layers,
-    attention, transposed or 3-D convolutions), that holds NaN or inf, or that never runs.
+    attention, transposed or 3-D convolutions), that holds NaN or inf, or that never runs; and for
+    an example that is no batch.
     """
     modules = dict(model.named_modules())
     unknown = [path for path in leave_digital if path not in modules]
@@ -44,7 +47,8 @@ def extract(
     idle = [path for path in paths if path not in n_mvm]
     if idle:
         raise ValueError(f"modules {idle} did not run on the example; leave them digital")
-    layers = tuple(_layer(path, modules[path], n_mvm[path]) for path in n_mvm)
+    names = _names(n_mvm)
+    layers = tuple(_layer(names[path], path, modules[path], n_mvm[path]) for path in n_mvm)
     digital = tuple(
         path
         for path, module in modules.items()
@@ -60,6 +64,18 @@ def dense_weight(module: Any) -> torch.Tensor:
     return module.weight.detach()
 
 
+@contextmanager
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """Put a model in evaluation mode for a while; the mode of each module comes back after."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def safe_name(path: str) -> str:
     """Turn a module path such as `features.0` into a name fit for files and netlists."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", path) or "layer"
@@ -70,14 +86,20 @@ def _is_mappable(path: str, module: nn.Module, leave_digital: tuple[str, ...]) -
     if any(path == kept or path.startswith(f"{kept}.") for kept in leave_digital):
         return False
     if isinstance(module, _OPAQUE):
+        remedy = f"pass leave_digital=({path!r},) to keep it digital"
         raise ValueError(
             f"module {path!r} ({type(module).__name__}) cannot be mapped onto a crossbar; "
-            f"pass leave_digital=({path!r},) to keep it digital"
+            + (remedy if path else "there is nothing else in the model")
         )
     if isinstance(module, nn.Conv1d | nn.Conv2d) and module.padding_mode != "zeros":
         raise ValueError(
             f"module {path!r} pads with {module.padding_mode!r}; only zeros can be mapped, "
             f"or pass leave_digital=({path!r},)"
+        )
+    if isinstance(module, nn.Conv1d | nn.Conv2d) and _is_uneven(module):
+        raise ValueError(
+            f"module {path!r} pads 'same' with an even kernel, one side more than the other; pad "
+            f"explicitly or pass leave_digital=({path!r},)"
         )
     return isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)
 
@@ -90,6 +112,11 @@ def _count_products(
 
     def hook(path: str):
         def count(module: nn.Module, _inputs: tuple, output: torch.Tensor) -> None:
+            if output.ndim < (2 if isinstance(module, nn.Linear) else dense_weight(module).ndim):
+                raise ValueError(
+                    f"module {path!r} gave an output of shape {tuple(output.shape)}, which has no "
+                    "batch dimension; pass a batch, such as example[None]"
+                )
             channels = output.shape[-1] if isinstance(module, nn.Linear) else output.shape[1]
             n_mvm = output[0].numel() // channels
             counts[path] = counts.get(path, 0) + n_mvm
@@ -97,18 +124,28 @@ def _count_products(
         return count
 
     handles = [module.register_forward_hook(hook(path)) for path, module in modules.items()]
-    training = model.training
     try:
-        with torch.no_grad():
-            model.eval()(example)
+        with evaluation(model), torch.no_grad():
+            model(example)
     finally:
-        model.train(training)
         for handle in handles:
             handle.remove()
     return counts
 
 
-def _layer(path: str, module: Any, n_mvm: int) -> PrunedLayer:
+def _names(paths: Iterable[str]) -> dict[str, str]:
+    """Return a name for each path, different also where upper and lower case are not told apart."""
+    names: dict[str, str] = {}
+    used: set[str] = set()
+    for path in paths:
+        name = safe_name(path)
+        tries = (name, *(f"{name[:56]}_{k}" for k in range(2, len(used) + 3)))
+        names[path] = next(t for t in tries if t.lower() not in used)
+        used.add(names[path].lower())
+    return names
+
+
+def _layer(name: str, path: str, module: Any, n_mvm: int) -> PrunedLayer:
     weight = dense_weight(module).cpu().double().numpy()
     mask = getattr(module, "weight_mask", None)
     mask = weight != 0 if mask is None else mask.detach().cpu().numpy() != 0
@@ -117,7 +154,7 @@ def _layer(path: str, module: Any, n_mvm: int) -> PrunedLayer:
         weight, mask = _ungroup(weight, conv.groups), _ungroup(mask, conv.groups)
     bias = module.bias
     bias = None if bias is None else bias.detach().cpu().double().numpy()
-    return PrunedLayer(safe_name(path), weight, mask, bias, conv, path, n_mvm)
+    return PrunedLayer(name, weight, mask, bias, conv, path, n_mvm)
 
 
 def conv_geometry(module: Any) -> ConvGeometry:
@@ -129,10 +166,9 @@ def conv_geometry(module: Any) -> ConvGeometry:
 
     padding = module.padding
     if isinstance(padding, str):
-        reach = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size)]
-        if padding == "same" and any(r % 2 for r in reach):
+        if _is_uneven(module):
             raise ValueError("padding='same' with an even kernel is uneven; pad explicitly")
-        padding = [r // 2 if padding == "same" else 0 for r in reach]
+        padding = [r // 2 if padding == "same" else 0 for r in _reach(module)]
     return ConvGeometry(
         in_channels=module.in_channels,
         kernel=pair(module.kernel_size, 1),
@@ -141,6 +177,14 @@ def conv_geometry(module: Any) -> ConvGeometry:
         dilation=pair(module.dilation, 1),
         groups=module.groups,
     )
+
+
+def _reach(module: Any) -> list[int]:
+    return [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size)]
+
+
+def _is_uneven(module: Any) -> bool:
+    return module.padding == "same" and any(r % 2 for r in _reach(module))
 
 
 def _ungroup(weight: np.ndarray, groups: int) -> np.ndarray:

@@ -38,6 +38,8 @@ def prune_filters(
         )
     tp = optional("torch_pruning", extra="prune")
     model = make_permanent(copied(model)).eval()
+    frozen = [name for name, value in model.named_parameters() if not value.requires_grad]
+    model.requires_grad_(True)  # Torch-Pruning follows gradients, and prunes nothing without them
     last = extract(model, example).layers[-1].module
     layers = weight_layers(model, exclude).values()
     shares = {module: _share(module, sparsity, round_to) for module in layers}
@@ -57,6 +59,8 @@ def prune_filters(
         raise ValueError(
             f"the outputs had shapes {before} and now {after}; exclude the layers that make them"
         )
+    for name in frozen:
+        model.get_parameter(name).requires_grad_(False)
     return model
 
 

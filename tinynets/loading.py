@@ -1,6 +1,7 @@
-"""Bring weights from files and other libraries. Nothing in a file is ever executed."""
+"""Bring weights from files and other libraries, and take them back. No file is ever executed."""
 
 import io
+import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from tinynets.extras import optional
-from tinynets.masks import apply_masks
+from tinynets.masks import apply_masks, copied, make_permanent
 
 _ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -59,8 +60,39 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor] | str | P
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
-        raise ValueError(f"the weights do not fit {type(model).__name__}: {error}") from error
+        first, *more = [line.strip() for line in str(error).splitlines()[1:]]
+        rest = f" (and {len(more)} more)" if more else ""
+        raise ValueError(f"the weights do not fit {type(model).__name__}: {first}{rest}") from error
     return model
+
+
+def save_weights(model: nn.Module, path: str | Path) -> Path:
+    """Write a model's weights, pruned ones as zeros, to .safetensors or .pt; return the path.
+
+    The tensors have the names of the unmasked model, so that it loads them as any others.
+    Raises ValueError for another suffix, ImportError without safetensors.
+    """
+    path = Path(path)
+    check_target(path)
+    weights = make_permanent(copied(model)).state_dict()
+    tensors = {
+        name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()
+    }
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if path.suffix == ".safetensors":
+        optional("safetensors.torch", extra="safetensors").save_file(tensors, draft)
+    else:
+        torch.save(tensors, draft)
+    draft.replace(path)
+    return path
+
+
+def check_target(path: Path) -> None:
+    """Raise what `save_weights` would: ValueError for the suffix, ImportError for a package."""
+    if path.suffix not in (".safetensors", ".pt", ".pth"):
+        raise ValueError(f"{path}: expected a .safetensors, .pt or .pth file")
+    if path.suffix == ".safetensors":
+        optional("safetensors", extra="safetensors")
 
 
 def from_sklearn(classifier: Any) -> nn.Sequential:

@@ -22,7 +22,8 @@ def weight_layers(model: nn.Module, exclude: tuple[str, ...] = ()) -> dict[str, 
     """Return the prunable modules (Linear, Conv1d, Conv2d) by path, in order.
 
     exclude: module paths left out, with all that is inside them. Raises ValueError for a path
-    the model has not, or when nothing is left to prune.
+    the model has not, when nothing is left to prune, or for a weight that is computed from others
+    (weight norm), since a mask on it would not last.
     """
     known = {path for path, _ in model.named_modules()}
     if unknown := [path for path in exclude if path not in known]:
@@ -39,7 +40,18 @@ def weight_layers(model: nn.Module, exclude: tuple[str, ...] = ()) -> dict[str, 
             "the model has no Linear, Conv1d or Conv2d layer to prune"
             + (f" outside {list(exclude)}" if exclude else "")
         )
+    if computed := [path for path, module in layers.items() if not _holds_weight(module)]:
+        raise ValueError(
+            f"the weights of layers {computed} are computed from other parameters; exclude them or "
+            "make them plain first (torch.nn.utils.parametrize.remove_parametrizations)"
+        )
     return layers
+
+
+def check_finite(layers: Mapping[str, nn.Module]) -> None:
+    """Raise ValueError naming the layers whose weights are NaN or infinite."""
+    if bad := [p for p, m in layers.items() if not torch.isfinite(dense_weight(m)).all()]:
+        raise ValueError(f"layers {bad} hold NaN or inf weights; load a sound checkpoint")
 
 
 def choose(scores: Scores, sparsity: float | None, scope: str = "global") -> Masks:
@@ -134,17 +146,22 @@ def apply_masks(model: nn.Module, masks: Masks) -> None:
 
 
 def make_permanent(model: nn.Module) -> nn.Module:
-    """Write the masks into the weights, in place, and drop them; return the model."""
-    for module in weight_layers(model).values():
-        _drop_mask(module)
+    """Write all masks, also those of biases, into the model in place and drop them; return it."""
+    for module in model.modules():
+        for name, _ in list(module.named_buffers(recurse=False)):
+            tensor = name.removesuffix("_mask")
+            if f"{tensor}_orig" in dict(module.named_parameters(recurse=False)):
+                torch_prune.remove(module, tensor)
     return model
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """Return a deep copy, also of a masked model that has just been trained, where torch fails."""
+    """Return a deep copy, also of a masked model that has just been run, where torch fails."""
     for module in model.modules():
-        if hasattr(module, "weight_mask"):
-            _detach(module)
+        held = vars(module)  # what a hook computes anew in every pass, such as weight × mask
+        for name, value in held.items():
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                held[name] = value.detach()
     return copy.deepcopy(model)
 
 
@@ -185,6 +202,11 @@ def _set_mask(module: nn.Module, mask: torch.Tensor) -> None:
 def _detach(module: Any) -> None:
     """Make the product of weight and mask a plain value, which can be copied."""
     module.weight = module.weight.detach()
+
+
+def _holds_weight(module: nn.Module) -> bool:
+    own = dict(module.named_parameters(recurse=False))
+    return "weight" in own or "weight_orig" in own
 
 
 def _drop_mask(module: nn.Module) -> None:

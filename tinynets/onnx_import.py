@@ -13,10 +13,23 @@ from tinynets.onnx_operators import OPERATORS, Node
 
 #: (module name, input names, output name)
 Step = tuple[str, list[str], str]
+#: An operation with weights, and by tensor of its module the constant that it came from.
+Origin = tuple[Node, dict[str, str]]
+
+_TENSORS = {
+    "Gemm": ("weight", "bias"),
+    "MatMul": ("weight",),
+    "Conv": ("weight", "bias"),
+    "BatchNormalization": ("weight", "bias", "running_mean", "running_var"),
+}
 
 
 class OnnxNetwork(nn.Module):
-    """Runs modules one after the other, in the order of the file."""
+    """Runs modules one after the other, in the order of the file.
+
+    origins: by module name the operation that it was made from, and the names of the constants that
+    hold its tensors.
+    """
 
     def __init__(
         self,
@@ -24,9 +37,10 @@ class OnnxNetwork(nn.Module):
         steps: list[Step],
         ends: tuple[str, str],
         constants: dict[str, np.ndarray],
+        origins: dict[str, Origin],
     ) -> None:
         super().__init__()
-        self.steps, self.ends = steps, ends
+        self.steps, self.ends, self.origins = steps, ends, origins
         for name, module in modules.items():
             self.add_module(name, module)
         used = {name for _, names, _ in steps for name in names} & set(constants)
@@ -43,7 +57,7 @@ class OnnxNetwork(nn.Module):
         return values[sink]
 
 
-def from_onnx(path: str | Path) -> nn.Module:
+def from_onnx(path: str | Path) -> OnnxNetwork:
     """Return the network of an ONNX file as a torch module in evaluation mode.
 
     Gemm and MatMul become Linear, Conv becomes Conv1d or Conv2d, named after their weights. The
@@ -55,7 +69,7 @@ def from_onnx(path: str | Path) -> nn.Module:
     decode_error = optional("google.protobuf.message", extra="onnx").DecodeError
     try:
         graph = onnx.load(str(path)).graph
-    except decode_error as error:
+    except (decode_error, onnx.checker.ValidationError) as error:
         raise ValueError(f"{path} is truncated or not an ONNX file ({error})") from error
     if not graph.node:
         raise ValueError(f"{path} holds no ONNX operation; it is empty or damaged")
@@ -64,13 +78,13 @@ def from_onnx(path: str | Path) -> nn.Module:
     sinks = [o.name for o in graph.output]
     if len(sources) != 1 or len(sinks) != 1:
         raise ValueError(f"{path} has inputs {sources} and outputs {sinks}; expected one of each")
-    modules, steps = _plan(nodes)
-    return OnnxNetwork(modules, steps, (sources[0], sinks[0]), constants).eval()
+    modules, steps, origins = _plan(nodes)
+    return OnnxNetwork(modules, steps, (sources[0], sinks[0]), constants, origins).eval()
 
 
 def _read(graph: Any, onnx: Any) -> tuple[list[Node], dict[str, np.ndarray]]:
     """Return the operations and constants of an ONNX graph as plain Python."""
-    constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    constants = {t.name: _array(t, onnx) for t in graph.initializer}
     nodes = []
     for k, proto in enumerate(graph.node):
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
@@ -86,13 +100,20 @@ def _read(graph: Any, onnx: Any) -> tuple[list[Node], dict[str, np.ndarray]]:
 
 def _constant_value(attributes: dict[str, Any], onnx: Any) -> np.ndarray:
     value = next(iter(attributes.values()))
-    return onnx.numpy_helper.to_array(value) if "value" in attributes else np.asarray(value)
+    return _array(value, onnx) if "value" in attributes else np.asarray(value)
 
 
-def _plan(nodes: list[Node]) -> tuple[dict[str, nn.Module], list[Step]]:
-    """Return the modules by name and the order in which they run."""
+def _array(tensor: Any, onnx: Any) -> np.ndarray:
+    """Return a constant, numbers of any precision as float32: so computes the torch module."""
+    array = onnx.numpy_helper.to_array(tensor)
+    return array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array
+
+
+def _plan(nodes: list[Node]) -> tuple[dict[str, nn.Module], list[Step], dict[str, Origin]]:
+    """Return the modules by name, the order in which they run, and where their tensors are from."""
     modules: dict[str, nn.Module] = {}
     steps: list[Step] = []
+    origins: dict[str, Origin] = {}
     for node in nodes:
         if node.kind not in OPERATORS:
             raise ValueError(f"{node.label} is not known; known are {', '.join(sorted(OPERATORS))}")
@@ -100,13 +121,17 @@ def _plan(nodes: list[Node]) -> tuple[dict[str, nn.Module], list[Step]]:
             name, names, _ = steps.pop()
             bias = torch.from_numpy(np.array(next(iter(node.constants.values()))).reshape(-1))
             modules[name].register_parameter("bias", nn.Parameter(bias))
+            origins[name][1]["bias"] = next(iter(node.constants))
             steps.append((name, names, node.output))
             continue
         module, n_input = OPERATORS[node.kind](node)
         name = _unused(_module_name(node), modules)
         modules[name] = module
         steps.append((name, node.inputs[:n_input], node.output))
-    return modules, steps
+        if node.kind in _TENSORS:
+            tensors = zip(_TENSORS[node.kind], node.inputs[1:])
+            origins[name] = node, {tensor: constant for tensor, constant in tensors if constant}
+    return modules, steps, origins
 
 
 def _is_bias(

@@ -8,7 +8,15 @@ from torch.nn.utils import parametrize
 
 from tinynets.data import Data
 from tinynets.extraction import dense_weight
-from tinynets.masks import apply_masks, choose, copied, keep_largest, make_permanent, weight_layers
+from tinynets.masks import (
+    apply_masks,
+    check_finite,
+    choose,
+    copied,
+    keep_largest,
+    make_permanent,
+    weight_layers,
+)
 from tinynets.train import Progress, train
 
 INITS = ("signed_constant", "kaiming_normal", "kaiming_uniform", "as_is")
@@ -55,7 +63,7 @@ def edge_popup(
     weights that the model has; all but the last are scaled up by sqrt(1 / (1 - sparsity)). Biases
     are zero. exclude: modules that stay as they are, untrained.
 
-    Raises ValueError as `prune` does, and for an unknown init.
+    Raises ValueError as `prune` does, and for an unknown init, or NaN weights taken as they are.
     Source: Ramanujan et al., CVPR 2020, arXiv 1911.13299. Cost: about that of training, and a
     selection of the largest scores for each layer and step.
     """
@@ -64,6 +72,8 @@ def edge_popup(
     model = make_permanent(copied(model))
     model.requires_grad_(False)
     layers = weight_layers(model, exclude)
+    if init == "as_is":
+        check_finite(layers)
     generator = torch.Generator().manual_seed(seed)
     ones = {path: torch.ones_like(dense_weight(module)) for path, module in layers.items()}
     kept = choose(ones, sparsity, "layer")

@@ -74,7 +74,8 @@ def prune(
     Raises ValueError for options that make no sense, a model without weight layers, NaN weights,
     or a layer that would lose its last weight.
     Source: Han et al., NeurIPS 2015, arXiv 1506.02626; global scope as in Blalock et al.,
-    MLSys 2020, arXiv 2003.03033; the scores name theirs.
+    MLSys 2020, arXiv 2003.03033; the scores name theirs. Cost: that of the training in its
+    rounds, and one score a round.
     """
     schedule = schedule or ("iterative" if method == "iterative_magnitude" else "one_shot")
     n_of_m = n_to_keep(sparsity, scope)

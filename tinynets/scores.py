@@ -4,14 +4,13 @@ Every function returns a tensor in the shape of the weight for each layer path. 
 `weight_layers` returns; inputs `x` are (n_sample, ...) and labels `y` (n_sample,).
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from tinynets.extraction import conv_geometry, dense_weight
+from tinynets.extraction import conv_geometry, dense_weight, evaluation
 
 Layers = Mapping[str, nn.Module]
 
@@ -38,9 +37,16 @@ def gradient(
     """
     names = ["weight_orig" if hasattr(m, "weight_orig") else "weight" for m in layers.values()]
     held = [m.get_parameter(name) for m, name in zip(layers.values(), names)]
-    with evaluation(model):
-        loss = nn.functional.cross_entropy(model(x), y)
-        found = torch.autograd.grad(loss, held)
+    frozen = [parameter for parameter in held if not parameter.requires_grad]
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        with evaluation(model):
+            loss = nn.functional.cross_entropy(model(x), y)
+            found = torch.autograd.grad(loss, held)
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
     return {
         path: (grad * dense_weight(module)).abs()
         for grad, (path, module) in zip(found, layers.items())
@@ -112,15 +118,3 @@ def input_statistics(
     if idle := [path for path in layers if path not in totals]:
         raise ValueError(f"layers {idle} did not run on the calibration inputs; exclude them")
     return totals
-
-
-@contextmanager
-def evaluation(model: nn.Module) -> Iterator[None]:
-    """Put a model in evaluation mode for a while; the mode of each module comes back after."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

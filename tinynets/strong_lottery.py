@@ -15,6 +15,7 @@ from torch import nn
 
 from tinynets.lottery_gadgets import one_weight, subset, whole_units
 from tinynets.lottery_layers import PASSIVE, LayerError, build_copies, build_pair
+from tinynets.masks import copied
 
 _CHOICES = {"one_weight": one_weight, "subset_sum": subset, "filters": whole_units}
 METHODS = (*_CHOICES, "one_extra_layer")
@@ -106,7 +107,7 @@ def error_bound(model: nn.Sequential, ticket: Ticket, x: torch.Tensor) -> torch.
     x, errors = x.double(), iter(ticket.errors)
     off = torch.zeros_like(x)
     with torch.no_grad():
-        for _, module in _flat(copy.deepcopy(model).double().eval()):
+        for _, module in _flat(copied(model).double().eval()):
             if isinstance(module, PASSIVE):
                 off = off if isinstance(module, nn.ReLU) else module(off)
             else:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tinynets.data import Data
+from tinynets.extraction import evaluation
 from tinynets.masks import plain_weights
 
 #: Called with the number of finished epochs after each of them.
@@ -29,8 +30,18 @@ def train(
     learning_rate is lowered to zero along a cosine. seed orders the samples. Pruning masks of
     `torch.nn.utils.prune` stay in force; parameters without `requires_grad` stay as they are.
     on_step: called before each step with the number of steps done.
+    Raises ValueError for a negative number of epochs, nothing to train, fewer outputs than
+    classes, or a loss that is NaN or infinite at the end of an epoch.
     Source: Kingma, Ba, arXiv 1412.6980.
     """
+    if epochs < 0 or batch_size < 1:
+        raise ValueError(f"epochs must be >= 0 and batch_size >= 1; got {epochs}, {batch_size}")
+    if epochs == 0:
+        return model.eval()
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(
+            "no parameter of the model is to be trained; set requires_grad, or epochs=0"
+        )
     x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
     order = torch.Generator().manual_seed(seed)
     n_batch = -(-len(x) // batch_size)
@@ -38,20 +49,35 @@ def train(
     with plain_weights(model) as masked:
         trained = [p for p in model.parameters() if p.requires_grad]
         optimiser = torch.optim.Adam(trained, lr=learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(epochs * n_batch, 1))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * n_batch)
         for epoch in range(epochs):
             batches = torch.randperm(len(x), generator=order).split(batch_size)
             for k, rows in enumerate(batches):
                 if on_step:
                     on_step(epoch * n_batch + k)
                 optimiser.zero_grad()
-                nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+                loss = _loss(model(x[rows]), y[rows], data)
+                loss.backward()
                 optimiser.step()
                 schedule.step()
                 _mask(masked)
+            if not torch.isfinite(loss):
+                raise ValueError(
+                    f"the loss is {loss.item()} after epoch {epoch + 1}; lower learning_rate "
+                    f"{learning_rate}, or check weights and samples"
+                )
             if progress:
                 progress(epoch + 1)
     return model.eval()
+
+
+def _loss(logits: torch.Tensor, labels: torch.Tensor, data: Data) -> torch.Tensor:
+    if logits.ndim != 2 or logits.shape[1] < data.n_class:
+        raise ValueError(
+            f"the model's outputs have shape {tuple(logits.shape)}; data {data.name!r} has labels "
+            f"0 … {data.n_class - 1}, so expected (n_sample, {data.n_class}) or wider"
+        )
+    return nn.functional.cross_entropy(logits, labels)
 
 
 def _mask(masked: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
@@ -61,9 +87,11 @@ def _mask(masked: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
 
 
 def predict(model: nn.Module, x: np.ndarray, *, batch_size: int = 512) -> np.ndarray:
-    """Return the logits (n_sample, n_class) of a model in evaluation mode, as float64."""
-    model.eval()
-    with torch.no_grad():
+    """Return the logits (n_sample, n_class) of a model in evaluation mode, as float64.
+
+    The mode of each module comes back after.
+    """
+    with evaluation(model), torch.no_grad():
         parts = [model(rows).double() for rows in torch.from_numpy(x).split(batch_size)]
     return torch.cat(parts).numpy()
 
