@@ -37,6 +37,71 @@ NODES = (
 )
 
 
+@dataclass(frozen=True)
+class Accelerator:
+    """A product and what its maker says of it: operations per second [1/s] and power [W].
+
+    A multiplication and an addition are two operations. operations, power: None where nothing was
+    published. certainty: "published", or what is uncertain about it.
+    """
+
+    name: str
+    operations: float | None
+    power: float | None
+    source: str
+    certainty: str
+
+    @property
+    def per_joule(self) -> float | None:
+        """Operations per joule, at peak."""
+        if self.operations is None or self.power is None:
+            return None
+        return self.operations / self.power
+
+
+_READ = "read second hand"
+_MEMORY = "unverified, from memory"
+
+#: Peak figures at each maker's own precision; what a network reaches is less.
+ACCELERATORS = (
+    Accelerator(
+        "Mythic M1076 (analog flash, int8)",
+        25e12,
+        3.5,
+        "Mythic product brief, 2021: up to 25 TOPS at 3 … 4 W",
+        _READ,
+    ),
+    Accelerator(
+        "Intel NCS2 (Myriad X)",
+        4e12,
+        2.0,
+        "Intel, 2018: over 4 TOPS in all, 1 TOPS of it for networks; stick at about 2 W",
+        _MEMORY,
+    ),
+    Accelerator(
+        "IBM AIU",
+        None,
+        None,
+        "IBM Research, 2022: 32 cores, 5 nm, no figures published",
+        _READ,
+    ),
+    Accelerator(
+        "IBM Spyre (successor of the AIU)",
+        300e12,
+        75.0,
+        "IBM, Hot Chips 2024: over 300 TOPS, 75 W",
+        _MEMORY,
+    ),
+    Accelerator(
+        "Cerebras WSE-2 (CS-2, fp16)",
+        7.5e15,
+        20e3,
+        "7.5 PFLOPS are quoted for the second wafer; system at about 20 kW",
+        _MEMORY,
+    ),
+)
+
+
 def arithmetic(node: DigitalNode, n_mac: int) -> float:
     """Return the energy [J] of multiplications and additions alone."""
     return n_mac * (node.multiply + node.add)
