@@ -141,7 +141,7 @@ def run_search() -> dict[str, Any]:
         "dies": config.dies,
         "n_point": len(found.tried),
         "budget": config.optimise.budget if config.optimise else {},
-        "best": [described(tried.summary) for tried in best],
+        "best": [described(summary) for summary in best],
     }
 
 
