@@ -313,7 +313,7 @@ def circuit_inputs(
     for path, inputs in capture_inputs(analog, paths, x).items():
         layer = analog.get_submodule(path)
         assert isinstance(layer, CircuitLayer)
-        volts[paths[path]] = layer.voltages(inputs).double().numpy()
+        volts[paths[path]] = layer.voltages(inputs).double().cpu().numpy()
     return volts
 
 

@@ -207,6 +207,10 @@ def _draw_lines(axes, lines: Mapping[str, list[tuple[Any, tuple[float, float, fl
     numeric = all(isinstance(value, int | float) for value in seen)
     if numeric and 0 < 20 * min(seen) < max(seen):
         axes.set_xscale("log")
+    if not numeric:
+        axes.tick_params(axis="x", labelrotation=40)
+        for tick in axes.get_xticklabels():
+            tick.set(ha="right", rotation_mode="anchor")
     axes.grid(alpha=0.3)
     if any(lines):
         axes.legend(frameon=False, fontsize=8)
