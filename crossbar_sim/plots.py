@@ -191,6 +191,7 @@ def _varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _draw_lines(axes, lines: Mapping[str, list[tuple[Any, tuple[float, float, float]]]]) -> None:
     seen = [row[0] for rows in lines.values() for row in rows]
+    numeric = all(isinstance(value, int | float) for value in seen)
     for k, (label, rows) in enumerate(lines.items()):
         values, (value, low, high) = [row[0] for row in rows], np.array([row[1] for row in rows]).T
         reach = np.nan_to_num([value - low, high - value], posinf=0.0, neginf=0.0)
@@ -199,12 +200,11 @@ def _draw_lines(axes, lines: Mapping[str, list[tuple[Any, tuple[float, float, fl
             values,
             value,
             yerr=np.maximum(reach, 0),
-            fmt=f"{marker}-",
+            fmt=f"{marker}-" if numeric else marker,
             markersize=4,
             capsize=3,
             label=label or None,
         )
-    numeric = all(isinstance(value, int | float) for value in seen)
     if numeric and 0 < 20 * min(seen) < max(seen):
         axes.set_xscale("log")
     if not numeric:
