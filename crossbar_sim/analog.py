@@ -1,6 +1,5 @@
 """A network whose weight layers multiply by what the circuits of its tiles really do."""
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -16,6 +15,7 @@ from mapping.design import MappedLayer, MappedNetwork
 from netlists.circuit import Periphery, Wires
 from tinynets.extraction import evaluation
 from tinynets.layers import ConvGeometry
+from tinynets.masks import copied
 
 #: Calibration images that run at a time, so that their number does not fill the memory.
 BATCH = 500
@@ -235,7 +235,7 @@ def to_torch(
     tile output. noise: added anew to every output of every pass. responses: by tile, where
     `crossbar_sim.readout.respond` has found them for the same parts already.
     """
-    analog = copy.deepcopy(model).eval()
+    analog = copied(model).eval()
     dtype = next(model.parameters()).dtype
     ranges = input_ranges(model, mapped, calibration)
     for layer in mapped.layers:
@@ -271,7 +271,11 @@ def put_on_die(
 
 
 def with_module(network: nn.Module, path: str, module: nn.Module) -> nn.Module:
-    """Put a module at a path, in place; return the network, or the module at the path ""."""
+    """Put a module in the place of another; return the network, or the module at the path "".
+
+    Raises AttributeError for a path that the network has not.
+    """
+    network.get_submodule(path)  # torch would add a new one
     if not path:
         return module
     network.set_submodule(path, module)

@@ -108,12 +108,12 @@ def fine_tune_layer_by_layer(
     network = make_permanent(copied(model)).eval()
     everything = torch.from_numpy(data.x_train)
     some = everything[:n_calibration]
-    plan = extract(network, some[:1])
+    plan = extract(network, everything[:1])
     masks = masks_of(network)
     done: list[MappedLayer] = []
     for k, planned in enumerate(plan.layers):
         # As it has been trained by now, under the name that its places on the die go by.
-        layer = replace(extract(network, some[:1]).layers[0], name=planned.name)
+        layer = replace(extract(network, everything[:1]).layers[0], name=planned.name)
         done.append(_mapped(layer, network, plan, parts, some))
         wanted = _outputs(network, layer.module, some)
         network = _put(network, done[-1], parts, everything)
