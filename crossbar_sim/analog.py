@@ -1,6 +1,5 @@
 """A network whose weight layers multiply by what the circuits of its tiles really do."""
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -14,7 +13,9 @@ from crossbar_sim.noise import Noise
 from crossbar_sim.readout import Readout, Response, grouped, merged, respond
 from mapping.design import MappedLayer, MappedNetwork
 from netlists.circuit import Periphery, Wires
+from tinynets.extraction import evaluation
 from tinynets.layers import ConvGeometry
+from tinynets.masks import copied
 
 #: Calibration images that run at a time, so that their number does not fill the memory.
 BATCH = 500
@@ -36,9 +37,12 @@ class CircuitLayer(nn.Module):
     outputs beyond the ADC's range. `v_limit` is the ADC's range [V], None while it does nothing.
 
     Gradients flow: rounding counts as if it did nothing (straight-through, Bengio et al.,
-    arXiv 1308.3432), and what saturates has none. The digital scale `units_per_volt` (n_out,)
-    [1/V] and the digital `bias` (n_out,) are parameters; the circuits are what they are.
+    arXiv 1308.3432), and what saturates has none. An output is `units_per_volt` [1/V] times `gain`
+    times the volts, plus `bias`, each (n_out,). The digital gain, 1 at first, and the digital bias
+    are parameters; the circuits are what they are.
     """
+
+    units_per_volt: torch.Tensor
 
     def __init__(
         self,
@@ -57,8 +61,8 @@ class CircuitLayer(nn.Module):
         self.name, self.conv = mapped.name, layer.conv
         self.wires, self.periphery, self.noise = wires, periphery, noise
         self.converters, self.input_range = converters, input_range
-        self.n_saturated, self.watching = 0, False
-        self.stream = None if noise is None else _stream(noise, mapped.name)
+        self.watching = False
+        self.restart()
         self.dac_errors = converters.dac_errors(layer.n_in, mapped.name)
         found = [
             responses[tile.name] if responses else respond(tile, wires, periphery, noise)
@@ -74,8 +78,15 @@ class CircuitLayer(nn.Module):
         self.zeros: list[torch.Tensor] = []
         scale = 1.0 / (periphery.r_feedback * mapped.g_per_weight * self.volts_per_unit)
         bias = np.zeros(layer.n_out) if layer.bias is None else layer.bias.copy()
-        self.units_per_volt = nn.Parameter(torch.from_numpy(scale).to(dtype))
+        # A parameter near 1, since one of some 100/V would not notice an optimiser's usual steps.
+        self.gain = nn.Parameter(torch.ones(layer.n_out, dtype=dtype))
+        self.register_buffer("units_per_volt", torch.from_numpy(scale).to(dtype))
         self.bias = nn.Parameter(torch.from_numpy(bias).to(dtype))
+
+    def restart(self) -> None:
+        """Start the stream of the noise anew, and count saturation from zero."""
+        self.n_saturated = 0
+        self.stream = None if self.noise is None else _stream(self.noise, self.name)
 
     def passes(self, x: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
         """Return digital weight and drive (in parts of v_read) of every pass over inputs x."""
@@ -150,7 +161,8 @@ class CircuitLayer(nn.Module):
                 if self.zeros:
                     read = read - broadcast(self.zeros[k].to(read), read)
                 total = total + self._spread(weight * read if weight != 1 else read, part)
-        y = total * broadcast(self.units_per_volt, total) + broadcast(self.bias, total)
+        scale = self.units_per_volt * self.gain
+        y = total * broadcast(scale, total) + broadcast(self.bias, total)
         if self.conv is None:
             return y.reshape(*shape[:-1], -1)
         return y.squeeze(2) if len(shape) == 3 else y
@@ -223,13 +235,14 @@ def to_torch(
     tile output. noise: added anew to every output of every pass. responses: by tile, where
     `crossbar_sim.readout.respond` has found them for the same parts already.
     """
-    analog = copy.deepcopy(model).eval()
+    analog = copied(model).eval()
     dtype = next(model.parameters()).dtype
     ranges = input_ranges(model, mapped, calibration)
     for layer in mapped.layers:
         path = layer.layer.module
         parts = wires, periphery, converters, _range(converters, ranges[path]), noise
-        analog.set_submodule(path, CircuitLayer(layer, *parts, responses=responses, dtype=dtype))
+        replaced = CircuitLayer(layer, *parts, responses=responses, dtype=dtype)
+        analog = with_module(analog, path, replaced)
     _settle(analog, [layer.layer.module for layer in mapped.layers], calibration)
     return analog
 
@@ -243,16 +256,30 @@ def put_on_die(
     *,
     calibration: torch.Tensor,
     noise: Noise | None = None,
-) -> None:
+) -> nn.Module:
     """Replace one layer of a network, others of which may be circuits already, in place.
 
-    The arguments are those of `to_torch`.
+    The arguments are those of `to_torch`. Returns the network, which is a new one only where the
+    layer is all of it.
     """
     path, dtype = layer.layer.module, next(network.parameters()).dtype
     seen = _ranges(network, [path], calibration)[path]
     parts = wires, periphery, converters, _range(converters, seen), noise
-    network.set_submodule(path, CircuitLayer(layer, *parts, dtype=dtype))
+    network = with_module(network, path, CircuitLayer(layer, *parts, dtype=dtype))
     _settle(network, [path], calibration)
+    return network
+
+
+def with_module(network: nn.Module, path: str, module: nn.Module) -> nn.Module:
+    """Put a module in the place of another; return the network, or the module at the path "".
+
+    Raises AttributeError for a path that the network has not.
+    """
+    network.get_submodule(path)  # torch would add a new one
+    if not path:
+        return module
+    network.set_submodule(path, module)
+    return network
 
 
 def circuit_layers(network: nn.Module) -> dict[str, CircuitLayer]:
@@ -331,8 +358,8 @@ def capture_inputs(
 
     handles = [model.get_submodule(p).register_forward_pre_hook(hook(p)) for p in paths]
     try:
-        with torch.no_grad():
-            model.eval()(x)
+        with evaluation(model), torch.no_grad():
+            model(x)
     finally:
         for handle in handles:
             handle.remove()

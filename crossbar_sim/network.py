@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numba
 import torch
 from torch import nn
 
@@ -182,6 +183,8 @@ def lived(config: RunConfig, mapped: MappedNetwork) -> MappedNetwork:
 @contextmanager
 def single_thread() -> Iterator[None]:
     """Run torch on one thread: these networks are small, and sums keep their order."""
+    # Once in a process, numba's first question of this kind puts torch's number up again.
+    numba.get_num_threads()
     n_thread = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -3,8 +3,6 @@
 import csv
 import io
 import os
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,53 +95,43 @@ def optimise(
     """
     aims = config.optimise
     if aims is None:
-        raise ConfigError("the study has no [optimise] table; see examples/design.toml")
+        raise ConfigError("the study has no [optimise] table; see examples/studies/design.toml")
     try:
         import optuna  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError("Optuna is missing; pip install 'crossbar-sim[optimise]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.NSGAIISampler(
-            population_size=aims.population,
-            seed=aims.seed,
-            constraints_func=lambda trial: trial.user_attrs["over"],
-        )
+    sampler = optuna.samplers.NSGAIISampler(population_size=aims.population, seed=aims.seed)
     up, down = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
     directions = [up] * len(aims.maximise) + [down] * len(aims.minimise)
     search = optuna.create_study(directions=directions, sampler=sampler)
     summaries: list[PointSummary] = []
     failures: list[Failure] = []
-    for size in _generations(aims):
-        asked = [search.ask() for _ in range(size)]
-        points = [_point(trial, aims) for trial in asked]
-        done = len(summaries)
-        study = Study(config, base, store, points)
+    for start in range(0, aims.n, aims.population):
+        asked = [search.ask() for _ in range(min(aims.population, aims.n - start))]
+        points = {_key(point): point for point in (_point(trial, aims) for trial in asked)}
+        study = Study(config, base, store, list(points.values()))
 
-        def tell(n: int, _total: int, done: int = done) -> None:
+        def tell(n: int, _total: int, start: int = start) -> None:
             if progress:
-                progress(min(done + n // config.dies, aims.n), aims.n)
+                progress(start + n // config.dies, aims.n)
 
         study.run(n_jobs=n_jobs, dask=dask, progress=tell)
         failures += study.failures
         found = {_key(summary.point): summary for summary in study.summary()}
-        for trial, point in zip(asked, points):
-            summary = found.get(_key(point))
+        for trial in asked:
+            summary = found.get(_key(trial.params))
             if summary is None:
                 search.tell(trial, state=optuna.trial.TrialState.FAIL)
                 continue
-            trial.set_user_attr("over", _over(summary, aims))
-            search.tell(trial, [_metric(summary, n) for n in (*aims.maximise, *aims.minimise)])
+            for name, over in _over(summary, aims).items():
+                trial.set_constraint(name, over)
+            names = *aims.maximise, *aims.minimise
+            search.tell(trial, [summary.metric(name).value for name in names])
             summaries.append(summary)
         if progress:
-            progress(min(done + size, aims.n), aims.n)
+            progress(start + len(asked), aims.n)
     return Search(config, aims, _judged(summaries, aims), failures)
-
-
-def _generations(aims: Optimise) -> Iterator[int]:
-    for start in range(0, aims.n, aims.population):
-        yield min(aims.population, aims.n - start)
 
 
 def _point(trial: Any, aims: Optimise) -> dict[str, Any]:
@@ -161,23 +149,21 @@ def _point(trial: Any, aims: Optimise) -> dict[str, Any]:
     return point
 
 
-def _over(summary: PointSummary, aims: Optimise) -> list[float]:
+def _over(summary: PointSummary, aims: Optimise) -> dict[str, float]:
     """Return by how much each budget is exceeded, in parts of it; at most 0 where it is kept."""
-    return [_metric(summary, name) / bound - 1.0 for name, bound in aims.budget.items()] or [0.0]
-
-
-def _metric(summary: PointSummary, name: str) -> float:
-    if name not in summary.metrics:
-        raise ConfigError(f"no metric {name!r}; there are {', '.join(summary.metrics)}")
-    return summary.metrics[name].value
+    return {
+        name: (summary.metric(name).value - bound) / (abs(bound) or 1.0)
+        for name, bound in aims.budget.items()
+    }
 
 
 def _judged(summaries: list[PointSummary], aims: Optimise) -> list[Tried]:
     """Say of every different point whether it is within budget and among the best."""
     different = list({_key(summary.point): summary for summary in summaries}.values())
-    feasible = [max(_over(summary, aims)) <= 0 for summary in different]
+    feasible = [all(over <= 0 for over in _over(summary, aims).values()) for summary in different]
     costs = [
-        [-_metric(s, name) for name in aims.maximise] + [_metric(s, name) for name in aims.minimise]
+        [-s.metric(name).value for name in aims.maximise]
+        + [s.metric(name).value for name in aims.minimise]
         for s in different
     ]
     rivals = [cost for cost, fits in zip(costs, feasible) if fits]

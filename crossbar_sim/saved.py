@@ -1,11 +1,11 @@
 """Keep a network on the die in a directory: its mapping, its circuits, what was trained since."""
 
-import copy
-import io
+import hashlib
 import json
 import os
+import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from crossbar_sim.analog import CircuitLayer, InputRange, circuit_layers
+from crossbar_sim.analog import CircuitLayer, InputRange, circuit_layers, with_module
 from crossbar_sim.converters import Converters
 from crossbar_sim.noise import Noise
 from mapping.design import MappedNetwork
 from netlists.circuit import Periphery, Wires
+from tinynets.masks import copied
 
 FORMAT, VERSION = "crossbar-sim network on a die", 1
-_FILES = ("mapped.npz", "circuits.json", "state.npz")
+_SUMMED = ("mapped.npz", "state.npz")
+_FILES = (*_SUMMED, "circuits.json")
 
 
 def save_network(on_die: nn.Module, mapped: MappedNetwork, directory: str | Path) -> Path:
     """Write a network of `to_torch`, or of `crossbar_sim.tune`, into a directory of its own.
 
-    mapped: the mapping that it was made from. Written are mapped.npz, circuits.json (wires,
-    amplifiers, converters, noise, and the range of every layer) and state.npz (all parameters,
-    digital ones included). The directory appears whole or not at all.
+    mapped: the mapping that it was made from. Written are mapped.npz, state.npz (all parameters and
+    buffers, digital ones included) and circuits.json (wires, amplifiers, converters, noise, and the
+    range of every layer; checksums of the other two). The directory appears whole or not at all.
     Raises FileExistsError for a directory that exists, ValueError for a network that holds other
     layers than the mapping.
     """
@@ -44,48 +46,57 @@ def save_network(on_die: nn.Module, mapped: MappedNetwork, directory: str | Path
         )
     draft = directory.with_name(f"{directory.name}.{os.getpid()}.tmp")
     draft.mkdir(parents=True)
+    try:
+        _write(draft, layers, mapped, _digital_state(on_die))
+        draft.replace(directory)
+    except BaseException:
+        shutil.rmtree(draft)
+        raise
+    return directory
+
+
+def _write(
+    draft: Path,
+    layers: Mapping[str, CircuitLayer],
+    mapped: MappedNetwork,
+    state: Mapping[str, torch.Tensor],
+) -> None:
     mapped.save(draft / "mapped.npz")
+    arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in state.items()}
+    np.savez_compressed(draft / "state.npz", **arrays)
     header = {
         "format": FORMAT,
         "version": VERSION,
+        "sha256": {name: _digest(draft / name) for name in _SUMMED},
         "layers": {path: _describe(layer) for path, layer in layers.items()},
     }
     (draft / "circuits.json").write_text(json.dumps(header, indent=1))
-    # Circuits follow from the mapping; what is digital does not.
-    state: dict[str, Any] = {name: value.numpy() for name, value in _digital_state(on_die).items()}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **state)
-    (draft / "state.npz").write_bytes(buffer.getvalue())
-    draft.replace(directory)
-    return directory
 
 
 def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, MappedNetwork]:
     """Return the network that `save_network` wrote, and its mapping.
 
-    model: a module of the same architecture, whatever its weights; it is not changed. Noise starts
-    its stream anew. Nothing in the files is executed. Raises ValueError naming the file that is
-    missing, damaged, of another version, or does not fit the model.
+    model: a module of the same architecture and precision, whatever its weights; it is not changed.
+    Noise starts its stream anew, and nothing has saturated. Nothing in the files is executed.
+    Raises ValueError naming the file that is missing, damaged, of another version, or the directory
+    that does not fit the model.
     """
     directory = Path(directory)
     for name in _FILES:
         if not (directory / name).is_file():
             raise ValueError(f"{directory / name} is missing; expected {', '.join(_FILES)}")
+    header = _header(directory / "circuits.json")
+    for name in _SUMMED:
+        if _digest(directory / name) != header["sha256"].get(name):
+            raise ValueError(f"{directory / name} is damaged: its checksum does not match")
     mapped = MappedNetwork.load(directory / "mapped.npz")
-    header = _read(directory / "circuits.json", lambda path: json.loads(path.read_text()))
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise ValueError(f"{directory / 'circuits.json'} is not of a network on a die")
-    if header.get("version") != VERSION:
-        raise ValueError(
-            f"{directory} has version {header.get('version')}; this program reads {VERSION}"
-        )
-    state = _read(directory / "state.npz", _arrays)
-    on_die = copy.deepcopy(model).eval()
+    state = _arrays(directory / "state.npz")
+    on_die = copied(model).eval()
     try:
         for layer in mapped.layers:
             path = layer.layer.module
             replaced = _layer(header["layers"][path], layer, next(model.parameters()).dtype)
-            on_die.set_submodule(path, replaced)
+            on_die = with_module(on_die, path, replaced)
         _restore(on_die, state)
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{directory} does not fit the model: {error}") from error
@@ -93,6 +104,24 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
         if layer.converters.auto_zero:
             layer.trim()
     return on_die, mapped
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """Return the content of circuits.json, having checked format and version."""
+    try:
+        header = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ValueError(f"{path} is not of a network on a die")
+    if header.get("version") != VERSION:
+        raise ValueError(
+            f"{path} has version {header.get('version')}; this program reads {VERSION}; "
+            "use the program that wrote it or a newer one"
+        )
+    if not all(isinstance(header.get(name), dict) for name in ("sha256", "layers")):
+        raise ValueError(f"{path} is damaged: it has no checksums or no layers")
+    return header
 
 
 def _describe(layer: CircuitLayer) -> dict[str, Any]:
@@ -116,25 +145,30 @@ def _layer(entry: dict[str, Any], mapped: Any, dtype: torch.dtype) -> CircuitLay
 
 
 def _digital_state(on_die: nn.Module) -> dict[str, torch.Tensor]:
-    """Return all of a network's state but the circuits of its tiles."""
-    inside = tuple(f"{path}.readouts." for path in circuit_layers(on_die))
+    """Return all of a network's state but the circuits of its tiles, which the mapping tells."""
+    inside = tuple(f"{path}.readouts.".lstrip(".") for path in circuit_layers(on_die))
     return {k: v.detach() for k, v in on_die.state_dict().items() if not k.startswith(inside)}
 
 
 def _restore(on_die: nn.Module, state: dict[str, np.ndarray]) -> None:
     found = {name: torch.from_numpy(value) for name, value in state.items()}
-    if set(found) != set(_digital_state(on_die)):
-        raise ValueError(f"parameters {sorted(set(found) ^ set(_digital_state(on_die)))[:3]}")
+    held = _digital_state(on_die)
+    if set(found) != set(held):
+        raise ValueError(f"only one of them has parameters {sorted(set(found) ^ set(held))[:3]}")
+    kinds = [name for name, value in found.items() if value.dtype != held[name].dtype]
+    if kinds:
+        name = kinds[0]
+        raise ValueError(f"{name!r} is {found[name].dtype}, the model's is {held[name].dtype}")
     on_die.load_state_dict(found, strict=False)
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
-
-
-def _read(path: Path, read: Callable[[Path], Any]) -> Any:
     try:
-        return read(path)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} holds other things than plain arrays: {error}") from error
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -56,7 +56,7 @@ class Store:
 
     def __init__(self, path: str | Path) -> None:
         """Open or make a store. Raises StoreError, the file untouched, if it is something else."""
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         if self.path.exists() and self._check():
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import joblib
 import numpy as np
 
-from crossbar_sim.config import RunConfig
+from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.statistics import Interval, mean_interval, yield_interval
 from crossbar_sim.store import Record, Store
 from crossbar_sim.study_config import StudyConfig, with_values
@@ -71,6 +71,16 @@ class PointSummary:
     metrics: dict[str, Interval]
     yield_: Interval
 
+    def metric(self, name: str) -> Interval:
+        """Return a metric's mean; ConfigError for one that there is not."""
+        if name not in self.metrics:
+            raise _no_metric(name, self.metrics)
+        return self.metrics[name]
+
+
+def _no_metric(name: str, known: Iterable[str]) -> ConfigError:
+    return ConfigError(f"no metric {name!r}; there are {', '.join(known)}")
+
 
 @dataclass
 class Study:
@@ -115,9 +125,11 @@ class Study:
         """Compute the trials that the store lacks; return self.
 
         n_jobs: processes, -1 for one per core. dask: address of a running scheduler to use
-        instead. A trial that fails is listed in `failures`; the others go on.
+        instead; it is given all trials at once, so that no point stops early. A trial that fails is
+        listed in `failures`; the others go on.
         """
-        trials = self.trials
+        # Points that come to the same configuration share its trials.
+        trials = list({trial.key: trial for trial in self.trials}.values())
         networks = self._train({training_key(t.config): t.config for t in trials})
         known = self.store.keys()
         todo = [trial for trial in trials if trial.key not in known]
@@ -133,7 +145,9 @@ class Study:
     def records(self) -> list[Record]:
         """Return the stored trials that belong to this study as it is configured now."""
         known = self._known()
-        return [known[trial.key] for trial in self.trials if trial.key in known]
+        # Another study, or another point of this one, may have computed a trial under its name.
+        found = [(known[trial.key], trial.point) for trial in self.trials if trial.key in known]
+        return [replace(record, study=self.config.name, point=point) for record, point in found]
 
     def summary(self) -> list[PointSummary]:
         """Return every point that has a trial; where dies stop early, only those before count."""
@@ -199,6 +213,8 @@ class Study:
         stop = self.config.stop
         if stop is None or len(records) < stop.min_dies:
             return False
+        if stop.metric not in records[0].metrics:
+            raise _no_metric(stop.metric, records[0].metrics)
         values = np.array([record.metrics[stop.metric] for record in records])
         return mean_interval(values).half_width <= stop.half_width
 

@@ -3,6 +3,9 @@
 import itertools
 import math
 import tomllib
+import warnings
+from collections.abc import Iterable
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,6 +18,10 @@ from crossbar_sim.config import ConfigError, RunConfig, first_problem, load_conf
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+#: Values of a key that is varied, at least one.
+Choices = Annotated[list[Any], Field(min_length=1)]
 
 
 class Range(_Section):
@@ -31,6 +38,8 @@ class Range(_Section):
             raise ValueError(f"low must be below high; got {self.low} and {self.high}")
         if self.log and self.low <= 0:
             raise ValueError(f"a log scale needs low > 0; got {self.low}")
+        if self.integer and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError(f"whole numbers need whole ends; got {self.low} and {self.high}")
         return self
 
     def value(self, share: float) -> float | int:
@@ -48,7 +57,7 @@ class Sample(_Section):
     method: Literal["random", "sobol"] = "sobol"
     n: Annotated[int, Field(ge=1)] = 16
     seed: int = 0
-    range: dict[str, Range]
+    range: Annotated[dict[str, Range], Field(min_length=1)]
 
     def points(self) -> list[dict[str, Any]]:
         """Return the points, the same for the same seed."""
@@ -82,7 +91,7 @@ class Optimise(_Section):
     maximise: tuple[str, ...] = ("accuracy",)
     minimise: tuple[str, ...] = ("energy",)
     budget: dict[str, float] = {}
-    range: dict[str, Range | list[Any]]
+    range: Annotated[dict[str, Range | Choices], Field(min_length=1)]
     n: Annotated[int, Field(ge=1)] = 64
     population: Annotated[int, Field(ge=2)] = 16
     seed: int = 0
@@ -100,16 +109,16 @@ class StudyConfig(_Section):
     base: TOML file of the run that is varied. dies: number of chips, seeds first_die and on, the
     same for every point. grid: lists of values by key, as "bank.n"; every combination is a point.
     sample: points at random instead of, or on top of, a grid. variants: named sets of keys, each
-    of which goes with every point. yield_accuracy: a die is good from this accuracy on. optimise:
-    a search instead of all points. x, panel: the keys on the plots' axis and of their panels, or
-    the first key and one panel; "variant" is a key, too.
+    of which goes with every point. No key may be set in two of these. yield_accuracy: a die is good
+    from this accuracy on. optimise: a search instead of all points. x, panel: the keys on the
+    plots' axis and of their panels, or the first key and one panel; "variant" is a key, too.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     base: Path
     dies: Annotated[int, Field(ge=1)] = 10
     first_die: Annotated[int, Field(ge=0)] = 1
-    grid: dict[str, list[Any]] = {}
+    grid: dict[str, Choices] = {}
     sample: Sample | None = None
     variants: dict[str, dict[str, Any]] = {}
     stop: Stop | None = None
@@ -117,6 +126,21 @@ class StudyConfig(_Section):
     x: str | None = None
     panel: tuple[str, ...] = ()
     yield_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.9
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        sampled = list(self.sample.range) if self.sample else []
+        own, of_variants = [*self.grid, *sampled], set[str]().union(*self.variants.values())
+        if "variant" in own:
+            raise ValueError("'variant' is the key of [variants]; name another in grid or sample")
+        single, of_some = _single(own), set(_single(of_variants))
+        if twice := [key for key in single if single.count(key) > 1 or key in of_some]:
+            raise ValueError(f"{twice[0]!r} is set twice; keep it in one of grid, sample, variants")
+        known = {*own, *of_variants} | ({"variant"} if self.variants else set())
+        for key in (self.x, *self.panel):
+            if key is not None and key not in known:
+                raise ValueError(f"x or panel is {key!r}; choose from {', '.join(sorted(known))}")
+        return self
 
     def points(self) -> list[dict[str, Any]]:
         """Return every combination of the grid, times every point of the sample, and variants."""
@@ -129,6 +153,22 @@ class StudyConfig(_Section):
         """Return the keys of a run, as "bank.n", that a point sets."""
         plain = {key: value for key, value in point.items() if key != "variant"}
         return self.variants.get(point.get("variant", ""), {}) | plain
+
+    def drawn(self, point: dict[str, Any], base: RunConfig) -> dict[str, Any]:
+        """Return a point with the keys of the plots, which may be those of its variant or base."""
+        values = self.values(point)
+        asked = [key for key in (self.x, *self.panel) if key and key not in point]
+        return point | {k: values[k] if k in values else _value(base, k) for k in asked}
+
+
+def _single(keys: Iterable[str]) -> list[str]:
+    """Split keys that stand together, as "tile.n_word, tile.n_bit"."""
+    return [key.strip() for together in keys for key in together.split(",")]
+
+
+def _value(config: RunConfig, keys: str) -> Any:
+    """Return the value of a key, as "bank.n", or of the first of several."""
+    return reduce(getattr, _single([keys])[0].split("."), config)
 
 
 def load_study(path: str | Path) -> tuple[StudyConfig, RunConfig]:
@@ -152,7 +192,7 @@ def with_values(base: RunConfig, values: dict[str, Any]) -> RunConfig:
     Several keys, "tile.n_word, tile.n_bit", get the same value.
     """
     raw = base.model_dump()
-    single = [(key.strip(), v) for keys, v in values.items() for key in keys.split(",")]
+    single = [(key, v) for keys, v in values.items() for key in _single([keys])]
     for key, value in single:
         *sections, last = key.split(".")
         place = raw
@@ -162,6 +202,9 @@ def with_values(base: RunConfig, values: dict[str, Any]) -> RunConfig:
                 raise ConfigError(f"the study varies {key!r}, which is no key of a run")
         place[last] = value
     try:
-        return RunConfig.model_validate(raw)
+        with warnings.catch_warnings():
+            # The trial builds the bank again and shows its warnings.
+            warnings.simplefilter("ignore")
+            return RunConfig.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"the study sets {values}: {first_problem(error)}") from error

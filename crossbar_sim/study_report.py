@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crossbar_sim import plots
-from crossbar_sim.config import ConfigError
-from crossbar_sim.study import PointSummary, Study
+from crossbar_sim.study import Study
 
 
 def summary_csv(study: Study, metrics: list[str]) -> str:
@@ -17,7 +16,7 @@ def summary_csv(study: Study, metrics: list[str]) -> str:
     for summary in study.summary():
         row = {**summary.point, "n_die": summary.n_die}
         for name in metrics:
-            interval = _metric(summary, name)
+            interval = summary.metric(name)
             row |= {
                 name: interval.value,
                 f"{name}_low": interval.low,
@@ -46,9 +45,9 @@ def save_study(study: Study, stem: Path, metrics: list[str]) -> list[Path]:
         _write(stem.with_name(f"{stem.name}.parquet"), lambda p: frame.to_parquet(p)),
     ]
     for name in metrics:
-        found = [_metric(summary, name) for summary in summaries]
+        found = [summary.metric(name) for summary in summaries]
         picture = plots.study(
-            [summary.point for summary in summaries],
+            [study.config.drawn(summary.point, study.base) for summary in summaries],
             [(interval.value, interval.low, interval.high) for interval in found],
             name,
             x=study.config.x,
@@ -57,12 +56,6 @@ def save_study(study: Study, stem: Path, metrics: list[str]) -> list[Path]:
         path = stem.with_name(f"{stem.name}-{name}.png")
         paths.append(_write(path, lambda p, picture=picture: p.write_bytes(picture)))
     return paths
-
-
-def _metric(summary: PointSummary, name: str):
-    if name not in summary.metrics:
-        raise ConfigError(f"no metric {name!r}; there are {', '.join(summary.metrics)}")
-    return summary.metrics[name]
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> Path:

@@ -1,13 +1,17 @@
 """Give accuracy back to a network on a die: without new switches, or with what training can do.
 
 - `calibrate_outputs`: gain and offset of every output, by least squares on a few hundred inputs.
-- `fine_tune`: gradients through the die train what is digital: scales, biases, digital modules.
+- `fine_tune`: gradients through the die train what is digital: gains, biases, digital modules.
 - `fine_tune_layer_by_layer`: each layer that is put on the die is made up for by training the
   layers that are not there yet.
 - `train_noise_aware`: before any selection, with weights that miss as a die's do.
+
+Each returns a copy. A network on a die comes back with the streams of its noise at their start and
+nothing counted as saturated.
 """
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,8 +30,9 @@ from mapping.place import SelectionRule, Tiling, map_layer
 from mapping.tiles import TileConfig
 from netlists.circuit import Periphery, Wires
 from tinynets.data import Data
-from tinynets.extraction import extract
-from tinynets.masks import apply_masks, make_permanent, weight_layers
+from tinynets.extraction import evaluation, extract
+from tinynets.layers import PrunedLayer, PrunedNetwork
+from tinynets.masks import apply_masks, copied, make_permanent, masks_of, weight_layers
 from tinynets.train import train
 
 #: Called with the number of layers that are on the die, of how many.
@@ -40,18 +45,14 @@ def calibrate_outputs(on_die: nn.Module, digital: nn.Module, images: torch.Tenso
     on_die: of `to_torch`; digital: the network it should be; images: a few hundred inputs, never
     test data. Layer after layer, each output's scale and bias become those of the least squares
     line from what the die gives to what the digital layer gives, so that a layer also makes up for
-    the layers before it. An output that never moves keeps its scale.
-    Cost: one pass over the images for each layer.
+    the layers before it. An output that never moves keeps its gain.
+    Cost: one pass of each network over the images for each layer.
+    Raises ValueError for fewer than two images, which make no line.
     """
-    on_die = copy.deepcopy(on_die)
-    for path, layer in circuit_layers(on_die).items():
-        wanted = _outputs(digital, path, images)
-        found = _outputs(on_die, path, images)
-        gain, offset = _lines(found, wanted)
-        with torch.no_grad():
-            layer.units_per_volt.mul_(gain)
-            layer.bias.mul_(gain).add_(offset)
-    return on_die
+    on_die = _afresh(copy.deepcopy(on_die))
+    for path in circuit_layers(on_die):
+        _fit(on_die, path, _outputs(digital, path, images), images)
+    return _afresh(on_die)
 
 
 def fine_tune(
@@ -59,11 +60,13 @@ def fine_tune(
 ) -> nn.Module:
     """Return a copy trained through its circuits, which stay as they are.
 
-    What is trained is what stays digital on a chip: the scale and bias of every output, and all
-    digital modules. The options are those of `tinynets.train.train`.
+    What is trained is what stays digital on a chip: the gain and bias of every output, and all
+    digital modules. Where amplifiers have offsets, call `calibrate_outputs` first: a bias moves by
+    about learning_rate a step. The options are those of `tinynets.train.train`.
     """
-    on_die = copy.deepcopy(on_die)
-    return train(on_die, data, epochs=epochs, learning_rate=learning_rate, seed=seed)
+    on_die = _afresh(copy.deepcopy(on_die))
+    train(on_die, data, epochs=epochs, learning_rate=learning_rate, seed=seed)
+    return _afresh(on_die)
 
 
 @dataclass(frozen=True)
@@ -93,42 +96,53 @@ def fine_tune_layer_by_layer(
 ) -> tuple[nn.Module, MappedNetwork]:
     """Put a network on a die layer by layer, and train the rest through it each time.
 
-    model: the pruned digital network, not changed; its zeros stay. After a layer is on the die, the
-    layers that are still digital, and all scales and biases, are trained on what the die gives, so
-    that they make up for what the layer misses. epochs: after each layer, the last one included.
-    n_calibration: training samples for ranges and for a rule that is aware of its inputs.
-    Returns the network on the die, and its mapping.
+    model: the pruned digital network, not changed; its zeros stay. A layer that is put on the die
+    gets the gains and offsets that bring it nearest to what it was. Then the layers that are still
+    digital, and all gains and biases, are trained on what the die gives, so that they make up for
+    what the layer misses. epochs: after each layer, the last one included. n_calibration: training
+    samples for the gains and offsets, and for a rule that is aware of its inputs; the ranges of
+    converters are those of all training samples.
+    Returns the network on the die, and its mapping. Raises ValueError for n_calibration below 2.
     Source: chip-in-the-loop fine-tuning of Wan et al., Nature 608 (2022) 504.
     """
-    digital, hybrid = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
-    x = torch.from_numpy(data.x_train[:n_calibration])
-    n_layer = len(extract(digital, x[:1]).layers)
+    network = make_permanent(copied(model)).eval()
+    everything = torch.from_numpy(data.x_train)
+    some = everything[:n_calibration]
+    plan = extract(network, everything[:1])
+    masks = masks_of(network)
     done: list[MappedLayer] = []
-    for k in range(n_layer):
-        network = extract(digital, x[:1])
-        layer = network.layers[k]
-        # What enters the layer is what the part on the die gives.
-        moment = None
-        if parts.rule.objective == "aware":
-            moment = second_moments(hybrid, replace(network, layers=(layer,)), x)(layer.name, {})
-        options = {"rule": parts.rule, "tiling": parts.tiling, "second_moment": moment}
-        done.append(map_layer(layer, parts.die, parts.tile, **options))
-        circuits = parts.wires, parts.periphery, parts.converters
-        images = torch.from_numpy(data.x_train)
-        put_on_die(hybrid, done[-1], *circuits, calibration=images, noise=parts.noise)
-        left = [later.module for later in network.layers[k + 1 :]]
-        masks = {path: digital.get_submodule(path).get_parameter("weight") != 0 for path in left}
-        if masks:
-            apply_masks(hybrid, masks)
-        train(hybrid, data, epochs=epochs, learning_rate=learning_rate, seed=seed + k)
-        if masks:
-            make_permanent(hybrid)
-        for path in left:
-            state = hybrid.get_submodule(path).state_dict()
-            digital.get_submodule(path).load_state_dict(state)
+    for k, planned in enumerate(plan.layers):
+        # As it has been trained by now, under the name that its places on the die go by.
+        layer = replace(extract(network, everything[:1]).layers[0], name=planned.name)
+        done.append(_mapped(layer, network, plan, parts, some))
+        wanted = _outputs(network, layer.module, some)
+        network = _put(network, done[-1], parts, everything)
+        _fit(network, layer.module, wanted, some)
+        left = {later.module: masks[later.module] for later in plan.layers[k + 1 :]}
+        if left:
+            apply_masks(network, left)
+        train(network, data, epochs=epochs, learning_rate=learning_rate, seed=seed + k)
+        make_permanent(network)
         if progress:
-            progress(k + 1, n_layer)
-    return hybrid, MappedNetwork(tuple(done), parts.die, parts.tile)
+            progress(k + 1, len(plan.layers))
+    return _afresh(network), MappedNetwork(tuple(done), parts.die, parts.tile)
+
+
+def _put(network: nn.Module, layer: MappedLayer, parts: Parts, images: torch.Tensor) -> nn.Module:
+    circuits = parts.wires, parts.periphery, parts.converters
+    return put_on_die(network, layer, *circuits, calibration=images, noise=parts.noise)
+
+
+def _mapped(
+    layer: PrunedLayer, network: nn.Module, plan: PrunedNetwork, parts: Parts, x: torch.Tensor
+) -> MappedLayer:
+    """Choose the switches of the layer that goes on the die next."""
+    moment = None
+    if parts.rule.objective == "aware":
+        # What enters the layer is what the part on the die gives.
+        moment = second_moments(network, replace(plan, layers=(layer,)), x)(layer.name, {})
+    options = {"rule": parts.rule, "tiling": parts.tiling, "second_moment": moment}
+    return map_layer(layer, parts.die, parts.tile, **options)
 
 
 def train_noise_aware(
@@ -145,17 +159,17 @@ def train_noise_aware(
 
     sigma: the error's spread, in parts of each layer's largest weight. Zeros stay zero and have no
     error, as a pruned weight has no device. exclude: modules whose weights have none either.
-    Raises ValueError for a sigma that is not positive.
+    Raises ValueError for a sigma that is not positive and finite.
     Source: Joshi et al., Nature Communications 11 (2020) 2473.
     """
-    if not sigma > 0:
+    if not 0 < sigma < math.inf:
         raise ValueError(f"sigma must be > 0, a part of the largest weight; got {sigma}")
-    model = make_permanent(copy.deepcopy(model))
-    layers = weight_layers(model, exclude)
+    model = make_permanent(copied(model))
+    layers, noisy = weight_layers(model), weight_layers(model, exclude)
     stream = torch.Generator().manual_seed(seed)
-    for module in layers.values():
-        noisy = _Noisy(module.get_parameter("weight"), sigma, stream)
-        parametrize.register_parametrization(module, "weight", noisy)
+    for path, module in layers.items():
+        error = _Noisy(module.get_parameter("weight"), sigma if path in noisy else 0.0, stream)
+        parametrize.register_parametrization(module, "weight", error)
     train(model, data, epochs=epochs, learning_rate=learning_rate, seed=seed)
     for module in layers.values():
         parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
@@ -172,27 +186,48 @@ class _Noisy(nn.Module):
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         mask = self.get_buffer("mask")
-        if not self.training:
+        if not (self.training and self.sigma):
             return weight * mask
         size = self.sigma * weight.detach().abs().max()
-        return (weight + size * torch.randn(weight.shape, generator=self.stream)) * mask
+        # Drawn where the stream is, so that the numbers do not depend on the device.
+        draw = torch.randn(weight.shape, generator=self.stream, dtype=weight.dtype)
+        return (weight + size * draw.to(weight.device)) * mask
+
+
+def _afresh(on_die: nn.Module) -> nn.Module:
+    """Put the noise of a network at the start of its streams, and count from zero; return it."""
+    for layer in circuit_layers(on_die).values():
+        layer.restart()
+    return on_die
+
+
+def _fit(on_die: nn.Module, path: str, wanted: torch.Tensor, images: torch.Tensor) -> None:
+    """Give one layer the gains and offsets that bring its outputs nearest the wanted ones."""
+    layer = on_die.get_submodule(path)
+    assert isinstance(layer, CircuitLayer)
+    gain, offset = _lines(_outputs(on_die, path, images), wanted)
+    with torch.no_grad():
+        layer.gain.mul_(gain)
+        layer.bias.mul_(gain).add_(offset)
 
 
 def _outputs(network: nn.Module, path: str, images: torch.Tensor) -> torch.Tensor:
-    """Return what a module gives for images: (n_out, n_value)."""
+    """Return what a weight layer gives for images: (n_out, n_value)."""
+    if len(images) < 2:
+        raise ValueError(f"gain and offset need at least 2 images, better 300; got {len(images)}")
     found: list[torch.Tensor] = []
 
-    def keep(module: Any, _inputs: Any, output: torch.Tensor) -> None:
-        # A dense layer has its outputs last, a convolution in dimension 1.
-        conv = module.conv is not None if isinstance(module, CircuitLayer) else output.ndim > 2
-        axis = 1 if conv and not isinstance(module, nn.Linear) else -1
-        found.append(output.movedim(axis, 0).flatten(1))
+    def keep(module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+        # A dense layer has its outputs last, a convolution behind the batch.
+        circuit = isinstance(module, CircuitLayer)
+        dense = module.conv is None if circuit else isinstance(module, nn.Linear)
+        found.append(output.movedim(-1 if dense else 1, 0).flatten(1))
 
     handle = network.get_submodule(path).register_forward_hook(keep)
     try:
-        with torch.no_grad():
+        with evaluation(network), torch.no_grad():
             for batch in images.split(BATCH):
-                network.eval()(batch)
+                network(batch)
     finally:
         handle.remove()
     return torch.cat(found, dim=1)

@@ -1,9 +1,14 @@
 """Shared small networks, dies and one running ngspice."""
 
+from pathlib import Path
+
+import numba
 import numpy as np
 import pytest
 import torch
 
+from crossbar_sim.config import load_config
+from crossbar_sim.network import load_data, train_and_prune
 from crossbar_sim.ngspice import NgspiceWorker
 from mapping import Die, ResistorBank, TileConfig, map_network
 from tinynets.layers import PrunedLayer, PrunedNetwork
@@ -12,6 +17,7 @@ from tinynets.layers import PrunedLayer, PrunedNetwork
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     """Sums keep their order, and two test processes do not fight for two cores."""
+    numba.get_num_threads()  # the first time, this puts torch's number up
     torch.set_num_threads(1)
 
 
@@ -20,6 +26,14 @@ def worker():
     """A running ngspice."""
     with NgspiceWorker(time_limit=120) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def digits_mlp():
+    """The configuration of examples/digits.toml, its data, and its network, trained and pruned."""
+    config = load_config(Path(__file__).parent.parent / "examples" / "digits.toml")
+    data = load_data(config)
+    return config, data, train_and_prune(config, data)[1]
 
 
 @pytest.fixture

@@ -392,7 +392,7 @@ def test_gradients_pass_the_converters_as_if_they_did_not_round():
     apart = (found["analog"] - found["digital"]).norm() / found["digital"].norm()
     assert 1e-6 < apart < 0.02
     assert analog[0].fc1.bias.grad.abs().max() > 0
-    assert analog[2].fc1.units_per_volt.grad.abs().max() > 0
+    assert analog[2].fc1.gain.grad.abs().max() > 0
 
 
 def test_double_precision_is_kept():

@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.report import si
 from crossbar_sim.workspace import Workspace
+from mapping.design import MappedNetwork
 
 ROOT = Path(__file__).parent.parent
 SMALL = """
@@ -240,3 +242,57 @@ def test_setup_adds_the_backports_suite_of_debian_12(tmp_path, deb822):
         "apt-get update -q",
         "apt-get install -y -q -t bookworm-backports ngspice libngspice0",
     ]
+
+
+LIVED = """
+name = "lived"
+[train]
+epochs = 4
+[prune]
+sparsity = 0.8
+rounds = 1
+epochs_per_round = 3
+noise = 0.02
+bits = 4
+[tile]
+n_word = 64
+n_bit = 32
+[wires]
+r_word = 20.0
+r_bit = 20.0
+[periphery]
+v_offset_sigma = 2e-3
+[calibrate]
+rounds = 2
+[life]
+p_stuck_open = 0.05
+repair = true
+[tune]
+n_output = 200
+epochs = 1
+"""
+
+
+def test_a_network_quantised_calibrated_aged_mended_and_tuned(tmp_path):
+    (tmp_path / "lived.toml").write_text(LIVED)
+    result = call("run", tmp_path / "lived.toml", "--quick", "--results", tmp_path)
+    assert result.returncode == 0, result.stderr
+    directory = tmp_path / "lived"
+    numbers = json.loads((directory / "report.json").read_text())
+    assert [layer["layer"] for layer in numbers["calibrated"]] == ["fc1", "fc2"]
+    for layer in numbers["calibrated"]:
+        assert layer["after"] < 0.5 * layer["before"]
+        assert layer["errors"][-1] == min(layer["errors"])
+        assert 0 < layer["n_changed"] < layer["n_switch"]
+        assert not layer["lost"]
+    accuracy = {row["network"]: row["accuracy"] for row in numbers["accuracy"]}
+    assert accuracy["pruned"] > 0.8
+    # Without [tune], offsets of 2 mV leave about half of the accuracy.
+    assert accuracy["mapped, wires, TIA, DAC and ADC"] > accuracy["pruned"] - 0.05
+    weights = torch.load(directory / "model" / "pruned.pt", weights_only=True)
+    for row in weights["fc1.weight"]:
+        assert len(row.unique()) <= 2**4, "bits"
+    assert (weights["fc1.weight"] == 0).float().mean() > 0.7, "zeros stay when noise trains"
+    before = MappedNetwork.load(directory / "calibrated" / "mapped.npz")
+    assert before.die.bank.p_stuck_open == 0.05
+    assert numbers["config"]["tune"] == {"n_output": 200, "epochs": 1, "learning_rate": 0.003}

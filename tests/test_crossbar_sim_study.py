@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import os
 import signal
 import sqlite3
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossbar_sim import plots
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.statistics import mean_interval, paired_difference, yield_interval
 from crossbar_sim.store import Record, Store, StoreError
@@ -37,6 +39,7 @@ yield_accuracy = 0.5
 [grid]
 "bank.n" = [1, 4]
 """
+HEAD = 'name = "a"\nbase = "none.toml"\n'
 COMMAND = [sys.executable, "-c", "from crossbar_sim.cli import main; main()", "study"]
 
 
@@ -100,11 +103,18 @@ def test_files_written(done, tmp_path):
 
 def test_a_failing_trial_is_listed_and_the_others_go_on(files, tmp_path):
     config, base = load_study(files / "study.toml")
-    config = config.model_copy(
-        update={"grid": {"wires.r_word": [1.0, 1e12], "bank.n": [2]}, "dies": 1}
-    )
+    base = with_values(base, {"simulation.check_tiles": 1})
+    grid = {"simulation.tolerance": [1e-30, 1e-9], "bank.n": [2]}  # no solver is so near another
+    config = config.model_copy(update={"grid": grid, "dies": 2})
     found = Study(config, base, Store(tmp_path / "s.sqlite")).run(n_jobs=1)
-    assert len(found.records()) + len(found.failures) == 2
+    bad = {"simulation.tolerance": 1e-30, "bank.n": 2}
+    assert [(f.point, f.die) for f in found.failures] == [(bad, 1), (bad, 2)]
+    assert all(f.reason.startswith("VerificationError: ") for f in found.failures)
+    assert [(r.point["simulation.tolerance"], r.die) for r in found.records()] == [
+        (1e-9, 1),
+        (1e-9, 2),
+    ]
+    assert [summary.n_die for summary in found.summary()] == [2]
 
 
 def test_a_killed_study_loses_only_trials_in_flight_and_resumes(files, tmp_path):
@@ -198,12 +208,35 @@ def test_bad_studies(tmp_path):
         Range(low=2, high=1)
     with pytest.raises(ValueError, match="low > 0"):
         Range(low=-1, high=1, log=True)
+    with pytest.raises(ValueError, match=r"whole ends; got 1\.5 and 3\.0"):
+        Range(low=1.5, high=3, integer=True)
     path = tmp_path / "s.toml"
     for text, message in (
         ('name = "a"', "key 'base' is missing"),
         ('name = "a"\nbase = "none.toml"', "none.toml: cannot be read"),
         ('name = "a"\nbase = "x"\ndies = 0', "dies = 0"),
         ("name =", "not valid TOML"),
+        (HEAD + '[grid]\n"bank.n" = []', "grid.bank.n = .*at least 1 item"),
+        (HEAD + "[grid]\nvariant = [1]", r"'variant' is the key of \[variants\]"),
+        (HEAD + "[sample.range]", "sample.range: .*at least 1 item"),
+        (
+            HEAD + '[grid]\n"bank.n" = [2]\n[variants.a]\n"bank.n" = 3',
+            "'bank.n' is set twice; keep it in one of grid, sample, variants",
+        ),
+        (
+            HEAD + '[grid]\n"bank.n" = [2]\n[sample.range."bank.r_on, bank.n"]\nlow=1\nhigh=2',
+            "'bank.n' is set twice",
+        ),
+        (
+            HEAD + 'x = "bank.m"\n[grid]\n"bank.n" = [2]\n[variants.a]\n"die.seed" = 1',
+            "x or panel is 'bank.m'; choose from bank.n, die.seed, variant",
+        ),
+        (HEAD + 'panel = ["variant"]\n[grid]\n"bank.n" = [2]', "x or panel is 'variant'; choose"),
+        (HEAD + "[optimise]\nrange = {}", "optimise.range: .*at least 1 item"),
+        (
+            HEAD + '[optimise]\nmaximise = []\nminimise = []\nrange = {"bank.n" = [1]}',
+            "maximise and minimise are both empty; name a metric",
+        ),
     ):
         path.write_text(text)
         with pytest.raises(ConfigError, match=message):
@@ -278,7 +311,137 @@ def test_pairing_dies_narrows_the_difference():
         paired_difference({1: 0.0}, {2: 0.0})
 
 
-def test_the_example_study_is_valid():
-    config, base = load_study(Path(__file__).parent.parent / "examples" / "study.toml")
-    assert all(trial.config.name == base.name for trial in Study(config, base, None).trials)
-    assert isinstance(config, StudyConfig)
+EXAMPLES = Path(__file__).parent.parent / "examples"
+STUDIES = [EXAMPLES / "study.toml"]
+STUDIES += sorted(path for path in (EXAMPLES / "studies").glob("*.toml") if path.stem != "mnist")
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_example_studies_are_valid(path):
+    """Every trial has a configuration that holds, and different ones have different trials."""
+    config, base = load_study(path)
+    comments = path.read_text().splitlines()[1]
+    assert str(path.relative_to(EXAMPLES.parent)) in comments, "its comment says how to run it"
+    points = config.points()
+    if config.optimise:
+        ends = [
+            [c.value(0.0), c.value(1.0)] if isinstance(c, Range) else c
+            for c in config.optimise.range.values()
+        ]
+        points = [dict(zip(config.optimise.range, p)) for p in itertools.product(*ends)]
+        assert "--optimise" in comments
+    study = Study(config.model_copy(update={"dies": 2}), base, None, points)
+    assert len(study.trials) == 2 * len(points)
+    assert {trial.config.die.seed for trial in study.trials} == {1, 2}
+    for point in points:
+        keys = config.drawn(point, base)
+        assert {key for key in (config.x, *config.panel) if key} <= keys.keys()
+    distinct = {trial.config.digest for trial in study.trials}
+    # In the law of few branches a single resistor is all that a bank of one has.
+    assert len(distinct) >= 2 * len(points) - 8
+
+
+def test_several_keys_get_one_value():
+    base = RunConfig(name="a")
+    found = with_values(base, {"tile.n_word, tile.n_bit": 16, "wires.r_word,wires.r_bit": 3.0})
+    assert (found.tile.n_word, found.tile.n_bit) == (16, 16)
+    assert (found.wires.r_word, found.wires.r_bit) == (3.0, 3.0)
+    with pytest.raises(ConfigError, match=r"unknown key 'tile\.n_bot'"):
+        with_values(base, {"tile.n_word, tile.n_bot": 16})
+    with pytest.raises(ConfigError, match=r"varies 'tiles\.n_bit', which is no key of a run"):
+        with_values(base, {"tile.n_word, tiles.n_bit": 16})
+
+
+VARIANTS = """
+name = "variants"
+base = "small.toml"
+dies = 2
+x = "prune.sparsity"
+panel = ["tile.n_word, tile.n_bit"]
+[grid]
+"tile.n_word, tile.n_bit" = [16, 32]
+[variants.pruned]
+[variants."the same again"]
+"prune.sparsity" = 0.8
+[variants.coarse]
+"bank.n" = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def variants(files):
+    (files / "variants.toml").write_text(VARIANTS)
+    config, base = load_study(files / "variants.toml")
+    return Study(config, base, Store(files / "variants.sqlite")).run(n_jobs=1)
+
+
+def test_variants_go_with_every_point(variants):
+    names = ["pruned", "the same again", "coarse"]
+    assert [(p["variant"], p["tile.n_word, tile.n_bit"]) for p in variants.points] == [
+        (name, size) for name in names for size in (16, 32)
+    ]
+    assert variants.failures == []
+    found = {
+        (s.point["variant"], s.point["tile.n_word, tile.n_bit"]): s for s in variants.summary()
+    }
+    assert found["pruned", 16].metrics["n_tile"].value > found["pruned", 32].metrics["n_tile"].value
+    for size in (16, 32):
+        one, other = found["pruned", size], found["the same again", size]
+        assert one.metrics == other.metrics, "the base has that sparsity"
+        loss = found["coarse", size].metrics["loss"].value
+        assert loss > 0.15 > 0.05 > one.metrics["loss"].value
+
+
+def test_trials_that_points_share_are_computed_once_and_told_of_each(variants, files):
+    assert len(variants.trials) == 12
+    assert len(variants.store.records()) == 8
+    rows = list(csv.DictReader(io.StringIO(variants.to_csv())))
+    assert sorted({(row["variant"], row["die"]) for row in rows}) == sorted(
+        (name, die) for name in ("pruned", "the same again", "coarse") for die in "12"
+    )
+    assert len(rows) == 12
+    # Another study that comes to the same trials finds them, and tells of them in its own words.
+    config = StudyConfig(name="other", base=Path("x"), dies=2, grid={"tile.n_word": [32]})
+    again = Study(config, variants.base, variants.store)
+    again.run(n_jobs=1, progress=lambda *_: pytest.fail("computed again"))
+    assert [(r.study, r.point) for r in again.records()] == [("other", {"tile.n_word": 32})] * 2
+
+
+def test_what_is_drawn(variants, monkeypatch, tmp_path):
+    drawn = [variants.config.drawn(point, variants.base) for point in variants.points]
+    assert [point["prune.sparsity"] for point in drawn] == [0.8] * 6, "of the variant or the base"
+    figures = []
+    monkeypatch.setattr(plots, "png", lambda figure: figures.append(figure) or b"png")
+    save_study(variants, tmp_path / "v", ["accuracy"])
+    (figure,) = figures
+    assert [axes.get_title() for axes in figure.axes] == [
+        "tile.n_word, tile.n_bit = 16",
+        "tile.n_word, tile.n_bit = 32",
+    ]
+    for axes in figure.axes:
+        assert axes.get_xlabel() == "prune.sparsity"
+        labels = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert labels == ["pruned", "the same again", "coarse"]
+        values = [line.get_xydata() for line in axes.lines if len(line.get_xydata()) == 1]
+        assert all(value[0][0] == 0.8 for value in values)
+
+
+def test_a_plot_without_panels_has_a_line_for_each_other_value(monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "png", lambda figure: figures.append(figure) or b"png")
+    points = [{"a.x": x, "b.y": y} for x in (1, 100) for y in ("s", "t")]
+    intervals = [(k, k - 1.0, k + 1.0) for k in range(4)]
+    plots.study(points, intervals, "accuracy")
+    (axes,) = figures[0].axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["b.y = s", "b.y = t"]
+    data = [container.lines[0].get_xydata().tolist() for container in axes.containers]
+    assert data == [[[1, 0], [100, 2]], [[1, 1], [100, 3]]]
+    assert axes.get_xscale() == "log"
+
+
+def test_an_unknown_metric_to_stop_at(files, tmp_path):
+    config, base = load_study(files / "study.toml")
+    stop = Stop(metric="acuracy", half_width=0.5, min_dies=3)
+    config = config.model_copy(update={"dies": 4, "stop": stop, "grid": {"bank.n": [4]}})
+    with pytest.raises(ConfigError, match="no metric 'acuracy'; there are accuracy, loss"):
+        Study(config, base, Store(files / "done.sqlite")).run(n_jobs=1).summary()

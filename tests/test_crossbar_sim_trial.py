@@ -1,5 +1,9 @@
 """One trial of a study: what it measures, what it shares with others, a die and its life."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -99,3 +103,19 @@ def test_a_life_that_makes_no_sense(tmp_path):
     path.write_text('name = "a"\n[bank]\np_stuck_open = 0.6\n[life]\np_stuck_open = 0.5\n')
     with pytest.raises(ConfigError, match="must be a probability"):
         load_config(path)
+
+
+def test_one_thread_stays_one_when_numba_starts():
+    """In a process of its own, since numba starts its threads once."""
+    code = (
+        "from crossbar_sim.network import single_thread\n"
+        "import numba, torch\n"
+        "with single_thread():\n"
+        "    numba.get_num_threads()\n"
+        "    print(torch.get_num_threads())\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    environment["NUMBA_NUM_THREADS"] = "2"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert found.stdout == "1\n"
