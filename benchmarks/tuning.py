@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 import torch
-from _common import machine, print_table, save_json
+from _common import RESULTS, machine, print_table, save_json
 
 from crossbar_sim.analog import to_torch
 from crossbar_sim.config import RunConfig
@@ -94,8 +94,6 @@ def main() -> None:
     torch.set_num_threads(1)
     base = RunConfig.model_validate(BASE)
     data, model = load_data(base), build_model(base)
-    from _common import RESULTS
-
     kept = trained_path(base, RESULTS.parents[1] / "results" / "studies.networks")
     model.load_state_dict(torch.load(kept, weights_only=True))
     model.eval()

@@ -1,7 +1,5 @@
 """Search the settings of a run that are best for several aims at once, under a budget."""
 
-import csv
-import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 from crossbar_sim import plots
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.store import Store
-from crossbar_sim.study import Failure, PointSummary, Progress, Study
+from crossbar_sim.study import Failure, PointSummary, Progress, Study, csv_text
 from crossbar_sim.study_config import Optimise, Range, StudyConfig
 
 
@@ -49,12 +47,8 @@ class Search:
                 found = tried.summary.metrics[name]
                 row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
             row |= {"within_budget": tried.feasible, "best": tried.best}
-            rows.append({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-        text = io.StringIO()
-        table = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-        return text.getvalue()
+            rows.append(row)
+        return csv_text(rows, digits=6)
 
     def save(self, stem: Path) -> list[Path]:
         """Write STEM-search.csv and, for the first two aims, STEM-search.png; return the paths."""

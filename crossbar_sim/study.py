@@ -158,12 +158,7 @@ class Study:
     def to_csv(self) -> str:
         """Return all trials as CSV, one line each: point, die, metrics."""
         rows = [{**r.point, "die": r.die, **r.metrics} for r in self.records()]
-        text = io.StringIO()
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        table = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-        return text.getvalue()
+        return csv_text(rows)
 
     def to_pandas(self) -> Any:
         """Return all trials as a pandas DataFrame; ImportError names the extra it needs."""
@@ -225,6 +220,18 @@ class Study:
         }
         good = sum(r.metrics["accuracy"] >= self.config.yield_accuracy for r in records)
         return PointSummary(point, len(records), metrics, yield_interval(good, len(records)))
+
+
+def csv_text(rows: list[dict[str, Any]], *, digits: int | None = None) -> str:
+    """Return rows as CSV with a header of all their names; digits: of each number, or all."""
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+    table.writeheader()
+    for row in rows:
+        short = {k: f"{v:.{digits}g}" for k, v in row.items() if digits and isinstance(v, float)}
+        table.writerow(row | short)
+    return text.getvalue()
 
 
 def _execute_all(

@@ -1,13 +1,11 @@
 """A study's tables and plots."""
 
-import csv
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from crossbar_sim import plots
-from crossbar_sim.study import Study
+from crossbar_sim.study import Study, csv_text
 
 
 def summary_csv(study: Study, metrics: list[str]) -> str:
@@ -24,12 +22,8 @@ def summary_csv(study: Study, metrics: list[str]) -> str:
             }
         share = summary.yield_
         row |= {"yield": share.value, "yield_low": share.low, "yield_high": share.high}
-        rows.append({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    text = io.StringIO()
-    table = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue()
+        rows.append(row)
+    return csv_text(rows, digits=6)
 
 
 def save_study(study: Study, stem: Path, metrics: list[str]) -> list[Path]:
