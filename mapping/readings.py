@@ -48,7 +48,7 @@ def solve_banks(plan: Plan, readings: np.ndarray, bank: ResistorBank, meter: Met
     """Return what the branches of banks are, by least squares weighted by the meter's error.
 
     readings: (n_bank, n_reading) [S], NaN where there is none. A branch that the others do not
-    tell is NaN; so is every branch of a bank whose readings disagree, unless one switch that is
+    tell is NaN; so is every branch of a bank whose readings disagree, unless a switch that is
     stuck closed explains it. Raises ValueError for a plan or readings of another size, and for a
     meter without any error.
     """
@@ -113,9 +113,10 @@ def _find_stuck(
     bank: ResistorBank,
     meter: Meter,
 ) -> None:
-    """Explain banks that disagree by one switch that is stuck closed, where that fits.
+    """Explain banks that disagree by a switch that is stuck closed, where that fits.
 
-    Such a bank conducts too much with all switches open, and a branch adds nothing when closed.
+    Such a bank conducts too much with all switches open, and a branch adds nothing when closed. Of
+    several that add nothing the one of nearest nominal value is taken: the bank conducts the same.
     """
     design = np.hstack([closed.astype(float), np.ones((len(closed), 1))])
     if not len(banks) or np.linalg.matrix_rank(design) <= bank.n:
@@ -127,8 +128,10 @@ def _find_stuck(
     fits &= excess > _SIGMAS * np.sqrt(covariance[:, -1, -1])
     g_nominal = 1 / (bank.r_nominal + bank.r_on)
     dead = np.abs(fitted[:, :-1]) < _DEAD * g_nominal
-    fits &= dead.sum(axis=1) == 1
-    at, k = np.flatnonzero(fits), np.argmax(dead[fits], axis=1)
+    fits &= dead.any(axis=1)
+    at = np.flatnonzero(fits)
+    far = np.abs(np.log(excess[at, None] / g_nominal))
+    k = np.argmin(np.where(dead[at], far, np.inf), axis=1)
     g = fitted[at, :-1] + _open(fitted[at, :-1], bank)
     g[np.arange(len(at)), k] = excess[at]
     found.g[banks[at]] = g

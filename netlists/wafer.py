@@ -26,6 +26,7 @@ _STUCK = {"": WORKS, "open": NEVER_CLOSES, "closed": NEVER_OPENS}
 _WHOLE = ("input", "output", *_WHAT)
 _SIDES = {"pos": 0, "neg": 1}
 _BATCH = 2**16  # rows held at once
+_SIGMAS = 6.0  # of the meter's absolute error, below zero, that a composite reading may lie
 _USABLE = 0.5  # part of the branches that must have a usable reading
 
 
@@ -96,8 +97,8 @@ def read_wafer(
     A table with a column `reading` in place of `branch` holds composite readings, numbered as in
     `plan`: what a bank conducts with the switches of that reading closed. Branches are then what
     least squares makes of them, weighted by the meter's error (of the die's bank by default);
-    `mapping.readings` says what becomes of gaps, contradictions and switches that are stuck. Their
-    reading of no closed switch may be zero or below in siemens.
+    `mapping.readings` says what becomes of gaps, contradictions and switches that are stuck. In
+    siemens they may be below zero by six of the meter's absolute errors.
 
     Returns the die as measured: its resistors are the readings less the nominal switch, without
     further scatter or meter error. Raises WaferError for a file that cannot be read, missing
@@ -108,7 +109,7 @@ def read_wafer(
     path = Path(path)
     meter = Meter(mapped.die.bank.meter_error) if meter is None else meter
     cells = {layer.name: layer.layer.mask.T for layer in mapped.layers}
-    readings = _Readings(cells, mapped.die, path, plan)
+    readings = _Readings(cells, mapped.die, path, plan, meter)
     for first, batch in _batches(path, "branch" if plan is None else "reading"):
         readings.add(first, batch)
     values, states = (readings.by_layer(part) for part in (readings.ohm, readings.state))
@@ -157,15 +158,14 @@ class _Readings:
     """The readings of all branches, filled batch by batch; every row is checked."""
 
     def __init__(
-        self, cells: Mapping[str, np.ndarray], die: Die, path: Path, plan: Plan | None
+        self, cells: Mapping[str, np.ndarray], die: Die, path: Path, plan: Plan | None, meter: Meter
     ) -> None:
         """cells: layer -> (n_in, n_out), where devices are; plan: None for single readings."""
         self.cells, self.die, self.path = cells, die, path
         self.what = "branch" if plan is None else "reading"
         self.per_bank = die.bank.n if plan is None else len(plan.closed)
         self.per_cell = 2 * self.per_bank
-        # A meter with a fixed error may show anything where no switch is closed.
-        self.closes = np.ones(self.per_bank, bool) if plan is None else plan.closed.any(axis=1)
+        self.plan, self.least = plan, -_SIGMAS * meter.absolute
         shapes = [mask.shape for mask in cells.values()]
         sizes = [mask.size for mask in cells.values()]
         self.n_in, self.n_out = np.array(shapes, dtype=np.int64).T
@@ -193,7 +193,7 @@ class _Readings:
         self._refuse(self._wrong(value, unit, of), first, unit, value, expected)
         # A row may repeat one of this batch or one of an earlier batch.
         order = np.argsort(flat, kind="stable")
-        again: np.ndarray = self.seen[flat]
+        again = self.seen[flat]
         again[order[1:]] |= np.diff(flat[order]) == 0
         expected = f"each {self.what} once; this one is given twice"
         self._refuse(again, first, self.what, of, expected)
@@ -209,10 +209,12 @@ class _Readings:
     def _wrong(self, value: np.ndarray, unit: str, of: np.ndarray) -> np.ndarray:
         """Return which values, of branches or readings `of`, no meter shows."""
         wrong = ~np.isnan(value) & ~(value > 0)
-        if self.what == "branch":
+        if self.plan is None:
             return wrong
         if unit == "siemens":
-            wrong &= self.closes[of]
+            # A meter with a fixed error may show less than nothing, of banks that conduct little.
+            nothing = (value == 0) & ~self.plan.closed[of].any(axis=1)
+            wrong &= ~(value > self.least) & ~nothing
         with np.errstate(divide="ignore", over="ignore"):
             return wrong | np.isinf(value if unit == "siemens" else 1 / value)
 
