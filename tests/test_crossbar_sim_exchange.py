@@ -6,6 +6,7 @@ import re
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,11 @@ import pytest
 from crossbar_sim.config import ConfigError
 from crossbar_sim.exchange import export_run, pruned_model, read_run, reselect_run, score
 from crossbar_sim.wafer_report import DESIGNED, NEW, OLD
+from mapping import Die
+from mapping.metrology import Meter, weighing_plan
+from mapping.repair import on_die
 from netlists import read_pack
+from netlists.plan import read_plan, write_plan
 
 pytest.importorskip("pyarrow")
 COMMAND = [sys.executable, "-c", "from crossbar_sim.cli import main; main()"]
@@ -161,6 +166,64 @@ def test_the_example_goes_once_round_the_loop(run_directory, tmp_path):
     found = dict(line.split(": ") for line in done.stdout.splitlines())
     assert float(found["accuracy_before"]) < float(found["accuracy_after"])
     assert (tmp_path / "new" / "report.html").exists()
+
+
+def test_the_example_of_composite_readings(run_directory, tmp_path):
+    script = Path(__file__).parent.parent / "examples" / "wafer_readings.py"
+    command = [sys.executable, str(script), str(run_directory), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split(": ") for line in done.stdout.splitlines())
+    assert (found["unread"], found["disagree"]) == ("0", "0")
+    numbers = json.loads((tmp_path / "new" / "report.json").read_text())["readings"]
+    assert (numbers["composite"], numbers["per_bank"]) == (True, 8)
+    assert numbers["meter"] == {"relative": 0.0, "siemens": 1e-8}
+    known = [row["median"] for row in numbers["uncertainty"]]
+    assert known == sorted(known)  # a fixed error is more of a smaller branch
+    assert all(row["worst"] > row["median"] > 0 for row in numbers["uncertainty"])
+    page = (tmp_path / "new" / "report.html").read_text()
+    assert "The readings were composite: 8 a bank" in page
+    # The new pack carries the plan on, and what the die truly is now is nearer its targets.
+    config, mapped = read_run(run_directory)
+    plan, meter = read_plan(tmp_path / "new" / "pack" / "plan.csv", mapped.die.bank.n)
+    assert meter == Meter(absolute=1e-8)
+    assert len(plan.closed) == 8
+    true = Die(replace(mapped.die.bank, drift_sigma=0.2), mapped.die.seed).aged(1000)
+    networks = [on_die(m, true) for m in (mapped, read_pack(tmp_path / "new" / "pack"))]
+    before, after = (np.concatenate([x.error for x in m.layers]).std() for m in networks)
+    assert after < 0.02 * before
+    model = pruned_model(config, run_directory)
+    scores = [score(config, model, network) for network in networks]
+    assert scores[1] > scores[0] + 0.02
+    assert float(found["accuracy_after"]) == pytest.approx(scores[1], abs=0.01)
+
+
+def test_composite_readings_need_what_they_follow(run_directory, tmp_path):
+    (tmp_path / "w.csv").write_text("layer,input,output,side,reading,ohm\nfc1,0,0,pos,0,1e5\n")
+    arguments = run_directory, tmp_path / "w.csv", tmp_path / "new"
+    with pytest.raises(ConfigError, match="give --plan"):
+        reselect_run(*arguments, tolerance=0.005)
+    with pytest.raises(ConfigError, match=r"plan.csv cannot be read"):
+        reselect_run(*arguments, tolerance=0.005, plan=tmp_path / "plan.csv")
+    with pytest.raises(ConfigError, match="absolute error must be finite and >= 0; got -1"):
+        reselect_run(*arguments, tolerance=0.005, absolute=-1.0)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_command_with_a_plan(run_directory, tmp_path):
+    """The meter's error of the command line comes before that of the plan."""
+    plan = weighing_plan(6)
+    write_plan(plan, Meter(relative=1e-3), tmp_path / "plan.csv")
+    (tmp_path / "w.csv").write_text("layer,input,output,side,reading,ohm\n")
+    command = [*COMMAND, "reselect", str(run_directory), str(tmp_path / "w.csv")]
+    command += ["--output", str(tmp_path / "new"), "--plan", str(tmp_path / "plan.csv")]
+    for more, message in (
+        ([], "at least half must be usable"),
+        (["--meter-relative", "0"], "need the meter's error"),
+    ):
+        done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert message in " ".join(done.stderr.split())
 
 
 def test_what_is_no_run(tmp_path):

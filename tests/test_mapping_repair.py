@@ -94,3 +94,40 @@ def test_bad_repairs(mapped):
         reselect(mapped, Die(replace(BANK, n=5), seed=1))
     with pytest.raises(ValueError, match="tolerance must be > 0"):
         reselect(mapped, mapped.die, tolerance=0.0)
+
+
+def test_doubt_chooses_among_choices_that_need_no_more_changes(mapped):
+    """Branches of one bank are known ten times worse: closing them is avoided where it can be."""
+    die = aged(0, drift=0.05)
+
+    def doubt(layer, rows, columns):
+        g = die.branches(layer, rows, columns, measured=True).g_closed
+        sigma = np.array([1e-2, 1e-3])[:, None] * g
+        return np.square(sigma)[..., None] * np.eye(6)
+
+    plain, minding = (reselect(mapped, die, tolerance=0.01, doubt=d) for d in (None, doubt))
+    assert (minding.n_cell, minding.n_unmended) == (plain.n_cell, plain.n_unmended)
+    assert worst(minding.mapped) <= max(0.01, worst(plain.mapped)) + 1e-12
+
+    def changed_cells(found):
+        return sorted((c.tile, c.word_line, c.bit_line) for c in found.changes)
+
+    cells = changed_cells(minding)
+    assert set(cells) == set(changed_cells(plain))
+    assert len(cells) <= len(changed_cells(plain))
+    assert expected(minding.mapped, doubt) < 0.97 * expected(plain.mapped, doubt)
+
+
+def expected(mapped, doubt):
+    """Mean expected squared error of all cells [S^2]: as predicted, and of what is not known."""
+    layer = mapped.layers[0]
+    columns, rows = np.nonzero(layer.layer.mask)
+    covariance, total = doubt("fc", rows, columns), 0.0
+    for tile in layer.tiles:
+        for i, j in np.argwhere(tile.present):
+            cell = np.flatnonzero((rows == tile.rows[i]) & (columns == tile.columns[j]))[0]
+            masks = np.array([tile.chosen_pos[i, j], tile.chosen_neg[i, j]])
+            closed = (masks[:, None] >> np.arange(6)) & 1
+            total += float(np.einsum("si,sij,sj->", closed, covariance[cell], closed))
+    scale = layer.g_per_weight[0] * np.abs(layer.layer.weight).max()
+    return total + float(np.sum(np.square(layer.error * scale)))
