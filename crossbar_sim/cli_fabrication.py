@@ -107,6 +107,9 @@ def reselect(
     ] = None,
     meter_relative: _Relative = None,
     meter_siemens: _Siemens = None,
+    extra: Annotated[
+        int, typer.Option(help="changes a cell may have beyond what it needs, to come nearer")
+    ] = 0,
 ) -> None:
     """Adapt a run's selection to a measured wafer with as few switch changes as possible.
 
@@ -126,6 +129,7 @@ def reselect(
         plan=plan,
         relative=meter_relative,
         absolute=meter_siemens,
+        extra=extra,
     )
     for key, value in found.items():
         typer.echo(f"{key},{value}")

@@ -60,12 +60,14 @@ def reselect_run(
     plan: Path | None = None,
     relative: float | None = None,
     absolute: float | None = None,
+    extra: int = 0,
 ) -> dict[str, float]:
     """Adapt a run to a measured wafer; write OUTPUT with pack/, changes.csv and report.html.
 
     plan: plan.csv of the pack, which a table of composite readings follows; None for single ones.
     relative, absolute [S]: the meter's error; by default as in the plan, or without one the
     meter_error of the run's bank, and none. Where it is above zero, cells that must change mind it.
+    extra: changes that each of these may have beyond those it needs.
 
     Returns counts of branches, defects, cells and changes, and the test accuracy on the measured
     die before and after. Raises ConfigError for what cannot be used. OUTPUT appears whole, or not
@@ -77,8 +79,10 @@ def reselect_run(
     try:
         wafer = _read_readings(measured, mapped, plan, relative, absolute)
         doubt = None if wafer.meter.exact else wafer.covariance
-        found = {"tolerance": tolerance, "unknown": wafer.defective, "doubt": doubt}
-        repair = reselect(mapped, wafer.die, **found)
+        unknown = wafer.defective
+        repair = reselect(
+            mapped, wafer.die, tolerance=tolerance, unknown=unknown, doubt=doubt, extra=extra
+        )
     except ValueError as error:
         raise ConfigError(str(error)) from error
     old = on_die(mapped, wafer.die)

@@ -105,17 +105,28 @@ def test_doubt_chooses_among_choices_that_need_no_more_changes(mapped):
         sigma = np.array([1e-2, 1e-3])[:, None] * g
         return np.square(sigma)[..., None] * np.eye(6)
 
-    plain, minding = (reselect(mapped, die, tolerance=0.01, doubt=d) for d in (None, doubt))
+    plain, minding, freer = (
+        reselect(mapped, die, **options)
+        for options in ({}, {"doubt": doubt}, {"doubt": doubt, "extra": 2})
+    )
     assert (minding.n_cell, minding.n_unmended) == (plain.n_cell, plain.n_unmended)
-    assert worst(minding.mapped) <= max(0.01, worst(plain.mapped)) + 1e-12
+    assert worst(minding.mapped) <= max(0.005, worst(plain.mapped)) + 1e-12
+    assert len(minding.changes) == len(plain.changes)
+    assert expected(minding.mapped, doubt) < 0.98 * expected(plain.mapped, doubt)
+    assert expected(freer.mapped, doubt) < 0.7 * expected(plain.mapped, doubt)
+    cells = {(c.tile, c.word_line, c.bit_line) for c in plain.changes}
+    assert cells == {(c.tile, c.word_line, c.bit_line) for c in freer.changes}
+    assert len(plain.changes) < len(freer.changes) <= len(plain.changes) + 2 * len(cells)
 
-    def changed_cells(found):
-        return sorted((c.tile, c.word_line, c.bit_line) for c in found.changes)
 
-    cells = changed_cells(minding)
-    assert set(cells) == set(changed_cells(plain))
-    assert len(cells) <= len(changed_cells(plain))
-    assert expected(minding.mapped, doubt) < 0.97 * expected(plain.mapped, doubt)
+def test_more_changes_than_needed_come_nearer(mapped):
+    die = aged(0, drift=0.05)
+    plain, freer = (reselect(mapped, die, extra=k) for k in (0, 3))
+    errors = [np.abs(found.mapped.layers[0].error) for found in (plain, freer)]
+    assert (errors[1] <= errors[0] + 1e-12).all()
+    assert errors[1].mean() < 0.9 * errors[0].mean()
+    with pytest.raises(ValueError, match="extra must be >= 0, a number of changes; got -1"):
+        reselect(mapped, die, extra=-1)
 
 
 def expected(mapped, doubt):
