@@ -13,7 +13,7 @@ from tinynets import subset_sum
 
 #: (layer, rows, columns) -> covariance (n_cell, 2, n, n) [S^2] of the branches of cells.
 Doubt = Callable[[str, np.ndarray, np.ndarray], np.ndarray]
-_AIMS = np.linspace(-1, 1, 9)  # parts of the limit about the target, where choices are looked for
+_AIMS = np.linspace(-1, 1, 5)  # parts of the limit about the target, where choices are looked for
 
 
 @dataclass(frozen=True)
