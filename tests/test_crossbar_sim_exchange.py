@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from crossbar_sim.cli import app
 from crossbar_sim.config import ConfigError
 from crossbar_sim.exchange import export_run, pruned_model, read_run, reselect_run, score
 from crossbar_sim.wafer_report import DESIGNED, NEW, OLD
@@ -144,8 +146,10 @@ def test_a_wafer_as_designed_needs_no_change(run_directory, tmp_path):
 def test_the_commands(run_directory, tmp_path):
     pack = tmp_path / "pack"
     export = [*COMMAND, "export", str(run_directory), "--output", str(pack)]
+    export += ["--meter-relative", "0", "--meter-siemens", "2e-9"]
     done = subprocess.run(export, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, str(pack)), done.stderr
+    assert read_plan(pack / "plan.csv", 6)[1] == Meter(absolute=2e-9)
     again = subprocess.run(export, capture_output=True, text=True, check=False)
     assert again.returncode == 1
     assert "exists" in again.stderr
@@ -166,6 +170,11 @@ def test_the_example_goes_once_round_the_loop(run_directory, tmp_path):
     found = dict(line.split(": ") for line in done.stdout.splitlines())
     assert float(found["accuracy_before"]) < float(found["accuracy_after"])
     assert (tmp_path / "new" / "report.html").exists()
+
+
+def repair_of(directory):
+    with (directory / "changes.csv").open() as file:
+        return list(csv.DictReader(file))
 
 
 def test_the_example_of_composite_readings(run_directory, tmp_path):
@@ -197,6 +206,15 @@ def test_the_example_of_composite_readings(run_directory, tmp_path):
     assert scores[1] > scores[0] + 0.02
     assert float(found["accuracy_after"]) == pytest.approx(scores[1], abs=0.01)
 
+    command = ["reselect", run_directory, tmp_path / "readings.csv", "--tolerance", 0.002]
+    command += ["--plan", tmp_path / "pack" / "plan.csv", "--output", tmp_path / "nearer"]
+    freer = CliRunner().invoke(app, [*map(str, command), "--extra", "1"])
+    assert freer.exit_code == 0, freer.output
+    lines = dict(line.split(",") for line in freer.stdout.splitlines())
+    assert int(lines["switches_changed"]) > len(repair_of(tmp_path / "new")) > 0
+    mended = on_die(read_pack(tmp_path / "nearer" / "pack"), true)
+    assert np.concatenate([x.error for x in mended.layers]).std() < after
+
 
 def test_composite_readings_need_what_they_follow(run_directory, tmp_path):
     (tmp_path / "w.csv").write_text("layer,input,output,side,reading,ohm\nfc1,0,0,pos,0,1e5\n")
@@ -210,20 +228,18 @@ def test_composite_readings_need_what_they_follow(run_directory, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_the_command_with_a_plan(run_directory, tmp_path):
-    """The meter's error of the command line comes before that of the plan."""
-    plan = weighing_plan(6)
-    write_plan(plan, Meter(relative=1e-3), tmp_path / "plan.csv")
+def test_the_meter_of_the_command_comes_before_that_of_the_plan(run_directory, tmp_path):
+    write_plan(weighing_plan(6), Meter(relative=1e-3), tmp_path / "plan.csv")
     (tmp_path / "w.csv").write_text("layer,input,output,side,reading,ohm\n")
-    command = [*COMMAND, "reselect", str(run_directory), str(tmp_path / "w.csv")]
-    command += ["--output", str(tmp_path / "new"), "--plan", str(tmp_path / "plan.csv")]
+    command = ["reselect", run_directory, tmp_path / "w.csv", "--output", tmp_path / "new"]
+    command += ["--plan", tmp_path / "plan.csv"]
     for more, message in (
         ([], "at least half must be usable"),
         (["--meter-relative", "0"], "need the meter's error"),
     ):
-        done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        assert message in " ".join(done.stderr.split())
+        found = CliRunner().invoke(app, [*map(str, command), *more])
+        assert isinstance(found.exception, ConfigError)
+        assert message in str(found.exception)
 
 
 def test_what_is_no_run(tmp_path):

@@ -48,6 +48,12 @@ def test_a_plan_without_a_spare_reading_tells_nothing_when_one_is_lost():
     found = solve_banks(weighing_plan(7), readings, bank, METER)
     np.testing.assert_allclose(found.g[0], 1e-5)
     assert np.isnan(found.g[1]).all()
+    twice = Plan(np.repeat(weighing_plan(7).closed, 2, axis=0))
+    found = solve_banks(twice, np.repeat(readings, 2, axis=1)[:1], bank, METER)
+    again = np.repeat(readings[:1], 2, axis=1)
+    again[0, 5] = np.nan
+    np.testing.assert_allclose(solve_banks(twice, again, bank, METER).g, 1e-5)
+    assert found.covariance[0, 0, 0] == pytest.approx(METER.absolute**2 * 7 / 32)
 
 
 def test_too_few_readings_tell_some_branches_or_none():
