@@ -115,7 +115,7 @@ def reading_numbers(found: Reselection) -> dict[str, Any]:
     """
     wafer, plan = found.wafer, found.wafer.plan
     return {
-        "composite": plan is not None,
+        "composite": plan is not None and bool((plan.closed.sum(axis=1) > 1).any()),
         "per_bank": None if plan is None else len(plan.closed),
         "unread": wafer.n_unread,
         "disagree": wafer.n_disagree,
