@@ -8,6 +8,14 @@ import typer
 
 from crossbar_sim.config import ConfigError
 
+_Relative = Annotated[
+    float | None,
+    typer.Option(help="meter's standard error, a part of each reading", show_default=False),
+]
+_Siemens = Annotated[
+    float | None, typer.Option(help="and on top of it, siemens", show_default=False)
+]
+
 
 def layout(
     run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
@@ -68,35 +76,61 @@ def _one_of(name: str, value: str, known: Iterable[str]) -> None:
 def export(
     run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
     output: Annotated[Path, typer.Option(help="directory of the pack, which must not exist")],
+    meter_relative: _Relative = None,
+    meter_siemens: _Siemens = None,
 ) -> None:
     """Write the fabrication pack of a run: bitstreams, tables, parts, pins, netlists, checksums.
 
+    Its plan.csv is the best way to read a bank with the meter; by default one with the relative
+    error `meter_error` of the run's bank, and nothing on top of it.
     The pack is read back and compared before this ends. Needs the extra `fab`.
     """
     from crossbar_sim.exchange import export_run
 
-    typer.echo(export_run(run_directory, output))
+    found = {"relative": meter_relative, "absolute": meter_siemens}
+    typer.echo(export_run(run_directory, output, **found))
 
 
 def reselect(
     run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
     measured: Annotated[
         Path,
-        typer.Argument(help="CSV or Parquet: layer, input, output, side, branch, ohm"),
+        typer.Argument(help="CSV or Parquet: layer, input, output, side, branch or reading, ohm"),
     ],
     output: Annotated[Path, typer.Option(help="directory for pack, changes and report")],
     tolerance: Annotated[
         float, typer.Option(help="a cell within this part of the largest weight stays as it is")
     ] = 0.005,
+    plan: Annotated[
+        Path | None,
+        typer.Option(help="plan.csv of the pack, for a table with a column reading"),
+    ] = None,
+    meter_relative: _Relative = None,
+    meter_siemens: _Siemens = None,
+    extra: Annotated[
+        int, typer.Option(help="changes a cell may have beyond what it needs, to come nearer")
+    ] = 0,
 ) -> None:
     """Adapt a run's selection to a measured wafer with as few switch changes as possible.
 
+    A table with a column `branch` has one reading a branch; one with a column `reading` has
+    readings of several branches together, and --plan says which. The meter's error is that of the
+    plan, or without one `meter_error` of the run's bank, where it is not given here.
     Prints accuracy before and after; writes OUTPUT/report.html, OUTPUT/pack and OUTPUT/changes.csv.
     Needs the extra `fab`.
     """
     from crossbar_sim.exchange import reselect_run
 
-    found = reselect_run(run_directory, measured, output, tolerance=tolerance)
+    found = reselect_run(
+        run_directory,
+        measured,
+        output,
+        tolerance=tolerance,
+        plan=plan,
+        relative=meter_relative,
+        absolute=meter_siemens,
+        extra=extra,
+    )
     for key, value in found.items():
         typer.echo(f"{key},{value}")
     typer.echo(f"report,{output / 'report.html'}")

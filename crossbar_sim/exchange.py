@@ -17,22 +17,32 @@ from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.network import build_model, load_data
 from crossbar_sim.wafer_report import DESIGNED, NEW, OLD, Reselection, write_wafer_report
 from mapping.design import MappedNetwork
+from mapping.metrology import Meter, Plan
 from mapping.repair import on_die, reselect
 from mapping.tiles import Tile
 from netlists.pack import read_pack, write_pack
-from netlists.wafer import WaferError, read_wafer
+from netlists.plan import read_plan
+from netlists.wafer import Wafer, read_wafer
 from tinynets.train import accuracy
 
 
-def export_run(run_directory: Path, output: Path) -> Path:
+def export_run(
+    run_directory: Path,
+    output: Path,
+    *,
+    relative: float | None = None,
+    absolute: float | None = None,
+) -> Path:
     """Write the fabrication pack of a finished run, read it back, and return its directory.
 
-    Raises ConfigError when the directory is no finished run.
+    relative, absolute [S]: error of the meter that the pack's plan is for; by default the
+    meter_error of the run's bank, and none.
+    Raises ConfigError when the directory is no finished run, and for an error below zero.
     """
     config, mapped = read_run(run_directory)
-    pack = write_pack(
-        mapped, output, wires=config.build_wires(), periphery=config.periphery.build()
-    )
+    meter = _meter(Meter(mapped.die.bank.meter_error), relative, absolute)
+    parts = {"wires": config.build_wires(), "periphery": config.periphery.build()}
+    pack = write_pack(mapped, output, **parts, meter=meter)
     again = read_pack(pack)
     for a, b in zip(mapped.tiles, again.tiles, strict=True):
         same = np.array_equal(a.chosen_pos, b.chosen_pos) and np.allclose(a.g_pos, b.g_pos, 1e-12)
@@ -42,9 +52,22 @@ def export_run(run_directory: Path, output: Path) -> Path:
 
 
 def reselect_run(
-    run_directory: Path, measured: Path, output: Path, *, tolerance: float
+    run_directory: Path,
+    measured: Path,
+    output: Path,
+    *,
+    tolerance: float,
+    plan: Path | None = None,
+    relative: float | None = None,
+    absolute: float | None = None,
+    extra: int = 0,
 ) -> dict[str, float]:
     """Adapt a run to a measured wafer; write OUTPUT with pack/, changes.csv and report.html.
+
+    plan: plan.csv of the pack, which a table of composite readings follows; None for single ones.
+    relative, absolute [S]: the meter's error; by default as in the plan, or without one the
+    meter_error of the run's bank, and none. Where it is above zero, cells that must change mind it.
+    extra: changes that each of these may have beyond those it needs.
 
     Returns counts of branches, defects, cells and changes, and the test accuracy on the measured
     die before and after. Raises ConfigError for what cannot be used. OUTPUT appears whole, or not
@@ -54,9 +77,13 @@ def reselect_run(
     if output.exists():
         raise FileExistsError(f"{output} exists; choose another directory")
     try:
-        wafer = read_wafer(measured, mapped)
-        repair = reselect(mapped, wafer.die, tolerance=tolerance, unknown=wafer.defective)
-    except (WaferError, ValueError) as error:
+        wafer = _read_readings(measured, mapped, plan, relative, absolute)
+        doubt = None if wafer.meter.exact else wafer.covariance
+        unknown = wafer.defective
+        repair = reselect(
+            mapped, wafer.die, tolerance=tolerance, unknown=unknown, doubt=doubt, extra=extra
+        )
+    except ValueError as error:
         raise ConfigError(str(error)) from error
     old = on_die(mapped, wafer.die)
     accuracies = _accuracies(config, run_directory, [mapped, old, repair.mapped])
@@ -67,12 +94,39 @@ def reselect_run(
         "missing": wafer.n_missing,
         "out_of_range": wafer.n_out_of_range,
         "stuck": wafer.n_stuck,
+        **({"unread": wafer.n_unread, "disagree": wafer.n_disagree} if wafer.plan else {}),
         "cells_off": repair.n_cell,
         "cells_unmended": repair.n_unmended,
         "switches_changed": len(repair.changes),
         "accuracy_before": accuracies[-2]["accuracy"],
         "accuracy_after": accuracies[-1]["accuracy"],
     }
+
+
+def _read_readings(
+    measured: Path,
+    mapped: MappedNetwork,
+    plan: Path | None,
+    relative: float | None,
+    absolute: float | None,
+) -> Wafer:
+    bank = mapped.die.bank
+    known: tuple[Plan | None, Meter] = None, Meter(bank.meter_error)
+    if plan is not None:
+        known = read_plan(plan, bank.n)
+    meter = _meter(known[1], relative, absolute)
+    return read_wafer(measured, mapped, plan=known[0], meter=meter)
+
+
+def _meter(default: Meter, relative: float | None, absolute: float | None) -> Meter:
+    """Return the meter with the errors that are given in place of the default ones."""
+    try:
+        return Meter(
+            default.relative if relative is None else relative,
+            default.absolute if absolute is None else absolute,
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _accuracies(
@@ -88,7 +142,8 @@ def _accuracies(
 
 def _write_reselection(config: RunConfig, found: Reselection, directory: Path) -> None:
     parts = {"wires": config.build_wires(), "periphery": config.periphery.build()}
-    write_pack(found.repair.mapped, directory / "pack", **parts)
+    survey = {"meter": found.wafer.meter, "plan": found.wafer.plan}
+    write_pack(found.repair.mapped, directory / "pack", **parts, **survey)
     with (directory / "changes.csv").open("w", newline="") as file:
         names = ["layer", "tile", "word_line", "bit_line", "side", "branch", "closed"]
         table = csv.DictWriter(file, names, lineterminator="\n")

@@ -17,6 +17,7 @@ from netlists.wafer import Wafer, without_spread
 
 #: Most changes that the page lists; all of them are in changes.csv.
 MAX_LISTED = 24
+_CHUNK = 2**14  # cells whose covariance is held at once
 #: What a network is called that sits on the die it was selected for, and the two that follow.
 DESIGNED, OLD, NEW = "as designed", "measured die, old switches", "measured die, reselected"
 
@@ -61,6 +62,7 @@ def wafer_numbers(found: Reselection) -> dict[str, Any]:
             "out_of_range": wafer.n_out_of_range,
             "stuck": wafer.n_stuck,
         },
+        "readings": reading_numbers(found),
         "nominal": nominal_table(found),
         "accuracy": found.accuracies,
         "errors": error_table(found),
@@ -103,6 +105,47 @@ def nominal_table(found: Reselection) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def reading_numbers(found: Reselection) -> dict[str, Any]:
+    """Return how the branches were read, and how well each of a bank's is then known.
+
+    uncertainty: for each branch the median and the worst standard error, as parts of its value;
+    None of a meter without any error.
+    """
+    wafer, plan = found.wafer, found.wafer.plan
+    return {
+        "composite": plan is not None and bool((plan.closed.sum(axis=1) > 1).any()),
+        "per_bank": None if plan is None else len(plan.closed),
+        "unread": wafer.n_unread,
+        "disagree": wafer.n_disagree,
+        "meter": {"relative": wafer.meter.relative, "siemens": wafer.meter.absolute},
+        "uncertainty": None if wafer.meter.exact else _uncertainty(found),
+    }
+
+
+def _uncertainty(found: Reselection) -> list[dict[str, Any]]:
+    """Return median and worst relative standard error of each branch, of those not defective."""
+    parts: list[list[np.ndarray]] = [[] for _ in _nominal(found.designed)]
+    for layer in found.designed.layers:
+        rows, columns = np.nonzero(layer.layer.mask.T)
+        for start in range(0, len(rows), _CHUNK):
+            cells = layer.name, rows[start : start + _CHUNK], columns[start : start + _CHUNK]
+            variance = np.diagonal(found.wafer.covariance(*cells), axis1=-2, axis2=-1)
+            good = ~found.wafer.defective[layer.name][cells[1:]]
+            ohm = found.wafer.readings[layer.name][cells[1:]]
+            for k, part in enumerate(parts):
+                at = ..., k
+                part.append(np.sqrt(variance[at][good[at]]) * ohm[at][good[at]])
+    values = [np.concatenate(part) for part in parts]
+    return [
+        {
+            "branch": k,
+            "median": float(np.median(value)) if len(value) else None,
+            "worst": float(value.max()) if len(value) else None,
+        }
+        for k, value in enumerate(values)
+    ]
 
 
 def error_table(found: Reselection) -> list[dict[str, Any]]:

@@ -33,6 +33,31 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Meter:
+    """Standard error of one reading: `relative`, a part of it, and `absolute` [S] on top of it.
+
+    Raises ValueError for one that is negative or not finite.
+    """
+
+    relative: float = 0.0
+    absolute: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("relative", self.relative), ("absolute", self.absolute)):
+            if not 0 <= value < np.inf:
+                raise ValueError(f"the meter's {name} error must be finite and >= 0; got {value}")
+
+    @property
+    def exact(self) -> bool:
+        """Whether the meter has no error at all."""
+        return not (self.relative or self.absolute)
+
+    def sigma(self, readings: np.ndarray) -> np.ndarray:
+        """Return the standard error [S] of readings [S] of any shape."""
+        return np.hypot(self.relative * readings, self.absolute)
+
+
+@dataclass(frozen=True)
 class Estimate:
     """Branches of banks: g (..., n) closed minus open [S], and g_open (...) all switches open [S].
 
@@ -107,6 +132,13 @@ def best_plan(bank: ResistorBank, *, relative: float = 0.0, absolute: float = 0.
     return min(plans, key=doubt)
 
 
+def plan_for(bank: ResistorBank, meter: Meter) -> Plan:
+    """Return the best plan with a meter; with an exact one all are alike: one at a time."""
+    if meter.exact:
+        return one_at_a_time(bank.n)
+    return best_plan(bank, relative=meter.relative, absolute=meter.absolute)
+
+
 def estimate(
     plan: Plan, readings: np.ndarray, *, relative: float = 0.0, absolute: float = 0.0
 ) -> Estimate:
@@ -130,15 +162,27 @@ def estimate(
     design = np.hstack([plan.closed.astype(float), np.ones((len(plan.closed), 1))])
     if np.linalg.matrix_rank(design) < n + 1:
         raise ValueError("the plan cannot tell its branches apart; it needs more readings")
-    weight = 1.0 / (np.square(relative * readings) + absolute**2 + 1e-300)
-    normal = np.einsum("br,ri,rj->bij", weight, design, design)
-    moment = np.einsum("br,ri,br->bi", weight, design, readings)
+    sigma = Meter(relative, absolute).sigma(readings)
+    g, covariance = least_squares(design, readings, sigma)
+    return Estimate(g[:, :n], g[:, n], covariance)
+
+
+def least_squares(
+    design: np.ndarray, readings: np.ndarray, sigma: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what least squares makes of readings, (n_bank, m), and its covariance (…, m, m).
+
+    design: (n_reading, m) of rank m; readings, sigma: (n_bank, n_reading), values and their
+    standard errors in the same unit.
+    """
+    weight = 1.0 / (np.square(sigma) + 1e-300)
+    normal = np.einsum("br,ri,rj->bij", weight, design, design, optimize=True)
+    moment = np.einsum("br,ri,br->bi", weight, design, readings, optimize=True)
     # Scaling to a unit diagonal keeps siemens from making the matrix look singular.
     unit = 1.0 / np.sqrt(np.einsum("bii->bi", normal))
     covariance = np.linalg.inv(normal * unit[:, :, None] * unit[:, None, :])
     covariance *= unit[:, :, None] * unit[:, None, :]
-    g = np.einsum("bij,bj->bi", covariance, moment)
-    return Estimate(g[:, :n], g[:, n], covariance)
+    return np.einsum("bij,bj->bi", covariance, moment), covariance
 
 
 def survey_cells(die: Die, layer, rows, columns, survey: Survey) -> Estimate:

@@ -1,6 +1,6 @@
 """Mend a selection after the die has changed, with as few switch changes as will do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,10 @@ from mapping.design import MappedLayer, MappedNetwork
 from mapping.select import realise, split_mask, subset_problem
 from mapping.tiles import Tile, closed_switches
 from tinynets import subset_sum
+
+#: (layer, rows, columns) -> covariance (n_cell, 2, n, n) [S^2] of the branches of cells.
+Doubt = Callable[[str, np.ndarray, np.ndarray], np.ndarray]
+_AIMS = np.linspace(-1, 1, 5)  # parts of the limit about the target, where choices are looked for
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ def reselect(
     *,
     tolerance: float = 0.005,
     unknown: Mapping[str, np.ndarray] | None = None,
+    doubt: Doubt | None = None,
+    extra: int = 0,
 ) -> Repair:
     """Adapt a network to what its die now measures, changing as few switches as it can.
 
@@ -52,8 +58,11 @@ def reselect(
     its layer's largest weight keeps its switches; another gets the smallest set of changes that
     brings it there, and where none does, its nearest choice. unknown: layer -> (n_in, n_out, 2, n)
     bool, branches of which nobody knows what they conduct; their switches are opened, and stay so
-    if the die says that they conduct nothing.
-    Raises ValueError for banks of another size or a tolerance that is not positive.
+    if the die says that they conduct nothing. doubt: how uncertain branches are; of the choices of
+    a cell that need no more changes and are within the tolerance, the one of least expected
+    squared error is then taken, (predicted - target)^2 plus the variance of its sum. extra: so many
+    more changes may each such cell have for that.
+    Raises ValueError for banks of another size, a tolerance that is not positive, or extra below 0.
     """
     if die.bank.n != mapped.die.bank.n:
         raise ValueError(
@@ -62,10 +71,12 @@ def reselect(
         )
     if not tolerance > 0:
         raise ValueError(f"tolerance must be > 0, a part of the largest weight; got {tolerance}")
+    if extra < 0:
+        raise ValueError(f"extra must be >= 0, a number of changes; got {extra}")
     layers, changes, n_cell, n_unmended = [], [], 0, 0
     for layer in mapped.layers:
         doubtful = None if unknown is None else unknown[layer.name]
-        found, changed, off, unmended = _mend_layer(layer, die, tolerance, doubtful)
+        found, changed, off, unmended = _mend_layer(layer, die, tolerance, doubtful, doubt, extra)
         layers.append(found)
         changes += changed
         n_cell += off
@@ -86,7 +97,12 @@ def on_die(mapped: MappedNetwork, die: Die) -> MappedNetwork:
 
 
 def _mend_layer(
-    layer: MappedLayer, die: Die, tolerance: float, unknown: np.ndarray | None
+    layer: MappedLayer,
+    die: Die,
+    tolerance: float,
+    unknown: np.ndarray | None,
+    doubt: Doubt | None,
+    extra: int,
 ) -> tuple[MappedLayer, list[Change], int, int]:
     largest = np.abs(layer.layer.weight).max()
     predicted = np.zeros(layer.predicted.shape)
@@ -101,6 +117,14 @@ def _mend_layer(
         old |= tile.chosen_neg[i, j].astype(np.uint64) << np.uint64(die.bank.n)
         kept = old if unknown is None else old & ~_mask(unknown[rows, columns])
         new, error = _fewest_flips(values, target - base, limit, kept)
+        if doubt is not None or extra:
+            off = np.flatnonzero(new != kept)
+            covariance = np.zeros((len(off), 2, die.bank.n, die.bank.n))
+            if doubt is not None:
+                covariance = doubt(tile.layer, rows[off], columns[off])
+            aim = target[off] - base[off]
+            cells = values[off], aim, limit[off], kept[off], new[off]
+            new[off], error[off] = _least_expected(*cells, covariance, extra)
         before = np.abs(_sums(values, old) - (target - base))
         n_cell += int((before > limit).sum())
         n_unmended += int((error > limit).sum())
@@ -134,6 +158,49 @@ def _fewest_flips(
         mask[off] = original[off] ^ found.mask
         error[off] = np.abs(found.error)
     return mask, error
+
+
+def _least_expected(
+    values: np.ndarray,
+    target: np.ndarray,
+    limit: np.ndarray,
+    kept: np.ndarray,
+    nearest: np.ndarray,
+    covariance: np.ndarray,
+    extra: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return masks of least expected squared error, and how far they miss by prediction [S].
+
+    Choices have as many flips of `kept` at most as `nearest` has, and `extra` more; none misses by
+    more than the limit, or than `nearest` where that does. They are the nearest to aims about the
+    target.
+    """
+    mask = nearest.copy()
+    error = np.abs(_sums(values, mask) - target)
+    expected = error**2 + _variance(mask, covariance)
+    allowed = np.maximum(limit, error)
+    n_flip = np.bitwise_count(nearest ^ kept)
+    closed = closed_switches(kept, values.shape[1])
+    flips, gap = np.where(closed, -values, values), target - _sums(values, kept)
+    for count in np.unique(n_flip):
+        part = np.flatnonzero(n_flip == count)
+        for aim in _AIMS:
+            aims = gap[part] + aim * limit[part]
+            found = subset_sum.solve(flips[part], aims, max_closed=int(count) + extra)
+            tried = kept[part] ^ found.mask
+            miss = np.abs(_sums(values[part], tried) - target[part])
+            square = miss**2 + _variance(tried, covariance[part])
+            better = (miss <= allowed[part]) & (square < expected[part])
+            at = part[better]
+            mask[at], error[at], expected[at] = tried[better], miss[better], square[better]
+    return mask, error
+
+
+def _variance(masks: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Return the variance (n_cell,) [S^2] of what masks over both banks close."""
+    n = covariance.shape[-1]
+    closed = closed_switches(masks, 2 * n).reshape(-1, 2, n).astype(float)
+    return np.einsum("csi,csij,csj->c", closed, covariance, closed, optimize=True)
 
 
 def _mask(switches: np.ndarray) -> np.ndarray:

@@ -16,11 +16,13 @@ from matplotlib.image import imsave
 
 from mapping.bank import Die
 from mapping.design import MappedNetwork
+from mapping.metrology import Meter, Plan, plan_for
 from mapping.repair import on_die
 from mapping.tiles import Tile
 from netlists.circuit import Periphery, Wires
 from netlists.fabrication import COLUMNS, bitstream, branch_table, masks_of
 from netlists.network import write_network
+from netlists.plan import write_plan
 from tinynets.extras import optional
 
 FORMAT, VERSION = "crossbar-sim fabrication pack", 1
@@ -39,12 +41,18 @@ def write_pack(
     *,
     wires: Wires | None = None,
     periphery: Periphery | None = None,
+    meter: Meter | None = None,
+    plan: Plan | None = None,
 ) -> Path:
     """Write everything that fabrication needs; return the directory.
 
+    meter: what banks will be read with, by default one of the bank's meter_error; plan: the
+    readings of a bank, by default the best with that meter.
+
     manifest.json with a SHA-256 of each file, its schema; bitstreams/ (binary and hexadecimal);
     pictures/; branches.csv and .parquet; cells.csv (targets and what is realised); pins.csv;
-    bom.csv; netlists/ where open switches have a resistance; network.npz; README.md.
+    bom.csv; plan.csv (which switches each reading of a bank closes); netlists/ where open switches
+    have a resistance; network.npz; README.md.
     Raises FileExistsError when the directory is there, ImportError that names the extra `fab`.
     """
     directory = Path(directory)
@@ -52,8 +60,11 @@ def write_pack(
         raise FileExistsError(f"{directory} exists; remove it or choose another directory")
     draft = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
+    bank = mapped.die.bank
+    meter = Meter(bank.meter_error) if meter is None else meter
+    plan = plan_for(bank, meter) if plan is None else plan
     try:
-        _write_files(mapped, draft, wires or Wires(), periphery or Periphery())
+        _write_files(mapped, draft, wires or Wires(), periphery or Periphery(), plan, meter)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -126,6 +137,9 @@ def _validate(manifest: dict[str, Any], path: Path) -> None:
     except jsonschema.ValidationError as error:
         raise PackError(f"{path}: {error.json_path}: {error.message}") from error
     missing = {entry["bitstream"] for entry in manifest["tiles"]} - manifest["files"].keys()
+    missing |= (
+        {manifest["plan"]["file"]} - manifest["files"].keys() if "plan" in manifest else set()
+    )
     if missing or "network.npz" not in manifest["files"]:
         raise PackError(f"{path} lists no checksum for {sorted(missing) or 'network.npz'}")
 
@@ -142,13 +156,21 @@ def _check_file(directory: Path, name: str, wanted: str) -> None:
         raise PackError(f"{path} was altered or cut short: its checksum does not match")
 
 
-def _write_files(mapped: MappedNetwork, draft: Path, wires: Wires, periphery: Periphery) -> None:
+def _write_files(
+    mapped: MappedNetwork,
+    draft: Path,
+    wires: Wires,
+    periphery: Periphery,
+    plan: Plan,
+    meter: Meter,
+) -> None:
     (draft / "bitstreams").mkdir(parents=True)
     mapped.save(draft / "network.npz")
     _write_branches(mapped, draft)
     _write_cells(mapped, draft / "cells.csv")
     _write_pins(mapped, draft / "pins.csv")
     _write_bom(mapped, draft / "bom.csv")
+    write_plan(plan, meter, draft / "plan.csv")
     if np.isfinite(mapped.die.bank.r_off):
         write_network(mapped, wires, periphery, draft / "netlists")
     for tile in mapped.tiles:
@@ -160,7 +182,7 @@ def _write_files(mapped: MappedNetwork, draft: Path, wires: Wires, periphery: Pe
         (draft / "pictures" / f"{tile.name}.png").write_bytes(_picture(tile, mapped.die.bank.n))
     (draft / "manifest.schema.json").write_text(json.dumps(SCHEMA, indent=1) + "\n")
     (draft / "README.md").write_text(_readme(mapped))
-    manifest = _manifest(mapped, draft)
+    manifest = _manifest(mapped, draft) | {"plan": _describe_plan(plan, meter)}
     (draft / "manifest.json").write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n")
 
 
@@ -263,6 +285,15 @@ def _manifest(mapped: MappedNetwork, draft: Path) -> dict[str, Any]:
     }
 
 
+def _describe_plan(plan: Plan, meter: Meter) -> dict[str, Any]:
+    return {
+        "file": "plan.csv",
+        "n_reading": len(plan.closed),
+        "composite": bool((plan.closed.sum(axis=1) > 1).any()),
+        "meter": {"relative": float(meter.relative), "siemens": float(meter.absolute)},
+    }
+
+
 def _picture(tile: Tile, n: int) -> bytes:
     """Draw how many of n switches each cell closes: positive banks left, negative ones right.
 
@@ -317,6 +348,8 @@ word line and the two bit lines of its pair. A cell that is not listed has no de
   conducts [S], and the error of that as a part of the layer's largest target.
 - `pins.csv`: each pin of a tile, the net of that name in its netlist and the pad in its layout, and
   which input or output of the layer it is; `bom.csv`: parts by nominal value.
+- `plan.csv`: how to measure a bank: for each reading, 1 for every branch whose switch is closed;
+  the last two columns are the error of the meter that it is for, a part of a reading and siemens.
 - `netlists/`: SPICE, with a README of its own; not there when open switches are perfect.
 - `network.npz`: the network, for `netlists.read_pack`.
 - `manifest.json`: all of it with SHA-256 sums, by `manifest.schema.json`.

@@ -1,7 +1,7 @@
 """Measured values come in: a table of branches becomes the die that selection works with."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy as np
 from mapping.bank import Die, ResistorBank
 from mapping.bank_checks import T_REFERENCE
 from mapping.design import MappedNetwork
+from mapping.metrology import Meter, Plan
+from mapping.readings import solve_banks
 from mapping.stuck import NEVER_CLOSES, NEVER_OPENS, WORKS
 from tinynets.extras import optional
 
@@ -17,12 +19,14 @@ from tinynets.extras import optional
 DEFECTIVE_OHM = 1e15
 #: Columns of which a table has exactly one; measured_ohm is what a pack's own table calls it.
 UNITS = ("ohm", "measured_ohm", "siemens")
-_KEYS = ("layer", "input", "output", "side", "branch")
+_CELL = ("layer", "input", "output", "side")
+_WHAT = ("branch", "reading")  # what a value is of: one of these columns, not both
 _OPTIONAL = ("die", "stuck")
 _STUCK = {"": WORKS, "open": NEVER_CLOSES, "closed": NEVER_OPENS}
-_WHOLE = ("input", "output", "branch")
+_WHOLE = ("input", "output", *_WHAT)
 _SIDES = {"pos": 0, "neg": 1}
 _BATCH = 2**16  # rows held at once
+_SIGMAS = 6.0  # of the meter's absolute error, below zero, that a composite reading may lie
 _USABLE = 0.5  # part of the branches that must have a usable reading
 
 
@@ -37,6 +41,9 @@ class Wafer:
     readings: layer -> (n_in, n_out, 2, n) [ohm] of each branch through its closed switch, NaN
     where there is none. defective: layer -> bool of that shape, only where a cell has devices.
     n_stuck: switches that the table says are stuck, open or closed.
+    meter: its error. Of composite readings, else None: plan; raw, layer ->
+    (n_in, n_out, 2, n_reading) [S] as they came, NaN where there is none. n_unread: readings of
+    the plan that the table lacks; n_disagree: banks whose readings contradict each other.
     """
 
     die: Die
@@ -46,10 +53,36 @@ class Wafer:
     n_missing: int
     n_out_of_range: int
     n_stuck: int
+    meter: Meter = field(default_factory=Meter)
+    plan: Plan | None = None
+    raw: Mapping[str, np.ndarray] | None = None
+    n_unread: int = 0
+    n_disagree: int = 0
+
+    def covariance(self, layer: str, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Return the covariance (n_cell, 2, n, n) [S^2] of the branches of cells.
+
+        Zero for branches that are defective, and for a meter without any error.
+        """
+        bank, known = self.die.bank, ~self.defective[layer][rows, columns]
+        if self.plan is None or self.raw is None:
+            g = np.where(known, 1 / self.readings[layer][rows, columns], 0.0)
+            variance = np.where(known, np.square(self.meter.sigma(g)), 0.0)
+            return variance[..., None] * np.eye(bank.n)
+        raw = self.raw[layer][rows, columns].reshape(-1, len(self.plan.closed))
+        solved = solve_banks(self.plan, raw, bank, self.meter)
+        found = solved.covariance.reshape(len(rows), 2, bank.n, bank.n)
+        return np.where(known[..., None] & known[..., None, :], found, 0.0)
 
 
 def read_wafer(
-    path: str | Path, mapped: MappedNetwork, *, low: float = 0.2, high: float = 5.0
+    path: str | Path,
+    mapped: MappedNetwork,
+    *,
+    low: float = 0.2,
+    high: float = 5.0,
+    plan: Plan | None = None,
+    meter: Meter | None = None,
 ) -> Wafer:
     """Read measured branch values of the cells of a network, CSV or Parquet (by its suffix).
 
@@ -61,27 +94,78 @@ def read_wafer(
     conducting and no selection closes it. So do branches that the table lacks. Memory is that of
     the die, however long the table.
 
+    A table with a column `reading` in place of `branch` holds composite readings, numbered as in
+    `plan`: what a bank conducts with the switches of that reading closed. Branches are then what
+    least squares makes of them, weighted by the meter's error (of the die's bank by default);
+    `mapping.readings` says what becomes of gaps, contradictions and switches that are stuck. In
+    siemens they may be below zero by six of the meter's absolute errors.
+
     Returns the die as measured: its resistors are the readings less the nominal switch, without
     further scatter or meter error. Raises WaferError for a file that cannot be read, missing
-    columns, unknown layers, cells or sides, another die, a branch given twice, values that are not
-    positive, or a table in which more than half of the branches have no usable reading.
+    columns, unknown layers, cells or sides, another die, a branch or reading given twice, values
+    that are not positive, composite readings without a plan or the reverse, or a table in which
+    more than half of the branches have no usable reading, or of the banks disagree.
     """
     path = Path(path)
+    meter = Meter(mapped.die.bank.meter_error) if meter is None else meter
     cells = {layer.name: layer.layer.mask.T for layer in mapped.layers}
-    readings = _Readings(cells, mapped.die, path)
-    for first, batch in _batches(path):
+    readings = _Readings(cells, mapped.die, path, plan, meter)
+    for first, batch in _batches(path, "branch" if plan is None else "reading"):
         readings.add(first, batch)
-    ohms, states = (readings.by_layer(values) for values in (readings.ohm, readings.state))
-    return _judge(ohms, states, mapped, low, high, path)
+    values, states = (readings.by_layer(part) for part in (readings.ohm, readings.state))
+    if plan is None:
+        return replace(_judge(values, states, mapped, low, high, path), meter=meter)
+    raw = {layer: 1 / ohm for layer, ohm in values.items()}
+    n_unread = sum(int(np.isnan(raw[layer][mask]).sum()) for layer, mask in cells.items())
+    ohms, states, n_disagree = _solve(raw, cells, plan, mapped.die.bank, meter, path)
+    wafer = _judge(ohms, states, mapped, low, high, path)
+    known = {"meter": meter, "plan": plan, "raw": raw}
+    return replace(wafer, **known, n_unread=n_unread, n_disagree=n_disagree)
+
+
+def _solve(
+    raw: Mapping[str, np.ndarray],
+    cells: Mapping[str, np.ndarray],
+    plan: Plan,
+    bank: ResistorBank,
+    meter: Meter,
+    path: Path,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]:
+    """Return ohm and state of every branch from composite readings [S], and banks that disagree."""
+    ohms, states, n_bank, n_disagree = {}, {}, 0, 0
+    for layer, mask in cells.items():
+        found = solve_banks(plan, raw[layer][mask].reshape(-1, len(plan.closed)), bank, meter)
+        ohm = np.full((*mask.shape, 2, bank.n), np.nan)
+        state = np.full(ohm.shape, WORKS, np.int8)
+        # No branch conducts less than nothing: such an estimate is of one that does not conduct.
+        g = np.where(found.g <= 0, 0.0, found.g).reshape(-1, 2, bank.n)
+        with np.errstate(divide="ignore"):
+            ohm[mask] = 1 / g
+        state[mask] = np.where(found.stuck, NEVER_OPENS, WORKS).reshape(g.shape)
+        ohms[layer], states[layer] = ohm, state
+        n_bank += len(found.agrees)
+        n_disagree += int((~found.agrees).sum())
+    if n_disagree > (1 - _USABLE) * n_bank:
+        raise WaferError(
+            f"{path}: the readings of {n_disagree} of {n_bank} banks contradict each other by more "
+            f"than a meter of relative error {meter.relative:g} and {meter.absolute:g} S explains; "
+            "check the plan, the meter's error, the unit, and r_off of the bank"
+        )
+    return ohms, states, n_disagree
 
 
 class _Readings:
     """The readings of all branches, filled batch by batch; every row is checked."""
 
-    def __init__(self, cells: Mapping[str, np.ndarray], die: Die, path: Path) -> None:
-        """cells: layer -> (n_in, n_out), where devices are."""
+    def __init__(
+        self, cells: Mapping[str, np.ndarray], die: Die, path: Path, plan: Plan | None, meter: Meter
+    ) -> None:
+        """cells: layer -> (n_in, n_out), where devices are; plan: None for single readings."""
         self.cells, self.die, self.path = cells, die, path
-        self.per_cell = 2 * die.bank.n
+        self.what = "branch" if plan is None else "reading"
+        self.per_bank = die.bank.n if plan is None else len(plan.closed)
+        self.per_cell = 2 * self.per_bank
+        self.plan, self.least = plan, -_SIGMAS * meter.absolute
         shapes = [mask.shape for mask in cells.values()]
         sizes = [mask.size for mask in cells.values()]
         self.n_in, self.n_out = np.array(shapes, dtype=np.int64).T
@@ -92,10 +176,10 @@ class _Readings:
         self.state = np.full(self.ohm.size, WORKS, np.int8)
 
     def by_layer(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return layer -> (n_in, n_out, 2, n) of one value a branch."""
+        """Return layer -> (n_in, n_out, 2, n) of one value a branch, or a reading."""
         ends = self.start * self.per_cell
         return {
-            name: values[a:b].reshape(*mask.shape, 2, self.die.bank.n)
+            name: values[a:b].reshape(*mask.shape, 2, self.per_bank)
             for (name, mask), a, b in zip(self.cells.items(), ends, ends[1:])
         }
 
@@ -104,21 +188,35 @@ class _Readings:
         flat = self._places(first, columns)
         (unit,) = (name for name in UNITS if name in columns)
         value = columns[unit].to_numpy(zero_copy_only=False)
-        wrong = ~np.isnan(value) & ~(value > 0)
-        self._refuse(wrong, first, unit, value, "a positive value, or none for a defective branch")
+        of = np.asarray(flat % self.per_bank)
+        expected = "a positive value, or none for a defective branch"
+        self._refuse(self._wrong(value, unit, of), first, unit, value, expected)
         # A row may repeat one of this batch or one of an earlier batch.
         order = np.argsort(flat, kind="stable")
         again = self.seen[flat]
         again[order[1:]] |= np.diff(flat[order]) == 0
-        branch = flat % self.die.bank.n
-        self._refuse(again, first, "branch", branch, "each branch once; this one is given twice")
+        expected = f"each {self.what} once; this one is given twice"
+        self._refuse(again, first, self.what, of, expected)
         self.seen[flat] = True
-        self.ohm[flat] = 1.0 / value if unit == "siemens" else value
+        with np.errstate(divide="ignore"):  # nothing is an infinite resistance
+            self.ohm[flat] = 1.0 / value if unit == "siemens" else value
         if "stuck" in columns:
             self.state[flat] = state = self._codes(first, columns, "stuck", _STUCK)
             unknown = (state == NEVER_OPENS) & ~(self.ohm[flat] > self.die.bank.r_on)
             expected = "a reading above the switch alone, of a branch that is stuck closed"
             self._refuse(unknown, first, unit, value, expected)
+
+    def _wrong(self, value: np.ndarray, unit: str, of: np.ndarray) -> np.ndarray:
+        """Return which values, of branches or readings `of`, no meter shows."""
+        wrong = ~np.isnan(value) & ~(value > 0)
+        if self.plan is None:
+            return wrong
+        if unit == "siemens":
+            # A meter with a fixed error may show less than nothing, of banks that conduct little.
+            nothing = (value == 0) & ~self.plan.closed[of].any(axis=1)
+            wrong &= ~(value > self.least) & ~nothing
+        with np.errstate(divide="ignore", over="ignore"):
+            return wrong | np.isinf(value if unit == "siemens" else 1 / value)
 
     def _places(self, first: int, columns: dict[str, Any]) -> np.ndarray:
         """Return the index of every row's branch in `ohm`."""
@@ -126,16 +224,17 @@ class _Readings:
             self._codes(first, columns, "die", {self.die.id: 0})
         layer = self._codes(first, columns, "layer", {k: i for i, k in enumerate(self.cells)})
         side = self._codes(first, columns, "side", _SIDES)
-        row, column, branch = (columns[name].to_numpy(zero_copy_only=False) for name in _WHOLE)
+        whole = ("input", "output", self.what)
+        row, column, of = (columns[name].to_numpy(zero_copy_only=False) for name in whole)
         for name, values, size in (("input", row, self.n_in), ("output", column, self.n_out)):
             wrong = (values < 0) | (values >= size[layer])
             self._refuse(wrong, first, name, values, "a cell of the layer")
-        n = self.die.bank.n
-        self._refuse((branch < 0) | (branch >= n), first, "branch", branch, f"0 … {n - 1}")
+        n = self.per_bank
+        self._refuse((of < 0) | (of >= n), first, self.what, of, f"0 … {n - 1}")
         cell = self.start[layer] + row * self.n_out[layer] + column
         expected = "a cell that has devices; this one is pruned"
         self._refuse(~self.present[cell], first, "output", column, expected)
-        return cell * self.per_cell + side * n + branch
+        return cell * self.per_cell + side * n + of
 
     def _codes(
         self, first: int, columns: dict[str, Any], name: str, known: Mapping[str, int]
@@ -208,13 +307,13 @@ def _warming(bank: ResistorBank) -> float:
     return 1 + bank.tc1 * kelvin + bank.tc2 * kelvin**2
 
 
-def _batches(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _batches(path: Path, what: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number of the first row, and typed columns, of one batch of rows after another."""
     arrow = optional("pyarrow", extra="fab")
     parquet = path.suffix == ".parquet"
     row = 1 if parquet else 2  # a text has its header in row 1
     try:
-        for batch in (_parquet if parquet else _csv)(path, arrow):
+        for batch in (_parquet if parquet else _csv)(path, arrow, what):
             if batch.num_rows:
                 yield row, _typed(batch, arrow)
             row += batch.num_rows
@@ -222,33 +321,46 @@ def _batches(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise WaferError(f"{path} cannot be read: {error}") from error
     except arrow.ArrowException as error:
         raise WaferError(
-            f"{path} cannot be read near row {row}; expected whole numbers in {', '.join(_WHOLE)} "
-            f"and numbers in the column of values: {error}"
+            f"{path} cannot be read near row {row}; expected whole numbers in input, output, "
+            f"{what} and numbers in the column of values: {error}"
         ) from error
 
 
-def _parquet(path: Path, arrow: Any) -> Iterator[Any]:
+def _parquet(path: Path, arrow: Any, what: str) -> Iterator[Any]:
     with optional("pyarrow.parquet", extra="fab").ParquetFile(path) as file:
-        names = _columns(file.schema_arrow.names, path)
+        names = _columns(file.schema_arrow.names, path, what)
         yield from file.iter_batches(_BATCH, columns=names)
 
 
-def _csv(path: Path, arrow: Any) -> Iterator[Any]:
+def _csv(path: Path, arrow: Any, what: str) -> Iterator[Any]:
     csv = optional("pyarrow.csv", extra="fab")
     with csv.open_csv(path) as head:
-        names = _columns(head.schema.names, path)
+        names = _columns(head.schema.names, path, what)
     options = csv.ConvertOptions(include_columns=names, column_types=_types(names, arrow))
     with csv.open_csv(path, convert_options=options) as file:
         yield from file
 
 
-def _columns(names: list[str], path: Path) -> list[str]:
+def _columns(names: list[str], path: Path, what: str) -> list[str]:
     """Return the columns that are read; each must be there once."""
-    wanted = [name for name in names if name in (*_KEYS, *UNITS, *_OPTIONAL)]
-    units = [name for name in wanted if name in UNITS]
-    if len(units) != 1 or sorted(set(wanted) - {*_OPTIONAL, *units}) != sorted(_KEYS):
+    keys, other = (*_CELL, what), _WHAT[1 - _WHAT.index(what)]
+    optional_ = _OPTIONAL if what == "branch" else ("die",)  # what is stuck shows in readings
+    if other in names:
+        advice = "give --plan" if other == "reading" else "leave out --plan"
         raise WaferError(
-            f"{path} has columns {names}; expected {', '.join(_KEYS)} and one of {', '.join(UNITS)}"
+            f"{path} has a column {other}; composite readings have a column reading and need the "
+            f"plan they follow, single ones have a column branch and no plan: {advice}"
+        )
+    if what == "reading" and "stuck" in names:
+        raise WaferError(
+            f"{path} has a column stuck, which goes with a column branch; remove it, composite "
+            "readings show which switches are stuck"
+        )
+    wanted = [name for name in names if name in (*keys, *UNITS, *optional_)]
+    units = [name for name in wanted if name in UNITS]
+    if len(units) != 1 or sorted(set(wanted) - {*optional_, *units}) != sorted(keys):
+        raise WaferError(
+            f"{path} has columns {names}; expected {', '.join(keys)} and one of {', '.join(UNITS)}"
         )
     if len(set(wanted)) != len(wanted):
         raise WaferError(f"{path} has columns {names}; expected each of them once")
@@ -267,7 +379,7 @@ def _typed(batch: Any, arrow: Any) -> dict[str, Any]:
     columns = {name: batch[name].cast(kind) for name, kind in types.items()}
     if "stuck" in columns:
         columns["stuck"] = columns["stuck"].fill_null("")
-    for name in (*_KEYS, *({"die"} & columns.keys())):
-        if columns[name].null_count:
+    for name in (*_CELL, *_WHAT, "die"):
+        if name in columns and columns[name].null_count:
             raise arrow.ArrowInvalid(f"column {name} has an empty field")
     return columns

@@ -6,15 +6,22 @@ import re
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from crossbar_sim.cli import app
 from crossbar_sim.config import ConfigError
 from crossbar_sim.exchange import export_run, pruned_model, read_run, reselect_run, score
 from crossbar_sim.wafer_report import DESIGNED, NEW, OLD
+from mapping import Die
+from mapping.metrology import Meter, weighing_plan
+from mapping.repair import on_die
 from netlists import read_pack
+from netlists.plan import read_plan, write_plan
 
 pytest.importorskip("pyarrow")
 COMMAND = [sys.executable, "-c", "from crossbar_sim.cli import main; main()"]
@@ -139,8 +146,10 @@ def test_a_wafer_as_designed_needs_no_change(run_directory, tmp_path):
 def test_the_commands(run_directory, tmp_path):
     pack = tmp_path / "pack"
     export = [*COMMAND, "export", str(run_directory), "--output", str(pack)]
+    export += ["--meter-relative", "0", "--meter-siemens", "2e-9"]
     done = subprocess.run(export, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, str(pack)), done.stderr
+    assert read_plan(pack / "plan.csv", 6)[1] == Meter(absolute=2e-9)
     again = subprocess.run(export, capture_output=True, text=True, check=False)
     assert again.returncode == 1
     assert "exists" in again.stderr
@@ -161,6 +170,76 @@ def test_the_example_goes_once_round_the_loop(run_directory, tmp_path):
     found = dict(line.split(": ") for line in done.stdout.splitlines())
     assert float(found["accuracy_before"]) < float(found["accuracy_after"])
     assert (tmp_path / "new" / "report.html").exists()
+
+
+def repair_of(directory):
+    with (directory / "changes.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_example_of_composite_readings(run_directory, tmp_path):
+    script = Path(__file__).parent.parent / "examples" / "wafer_readings.py"
+    command = [sys.executable, str(script), str(run_directory), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split(": ") for line in done.stdout.splitlines())
+    assert (found["unread"], found["disagree"]) == ("0", "0")
+    numbers = json.loads((tmp_path / "new" / "report.json").read_text())["readings"]
+    assert (numbers["composite"], numbers["per_bank"]) == (True, 8)
+    assert numbers["meter"] == {"relative": 0.0, "siemens": 1e-8}
+    known = [row["median"] for row in numbers["uncertainty"]]
+    assert known == sorted(known)  # a fixed error is more of a smaller branch
+    assert all(row["worst"] > row["median"] > 0 for row in numbers["uncertainty"])
+    page = (tmp_path / "new" / "report.html").read_text()
+    assert "The readings were composite: 8 a bank" in " ".join(page.split())
+    # The new pack carries the plan on, and what the die truly is now is nearer its targets.
+    config, mapped = read_run(run_directory)
+    plan, meter = read_plan(tmp_path / "new" / "pack" / "plan.csv", mapped.die.bank.n)
+    assert meter == Meter(absolute=1e-8)
+    assert len(plan.closed) == 8
+    true = Die(replace(mapped.die.bank, drift_sigma=0.2), mapped.die.seed).aged(1000)
+    networks = [on_die(m, true) for m in (mapped, read_pack(tmp_path / "new" / "pack"))]
+    before, after = (np.concatenate([x.error for x in m.layers]).std() for m in networks)
+    assert after < 0.02 * before
+    model = pruned_model(config, run_directory)
+    scores = [score(config, model, network) for network in networks]
+    assert scores[1] > scores[0] + 0.02
+    assert float(found["accuracy_after"]) == pytest.approx(scores[1], abs=0.01)
+
+    command = ["reselect", run_directory, tmp_path / "readings.csv", "--tolerance", 0.002]
+    command += ["--plan", tmp_path / "pack" / "plan.csv", "--output", tmp_path / "nearer"]
+    freer = CliRunner().invoke(app, [*map(str, command), "--extra", "1"])
+    assert freer.exit_code == 0, freer.output
+    lines = dict(line.split(",") for line in freer.stdout.splitlines())
+    assert int(lines["switches_changed"]) > len(repair_of(tmp_path / "new")) > 0
+    mended = on_die(read_pack(tmp_path / "nearer" / "pack"), true)
+    assert np.concatenate([x.error for x in mended.layers]).std() < after
+
+
+def test_composite_readings_need_what_they_follow(run_directory, tmp_path):
+    (tmp_path / "w.csv").write_text("layer,input,output,side,reading,ohm\nfc1,0,0,pos,0,1e5\n")
+    arguments = run_directory, tmp_path / "w.csv", tmp_path / "new"
+    with pytest.raises(ConfigError, match="give --plan"):
+        reselect_run(*arguments, tolerance=0.005)
+    with pytest.raises(ConfigError, match=r"plan.csv cannot be read"):
+        reselect_run(*arguments, tolerance=0.005, plan=tmp_path / "plan.csv")
+    with pytest.raises(ConfigError, match="absolute error must be finite and >= 0; got -1"):
+        reselect_run(*arguments, tolerance=0.005, absolute=-1.0)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_meter_of_the_command_comes_before_that_of_the_plan(run_directory, tmp_path):
+    write_plan(weighing_plan(6), Meter(relative=1e-3), tmp_path / "plan.csv")
+    (tmp_path / "w.csv").write_text("layer,input,output,side,reading,ohm\n")
+    command = ["reselect", run_directory, tmp_path / "w.csv", "--output", tmp_path / "new"]
+    command += ["--plan", tmp_path / "plan.csv"]
+    for more, message in (
+        ([], "at least half must be usable"),
+        (["--meter-relative", "0"], "need the meter's error"),
+    ):
+        found = CliRunner().invoke(app, [*map(str, command), *more])
+        assert isinstance(found.exception, ConfigError)
+        assert message in str(found.exception)
 
 
 def test_what_is_no_run(tmp_path):

@@ -94,3 +94,51 @@ def test_bad_repairs(mapped):
         reselect(mapped, Die(replace(BANK, n=5), seed=1))
     with pytest.raises(ValueError, match="tolerance must be > 0"):
         reselect(mapped, mapped.die, tolerance=0.0)
+
+
+def test_doubt_chooses_among_choices_that_need_no_more_changes(mapped):
+    """Branches of one bank are known ten times worse: closing them is avoided where it can be."""
+    die = aged(0, drift=0.05)
+
+    def doubt(layer, rows, columns):
+        g = die.branches(layer, rows, columns, measured=True).g_closed
+        sigma = np.array([1e-2, 1e-3])[:, None] * g
+        return np.square(sigma)[..., None] * np.eye(6)
+
+    plain, minding, freer = (
+        reselect(mapped, die, **options)
+        for options in ({}, {"doubt": doubt}, {"doubt": doubt, "extra": 2})
+    )
+    assert (minding.n_cell, minding.n_unmended) == (plain.n_cell, plain.n_unmended)
+    assert worst(minding.mapped) <= max(0.005, worst(plain.mapped)) + 1e-12
+    assert len(minding.changes) == len(plain.changes)
+    assert expected(minding.mapped, doubt) < 0.98 * expected(plain.mapped, doubt)
+    assert expected(freer.mapped, doubt) < 0.7 * expected(plain.mapped, doubt)
+    cells = {(c.tile, c.word_line, c.bit_line) for c in plain.changes}
+    assert cells == {(c.tile, c.word_line, c.bit_line) for c in freer.changes}
+    assert len(plain.changes) < len(freer.changes) <= len(plain.changes) + 2 * len(cells)
+
+
+def test_more_changes_than_needed_come_nearer(mapped):
+    die = aged(0, drift=0.05)
+    plain, freer = (reselect(mapped, die, extra=k) for k in (0, 3))
+    errors = [np.abs(found.mapped.layers[0].error) for found in (plain, freer)]
+    assert (errors[1] <= errors[0] + 1e-12).all()
+    assert errors[1].mean() < 0.9 * errors[0].mean()
+    with pytest.raises(ValueError, match="extra must be >= 0, a number of changes; got -1"):
+        reselect(mapped, die, extra=-1)
+
+
+def expected(mapped, doubt):
+    """Mean expected squared error of all cells [S^2]: as predicted, and of what is not known."""
+    layer = mapped.layers[0]
+    columns, rows = np.nonzero(layer.layer.mask)
+    covariance, total = doubt("fc", rows, columns), 0.0
+    for tile in layer.tiles:
+        for i, j in np.argwhere(tile.present):
+            cell = np.flatnonzero((rows == tile.rows[i]) & (columns == tile.columns[j]))[0]
+            masks = np.array([tile.chosen_pos[i, j], tile.chosen_neg[i, j]])
+            closed = (masks[:, None] >> np.arange(6)) & 1
+            total += float(np.einsum("si,sij,sj->", closed, covariance[cell], closed))
+    scale = layer.g_per_weight[0] * np.abs(layer.layer.weight).max()
+    return total + float(np.sum(np.square(layer.error * scale)))
