@@ -65,6 +65,8 @@ def run_study(name: str) -> dict[str, Any]:
     print_table(name, [*points[0].point, *METRICS[name]], rows)
     result = {"machine": machine(), "seconds": seconds, "dies": config.dies}
     result["n_trial"] = len(found.records())
+    # Of both cores, while trials run; training one network after another is not in it.
+    result["trial_seconds"] = sum(record.seconds for record in found.records())
     result["points"] = [described(point) for point in points]
     if name == "joules":
         result |= joules(found, points)
@@ -128,12 +130,9 @@ def run_search() -> dict[str, Any]:
     for path in found.save(ROOT / "results" / "design"):
         if path.suffix == ".png":
             (RESULTS / f"study_{path.name}").write_bytes(path.read_bytes())
-    best = sorted(
-        (t for t in found.tried if t.best), key=lambda t: t.summary.metrics["energy"].value
-    )
-    rows = [
-        [str(t.summary.point), *(text(t.summary.metrics[m]) for m in found.names)] for t in best
-    ]
+    best = [tried.summary for tried in found.tried if tried.best]
+    best.sort(key=lambda summary: summary.metrics["energy"].value)
+    rows = [[str(s.point), *(text(s.metrics[m]) for m in found.names)] for s in best]
     print_table("best within budget", ["point", *found.names], rows)
     return {
         "machine": machine(),
