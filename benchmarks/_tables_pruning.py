@@ -1,6 +1,6 @@
 """The README's sections on pruning, from the kept outputs of the scripts here."""
 
-from readme import load, table
+from _tables import load, table
 
 #: Numbers of random units that the README shows.
 _UNITS = (8, 16)

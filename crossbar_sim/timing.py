@@ -41,12 +41,12 @@ def settling(
 
     circuit: of a regular array, with `Wires.c_word`, `Wires.c_bit` and `Periphery.gbw`; the swing
     is left out. v_in: (n_batch, n_word) or (n_word,) [V]. tolerance: relative, such as 2**-9 for
-    half a step of 8 bits. order: modes kept.
+    half a step of 8 bits. order: modes kept; twice as many, and so on, while one of them grows.
 
     One sparse factorisation and `order` solutions for each vector: the response is that of the
     circuit projected on the vectors that its moments span. It is exact when there are no more
-    modes than `order`. Raises ValueError for a tolerance outside 0 … 1, SolverError when the
-    projection has a growing mode.
+    modes than `order`. Raises ValueError for a tolerance outside 0 … 1, SolverError for a circuit
+    that never settles.
     Source: Odabasioglu, Celik, Pileggi, IEEE TCAD 17 (1998) 645 (moment matching by projection).
     """
     v_in = circuit.check_inputs(v_in)
@@ -189,10 +189,11 @@ def _modes(dynamics: _Dynamics, start: np.ndarray, order: int) -> tuple[np.ndarr
     tau, vector = np.linalg.eig(hessenberg)
     slow = np.abs(tau) > _INSTANT * np.abs(tau).max(initial=0.0)
     if (np.real(tau[slow]) >= 0).any():
-        raise SolverError(
-            f"{order} modes do not describe how this circuit settles (one of them grows); "
-            "pass a larger order"
-        )
+        if order >= len(start):
+            raise SolverError("the outputs never settle: a mode of this circuit grows")
+        return _modes(
+            dynamics, start, 2 * order
+        )  # a projection may ring where its circuit does not
     weight = np.linalg.solve(vector, np.linalg.norm(start) * np.eye(len(tau))[0])
     share = (basis[:, -dynamics.n_line :].T @ vector) * weight
     return tau[slow], share[:, slow]

@@ -1,0 +1,195 @@
+"""The sections on circuits, selection and the law, from the kept outputs of the scripts here."""
+
+from _tables import load, table
+
+
+def demo() -> str:
+    """The two examples."""
+    found = load("demo")
+    labels = list(found["digits"]["accuracy"])
+    rows = [
+        [label, *(f"{found[name]['accuracy'][label]:.2%}" for name in found)] for label in labels
+    ]
+    rows += [
+        ["pruned weights", *(f"{f['sparsity']:.1%}" for f in found.values())],
+        ["worst weight error, bits", *(f"{f['worst_bits']:.1f}" for f in found.values())],
+        [
+            "engine against ngspice, worst tile",
+            *(f"{f['engine_against_ngspice']:.0e}" for f in found.values()),
+        ],
+        ["energy per inference, nJ", *(f"{f['energy_J'] * 1e9:.3g}" for f in found.values())],
+        *(
+            [
+                f"{node} digital / die: non-zero arithmetic; with weight fetch",
+                *(
+                    "{nonzero_ratio:.2g}; {nonzero_with_fetch_ratio:.2g}".format(
+                        **f["digital_over_analog"][node]
+                    )
+                    for f in found.values()
+                ),
+            ]
+            for node in found["digits"]["digital_over_analog"]
+        ),
+        ["seconds, training to report", *(f"{f['seconds']:.0f}" for f in found.values())],
+    ]
+    text = table(["test accuracy and more", "MLP 64-32-10", "small CNN"], rows)
+    return (
+        "The two examples, 6 branches a side, ladder 1.75, 5 % scatter, 0.1 % meter, 1 ohm wires "
+        "(`benchmarks/demo.py`). A ratio below 1 means that digital arithmetic uses less energy:"
+        f"\n\n{text}"
+    )
+
+
+def circuits() -> str:
+    """Speed of the engine, and of ngspice."""
+    found, methods = load("circuits"), load("ngspice_methods")
+    matrices = {row["n"]: row for row in found["matrix"]}
+    rows = [
+        [
+            f"{row['n']} × {row['n']}",
+            f"{1e3 * row['ours_s']:.3g} ms",
+            f"{row['ratio']:.0f} × (differ by {row['error']:.0e})",
+            f"{matrices[row['n']]['ours_s']:.2g} s",
+            f"{matrices[row['n']]['ratio']:.0f} ×",
+        ]
+        for row in found["badcrossbar"]
+    ]
+    head = ["array, 1 ohm wires", "new array, one vector", "badcrossbar", "transfer matrix"]
+    batch, sweeps = found["batch"], {row["n"]: row for row in methods["vectors"]}
+    sizes = ", ".join(
+        f"{row['alter_over_sweep']:.1f} × and {row['rebuild_over_sweep']:.0f} × at {n}"
+        for n, row in sweeps.items()
+    )
+    return (
+        "The engine beside its peers, processor time (`benchmarks/circuits.py`):\n\n"
+        + table([*head, "by splu solves"], rows)
+        + f"\n\n1,000 vectors at {batch['n']} × {batch['n']}: {batch['ratio']:,.0f} × faster than "
+        f"ngspice's own sweep ({batch['ngspice_vectors_solved']} vectors solved, scaled; they "
+        f"differ by {batch['error']:.0e}). 1024 × 1024: {found['large']['cpu_s']:.2g} s and "
+        f"{found['large']['peak'] / 1e6:.0f} MB. Within ngspice, one sweep over all vectors beats "
+        "`alter` and `op` for each vector, and a new netlist for each vector, by "
+        f"{sizes} (`benchmarks/ngspice_methods.py`)."
+    )
+
+
+def physics() -> str:
+    """What non-idealities cost."""
+    found = load("nonidealities")
+    rows = []
+    for row in found["rows"]:
+        levels = [
+            f"{level}: {figures['accuracy']:.1%}"
+            for level, figures in zip(row["levels"], row["figures"])
+        ]
+        rows.append([row["name"], row["unit"], *levels])
+    return (
+        "What each non-ideality alone does to the pruned digits perceptron "
+        f"({found['ideal']['accuracy']:.1%} with ideal parts), mean over seeds "
+        "(`benchmarks/nonidealities.py`):\n\n"
+        + table(["non-ideality", "unit", "mild", "usual", "harsh"], rows)
+    )
+
+
+def selection() -> str:
+    """Speed of the subset-sum solver."""
+    found = load("subset_sum_speed")
+    by_n = {row["n"]: row["us_per_problem_core"] for row in found["own_bank"]}
+    pensia, ratio = found["pensia"], {row["n"]: row["ratio"] for row in found["cp_sat"]}
+    rows = [
+        [
+            "a problem of 16 values (8 + 8 branches)",
+            f"{by_n[16]:.1f} µs a core, CP-SAT {ratio[16]:,.0f} × slower",
+        ],
+        ["a problem of 20 values", f"CP-SAT {ratio[20]:,.0f} × slower"],
+        [
+            "a million problems of 16 values, two cores",
+            f"{found['million']['wall_s']:.1f} s",
+        ],
+        [
+            "397,000 problems of 21 values (Pensia et al., experiment 1)",
+            f"{pensia['wall_s']:.1f} s on two cores; published: "
+            f"{pensia['published']['seconds']:,} s on {pensia['published']['cores']} cores "
+            f"({pensia['published']['solver']}; other hardware, building each model included)",
+        ],
+    ]
+    return (
+        "Exact subset sums (`benchmarks/subset_sum_speed.py`; below 16 values CP-SAT is "
+        f"{min(ratio.values()):,.0f} × and more slower):\n\n"
+        + table(["task", "time"], rows)
+        + "\n\n![time against the number of values](benchmarks/results/subset_sum_speed.png)"
+    )
+
+
+def law() -> str:
+    """Bits per resistor."""
+    found = load("precision_law")
+    slopes, floor = found["t1"]["slopes"], {row[0]: row[5] for row in found["meter"]["floor"]}
+    return (
+        "The law (`benchmarks/precision_law.py`): over 2,500 uniform banks the worst target of the "
+        f"worst bank gains {slopes['worst'][0]:.2f} bits per resistor (95 %: "
+        f"{slopes['worst'][1]:.2f} … {slopes['worst'][2]:.2f}), the mean error "
+        f"{slopes['mean'][0]:.2f}, but the worst target of the median bank "
+        f"{slopes['median'][0]:.2f}. A meter of 1 %, 0.1 %, 0.01 % makes {floor[1e-2]}, "
+        f"{floor[1e-3]}, {floor[1e-4]} resistors useful.\n\n"
+        "![bits against resistors](benchmarks/results/precision_t1.png)"
+    )
+
+
+def published() -> str:
+    """Published figures beside ours."""
+    found = load("published_networks")
+    rows = [
+        [
+            f"Burkholz: subset of at most 15 from {row['values']}: mean error; failures; mean size",
+            "{:.2e}; {:.2f} %; {:.2f}".format(*row["published"]),
+            "{:.2e}; {:.2f} %; {:.2f}".format(*row["ours"]),
+        ]
+        for row in found["b1"]
+    ]
+    own = found["p1"]["a bank per row"]
+    rows.append(
+        [
+            "Pensia et al.: 784-500-10, a bank of 21 values per row: accuracy before → after; "
+            "largest error; values kept",
+            "97.19 → 97.19 % (all of MNIST); ≤ 0.01; 3,725,871",
+            f"{own['before']:.2f} → {own['after']:.2f} % (5,000 images); {own['max_error']:.4f}; "
+            f"{own['kept']:,}",
+        ]
+    )
+    rows += [
+        [
+            f"da Cunha et al.: LeNet-5 convolutions, {row['n']} values a weight, largest relative "
+            "error",
+            f"{row['mnist']:.2g} (MNIST), {row['fashion']:.2g} (Fashion)",
+            f"{row['max']:.2g} ({row['max_least']:.1g} … {row['max_greatest']:.1g}, nine draws)",
+        ]
+        for row in found["d1"]
+        if row["n"] in (10, 20, 30)
+    ]
+    return "Published figures (`benchmarks/published_networks.py`):\n\n" + table(
+        ["figure", "published", "here"], rows
+    )
+
+
+def aware() -> str:
+    """Selection that is aware of the inputs."""
+    task = load("activation_aware")["tasks"][0]
+    mean = {
+        (row["n"], row["method"]): (
+            sum(row["accuracy"]) / len(row["accuracy"]),
+            sum(row["output_error"]) / len(row["output_error"]),
+        )
+        for row in task["results"]
+    }
+    methods = {"alone": "each cell alone", "together_output": "aware, scale fitted per output"}
+    rows = [
+        [str(n), label, f"{mean[n, key][0]:.1%}", f"{mean[n, key][1]:.2%}"]
+        for n in (1, 2, 4)
+        for key, label in methods.items()
+    ]
+    sizes = "-".join(map(str, task["sizes"]))
+    return (
+        f"Selection aware of its inputs, {sizes}, 90 % pruned, MNIST images, three dies "
+        f"(`benchmarks/activation_aware.py`; digital accuracy {task['accuracy_without_die']:.1%}):"
+        "\n\n" + table(["branches a side", "selection", "test accuracy", "output error"], rows)
+    )

@@ -1,0 +1,285 @@
+"""The sections on studies of whole networks, from the kept outputs of the scripts here."""
+
+from typing import Any
+
+from _tables import load, table
+
+_MODELS = {"mlp": "784-300-100-10", "lenet5": "LeNet-5"}
+
+
+def share(found: list[float]) -> str:
+    """A mean share in per cent, with half the width of its interval."""
+    mean, low, high = found
+    return f"{mean:.1%} ± {(high - low) / 2:.2%}"
+
+
+def points(name: str) -> list[dict[str, Any]]:
+    """The points of a study, the ones of a point and its metrics in one."""
+    return [
+        {**p["point"], **p["metrics"], "yield": p["yield"]} for p in load(f"study_{name}")["points"]
+    ]
+
+
+def setting(name: str) -> str:
+    """How a study was made, for a caption."""
+    found = load(f"study_{name}")
+    worst = max(p["metrics"]["ngspice_error"][2] for p in found["points"])
+    return (
+        f"`crossbar-sim study examples/studies/{name}.toml`, {found['dies']} dies a point, 95 % "
+        f"intervals, {found['n_trial']} trials in {found['seconds'] / 60:.0f} minutes; one tile of each "
+        f"also solved by ngspice, which differs by at most {worst:.0e}"
+    )
+
+
+def pivot(
+    name: str, across: str, down: list[str], show: Any, heads: dict[str, str] | None = None
+) -> str:
+    """A table of one metric: values of one key across, of others down."""
+    rows = points(name)
+    columns = list(dict.fromkeys(row[across] for row in rows))
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        lines.setdefault(tuple(_MODELS.get(row[k], str(row[k])) for k in down), []).append(
+            show(row)
+        )
+    heads = heads or {}
+    head = [heads.get(key, key) for key in down] + [f"{column}" for column in columns]
+    return table(head, [[*key, *cells] for key, cells in lines.items()])
+
+
+def branches() -> str:
+    """Accuracy against branches."""
+    heads = {"model.kind": "network", "prune.sparsity": "zeros", "variant": "selection"}
+    return (
+        "Accuracy on MNIST-5000 against branches a side (1 … 6), 64 × 64 tiles, 1 ohm wires, 8-bit "
+        f"converters ({setting('branches')}):\n\n"
+        + pivot(
+            "branches",
+            "bank.n",
+            ["model.kind", "prune.sparsity", "variant"],
+            lambda row: share(row["accuracy"]),
+            heads,
+        )
+        + "\n\n![accuracy against branches](benchmarks/results/study_branches-accuracy.png)"
+    )
+
+
+def scatter() -> str:
+    """Where noise helps."""
+    return (
+        f"Weight error (rms, of the largest weight) against the scatter of resistors ({setting('scatter')}):"
+        "\n\n"
+        + pivot(
+            "scatter",
+            "bank.sigma_local",
+            ["bank.n", "variant"],
+            lambda row: f"{row['weight_error'][0]:.2e}, {row['accuracy'][0]:.1%}",
+            {"bank.n": "branches", "variant": "bank; error, accuracy at scatter"},
+        )
+        + "\n\nScatter makes banks of equal resistors usable: with none they have n + 1 values, with it 2^n."
+        "\n\n![error against scatter](benchmarks/results/study_scatter-weight_error.png)"
+    )
+
+
+def wires() -> str:
+    """What wires cost."""
+    return (
+        f"LeNet-5, 90 % pruned, against the resistance of wires, ohm a segment ({setting('wires')}); accuracy, "
+        "and rms error of the matrix:\n\n"
+        + pivot(
+            "wires",
+            "wires.r_word, wires.r_bit",
+            ["variant"],
+            lambda row: f"{row['accuracy'][0]:.1%}, {row['mvm_error'][0]:.1e}",
+            {"variant": "switches"},
+        )
+        + "\n\n![accuracy against wires](benchmarks/results/study_wires-accuracy.png)"
+    )
+
+
+def converters() -> str:
+    """ADC bits and tile size."""
+    return (
+        f"LeNet-5, 90 % pruned, against ADC bits, by tile ({setting('converters')}); accuracy, nJ per inference:"
+        "\n\n"
+        + pivot(
+            "converters",
+            "periphery.adc_bits",
+            ["tile.n_word, tile.n_bit"],
+            lambda row: f"{row['accuracy'][0]:.1%}, {row['energy'][0] * 1e9:.0f}",
+            {"tile.n_word, tile.n_bit": "tile's side"},
+        )
+        + "\n\nADC energies are quantiles of published designs, which is why 10 bits cost less than 9.\n\n"
+        "![accuracy against bits](benchmarks/results/study_converters-accuracy.png)"
+    )
+
+
+def joules() -> str:
+    """Joules per inference, analog and digital."""
+    found = load("study_joules")
+    rows = []
+    for point, energy in zip(points("joules"), found["energies"]):
+        digital = {d["node"]: d for d in energy["digital"]}
+        rows.append(
+            [
+                _MODELS[point["model.kind"]],
+                point["variant"],
+                share(point["accuracy"]),
+                f"{energy['energy'] * 1e9:.0f}",
+                *(
+                    f"{digital[node]['nonzero'] * 1e9:.0f}; {digital[node]['nonzero_with_fetch'] * 1e9:.0f}"
+                    for node in ("45 nm int8", "7 nm int8")
+                ),
+                f"{energy['per_joule_nonzero'] / 1e12:.1f}; {energy['per_joule_dense'] / 1e12:.1f}",
+            ]
+        )
+    head = [
+        "network",
+        "weights",
+        "accuracy on the die",
+        "die, nJ",
+        "45 nm int8, nJ",
+        "7 nm int8, nJ",
+    ]
+    makers = "; ".join(_accelerator(a) for a in found["accelerators"])
+    return (
+        f"Joules per inference ({setting('joules')}). Digital: arithmetic on non-zero weights; the same and each "
+        "weight fetched once from SRAM. The die's last column: tera-operations per joule, non-zero ones; all that "
+        "the dense network would have done:\n\n"
+        + table([*head, "10¹² op/J"], rows)
+        + f"\n\nWithin a point of the dense network's accuracy, the fewest joules: {_cheapest()}."
+        + f"\n\nPublished accelerators, 10¹² op/J at peak, their makers' figures, not measured here: {makers}."
+    )
+
+
+def _cheapest() -> str:
+    """The points of least energy at equal accuracy, by network."""
+    found = []
+    for kind, network in _MODELS.items():
+        mine = [p for p in points("joules") if p["model.kind"] == kind]
+        dense = next(p for p in mine if p["variant"] == "dense")
+        equal = [p for p in mine if p["accuracy"][0] >= dense["accuracy"][0] - 0.01]
+        best = min(equal, key=lambda p: p["energy"][0])
+        ratio = dense["energy"][0] / best["energy"][0]
+        found.append(f"{network} {best['variant']}, {ratio:.1f} × fewer than dense")
+    return "; ".join(found)
+
+
+def _accelerator(found: dict[str, Any]) -> str:
+    if found["per_joule"] is None:
+        return f"{found['name']}: none published"
+    return f"{found['name']}: {found['per_joule'] / 1e12:.2g} ({found['certainty']})"
+
+
+def design() -> str:
+    """The search under a budget."""
+    found = load("study_design")
+    keys = list(found["best"][0]["point"])
+    rows = [
+        [
+            *(str(best["point"][key]) for key in keys),
+            share(best["metrics"]["accuracy"]),
+            f"{best['metrics']['energy'][0] * 1e9:.1f}",
+            f"{best['metrics']['n_resistor'][0]:,.0f}",
+        ]
+        for best in found["best"]
+    ]
+    budget = ", ".join(f"{name} at most {bound:,.0f}" for name, bound in found["budget"].items())
+    return (
+        f"A search for accuracy and few joules under a budget, {budget} (`crossbar-sim study "
+        f"examples/studies/design.toml --optimise`, {found['n_point']} points of {found['dies']} dies, "
+        f"{found['seconds'] / 60:.0f} minutes); the best:\n\n"
+        + table([*keys, "accuracy", "nJ", "resistors"], rows)
+        + "\n\n![accuracy against joules](benchmarks/results/study_design-search.png)"
+    )
+
+
+def life() -> str:
+    """Ageing, failures, temperature; with and without repair."""
+
+    def show(row: dict[str, Any]) -> str:
+        changed = row["n_changed"][0] / row["n_resistor"][0]
+        return f"{row['accuracy'][0]:.1%}" + (f", {changed:.1%}" if changed else "")
+
+    parts = {
+        "life": ("life.age", "hours of work; resistors that drift by 5 % rms in the first 1,000"),
+        "failures": (
+            "life.p_stuck_open, life.p_stuck_closed",
+            "share of switches stuck open, and as many stuck closed",
+        ),
+        "corners": ("life.temperature", "kelvin; 500 ppm/K together, 50 ppm/K apart"),
+    }
+    texts = []
+    for name, (key, words) in parts.items():
+        shown = pivot(name, key, ["variant"], show, {"variant": "the die"})
+        texts.append(
+            f"Accuracy, and switches that a repair moves, against {words} ({setting(name)}):\n\n{shown}"
+        )
+    return (
+        "\n\n".join(texts) + "\n\n![accuracy over life](benchmarks/results/study_life-accuracy.png)"
+    )
+
+
+def tuning() -> str:
+    """What software gives back."""
+    found = load("tuning")
+    ways = list(next(iter(found["troubles"].values())))
+    rows = [
+        [
+            way,
+            *(
+                f"{t[way]['accuracy']:.1%} ± {t[way]['error']:.1%}"
+                for t in found["troubles"].values()
+            ),
+        ]
+        for way in ways
+    ]
+    return (
+        f"What software gives back, LeNet-5, digital {found['digital']:.1%}, {found['dies']} dies, standard errors "
+        "(`benchmarks/tuning.py`):\n\n" + table(["", *found["troubles"]], rows)
+    )
+
+
+def calibration() -> str:
+    """Switches chosen against the wires."""
+    found = load("calibration")
+    rows = [
+        [
+            f"{r['size']} × {r['size']}, {r['g_max'] * 1e6:.0f} µS",
+            str(r["n"]),
+            f"{r['meter']:.1%}",
+            f"{r['before']:.1e}",
+            f"{r['after']:.1e}",
+            f"{r['bank']:.1e}",
+            f"{r['seconds']:.1f}",
+        ]
+        for r in found["rows"]
+    ]
+    head = ["array, largest weight", "branches", "meter", "before", "after", "bank alone", "s"]
+    return (
+        f"Switches chosen against 1 ohm wires, 80 % pruned: rms error of the matrix, of the largest weight, before "
+        f"and after {found['rounds']} rounds; bank alone is what selection misses without wires "
+        "(`benchmarks/calibration.py`):\n\n" + table(head, rows)
+    )
+
+
+def speed() -> str:
+    """The network on the die beside the digital one."""
+    found = load("study_speed")
+    rows = [
+        [
+            f"{p['sparsity']:.0%} zeros, {p['n_tile']} tiles",
+            f"{p['digital_s'] * 1e3:.0f} ms",
+            f"{p['wires']['ratio']:.1f} ×",
+            f"{p['wires, DAC and ADC']['ratio']:.1f} ×",
+        ]
+        for p in found["forward"]
+    ]
+    study = found["study"]
+    return (
+        "1,000 images through LeNet-5 on 64 × 64 tiles with 1 ohm wires (`benchmarks/study_speed.py`, processor "
+        "time of one core):\n\n"
+        + table(["network", "digital", "on the die, wires", "with DAC and ADC"], rows)
+        + f"\n\nA study of ten such dies, training, selection, circuits and energy included, takes "
+        f"{study['wall_s']:.0f} s on two cores, {study['busy']:.0%} of them busy."
+    )
