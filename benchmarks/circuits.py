@@ -2,7 +2,7 @@
 
 Run: python benchmarks/circuits.py [CROSSSIM]     (about two minutes on an idle machine)
 
-CROSSSIM: a checkout of github.com/sandialabs/cross-sim (3.2), which is not on PyPI. badcrossbar
+CROSSSIM: a checkout of github.com/sandialabs/cross-sim (3.2), which is not packaged. badcrossbar
 1.1.0 comes with the extra `bench`; without its plotting library it only warns.
 
 Arrays: N word lines and N bit lines, conductances log-uniform in 1 … 100 µS, wires of 1 ohm a
