@@ -147,6 +147,7 @@ class CircuitLayer(nn.Module):
             self.zeros.append(self._measure(part.read_lines(drive)[0], k).detach()[0])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the digital side makes of inputs x, both shaped as the torch layer's."""
         shape = x.shape
         if self.conv is None:
             x = x.reshape(-1, shape[-1])

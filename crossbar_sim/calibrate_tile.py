@@ -54,25 +54,22 @@ class TileWork:
         self.cells = tile.layer, tile.rows[self.i], tile.columns[self.j]
         self.measured = die.branches(*self.cells, measured=True)
         self.aim = wanted(layer, tile)
-        self.target = self.aim.copy()
-        self.tolerance = _TOLERANCE * np.sqrt(self._error(self._with(tile, self.measured)))
-        self.best = self._select(tile, tile.present)
+        rms = np.sqrt(self._error(self._with(tile, self.measured)))
+        self.best = self._select(tile, self.aim, _TOLERANCE * rms)
         self.errors = [self._error(self.best)]
 
     def improve(self, rounds: int) -> None:
-        """Move the targets by what is missing, and select again where most is missing.
+        """Move the targets by what is missing and select all cells again; then descend.
 
-        A new choice changes the load of its lines and so the drop of its neighbours. Choosing only
-        the worst cells again lets the rest settle.
+        A new choice changes the load of its lines and so the drop of its neighbours, which is what
+        the rounds of descent reckon with.
         """
         tile = self.best
         for k in range(rounds):
             gap = np.where(tile.present, self.aim - self._matrix(tile), 0.0)
             if not k:
                 rms = np.sqrt(np.mean(gap[tile.present] ** 2))
-                self.tolerance = _TOLERANCE * rms
-                self.target += gap
-                tile = self._select(tile, tile.present)
+                tile = self._select(tile, self.aim + gap, _TOLERANCE * rms)
             else:
                 tile = self._refine(tile, gap, _care(k, rounds))
             error = self._error(tile)
@@ -95,25 +92,22 @@ class TileWork:
             (*wires, self.periphery.r_tia_input),
             care,
         )
-        pos, neg = split_mask(new, n)
-        masks = self._spread({"chosen_pos": pos, "chosen_neg": neg})
-        return self._with(replace(tile, **masks), self.measured)
+        return self._chosen(tile, *split_mask(new, n))
 
     def true_tile(self) -> Tile:
         """Return the best selection with the true conductances."""
         true = self.die.branches(*self.cells, measured=False)
         return self._with(self.best, true)
 
-    def _select(self, tile: Tile, where: np.ndarray) -> Tile:
-        """Choose the switches of the cells at `where` (n_word, n_bit) anew, by the meter."""
-        again = where[self.i, self.j]
-        name, rows, columns = self.cells
-        cells = name, rows[again], columns[again]
-        rule = {"objective": "power", "tolerance": self.tolerance}
-        found, _, _ = select_on_die(self.die, *cells, self.target[self.i, self.j][again], **rule)
-        masks = {"chosen_pos": tile.chosen_pos.copy(), "chosen_neg": tile.chosen_neg.copy()}
-        masks["chosen_pos"][self.i[again], self.j[again]] = found.chosen_pos
-        masks["chosen_neg"][self.i[again], self.j[again]] = found.chosen_neg
+    def _select(self, tile: Tile, target: np.ndarray, tolerance: float) -> Tile:
+        """Choose the lightest subset within a tolerance [S] of each target [S], by the meter."""
+        rule = {"objective": "power", "tolerance": tolerance}
+        found, _, _ = select_on_die(self.die, *self.cells, target[self.i, self.j], **rule)
+        return self._chosen(tile, found.chosen_pos, found.chosen_neg)
+
+    def _chosen(self, tile: Tile, pos: np.ndarray, neg: np.ndarray) -> Tile:
+        """Return the tile with other switches closed, by the meter."""
+        masks = self._spread({"chosen_pos": pos, "chosen_neg": neg})
         return self._with(replace(tile, **masks), self.measured)
 
     def _with(self, tile: Tile, branches) -> Tile:

@@ -14,7 +14,7 @@ from torch import nn
 
 from crossbar_sim.analog import to_torch
 from crossbar_sim.config import ConfigError, RunConfig
-from crossbar_sim.network import build_model, load_data
+from crossbar_sim.network import build_model, load_data, tuned
 from crossbar_sim.wafer_report import DESIGNED, NEW, OLD, Reselection, write_wafer_report
 from mapping.design import MappedNetwork
 from mapping.metrology import Meter, Plan
@@ -190,9 +190,13 @@ def pruned_model(config: RunConfig, directory: Path) -> nn.Module:
 
 
 def score(config: RunConfig, model: nn.Module, mapped: MappedNetwork) -> float:
-    """Return the test accuracy of a mapped network with the run's wires, TIA and converters."""
+    """Return the test accuracy of a mapped network with the run's wires, TIA and converters.
+
+    What [tune] says is done for it, as for the run's own die.
+    """
     data = load_data(config)
     parts = config.build_wires(), config.periphery.build(), config.periphery.converters()
     calibration = torch.from_numpy(data.x_train)
     on_chip = to_torch(model, mapped, *parts, calibration=calibration)
+    on_chip = tuned(config, on_chip, model, data)
     return accuracy(on_chip, data.x_test, data.y_test)

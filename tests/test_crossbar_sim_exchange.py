@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from crossbar_sim.cli import app
 from crossbar_sim.config import ConfigError
 from crossbar_sim.exchange import export_run, pruned_model, read_run, reselect_run, score
+from crossbar_sim.study_config import with_values
 from crossbar_sim.wafer_report import DESIGNED, NEW, OLD
 from mapping import Die
 from mapping.metrology import Meter, weighing_plan
@@ -72,6 +73,14 @@ def test_an_exported_pack_scores_the_same(run_directory, tmp_path):
     config, mapped = read_run(run_directory)
     model = pruned_model(config, run_directory)
     assert score(config, model, read_pack(pack)) == score(config, model, mapped)
+
+
+def test_a_score_is_of_the_network_that_the_run_tunes(run_directory):
+    config, mapped = read_run(run_directory)
+    model = pruned_model(config, run_directory)
+    offset = with_values(config, {"periphery.v_offset_sigma": 5e-3})
+    fitted = with_values(offset, {"tune.n_output": 300})
+    assert score(fitted, model, mapped) > score(offset, model, mapped) + 0.1
 
 
 def test_measured_wafer_reselected_with_few_changes(run_directory, tmp_path):
