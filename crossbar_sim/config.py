@@ -7,7 +7,7 @@ import re
 import tomllib
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -34,6 +34,8 @@ from crossbar_sim.sections import (
 from mapping.bank import Die
 from netlists.circuit import Wires
 from netlists.geometry import METALS, wires_from_geometry
+
+_Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 class ConfigError(ValueError):
@@ -129,8 +131,12 @@ class RunConfig(Section):
 
 
 def load_config(path: str | Path) -> RunConfig:
+    """Read a run's TOML file; see `read_toml`."""
+    return read_toml(Path(path), RunConfig)
+
+
+def read_toml(path: Path, kind: type[_Kind]) -> _Kind:
     """Read a TOML file; ConfigError names file, key, value and what is allowed, in one line."""
-    path = Path(path)
     try:
         with path.open("rb") as file:
             raw = tomllib.load(file)
@@ -138,13 +144,18 @@ def load_config(path: str | Path) -> RunConfig:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML ({error})") from error
+    return checked(raw, kind, f"{path}")
+
+
+def checked(raw: dict[str, Any], kind: type[_Kind], where: str) -> _Kind:
+    """Return settings as a configuration; ConfigError says where the first problem is."""
     try:
         with warnings.catch_warnings():
-            # The run builds the bank again and shows its warnings once.
+            # Whoever works with a bank builds it again and shows its warnings once.
             warnings.simplefilter("ignore")
-            return RunConfig.model_validate(raw)
+            return kind.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {first_problem(error)}") from error
+        raise ConfigError(f"{where}: {first_problem(error)}") from error
 
 
 def first_problem(error: ValidationError) -> str:

@@ -188,16 +188,17 @@ def modelled(outcome: "Outcome") -> dict[str, list[str]]:
     on = [f"{name}: {value:g}" for name, value in terms.items() if value]
     on.append(f"DAC {ends.dac_bits} bits, ADC {ends.adc_bits} bits, {ends.inputs} inputs")
     on += ["auto-zero of the ADC"] if ends.auto_zero else []
-    on += [f"switches chosen against the wires, {config.calibrate.rounds} rounds"] * bool(
-        config.calibrate.rounds
-    )
-    on += [f"repair after the die's life, within {life.tolerance:g}"] * life.repair
-    on += [f"gain and offset of outputs fitted on {config.tune.n_output} training images"] * bool(
-        config.tune.n_output
-    )
-    on += [f"digital parameters trained through the die, {config.tune.epochs} epochs"] * bool(
-        config.tune.epochs
-    )
+    tune, rounds = config.tune, config.calibrate.rounds
+    # What is fitted or trained is digital: the netlists of a run do not know of it.
+    done = {
+        f"switches chosen against the wires, {rounds} rounds": rounds,
+        f"repair after the die's life, within {life.tolerance:g}": life.repair,
+        f"gain and offset of outputs fitted on {tune.n_output} training images, digitally, in no "
+        "netlist": tune.n_output,
+        f"digital parameters trained through the die, {tune.epochs} epochs, in no "
+        "netlist": tune.epochs,
+    }
+    on += [name for name, acts in done.items() if acts]
     off = [name for name, value in terms.items() if not value]
     off += ["slew rate", "1/f noise", "curvature of the switch"]
     return {"on": on, "off": off}

@@ -2,18 +2,16 @@
 
 import itertools
 import math
-import tomllib
-import warnings
 from collections.abc import Iterable
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.stats import qmc
 
-from crossbar_sim.config import ConfigError, RunConfig, first_problem, load_config
+from crossbar_sim.config import ConfigError, RunConfig, checked, load_config, read_toml
 
 
 class _Section(BaseModel):
@@ -174,15 +172,7 @@ def _value(config: RunConfig, keys: str) -> Any:
 def load_study(path: str | Path) -> tuple[StudyConfig, RunConfig]:
     """Read a study's TOML file and the run it varies; ConfigError in one line."""
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            config = StudyConfig.model_validate(tomllib.load(file))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML ({error})") from error
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {first_problem(error)}") from error
+    config = read_toml(path, StudyConfig)
     return config, load_config(path.parent / config.base)
 
 
@@ -201,10 +191,4 @@ def with_values(base: RunConfig, values: dict[str, Any]) -> RunConfig:
             if not isinstance(place, dict):
                 raise ConfigError(f"the study varies {key!r}, which is no key of a run")
         place[last] = value
-    try:
-        with warnings.catch_warnings():
-            # The trial builds the bank again and shows its warnings.
-            warnings.simplefilter("ignore")
-            return RunConfig.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(f"the study sets {values}: {first_problem(error)}") from error
+    return checked(raw, RunConfig, f"the study sets {values}")
