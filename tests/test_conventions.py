@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from approx import approx
 from crossbar_sim import solve, transfer_matrix
 from mapping import Tile
 from netlists import Periphery, Wires, array_circuit, tile_circuit, to_spice
@@ -48,7 +49,7 @@ def test_wire_segments_before_the_first_cell_and_after_the_last(g):
     only = np.zeros_like(g)
     only[0, 1] = 1e-3
     i_out = solve(array_circuit(only, Wires(r_word=10, r_bit=7)), np.array([1.0, 0, 0])).i_out
-    assert i_out[0, 1] == pytest.approx(1 / (1e3 + 2 * 10 + 3 * 7), rel=1e-12)
+    assert i_out[0, 1] == approx(1 / (1e3 + 2 * 10 + 3 * 7), rel=1e-12)
 
 
 def test_names(tile):

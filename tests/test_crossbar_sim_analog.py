@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from approx import approx
 from crossbar_sim import Converters, solve, solve_ngspice, to_torch, transfer_matrix
 from crossbar_sim.analog import InputRange, circuit_inputs, input_ranges, patches
 from crossbar_sim.converters import Errors
@@ -118,7 +119,7 @@ def test_circuit_inputs_are_voltages_of_im2col_rows():
         "conv2": (128, 18),
         "fc": (2, 48),
     }
-    assert np.abs(volts["conv1"]).max() == pytest.approx(0.2)
+    assert np.abs(volts["conv1"]).max() == approx(0.2)
 
 
 def test_nan_inputs_are_refused():
@@ -155,7 +156,7 @@ def test_the_adc_range_is_calibrated_on_what_each_pass_shows(mode):
     assert difference(model, analog, x) < 5e-3
     assert analog.fc1.n_saturated == 0
     seen = [part(v)[0].abs().max() for _, v in analog.fc1.passes(x) for part in analog.fc1.parts]
-    assert analog.fc1.v_limit == pytest.approx(float(max(seen)), rel=1e-6)
+    assert analog.fc1.v_limit == approx(float(max(seen)), rel=1e-6)
 
 
 def test_fixed_ranges_saturate_and_are_counted():
@@ -278,14 +279,14 @@ def test_what_a_lines_conductance_does_without_wires():
     offset = Periphery(v_offset=1e-3, r_input=30.0)
     at_rest = solve(array_circuit(g, Wires(), offset), np.zeros(16)).v_out[0]
     np.testing.assert_allclose(at_rest, 1e-3 * offset.noise_gain(g_line), rtol=1e-10)
-    assert Periphery(gbw=1e8).bandwidth(np.array([4.5e-4])) == pytest.approx(1e7)
+    assert Periphery(gbw=1e8).bandwidth(np.array([4.5e-4])) == approx(1e7)
 
 
 def test_every_amplifier_and_tile_has_its_own_offset():
     ends = Periphery(v_offset=0.5, v_offset_sigma=1e-3, seed=2)
     offsets = ends.offsets(5000)
-    assert offsets.mean() == pytest.approx(0.5, abs=1e-4)
-    assert offsets.std() == pytest.approx(1e-3, rel=0.05)
+    assert offsets.mean() == approx(0.5, abs=1e-4)
+    assert offsets.std() == approx(1e-3, rel=0.05)
     assert np.array_equal(offsets, ends.offsets(5000))
     assert not np.array_equal(offsets, ends.for_tile("fc_0_0").offsets(5000))
 

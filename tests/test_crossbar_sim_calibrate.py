@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from approx import approx
 from crossbar_sim.calibrate import calibrate, matrix_error
 from crossbar_sim.calibrate_tile import pair_matrix, wanted
 from crossbar_sim.descent import descend
@@ -97,7 +98,7 @@ def test_errors_of_wires_cancel_on_real_inputs():
         size = np.sqrt(np.mean((x @ layer.layer.weight.T) ** 2))
     assert errors["aware"] < 0.4 * errors["nearest"]
     (report,) = found.layers
-    assert report.errors[-1] == pytest.approx(errors["aware"] / size, rel=1e-6)
+    assert report.errors[-1] == approx(errors["aware"] / size, rel=1e-6)
     assert list(report.errors) == sorted(report.errors, reverse=True)
     assert report.errors[-1] < 0.7 * report.errors[0]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from approx import approx
 from crossbar_sim.converters import Converters, n_pass, passes, quantise
 
 X = torch.linspace(-1.5, 1.5, 121)[:, None] * torch.tensor([1.0, 0.3])
@@ -44,9 +45,9 @@ def test_number_of_passes():
 def test_errors_have_the_stated_spread_and_come_from_the_seed():
     real = Converters(dac_gain_sigma=0.01, dac_offset_sigma=2e-3, adc_offset_sigma=3e-3, seed=4)
     errors = real.dac_errors(4000, "fc")
-    assert float(errors.gain.std()) == pytest.approx(0.01, rel=0.05)
-    assert float(errors.offset.std()) == pytest.approx(2e-3 / 0.2, rel=0.05)
-    assert float(real.adc_errors(4000, "fc", 0.5).offset.std()) == pytest.approx(6e-3, rel=0.05)
+    assert float(errors.gain.std()) == approx(0.01, rel=0.05)
+    assert float(errors.offset.std()) == approx(2e-3 / 0.2, rel=0.05)
+    assert float(real.adc_errors(4000, "fc", 0.5).offset.std()) == approx(6e-3, rel=0.05)
     again, other = real.dac_errors(4000, "fc"), real.dac_errors(4000, "fc2")
     assert torch.equal(errors.gain, again.gain)
     assert not torch.equal(errors.gain, other.gain)
@@ -69,11 +70,9 @@ def test_ideal_converters_make_no_error():
 
 def test_quantise():
     x = torch.tensor([-2.0, -0.5, 0.0, 0.26, 0.9, 5.0])
-    assert quantise(x, None, 1.0, signed=True).tolist() == pytest.approx(
-        [-1, -0.5, 0, 0.26, 0.9, 1]
-    )
-    assert quantise(x, 2, 1.0, signed=False).tolist() == pytest.approx([0, 0, 0, 1 / 3, 1, 1])
-    assert quantise(x, 2, 1.0, signed=True).tolist() == pytest.approx([-1, -0.0, 0, 0, 1, 1])
+    assert quantise(x, None, 1.0, signed=True).tolist() == approx([-1, -0.5, 0, 0.26, 0.9, 1])
+    assert quantise(x, 2, 1.0, signed=False).tolist() == approx([0, 0, 0, 1 / 3, 1, 1])
+    assert quantise(x, 2, 1.0, signed=True).tolist() == approx([-1, -0.0, 0, 0, 1, 1])
     assert len(quantise(torch.linspace(-1, 1, 999), 4, 1.0, signed=True).unique()) == 15
     assert len(quantise(torch.linspace(0, 1, 999), 4, 1.0, signed=False).unique()) == 16
 

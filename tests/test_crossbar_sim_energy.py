@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from approx import approx
 from crossbar_sim import Converters, solve, solve_ngspice
 from crossbar_sim.config import RunConfig
 from crossbar_sim.digital import NODES, arithmetic, energies, weight_fetch
@@ -18,16 +19,16 @@ REAL = Converters(dac_bits=8, adc_bits=8)
 def test_published_figures_of_a_dense_100_by_100_product():
     by_name = {node.name: node for node in NODES}
     n_mac = 10_000
-    assert arithmetic(by_name["45 nm int8"], n_mac) == pytest.approx(3.0e-9)
-    assert arithmetic(by_name["45 nm fp32"], n_mac) == pytest.approx(46e-9)
-    assert arithmetic(by_name["7 nm int8"], n_mac) == pytest.approx(1.0e-9)
-    assert arithmetic(by_name["7 nm fp32"], n_mac) == pytest.approx(16.9e-9)
-    assert weight_fetch(by_name["45 nm int8"], n_mac) == pytest.approx(25e-9)
+    assert arithmetic(by_name["45 nm int8"], n_mac) == approx(3.0e-9)
+    assert arithmetic(by_name["45 nm fp32"], n_mac) == approx(46e-9)
+    assert arithmetic(by_name["7 nm int8"], n_mac) == approx(1.0e-9)
+    assert arithmetic(by_name["7 nm fp32"], n_mac) == approx(16.9e-9)
+    assert weight_fetch(by_name["45 nm int8"], n_mac) == approx(25e-9)
 
 
 def test_converter_figures():
-    assert adc_energy(8, "optimistic") == pytest.approx(0.276e-12, rel=0.01)
-    assert adc_energy(8, "typical") == pytest.approx(7.1e-12)
+    assert adc_energy(8, "optimistic") == approx(0.276e-12, rel=0.01)
+    assert adc_energy(8, "typical") == approx(7.1e-12)
     assert dac_energy(8) == 0.5e-12
     with pytest.raises(ValueError, match="no typical ADC of 4 bits"):
         adc_energy(4, "typical")
@@ -38,7 +39,7 @@ def test_converter_figures():
 def test_amplifier_energy_of_the_worked_example():
     # V_DD 1 V, V_ov 0.15 V, 100 fF, beta 0.2, 8 bits, no safety factor: 0.23 pJ.
     found = tia_energy(Figures(tia_factor=1.0), 8, np.array([0.2]))
-    assert found[0] == pytest.approx(0.234e-12, rel=0.01)
+    assert found[0] == approx(0.234e-12, rel=0.01)
 
 
 @pytest.fixture
@@ -53,11 +54,11 @@ def test_tile_energy_with_ideal_wires_is_v_squared_g(tile):
     v_in = np.array([[0.1, 0.2, 0.15]])
     used = tile_energy(tile, solve(tile_circuit(tile, Wires()), v_in, nodes=True), REAL, Figures())
     cells = float((v_in**2 @ (tile.g_pos + tile.g_neg)).sum())
-    assert used.power["cell"] == pytest.approx(cells)
-    assert used.power["source"] == pytest.approx(cells)
-    assert used.energy["cell"] == pytest.approx(cells * 100e-9)
-    assert used.energy["ADC"] == pytest.approx(2 * 7.1e-12)
-    assert used.energy["DAC"] == pytest.approx(3 * 0.5e-12)
+    assert used.power["cell"] == approx(cells)
+    assert used.power["source"] == approx(cells)
+    assert used.energy["cell"] == approx(cells * 100e-9)
+    assert used.energy["ADC"] == approx(2 * 7.1e-12)
+    assert used.energy["DAC"] == approx(3 * 0.5e-12)
     assert used.energy["word line"] == used.energy["driver"] == 0
 
 
@@ -74,7 +75,7 @@ def test_power_of_the_feedback_resistor():
     g = np.array([[1e-5]])
     circuit = array_circuit(g, Wires(), Periphery(r_feedback=1e4))
     found = solve(circuit, np.array([0.2]), nodes=True).power()
-    assert found["feedback"][0] == pytest.approx((0.2e-5) ** 2 * 1e4)
+    assert found["feedback"][0] == approx((0.2e-5) ** 2 * 1e4)
 
 
 def test_network_energy_counts_every_position_of_a_convolution(mapped, tile):
@@ -93,12 +94,12 @@ def test_network_energy_counts_every_position_of_a_convolution(mapped, tile):
         return network_energy(network, tiles)
 
     once, often = energy(1), energy(64)
-    assert often["analog_total"] == pytest.approx(64 * once["analog_total"])
+    assert often["analog_total"] == approx(64 * once["analog_total"])
     assert often["counts"]["n_mac"] == 64 * 35
-    assert once["analog_total"] == pytest.approx(sum(once["analog"].values()))
+    assert once["analog_total"] == approx(sum(once["analog"].values()))
     row = once["digital"][0]
     assert row["nonzero"] < row["dense"] < row["dense_with_fetch"]
-    assert row["dense_ratio"] == pytest.approx(row["dense"] / once["analog_total"])
+    assert row["dense_ratio"] == approx(row["dense"] / once["analog_total"])
 
 
 def test_the_verdict_says_where_analog_loses():
@@ -115,5 +116,5 @@ def test_the_verdict_says_where_analog_loses():
 def test_yardstick():
     found = yardstick(RunConfig(name="a"), 100e-9)
     assert (found["n_mac"], found["n_flop"]) == (10_000, 19_900)
-    assert found["analog_total"] == pytest.approx(sum(found["analog"].values()))
+    assert found["analog_total"] == approx(sum(found["analog"].values()))
     assert 0.5e-9 < found["analog_total"] < 20e-9

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import tinynets
+from approx import approx
 from crossbar_sim import Converters, to_torch
 from crossbar_sim.analog import CircuitLayer
 from mapping import Die, ResistorBank, TileConfig, map_network
@@ -97,7 +98,7 @@ def test_a_residual_network_gives_the_same_outputs_on_its_circuits(model, fold, 
     assert error < 1e-12
     norms = ("norm", "grouped_norm", "depthwise_norm", "row_norm")
     assert network.digital == (() if fold else norms)
-    assert network.sparsity == pytest.approx(sparsity, abs=0.02)
+    assert network.sparsity == approx(sparsity, abs=0.02)
 
 
 def test_a_wrong_conductance_would_be_seen(model):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from approx import approx
 from crossbar_sim.cli import app
 from crossbar_sim.config import ConfigError
 from crossbar_sim.exchange import export_run, pruned_model, read_run, reselect_run, score
@@ -124,8 +125,8 @@ def test_the_report_of_a_measured_wafer(run_directory, tmp_path):
         deviation = np.array([float(x) for x in ours if x]) / nominal - 1
         assert entry["n"] == len(deviation)
         assert entry["missing"] == ours.count("")
-        assert entry["mean"] == pytest.approx(deviation.mean())
-        assert entry["sigma"] == pytest.approx(deviation.std(ddof=1))
+        assert entry["mean"] == approx(deviation.mean())
+        assert entry["sigma"] == approx(deviation.std(ddof=1))
         assert 0.08 < entry["sigma"] < 0.15
 
     nominal, designed, old, new = numbers["errors"]
@@ -213,7 +214,7 @@ def test_the_example_of_composite_readings(run_directory, tmp_path):
     model = pruned_model(config, run_directory)
     scores = [score(config, model, network) for network in networks]
     assert scores[1] > scores[0] + 0.02
-    assert float(found["accuracy_after"]) == pytest.approx(scores[1], abs=0.01)
+    assert float(found["accuracy_after"]) == approx(scores[1], abs=0.01)
 
     command = ["reselect", run_directory, tmp_path / "readings.csv", "--tolerance", 0.002]
     command += ["--plan", tmp_path / "pack" / "plan.csv", "--output", tmp_path / "nearer"]

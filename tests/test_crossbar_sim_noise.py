@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.constants import Boltzmann
 
+from approx import approx
 from crossbar_sim.ngspice import NgspiceWorker
 from crossbar_sim.noise import (
     Noise,
@@ -69,7 +70,7 @@ def test_thermal_noise_of_a_line_of_a_hundred_cells(sparse):
 def test_a_hand_calculation():
     circuit = array_circuit(np.array([[1e-4]]), Wires(), Periphery(r_feedback=1e4))
     found = output_noise(circuit, temperature=300.0).total[0]
-    assert found == pytest.approx(2 * 4 * Boltzmann * 300.0 * 1e4, rel=1e-12)
+    assert found == approx(2 * 4 * Boltzmann * 300.0 * 1e4, rel=1e-12)
 
 
 def test_outputs_may_be_taken_in_parts(g, monkeypatch):
@@ -84,7 +85,7 @@ def test_a_pair_on_one_driver_shares_its_noise():
     # Equal banks: what the driver's resistance makes reaches both sides and cancels.
     circuit = array_circuit(np.array([[1e-4, 1e-4]]), Wires(r_driver=1e3))
     assert output_noise(circuit).by_source["driver"][0] > 0
-    assert output_noise(circuit, pairs=True).by_source["driver"][0] == pytest.approx(0, abs=1e-30)
+    assert output_noise(circuit, pairs=True).by_source["driver"][0] == approx(0, abs=1e-30)
 
 
 def test_what_ngspice_cannot_do_is_refused(g, sparse):

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from approx import approx
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.optimise import Search, _judged, optimise
 from crossbar_sim.statistics import Interval
@@ -120,8 +121,8 @@ def test_files_written(found, tmp_path):
     for row, tried in zip(rows, found.tried):
         assert row["best"] == str(tried.best)
         assert row["within_budget"] == str(tried.feasible)
-        assert float(row["accuracy"]) == pytest.approx(values(tried, "accuracy"), rel=1e-5)
-        assert float(row["n_resistor"]) == pytest.approx(values(tried, "n_resistor"), rel=1e-5)
+        assert float(row["accuracy"]) == approx(values(tried, "accuracy"), rel=1e-5)
+        assert float(row["n_resistor"]) == approx(values(tried, "n_resistor"), rel=1e-5)
         assert int(row["bank.n"]) == tried.summary.point["bank.n"]
     assert paths[1].read_bytes().startswith(b"\x89PNG")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from approx import approx
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.report import si
 from crossbar_sim.workspace import Workspace
@@ -71,7 +72,7 @@ def test_what_the_report_states(done):
     accuracy = {row["network"]: row["accuracy"] for row in numbers["accuracy"]}
     assert accuracy["float"] > 0.8
     assert abs(accuracy["mapped, wires and TIA"] - accuracy["pruned"]) < 0.02
-    assert numbers["sparsity"] == pytest.approx(0.8, abs=1e-3)
+    assert numbers["sparsity"] == approx(0.8, abs=1e-3)
     check = numbers["verification"]
     assert check["passed"]
     assert check["worst"]["error"] < 1e-9

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from approx import approx
 from crossbar_sim import plots
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.statistics import mean_interval, paired_difference, yield_interval
@@ -305,7 +306,7 @@ def test_pairing_dies_narrows_the_difference():
     a = dict(enumerate(die))
     b = dict(enumerate(die + 0.1 + 0.01 * rng.normal(size=20)))
     found = paired_difference(a, b)
-    assert found.value == pytest.approx(0.1, abs=0.01)
+    assert found.value == approx(0.1, abs=0.01)
     assert found.half_width < 0.01
     with pytest.raises(ValueError, match="no die in common"):
         paired_difference({1: 0.0}, {2: 0.0})

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from approx import approx
 from crossbar_sim.ngspice_process import Job
 from crossbar_sim.switch import (
     DEFAULT_MODELS,
@@ -21,7 +22,7 @@ def test_on_resistance_is_that_of_the_transistors(worker):
     gate = Gate(2e-6, 5e-6, 0.2e-6, -0.9, 0.9, PLAIN)
     found = check_switch(gate, 100e3, 0.01, worker=worker)
     wanted = 1 / (200e-6 * 10 * 0.5 + 80e-6 * 25 * 0.5)
-    assert found.r_on == pytest.approx(wanted, rel=1e-3)
+    assert found.r_on == approx(wanted, rel=1e-3)
     assert found.r_off == np.inf
 
 
@@ -41,7 +42,7 @@ def test_a_small_switch_of_the_examples_bank(worker):
     # What a fixed r_on leaves is an error of the branch, as stated.
     linear = small.v / (100e3 + small.r_on)
     gap = np.abs(small.i_closed - linear).max() / np.abs(small.i_closed).max()
-    assert gap == pytest.approx(small.error, rel=1e-9)
+    assert gap == approx(small.error, rel=1e-9)
 
 
 def test_a_hot_switch_conducts_less(worker):
@@ -50,7 +51,7 @@ def test_a_hot_switch_conducts_less(worker):
         for t in (250.0, 300.15, 400.0)
     )
     assert cold < warm < hot
-    assert hot / warm == pytest.approx(1.12, abs=0.03)
+    assert hot / warm == approx(1.12, abs=0.03)
 
 
 def test_an_open_switch_that_leaks(worker):
@@ -147,8 +148,8 @@ def test_resistors_follow_temperature_as_ngspice_has_it(kelvin, worker):
     )
     current = worker.run(Job(deck, "dc", ("v1#branch",), 2)).values[0, 0]
     rise = kelvin - 300.15
-    assert -1 / current == pytest.approx(100e3 * (1 + tc1 * rise + tc2 * rise**2), rel=1e-9)
+    assert -1 / current == approx(100e3 * (1 + tc1 * rise + tc2 * rise**2), rel=1e-9)
     # The bank's resistors have the linear term.
     die = Die(ResistorBank(n=1, r_min=100e3, tc1=tc1)).at_temperature(kelvin)
     found = die.resistances("fc", [0], [0])[0, 0, 0]
-    assert found == pytest.approx(100e3 * (1 + tc1 * rise), rel=1e-12)
+    assert found == approx(100e3 * (1 + tc1 * rise), rel=1e-12)

@@ -8,6 +8,7 @@ import pytest
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import splu
 
+from approx import approx
 from crossbar_sim import solve
 from crossbar_sim.nodal import SolverError
 from crossbar_sim.timing import (
@@ -46,8 +47,8 @@ def test_one_pole_settles_as_its_closed_form():
     ends = Periphery(tia_gain=1e4, gbw=1e8)
     found = settling(array_circuit(g, Wires(), ends), np.array([0.1, 0.1]), TOLERANCE)
     pole = ends.bandwidth(np.array([3e-4]))[0] + 1e8 / 1e4
-    assert found.slowest == pytest.approx(1 / (2 * np.pi * pole), rel=1e-9)
-    assert found.time[0] == pytest.approx(np.log(2**9) / (2 * np.pi * pole), rel=1e-6)
+    assert found.slowest == approx(1 / (2 * np.pi * pole), rel=1e-9)
+    assert found.time[0] == approx(np.log(2**9) / (2 * np.pi * pole), rel=1e-6)
 
 
 def test_a_driven_capacitor_settles_as_its_closed_form():
@@ -55,8 +56,8 @@ def test_a_driven_capacitor_settles_as_its_closed_form():
     wires = Wires(r_driver=1e3, c_word=1e-12)
     found = settling(array_circuit(np.full((1, 2), 1e-4), wires), np.array([0.2]), TOLERANCE)
     tau = 2e-12 / (1e-3 + 2e-4)
-    assert found.slowest == pytest.approx(tau, rel=1e-9)
-    assert found.time[0] == pytest.approx(tau * np.log(2**9), rel=1e-6)
+    assert found.slowest == approx(tau, rel=1e-9)
+    assert found.time[0] == approx(tau * np.log(2**9), rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_ngspice_settles_at_the_same_time(wires, ends, worker):
     np.testing.assert_allclose(wave[0], at_rest, atol=1e-9)
     beyond = np.abs(wave - final).max(axis=1) > TOLERANCE * np.abs(final - at_rest).max()
     last = times[np.flatnonzero(beyond)[-1] + 1]
-    assert last == pytest.approx(found, abs=2 * times[1])
+    assert last == approx(found, abs=2 * times[1])
 
 
 def test_wires_alone_and_an_underdamped_amplifier(worker):
@@ -98,7 +99,7 @@ def test_wires_alone_and_an_underdamped_amplifier(worker):
         final = solve(circuit, v_in).v_out[0]
         beyond = np.abs(wave - final).max(axis=1) > TOLERANCE * np.abs(final).max()
         last = times[np.flatnonzero(beyond)[-1] + 1]
-        assert last == pytest.approx(found, rel=2e-3)
+        assert last == approx(found, rel=2e-3)
     assert (np.abs(wave) > 1.05 * np.abs(final)).any(), "it overshoots"
 
 
@@ -118,22 +119,22 @@ def test_settling_as_stock_ngspice_measures_it(tmp_path):
     times_met = measured(step_deck(circuit, v_in, times), cards, tmp_path)
     crossed = [t for name, t in times_met.items() if name in levels]
     assert len(crossed) >= 6
-    assert max(crossed) == pytest.approx(found, rel=2e-3)
+    assert max(crossed) == approx(found, rel=2e-3)
 
 
 def test_few_modes_are_enough_and_all_modes_are_exact():
     g, v_in = random_array((32, 24))
     circuit = array_circuit(g, Wires(5, 5, 1e3, 1e-14, 1e-14), Periphery(tia_gain=1e4, gbw=1e9))
     few, usual, many = (settling(circuit, v_in, TOLERANCE, order=n).time[0] for n in (10, 40, 150))
-    assert usual == pytest.approx(many, rel=1e-6)
-    assert few == pytest.approx(many, rel=0.02)
+    assert usual == approx(many, rel=1e-6)
+    assert few == approx(many, rel=0.02)
 
 
 def test_a_batch_and_what_settles_at_once():
     g, v_in = random_array()
     circuit = array_circuit(g, Wires(2, 2, 10, 1e-15, 1e-15), Periphery(tia_gain=1e3, gbw=1e8))
     batch = settling(circuit, np.stack([v_in, 2 * v_in, 0 * v_in]), TOLERANCE)
-    assert batch.time[1] == pytest.approx(batch.time[0], rel=1e-6), "a linear circuit"
+    assert batch.time[1] == approx(batch.time[0], rel=1e-6), "a linear circuit"
     assert batch.time[2] == 0
     ideal = settling(array_circuit(g, Wires(1, 1), Periphery(tia_gain=1e3)), v_in, TOLERANCE)
     assert ideal.time[0] == ideal.slowest == 0
@@ -147,16 +148,16 @@ def test_every_segment_is_counted_once(wires):
     g, _ = random_array((3, 4))
     circuit = array_circuit(g, wires)
     c_node = node_capacitance(circuit)
-    assert c_node.sum() == pytest.approx(12 * 3e-15)
+    assert c_node.sum() == approx(12 * 3e-15)
     names = dict(zip(circuit.names[0], c_node))
     if wires.r_word:
         assert names["wl_2_3"] == 1e-15
         assert names["bl_0_0"] == 2e-15
         assert names["tia_0"] == names["in_0"] == 0
     else:
-        assert names["tia_0"] == pytest.approx(6e-15)
+        assert names["tia_0"] == approx(6e-15)
         line = circuit.elements.branch_to[0] if wires.r_driver else circuit.elements.input_nodes[0]
-        assert c_node[line] == pytest.approx(4e-15)
+        assert c_node[line] == approx(4e-15)
 
 
 @pytest.mark.parametrize("gbw", [np.inf, 1e9])
@@ -175,8 +176,8 @@ def test_charging_takes_what_ngspice_integrates(gbw, tmp_path):
     assert charging > 0.01 * delivered
     excess = delivered - solution.power()["source"][0] * stop
     # An amplifier with a pole lets its input move for a while, which C v² does not know of.
-    assert excess == pytest.approx(charging, rel=1e-4 if np.isinf(gbw) else 5e-3)
-    assert product_energy(solution, stop)[0] == pytest.approx(delivered, rel=5e-3)
+    assert excess == approx(charging, rel=1e-4 if np.isinf(gbw) else 5e-3)
+    assert product_energy(solution, stop)[0] == approx(delivered, rel=5e-3)
 
 
 def test_what_cannot_be_timed_is_refused():
@@ -200,7 +201,7 @@ def test_more_modes_are_taken_for_a_circuit_that_rings():
     assert exact.time[0] > 0
     for order in (3, 7):  # three modes alone would ring for ever
         few = settling(circuit, v_in, TOLERANCE, order=order)
-        assert few.time[0] == pytest.approx(exact.time[0], rel=0.02)
+        assert few.time[0] == approx(exact.time[0], rel=0.02)
 
 
 def test_a_circuit_that_never_settles():

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from approx import approx
 from crossbar_sim import trial
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.study_config import with_values
@@ -60,13 +61,11 @@ def test_metrics_say_what_they_say(network):
     found = trial.run_trial(BASE, network)
     n_cell = found["n_resistor"] / (2 * BASE.bank.n)
     assert n_cell == round(0.2 * (64 * 32 + 32 * 10))
-    assert found["area"] == pytest.approx(
-        n_cell * BASE.geometry.area(BASE.bank.build()).total, rel=1e-12
-    )
+    assert found["area"] == approx(n_cell * BASE.geometry.area(BASE.bank.build()).total, rel=1e-12)
     assert found["mvm_error_p99"] > 2 * found["mvm_error"]
     # A uniform error of a quantiser with so many bits has this rms.
     step = 2.0 / 2 ** found["effective_bits"]
-    assert np.sqrt(step**2 / 12) == pytest.approx(found["mvm_error"], rel=1e-9)
+    assert np.sqrt(step**2 / 12) == approx(found["mvm_error"], rel=1e-9)
     assert found["n_changed"] == 0
     assert "ngspice_error" not in found
 

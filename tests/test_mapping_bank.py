@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from approx import approx
 from mapping.bank import Die, LadderGapWarning, ResistorBank
 from mapping.ladders import e_series
 from mapping.streams import Term, normals, philox, stream_key, uniforms
@@ -109,7 +110,7 @@ def test_a_list_of_ohms_is_sorted_and_sets_r_min():
 
 def test_full_scale_is_the_sum_through_the_switches():
     bank = ResistorBank.from_ohms([1e3, 2e3], r_on=1e3)
-    assert bank.g_full == pytest.approx(1 / 2e3 + 1 / 3e3)
+    assert bank.g_full == approx(1 / 2e3 + 1 / 3e3)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_local_scatter_follows_its_distribution(distribution, law):
     bank = ResistorBank(n=2, sigma_local=0.04, distribution=distribution)
     deviation = (factors(Die(bank, 5)) - 1).ravel() / 0.04
     assert stats.kstest(deviation, law.cdf).pvalue > 1e-3
-    assert np.std(deviation) == pytest.approx(law.std(), rel=0.02)
+    assert np.std(deviation) == approx(law.std(), rel=0.02)
 
 
 def test_lognormal_scatter_has_its_median_at_nominal():
@@ -167,8 +168,8 @@ def test_holed_parts_lack_the_middle_and_stay_within_the_bound():
     options = {"local_bound": 2.5, "local_hole": 0.5}
     bank = ResistorBank(n=2, sigma_local=0.02, distribution="holed", **options)
     deviation = np.abs(factors(Die(bank, 5)) - 1).ravel() / 0.02
-    assert deviation.min() == pytest.approx(0.5, abs=1e-3)
-    assert deviation.max() == pytest.approx(2.5, abs=1e-2)
+    assert deviation.min() == approx(0.5, abs=1e-3)
+    assert deviation.max() == approx(2.5, abs=1e-2)
     law = stats.truncnorm(0.5, 2.5)
     assert stats.kstest(deviation, law.cdf).pvalue > 1e-3
 
@@ -185,12 +186,12 @@ def test_holed_parts_lack_the_middle_and_stay_within_the_bound():
 )
 def test_tolerance_of_each_distribution(distribution, expected):
     bank = ResistorBank(sigma_local=0.02, distribution=distribution)
-    assert bank.tolerance == pytest.approx(expected)
+    assert bank.tolerance == approx(expected)
 
 
 def test_a_resistance_is_always_positive():
     bank = ResistorBank(n=4, ladder="equal", sigma_local=0.6)
-    assert factors(Die(bank, 1)).min() == pytest.approx(0.05)
+    assert factors(Die(bank, 1)).min() == approx(0.05)
 
 
 def test_each_branch_may_have_its_own_spread():
@@ -202,8 +203,8 @@ def test_each_branch_may_have_its_own_spread():
 def test_pelgroms_spread_falls_with_the_root_of_the_area():
     bank = ResistorBank.pelgrom(n=3, r_min=1e3, r_sheet=320, a_r=3.5e-8, width=0.35e-6)
     length = 0.35e-6 * 1e3 / 320
-    assert bank.sigma_local[0] == pytest.approx(3.5e-8 / math.sqrt(0.35e-6 * length))
-    assert bank.sigma_local[0] / bank.sigma_local[2] == pytest.approx(1.75)
+    assert bank.sigma_local[0] == approx(3.5e-8 / math.sqrt(0.35e-6 * length))
+    assert bank.sigma_local[0] / bank.sigma_local[2] == approx(1.75)
 
 
 # --- the other terms -------------------------------------------------------------------------
@@ -220,8 +221,8 @@ def test_the_lot_moves_a_whole_die_together():
         r = Die(bank, seed).resistances("fc1", ROWS[:3], COLUMNS[:3]) / bank.r_nominal
         assert np.ptp(r) < 1e-15
         shifts.append(r[0, 0, 0] - 1)
-    assert np.std(shifts) == pytest.approx(0.025, rel=0.1)
-    assert Die(bank, 3).resistances("fc2", [9], [9])[0, 0, 0] == pytest.approx(
+    assert np.std(shifts) == approx(0.025, rel=0.1)
+    assert Die(bank, 3).resistances("fc2", [9], [9])[0, 0, 0] == approx(
         bank.r_nominal[0] * (1 + shifts[3])
     )
 
@@ -233,7 +234,7 @@ def test_the_gradient_is_linear_in_a_random_direction():
         die = Die(bank, seed)
         r = die.resistances("fc1", [0, 1024, 0, 512], [0, 0, 1024, 512])[:, 0, 0] / bank.r_nominal
         assert r[0] == 1
-        assert r[3] - 1 == pytest.approx((r[1] + r[2] - 2) / 2)
+        assert r[3] - 1 == approx((r[1] + r[2] - 2) / 2)
         slopes.append(r[1:3] - 1)
     assert np.allclose(np.std(slopes, axis=0), 0.01, rtol=0.15)
     assert abs(np.corrcoef(np.transpose(slopes))[0, 1]) < 0.2
@@ -244,8 +245,8 @@ def test_temperature_moves_the_ohms_of_the_same_chip():
     die = Die(bank, 4)
     hot = die.at_temperature(bank.temperature + 100)
     drift = factors(hot) / factors(die) - 1
-    assert drift.mean() == pytest.approx(0.05, rel=0.01)
-    assert drift.std() == pytest.approx(0.005, rel=0.02)
+    assert drift.mean() == approx(0.05, rel=0.01)
+    assert drift.std() == approx(0.005, rel=0.02)
     same = ResistorBank(n=2, tc1=500e-6, temperature=400.15)
     assert np.allclose(factors(Die(same, 4)), 1.05)
 
@@ -255,8 +256,8 @@ def test_age_moves_the_ohms_of_the_same_chip_by_the_cube_root_of_time():
     assert np.array_equal(factors(die.aged(0.0)), factors(die))
     for hours, times in ((1000.0, 1.0), (8000.0, 2.0)):
         moved = factors(die.aged(hours)) / factors(die) - 1
-        assert moved.mean() == pytest.approx(0.01 * times, rel=0.01)
-        assert moved.std() == pytest.approx(0.002 * times, rel=0.02)
+        assert moved.mean() == approx(0.01 * times, rel=0.01)
+        assert moved.std() == approx(0.002 * times, rel=0.02)
     assert Die(ResistorBank(n=2), 4).id == Die(ResistorBank(n=2, age=0.0), 4).id
     assert die.aged(10.0).id != die.id
 
@@ -272,8 +273,8 @@ def test_the_meter_errs_relatively_and_reads_through_the_closed_switch():
     die = Die(bank, 4)
     path = die.resistances("fc1", ROWS, COLUMNS) + 100
     error = die.measured("fc1", ROWS, COLUMNS) / path - 1
-    assert error.mean() == pytest.approx(0, abs=3e-4)
-    assert error.std() == pytest.approx(0.01, rel=0.02)
+    assert error.mean() == approx(0, abs=3e-4)
+    assert error.std() == approx(0.01, rel=0.02)
     exact = Die(replace(bank, meter_error=0.0), 4)
     assert np.array_equal(exact.measured("fc1", ROWS, COLUMNS), path)
 
@@ -293,7 +294,7 @@ def test_the_spread_of_the_switches_is_seen_by_the_meter():
     true = die.branches("fc1", ROWS, COLUMNS, measured=False)
     seen = die.branches("fc1", ROWS, COLUMNS, measured=True)
     r_on = 1 / true.g_closed - die.resistances("fc1", ROWS, COLUMNS)
-    assert r_on.std() == pytest.approx(10, rel=0.02)
+    assert r_on.std() == approx(10, rel=0.02)
     assert np.array_equal(seen.g_closed, true.g_closed)
 
 
@@ -305,8 +306,8 @@ def test_stuck_switches_are_as_many_as_stated_and_the_meter_sees_them(measured):
     free = Die(sound, 1).branches("fc1", ROWS, COLUMNS, measured=measured)
     open_for_ever = (got.g_closed == free.g_open) & (got.g_open == free.g_open)
     closed_for_ever = (got.g_open == free.g_closed) & (got.g_closed == free.g_closed)
-    assert open_for_ever.mean() == pytest.approx(0.02, rel=0.1)
-    assert closed_for_ever.mean() == pytest.approx(0.05, rel=0.1)
+    assert open_for_ever.mean() == approx(0.02, rel=0.1)
+    assert closed_for_ever.mean() == approx(0.05, rel=0.1)
     sound_here = ~(open_for_ever | closed_for_ever)
     assert np.array_equal(got.g_closed[sound_here], free.g_closed[sound_here])
 
@@ -338,7 +339,7 @@ def test_switching_one_term_on_never_changes_another():
     stuck = Die(full, 8).branches("fc1", ROWS, COLUMNS, measured=False)
     sound = Die(replace(full, p_stuck_open=0.0, p_stuck_closed=0.0), 8)
     free = sound.branches("fc1", ROWS, COLUMNS, measured=False)
-    assert np.mean(stuck.g_closed == free.g_closed) == pytest.approx(0.99, abs=2e-3)
+    assert np.mean(stuck.g_closed == free.g_closed) == approx(0.99, abs=2e-3)
 
 
 # --- the same numbers for ever ---------------------------------------------------------------
@@ -418,14 +419,14 @@ def test_a_die_of_known_resistors_keeps_the_rest_of_the_circuit():
 
 def test_presets_are_banks_that_options_may_change():
     board = ResistorBank.discrete_e24(n=5, distribution="holed", local_hole=0.6)
-    assert board.tolerance == pytest.approx(0.05)
+    assert board.tolerance == approx(0.05)
     decades = board.r_nominal / 10 ** np.floor(np.log10(board.r_nominal))
     assert np.allclose(np.min(np.abs(decades[:, None] - e_series(24)), axis=1), 0)
     chip = ResistorBank.sky130_high_po(n=4, r_min=20e3, r_on=500.0)
     assert chip.r_on == 500.0
     assert chip.sigma_lot == 0.025
     squares = 20e3 / 319.8
-    assert chip.sigma_local[0] == pytest.approx(0.035 / (0.35 * math.sqrt(squares)))
+    assert chip.sigma_local[0] == approx(0.035 / (0.35 * math.sqrt(squares)))
     assert np.all(np.isfinite(factors(Die(chip, 1))))
 
 

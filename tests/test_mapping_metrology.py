@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from approx import approx
 from mapping import Branches, Die, ResistorBank, SelectionRule, TileConfig, map_network
 from mapping.metrology import (
     Plan,
@@ -46,7 +47,7 @@ def test_weighing_together_helps_with_an_absolute_error_and_sigma_is_honest():
     for plan in (one_at_a_time(n), weighing_plan(n)):
         found = estimate(plan, readings(plan, g, 0.0, 0, absolute), absolute=absolute)
         rms = float(np.sqrt(np.mean((found.g - g) ** 2)))
-        assert rms == pytest.approx(float(np.sqrt(np.mean(found.sigma**2))), rel=0.05)
+        assert rms == approx(float(np.sqrt(np.mean(found.sigma**2))), rel=0.05)
         errors.append(rms)
     assert errors[1] < 0.6 * errors[0]
 
@@ -144,7 +145,7 @@ def test_the_choice_is_the_subset_of_least_expected_error():
             variance = sum(x[s] @ found.covariance[cell, s] @ x[s] for s in range(2))
             expected.append((sums[0] - sums[1] - TARGET[cell]) ** 2 + variance)
         mine = int(chosen.chosen_pos[cell]) | int(chosen.chosen_neg[cell]) << 3
-        assert expected[mine] == pytest.approx(min(expected), rel=1e-9)
+        assert expected[mine] == approx(min(expected), rel=1e-9)
 
 
 def test_one_candidate_is_the_nearest_subset():
@@ -168,7 +169,7 @@ def test_a_survey_finds_broken_switches_and_is_the_same_again():
     assert 0.05 < broken.mean() < 0.15
     assert np.abs(found.g[broken]).max() < 6 * METER
     error = (found.g - (true.g_closed - true.g_open)) / found.sigma
-    assert np.std(error) == pytest.approx(1.0, rel=0.03)
+    assert np.std(error) == approx(1.0, rel=0.03)
     again = survey_cells(die, "fc", ROWS[7:9], COLUMNS[7:9], survey)
     np.testing.assert_allclose(again.g, found.g[7:9], rtol=1e-12)
 

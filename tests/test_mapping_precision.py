@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from approx import approx
 from mapping.bank import ResistorBank
 from mapping.precision import (
     branches_for,
@@ -37,7 +38,7 @@ def test_mean_error_at_the_centre_follows_the_law(n):
     centre, norm = values.sum(axis=1) / 2, np.sqrt(np.sum(values**2, axis=1))
     mean, _ = band_error(values, centre - 0.1 * norm, centre + 0.1 * norm)
     law = np.sqrt(np.pi / 8) * norm * 2.0**-n
-    assert np.mean(mean / law) == pytest.approx(1, abs=0.15)
+    assert np.mean(mean / law) == approx(1, abs=0.15)
 
 
 def test_a_uniform_bank_gains_about_a_bit_per_resistor():
@@ -45,9 +46,9 @@ def test_a_uniform_bank_gains_about_a_bit_per_resistor():
     for statistic in ("mean", "median"):
         slope, low, high = curve.slope(statistic)
         assert low < slope < high
-        assert slope == pytest.approx(1, abs=0.3)
-    assert curve.mean.bits[-1] == pytest.approx(12.6, abs=0.1)
-    assert curve.median.bits[-1] == pytest.approx(9.5, abs=0.1)
+        assert slope == approx(1, abs=0.3)
+    assert curve.mean.bits[-1] == approx(12.6, abs=0.1)
+    assert curve.median.bits[-1] == approx(9.5, abs=0.1)
 
 
 def test_statistics_and_bounds_are_in_order():

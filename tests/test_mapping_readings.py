@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from approx import approx
 from mapping import ResistorBank
 from mapping.metrology import Meter, Plan, estimate, one_at_a_time, plan_for, weighing_plan
 from mapping.readings import solve_banks, told_apart
@@ -53,7 +54,7 @@ def test_a_plan_without_a_spare_reading_tells_nothing_when_one_is_lost():
     again = np.repeat(readings[:1], 2, axis=1)
     again[0, 5] = np.nan
     np.testing.assert_allclose(solve_banks(twice, again, bank, METER).g, 1e-5)
-    assert found.covariance[0, 0, 0] == pytest.approx(METER.absolute**2 * 7 / 32)
+    assert found.covariance[0, 0, 0] == approx(METER.absolute**2 * 7 / 32)
 
 
 def test_too_few_readings_tell_some_branches_or_none():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import mapping.select as selection
+from approx import approx
 from mapping.bank import Branches, Die, ResistorBank
 from mapping.compensation import choose_together
 from mapping.encode import g_band, g_lsb, g_per_weight, g_shift
@@ -56,8 +57,8 @@ def test_realise_adds_closed_and_open_branches():
         np.array([[[4.0, 2.0, 1.0], [8.0, 4.0, 2.0]]]), np.array([[[0.4, 0.2, 0.1]] * 2])
     )
     pos, neg = realise(branches, np.array([0b101], np.uint32), np.array([0b010], np.uint32))
-    assert pos == pytest.approx([4 + 0.2 + 1])
-    assert neg == pytest.approx([0.4 + 4 + 0.1])
+    assert pos == approx([4 + 0.2 + 1])
+    assert neg == approx([0.4 + 4 + 0.1])
 
 
 def test_the_choice_is_the_best_of_all_and_predicts_what_it_gives():
@@ -98,7 +99,7 @@ def test_least_power_within_a_tolerance_is_the_least_and_what_it_saves_is_report
     assert np.allclose((pos + neg)[within], power[within], rtol=1e-9)
 
     saving = power_saving(branches, exact, light, 0.2)
-    assert saving.p_after == pytest.approx(0.04 * np.sum(pos + neg))
+    assert saving.p_after == approx(0.04 * np.sum(pos + neg))
     assert saving.p_after < 0.9 * saving.p_before
     assert saving.n_closed_after < saving.n_closed_before
     assert saving.n_closed_after == sum(
@@ -178,7 +179,7 @@ def test_the_error_floor_is_the_meters():
     pos, neg = realise(true, chosen.chosen_pos, chosen.chosen_neg)
     squares = realise(Branches(true.g_closed**2, true.g_open), chosen.chosen_pos, chosen.chosen_neg)
     floor = 3e-3 * np.sqrt(np.mean(sum(squares)))
-    assert rms(pos - neg - target) == pytest.approx(floor, rel=0.1)
+    assert rms(pos - neg - target) == approx(floor, rel=0.1)
 
 
 def test_stuck_switches_are_worked_around():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from approx import approx
 from crossbar_sim import transfer_matrix
 from mapping import ResistorBank
 from netlists import Wires, array_circuit
@@ -25,18 +26,18 @@ SKY130 = process("sky130 xhigh_po", 130e-9)
 def test_area_of_a_resistor_by_hand():
     # 20 squares of 0.35 um: a strip of 7 um, with ends 8.2 um, and 0.48 um of space around.
     film = FILMS["sky130 high_po"]
-    assert film.area(20 * 319.8) == pytest.approx((7 + 1.2 + 0.48) * (0.35 + 0.48) * 1e-12)
+    assert film.area(20 * 319.8) == approx((7 + 1.2 + 0.48) * (0.35 + 0.48) * 1e-12)
 
 
 def test_area_of_a_cell_and_a_tile_by_hand():
     bank = ResistorBank.from_ohms([100e3, 200e3])
     film = Film(1e3, 1e-6, 1e-6, 1e-6)
     found = cell_area(bank, Process(film, 3e-12, 2e-12))
-    assert found.resistors == pytest.approx(2 * ((103 + 203) * 2e-12))
-    assert found.switches == pytest.approx(4 * 3e-12)
-    assert found.bits == pytest.approx(4 * 2e-12)
-    assert found.total == pytest.approx((1224 + 12 + 8) * 1e-12)
-    assert tile_area(found, 32, 16) == pytest.approx(512 * found.total)
+    assert found.resistors == approx(2 * ((103 + 203) * 2e-12))
+    assert found.switches == approx(4 * 3e-12)
+    assert found.bits == approx(4 * 2e-12)
+    assert found.total == approx((1224 + 12 + 8) * 1e-12)
+    assert tile_area(found, 32, 16) == approx(512 * found.total)
 
 
 def test_published_resistance_of_cells_of_four_wire_widths():
@@ -44,19 +45,19 @@ def test_published_resistance_of_cells_of_four_wire_widths():
     for node, ohm in published.items():
         metal = METALS[f"{node} nm"]
         found = wires_from_geometry(4 * metal.width, metal, metal)
-        assert found.r_word == pytest.approx(ohm, rel=0.02)
+        assert found.r_word == approx(ohm, rel=0.02)
         assert found.r_bit == found.r_word
     # 20 um of met3, drawn 0.5 um wide: 40 squares of 0.047 ohm.
     met3 = METALS["sky130 met3"]
     wide = wires_from_geometry(20e-6, met3, met3, word_width=0.5 / 0.3)
-    assert wide.r_word == pytest.approx(1.88)
+    assert wide.r_word == approx(1.88)
 
 
 def test_wires_of_a_pitch():
     metal = Metal(0.05, 0.5e-6, 2e-10)
     found = wires_from_geometry(20e-6, metal, metal, bit_width=4.0, r_driver=50.0)
     wanted = Wires(2.0, 0.5, 50.0, 4e-15, 16e-15)
-    assert vars(found) == pytest.approx(vars(wanted))
+    assert vars(found) == approx(vars(wanted))
 
 
 def test_more_branches_make_longer_wires():
@@ -108,4 +109,4 @@ def test_wires_that_do_not_fit(pitch, options, message):
 
 
 def test_pitch_is_the_side_of_the_square_cell():
-    assert CellArea(4e-12, 3e-12, 2e-12).pitch == pytest.approx(3e-6)
+    assert CellArea(4e-12, 3e-12, 2e-12).pitch == approx(3e-6)

@@ -9,6 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from approx import approx
 from mapping import Die, ResistorBank, TileConfig, map_network
 from mapping.tiles import Tile
 from netlists import Periphery, Wires, write_network
@@ -91,7 +92,7 @@ def test_every_layout_keeps_its_rules_and_is_what_was_mapped(technology, bank, p
 def test_drawn_resistors_follow_the_published_table():
     # Measured P+ poly, 0.35 um wide: 1, 2, 4 and 20 squares.
     for squares, ohm in ((1, 964.2), (2, 1326), (4, 2054), (20, 7888)):
-        assert drawn_ohm(1, 350 * squares, HIGH_PO) == pytest.approx(ohm, rel=3e-3)
+        assert drawn_ohm(1, 350 * squares, HIGH_PO) == approx(ohm, rel=3e-3)
 
 
 def test_a_resistor_by_hand():
@@ -99,7 +100,7 @@ def test_a_resistor_by_hand():
     squares = (8e3 - 2 * 299.884) / 364.411
     (branch,) = plan.branches[0]
     assert branch.n_strip == 1
-    assert branch.length == pytest.approx(350 * squares, abs=3)
+    assert branch.length == approx(350 * squares, abs=3)
 
 
 def test_a_large_resistor_is_folded_into_an_odd_number_of_strips():
@@ -108,7 +109,7 @@ def test_a_large_resistor_is_folded_into_an_odd_number_of_strips():
     assert small.n_strip == 1
     assert large.n_strip > 1
     assert large.n_strip % 2 == 1
-    assert drawn_ohm(large.n_strip, large.length, HIGH_PO) == pytest.approx(1e6, rel=1e-3)
+    assert drawn_ohm(large.n_strip, large.length, HIGH_PO) == approx(1e6, rel=1e-3)
     assert 0.5 < plan.width / plan.height < 2
 
 
@@ -132,7 +133,7 @@ def test_extracted_branches_are_those_of_the_spice_netlist(mapped, tile, tmp_pat
         assert len(drawn) > 3
         for a, b in zip(drawn, sorted(wanted[closed]), strict=True):
             assert a[:2] == b[:2]
-            assert a[2] == pytest.approx(b[2], rel=1e-3)
+            assert a[2] == approx(b[2], rel=1e-3)
 
 
 def reference_netlist(tile, bank):
@@ -334,7 +335,7 @@ def test_each_kind_of_rule_finds_what_breaks_it():
         assert rule in text
     assert all(violation.count >= 1 for violation in found)
     (narrow,) = (violation for violation in found if "width of met1" in violation.rule)
-    assert narrow.place == pytest.approx((0, 50e-6), abs=1e-8)
+    assert narrow.place == approx((0, 50e-6), abs=1e-8)
 
 
 def test_every_rule_is_found_somewhere_when_it_is_made_stricter():
@@ -360,7 +361,7 @@ def test_files_hold_the_same_layout(tile, suffix, tmp_path):
     assert path.read_bytes() == first
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     back = read_layout(path)
-    assert back.dbu == pytest.approx(DBU * 1e6)
+    assert back.dbu == approx(DBU * 1e6)
     assert [cell.name for cell in back.top_cells()] == [tile.name]
     assert compare(back, tile, "via").clean
     assert check_rules(back, HIGH_PO) == []
@@ -425,7 +426,7 @@ def test_wires_as_drawn():
     # 1 um wide: met1 of 0.125 and met3 of 0.047 ohm per square, 0.2 fF/um where 0.14 and 0.3 wide.
     plan = replace(PLAN, width=40_000, height=30_000)
     found = drawn_wires(plan, HIGH_PO, r_driver=5.0)
-    assert vars(found) == pytest.approx(
+    assert vars(found) == approx(
         vars(Wires(40 * 0.125, 30 * 0.047, 5.0, 8e-15 / 0.14, 6e-15 / 0.3))
     )
 

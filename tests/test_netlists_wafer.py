@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from approx import approx
 from mapping import Die, ResistorBank, TileConfig, map_network
 from mapping.repair import reselect
 from netlists import read_pack, write_pack
@@ -240,7 +241,7 @@ def test_stuck_switches_are_told_and_kept(network, tmp_path):
     shorted = read_wafer(path, network)
     assert shorted.n_out_of_range == 0
     g = shorted.die.branches("fc1", rows[:1], columns[:1], measured=True)
-    assert 1 / g.g_open[0, 0, 0] == pytest.approx(5e3)
+    assert 1 / g.g_open[0, 0, 0] == approx(5e3)
 
     path.write_text("\n".join([f"{head},stuck", f"{lines[1]}d"]) + "\n")
     with pytest.raises(WaferError, match="stuck = closedd; expected one of nothing, open, closed"):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from approx import approx
 from mapping import TileConfig
 from mapping.compact import count_lines, split
 from tinynets import extract, prune
@@ -78,7 +79,7 @@ def test_fewer_conversions_than_unstructured_and_nearly_its_accuracy(trained, da
     right = [accuracy(model, data.x_test, data.y_test) for model in (plain, aware)]
     assert right[1] > right[0] - 0.04
     zeros = np.mean(np.concatenate([m.numpy().ravel() == 0 for m in aware.buffers()]))
-    assert zeros == pytest.approx(0.7, abs=0.001)
+    assert zeros == approx(0.7, abs=0.001)
 
 
 def test_the_model_is_not_changed_and_progress_is_told(trained, data):
@@ -96,7 +97,7 @@ def test_the_model_is_not_changed_and_progress_is_told(trained, data):
     )
     assert all(torch.equal(before[name], value) for name, value in trained.state_dict().items())
     assert [done[:2] for done in seen] == [(1, 2), (2, 2)]
-    assert seen[-1][2] == pytest.approx(0.5)
+    assert seen[-1][2] == approx(0.5)
 
 
 def test_a_convolutional_network_can_be_pruned():

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from approx import approx
 from tinynets.extraction import conv_geometry, extract, safe_name
 from tinynets.models import digits_cnn, mlp
 from tinynets.pruning import apply_masks, magnitude_masks
@@ -25,7 +26,7 @@ def test_pruning_masks_are_honoured_without_a_forward_pass():
     with torch.no_grad():
         model.fc1.weight_orig.add_(1.0)
     network = extract(model, torch.zeros(1, 6))
-    assert network.sparsity == pytest.approx(0.5)
+    assert network.sparsity == approx(0.5)
     np.testing.assert_array_equal(
         network.layer("fc1").weight != 0, model.fc1.weight_mask.numpy() != 0
     )

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from approx import approx
 from tinynets.data import digits
 from tinynets.flyhash import (
     FlyHash,
@@ -93,9 +94,7 @@ def test_dense_planes_agree_by_the_angle():
     angle = np.pi / 3
     x = torch.tensor([[1.0, 0.0], [np.cos(angle), np.sin(angle)]])
     codes = dense_hash(x, 20_000, seed=0)
-    assert float((codes[0] == codes[1]).double().mean()) == pytest.approx(
-        1 - angle / np.pi, abs=0.01
-    )
+    assert float((codes[0] == codes[1]).double().mean()) == approx(1 - angle / np.pi, abs=0.01)
 
 
 def test_exact_neighbours_are_those_of_brute_force(images):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from approx import approx
 from tinynets.flops import Counts, count
 from tinynets.layers import ConvGeometry, PrunedLayer, PrunedNetwork
 
@@ -59,7 +60,7 @@ def test_refused_layers(changes, message):
 def test_networks():
     network = PrunedNetwork((layer(), layer(name="fc2")))
     assert network.layer("fc2").name == "fc2"
-    assert network.sparsity == pytest.approx(0.5)
+    assert network.sparsity == approx(0.5)
     with pytest.raises(KeyError, match="no layer 'x'"):
         network.layer("x")
     with pytest.raises(ValueError, match="ignoring case"):

@@ -12,6 +12,7 @@ from sklearn.neural_network import MLPClassifier
 from torch import nn
 
 import tinynets
+from approx import approx
 from tinynets.data import digits
 from tinynets.folding import foldable
 from tinynets.loading import from_sklearn, load_weights, read_weights
@@ -46,7 +47,7 @@ def test_masks_in_a_file_come_into_force(tmp_path, data, trained):
     torch.save(small.state_dict(), tmp_path / "m.pt")
     model = load_weights(mlp((64, 16, 10)), tmp_path / "m.pt")
     assert all(torch.equal(mask, masks_of(small)[path]) for path, mask in masks_of(model).items())
-    assert tinynets.extract(model, torch.zeros(1, 64)).sparsity == pytest.approx(0.8, abs=1e-3)
+    assert tinynets.extract(model, torch.zeros(1, 64)).sparsity == approx(0.8, abs=1e-3)
 
 
 class Bomb:
@@ -167,7 +168,7 @@ def test_folding_keeps_pruned_weights_at_zero(data):
     small = tinynets.prune(model, data, sparsity=0.75, rounds=1, epochs=1)
     folded = tinynets.fold_batch_norm(small)
     np.testing.assert_allclose(predict(folded, data.x_test), predict(small, data.x_test), atol=1e-5)
-    assert tinynets.extract(folded, torch.zeros(1, 64)).sparsity == pytest.approx(0.75, abs=1e-3)
+    assert tinynets.extract(folded, torch.zeros(1, 64)).sparsity == approx(0.75, abs=1e-3)
 
 
 def test_batch_norms_without_statistics_or_used_twice_stay():

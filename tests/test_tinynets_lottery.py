@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import tinynets
+from approx import approx
 from tinynets.data import digits, mnist5000
 from tinynets.extraction import dense_weight
 from tinynets.lottery import reinitialised, shuffled, tickets, train_from, trainer
@@ -42,9 +43,7 @@ def test_each_round_removes_its_share_of_what_is_left(found):
     for before, after in itertools.pairwise(found):
         for path, mask in after.masks.items():
             rate = 0.175 if path == "fc3" else 0.35
-            assert int(mask.sum()) == pytest.approx(
-                (1 - rate) * int(before.masks[path].sum()), abs=1.5
-            )
+            assert int(mask.sum()) == approx((1 - rate) * int(before.masks[path].sum()), abs=1.5)
             assert not (mask & ~before.masks[path]).any()
             assert torch.equal(masks_of(after.model)[path], mask)
 
@@ -115,7 +114,7 @@ def test_edge_popup_finds_a_network_among_random_weights():
     assert int(mask.sum()) == round(0.5 * mask.numel())
     assert not found.fc1.bias.any()
     network = tinynets.extract(found, torch.zeros(1, 784))
-    assert network.sparsity == pytest.approx(0.5, abs=1e-3)
+    assert network.sparsity == approx(0.5, abs=1e-3)
 
 
 @pytest.mark.parametrize("init", INITS)
@@ -130,7 +129,7 @@ def test_inits_of_a_convolutional_network(init):
         assert torch.equal(weight, model.conv2.weight)
         return
     deviation = (2 / (144 * 0.5)) ** 0.5
-    assert float(weight.std()) == pytest.approx(deviation, rel=0.05)
+    assert float(weight.std()) == approx(deviation, rel=0.05)
 
 
 def test_what_edge_popup_refuses(data):

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.utils import prune as torch_prune
 
 import tinynets
+from approx import approx
 from tinynets.data import digits
 from tinynets.extraction import extract
 from tinynets.masks import (
@@ -148,8 +149,8 @@ def test_masks_survive_state_dict(tmp_path):
 
 def test_schedules():
     assert sparsities("one_shot", 0.9, 5) == [0.9]
-    assert sparsities("iterative", 0.75, 2) == pytest.approx([0.5, 0.75])
-    assert sparsities("cubic", 0.8, 2) == pytest.approx([0.7, 0.8])
+    assert sparsities("iterative", 0.75, 2) == approx([0.5, 0.75])
+    assert sparsities("cubic", 0.8, 2) == approx([0.7, 0.8])
     with pytest.raises(ValueError, match="'linear'"):
         sparsities("linear", 0.5, 2)
     with pytest.raises(ValueError, match="rounds"):
@@ -191,5 +192,5 @@ def test_masks_of_torch_on_weights_and_biases_after_a_pass():
     tiles = tinynets.prune_for_tiles(
         model, data, n_word=8, n_bit=8, sparsity=0.6, rounds=1, epochs=0
     )
-    assert tinynets.extract(tiles, torch.zeros(1, 64)).sparsity == pytest.approx(0.6, abs=1e-3)
+    assert tinynets.extract(tiles, torch.zeros(1, 64)).sparsity == approx(0.6, abs=1e-3)
     assert tinynets.strong_ticket(model, 2).n_kept > 0

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import tinynets
+from approx import approx
 from tinynets.compress import low_rank, quantise, rank_of
 from tinynets.data import digits
 from tinynets.filters import prune_filters
@@ -106,7 +107,7 @@ def test_quantised_weights_lie_on_few_levels(images, trained, bits):
     assert report["bits_ratio"] > 0.9 * 32 / bits
     if bits == 8:
         top1 = accuracy(found, images.x_test, images.y_test)
-        assert top1 == pytest.approx(accuracy(trained, images.x_test, images.y_test), abs=0.01)
+        assert top1 == approx(accuracy(trained, images.x_test, images.y_test), abs=0.01)
 
 
 def test_quantising_keeps_pruned_weights_at_zero(images, trained):

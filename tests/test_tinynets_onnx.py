@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import tinynets
+from approx import approx
 from tinynets.data import digits
 from tinynets.models import digits_cnn, mlp
 from tinynets.onnx_import import from_onnx
@@ -220,7 +221,7 @@ def test_what_torch_exports_comes_back(tmp_path, flat):
     found = from_onnx(tmp_path / "m.onnx")
     np.testing.assert_allclose(predict(found, data.x_test), predict(model, data.x_test), atol=1e-4)
     small = tinynets.prune(found, data, sparsity=0.5, rounds=1, epochs=1)
-    assert tinynets.extract(small, example).sparsity == pytest.approx(0.5, abs=1e-3)
+    assert tinynets.extract(small, example).sparsity == approx(0.5, abs=1e-3)
     assert isinstance(small, nn.Module)
 
 

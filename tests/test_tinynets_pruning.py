@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import tinynets
+from approx import approx
 from tinynets.data import Data, digits
 from tinynets.extraction import dense_weight
 from tinynets.models import mlp
@@ -44,7 +45,7 @@ def test_pruning_to_ninety_percent_keeps_most_of_the_accuracy(data, trained):
         progress=lambda k, n, s: steps.append((k, n, round(s, 3))),
     )
     network = tinynets.extract(small, torch.from_numpy(data.x_test[:1]))
-    assert network.sparsity == pytest.approx(0.9, abs=1e-3)
+    assert network.sparsity == approx(0.9, abs=1e-3)
     assert accuracy(small, data.x_test, data.y_test) > 0.8
     assert steps[-1] == (5, 5, 0.9)
     assert [s for _, _, s in steps] == sorted(s for _, _, s in steps)

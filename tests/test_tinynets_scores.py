@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import tinynets
+from approx import approx
 from tinynets import scores, second_order
 from tinynets.data import digits
 from tinynets.extraction import dense_weight
@@ -102,7 +103,7 @@ def test_the_gradient_score_predicts_the_change_of_the_loss(data, trained):
     weight[index] = value * (1 - share)
     change = abs(loss() - before) / share
     weight[index] = value
-    assert change == pytest.approx(float(score[index]), rel=0.1)
+    assert change == approx(float(score[index]), rel=0.1)
 
 
 def test_activation_scores_are_the_weight_times_the_norm_of_its_input(data, trained):
@@ -162,7 +163,7 @@ def test_saliency_is_the_error_that_one_removal_leaves():
     mask = torch.ones(2, 6, dtype=torch.bool)
     mask[0, 0] = False
     updated = second_order.compensate(layer, mask, factors[""])
-    assert output_error(layer, updated, x) == pytest.approx(float(score[0, 0]), rel=1e-3)
+    assert output_error(layer, updated, x) == approx(float(score[0, 0]), rel=1e-3)
     w = layer.weight.detach()[0].double().numpy()
     best = np.linalg.lstsq(x[:, 1:].double().numpy(), x.double().numpy() @ w, rcond=None)[0]
     np.testing.assert_allclose(updated[0, 1:], best, rtol=1e-3, atol=1e-5)

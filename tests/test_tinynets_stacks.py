@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from approx import approx
 from tinynets import extract, prune
 from tinynets.data import digits
 from tinynets.loading import read_weights, save_weights
@@ -63,7 +64,7 @@ def test_masks_come_into_force():
     data = digits(seed=0, flat=True)
     small = prune(mlp((64, 8, 10)), data, sparsity=0.5, rounds=1, epochs=0)
     found = linear_stack(small.state_dict())
-    assert extract(found, torch.zeros(1, 64)).sparsity == pytest.approx(0.5, abs=1e-3)
+    assert extract(found, torch.zeros(1, 64)).sparsity == approx(0.5, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from approx import approx
 from tinynets.subset_sum import band_error, largest_gap, solve, solve_top, solve_vectors
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
@@ -270,7 +271,7 @@ def test_largest_gap_within_a_band():
     for bank, upper, gap in zip(values, high, gaps):
         sums = np.sort(membership(10) @ bank)
         inside = (sums[:-1] < upper) & (sums[1:] > low)
-        assert gap == pytest.approx(np.diff(sums)[inside].max(), abs=1e-14)
+        assert gap == approx(np.diff(sums)[inside].max(), abs=1e-14)
     assert largest_gap(values[0], low, high[0]) == gaps[0]
 
 
@@ -290,8 +291,8 @@ def test_error_over_a_band():
     for bank, start, stop, average, most in zip(values, low, high, mean, worst):
         targets = np.linspace(start, stop, 20_001)
         error = abs(solve(bank, targets).error)
-        assert average == pytest.approx(np.trapezoid(error, targets) / (stop - start), rel=1e-3)
-        assert most == pytest.approx(error.max(), rel=1e-3)
+        assert average == approx(np.trapezoid(error, targets) / (stop - start), rel=1e-3)
+        assert most == approx(error.max(), rel=1e-3)
     assert band_error(values[0], low[0], high[0]) == (mean[0], worst[0])
 
 
