@@ -111,28 +111,43 @@ class RunConfig(Section):
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    def with_weights(self, path: Path | None) -> "RunConfig":
+        """Return the same run of a network that a file holds, or, with None, that it trains."""
+        update: dict[str, str | None] = {"weights": None, "weights_sha256": None}
+        if path is not None:
+            update = {"weights": str(path.resolve()), "weights_sha256": _sha256(path)}
+            if self.model.weights_sha256 not in (None, update["weights_sha256"]):
+                raise ConfigError(
+                    f"{path} has changed: its SHA-256 is {update['weights_sha256']}, but "
+                    f"model.weights_sha256 is {self.model.weights_sha256}"
+                )
+        return self.model_copy(update={"model": self.model.model_copy(update=update)})
+
     def made_quick(self) -> "RunConfig":
-        """Return the same run with little training and few images: a try-out."""
-        return self.model_copy(
-            update={
-                "quick": True,
-                "train": self.train.model_copy(update={"epochs": min(self.train.epochs, 10)}),
-                "prune": self.prune.model_copy(
-                    update={
-                        "rounds": min(self.prune.rounds, 4),
-                        "epochs_per_round": min(self.prune.epochs_per_round, 8),
-                    }
-                ),
-                "simulation": self.simulation.model_copy(
-                    update={"n_image": min(self.simulation.n_image, 4)}
-                ),
-            }
-        )
+        """Return the same run with few images and, where it trains, little training."""
+        few = {"n_image": min(self.simulation.n_image, 4)}
+        update = {"quick": True, "simulation": self.simulation.model_copy(update=few)}
+        if self.model.weights is None:
+            rounds, epochs = self.prune.rounds, self.prune.epochs_per_round
+            short = {"rounds": min(rounds, 4), "epochs_per_round": min(epochs, 8)}
+            update["train"] = self.train.model_copy(update={"epochs": min(self.train.epochs, 10)})
+            update["prune"] = self.prune.model_copy(update=short)
+        return self.model_copy(update=update)
 
 
 def load_config(path: str | Path) -> RunConfig:
-    """Read a run's TOML file; see `read_toml`."""
-    return read_toml(Path(path), RunConfig)
+    """Read a run's TOML file; see `read_toml`. A file of weights is looked for beside it."""
+    config = read_toml(Path(path), RunConfig)
+    if config.model.weights is None:
+        return config
+    return config.with_weights(Path(path).parent / config.model.weights)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"model.weights: {path} cannot be read ({error.strerror})") from error
 
 
 def read_toml(path: Path, kind: type[_Kind]) -> _Kind:

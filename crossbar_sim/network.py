@@ -12,6 +12,7 @@ from torch import nn
 from crossbar_sim.calibrate import Calibration, calibrate
 from crossbar_sim.config import RunConfig
 from crossbar_sim.moments import second_moments
+from crossbar_sim.trained import load_trained
 from crossbar_sim.tune import calibrate_outputs, fine_tune, train_noise_aware
 from mapping.bank import Die
 from mapping.design import MappedNetwork
@@ -49,7 +50,11 @@ def build_model(config: RunConfig) -> nn.Sequential:
 def train_and_prune(
     config: RunConfig, data: Data, tell: Progress = lambda step, done, total: None
 ) -> tuple[nn.Module, nn.Module]:
-    """Train a network on the training set, and prune a copy of it."""
+    """Train a network on the training set, and prune a copy of it; or read both from their file."""
+    if config.model.weights:
+        dense, pruned = build_model(config), build_model(config)
+        load_trained(config, dense, pruned)
+        return dense.eval(), pruned.eval()
     torch.manual_seed(config.seed)
     model = build_model(config)
     epochs = config.train.epochs

@@ -29,11 +29,18 @@ class Section(BaseModel):
 
 
 class ModelConfig(Section):
-    """kind: "mlp" with the given hidden sizes, "cnn" with the given channels, or "lenet5"."""
+    """kind: "mlp" with the given hidden sizes, "cnn" with the given channels, or "lenet5".
+
+    weights: a file of `crossbar_sim.trained` that holds the network already trained and pruned
+    as [train] and [prune] say, beside the configuration's own file; None to train it now.
+    weights_sha256: of that file; filled in when the configuration is read, or a check of it.
+    """
 
     kind: Literal["mlp", "cnn", "lenet5"] = "mlp"
     hidden: tuple[Count, ...] = (32,)
     channels: tuple[Count, Count] = (8, 16)
+    weights: str | None = None
+    weights_sha256: str | None = None
 
 
 class TrainConfig(Section):

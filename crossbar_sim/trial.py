@@ -29,6 +29,7 @@ from crossbar_sim.nodal import solve
 from crossbar_sim.power import tile_energy
 from crossbar_sim.readout import Response, respond
 from crossbar_sim.timing import settling
+from crossbar_sim.trained import TRAINING
 from crossbar_sim.verification import chosen_tiles, verify
 from mapping.design import MappedNetwork
 from netlists.build import tile_circuit
@@ -37,8 +38,6 @@ from tinynets.train import accuracy
 
 #: Images whose currents give a trial's power.
 N_POWER_IMAGE = 8
-#: What the trained and pruned network depends on.
-_TRAINING = {"seed", "data", "model", "train", "prune"}
 
 
 def training_key(config: RunConfig) -> str:
@@ -102,19 +101,19 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
 
 def _for_training(config: RunConfig) -> RunConfig:
     """Return a configuration with only what the trained and pruned network depends on."""
-    return _only(config, _TRAINING | ({"tile"} if config.prune.method == "tiles" else set()))
+    return _only(config, {*TRAINING} | ({"tile"} if config.prune.method == "tiles" else set()))
 
 
 def _for_selection(config: RunConfig) -> RunConfig:
     """Return a configuration with only what the selection on the new die depends on."""
-    names = _TRAINING | {"bank", "die", "tile", "select", "calibrate"}
+    names = {*TRAINING} | {"bank", "die", "tile", "select", "calibrate"}
     wired = {"wires", "geometry", "periphery"} if config.calibrate.rounds else set()
     return _only(config, names | wired)
 
 
 def _for_circuits(config: RunConfig) -> RunConfig:
     """Return a configuration with only what the responses of the tiles depend on."""
-    names = _TRAINING | {"bank", "die", "tile", "select", "calibrate", "life"}
+    names = {*TRAINING} | {"bank", "die", "tile", "select", "calibrate", "life"}
     ends = config.periphery
     if not config.calibrate.rounds:  # then the converters change nothing
         ends = ends.amplifiers()
