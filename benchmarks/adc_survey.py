@@ -116,7 +116,7 @@ def main() -> None:
     save_json(
         "adc_survey",
         {
-            "source": "B. Murmann, ADC Performance Survey 1997-2025, github.com/bmurmann/ADC-survey",
+            "source": "B. Murmann, ADC Performance Survey 1997-2025 (bmurmann/ADC-survey)",
             "since": YEAR,
             "least_rate_hz": RATE,
             "rank_correlation_with_enob": [float(correlation.statistic), float(correlation.pvalue)],

@@ -30,7 +30,8 @@ def uncounted(mapped: MappedNetwork) -> list[dict[str, Any]]:
         ("control, clock and registers", "digital", f"{sum(map(_n_mac, layers))} MACs"),
     ]
     free = [{"what": w, "side": side, "size": size, "energy": None} for w, side, size in rows]
-    return [*free, _index(layers), _again(layers), *_both(layers)]
+    again = [_again(layers)] if any(layer.n_mvm > 1 for layer in layers) else []
+    return [*free, _index(layers), *again, *_both(layers)]
 
 
 def _index(layers: list[PrunedLayer]) -> dict[str, Any]:
