@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -128,8 +129,9 @@ def _for_circuits(config: RunConfig) -> RunConfig:
 
 
 def _only(config: RunConfig, names: set[str]) -> RunConfig:
-    kept = {name: getattr(config, name) for name in names}
-    return RunConfig(name="trial", **({"wires": _IDEAL_WIRES} | kept))
+    kept: dict[str, Any] = {"wires": _IDEAL_WIRES}
+    kept |= {name: getattr(config, name) for name in names}
+    return RunConfig(name="trial", **kept)
 
 
 # Trials of a study differ in few keys: most share a network, many a selection, and some all
