@@ -12,15 +12,16 @@ def sensitivity() -> str:
     found = load("sensitivity")
     examples = found["examples"]
     rows = [
-        [rows[0]["to"], *(f"{row['ratio']:.2g} ({row['flatters']})" for row in rows)]
+        [rows[0]["to"], *(f"{_ratios(row)} ({row['flatters']})" for row in rows)]
         for rows in zip(*(one["changed"] for one in examples.values()))
     ]
-    first = ["as it is", *(f"{one['ratio']:.2g}" for one in examples.values())]
+    first = ["as it is", *map(_ratios, examples.values())]
     head = ["one assumption changed", *(_NAMES[name] for name in examples)]
     return (
         f"Energy of {found['node']} arithmetic on the non-zero weights, each fetched once, over the energy of the "
         "die: the ratio, above 1 if the die uses less, and then with one assumption changed alone; in brackets "
-        "whom the assumption flatters as it is made (`benchmarks/sensitivity.py`):\n\n"
+        "whom the assumption flatters as it is made. Second figures: the same if DACs worked for 1 ns a read only "
+        "and then held for nothing, since their energy hides all others (`benchmarks/sensitivity.py`):\n\n"
         + table(head, [first, *rows])
         + "\n\nThe die's energy by part: "
         + "; ".join(f"{_NAMES[name]} {_parts(one['die'])}" for name, one in examples.items())
@@ -29,6 +30,10 @@ def sensitivity() -> str:
         + "\n\n"
         + _adc()
     )
+
+
+def _ratios(found: dict[str, Any]) -> str:
+    return f"{found['ratio']:.2g}; {found['ratio_brief_dac']:.2g}"
 
 
 def _parts(die: dict[str, float]) -> str:

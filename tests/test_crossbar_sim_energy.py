@@ -13,6 +13,7 @@ from crossbar_sim import Converters, solve, solve_ngspice
 from crossbar_sim.config import RunConfig
 from crossbar_sim.digital import NODES, arithmetic, energies, memory, weight_fetch
 from crossbar_sim.energy import network_energy, verdict, yardstick
+from crossbar_sim.physics import amplifier_numbers
 from crossbar_sim.power import (
     ADC_FACTORS,
     Figures,
@@ -282,3 +283,13 @@ def test_what_is_free_has_a_size(mapped):
     assert (index["size"], index["side"]) == (f"{bits} bits", "digital")
     assert index["energy"] == approx(bits / 64 * 10 * PJ)
     assert {row["side"] for row in free.values()} == {"die", "digital", "both"}
+
+
+def test_stated_noise_beside_the_noise_of_the_bias():
+    periphery = {"gbw": 1e8, "v_noise": 10e-9}
+    found = amplifier_numbers(RunConfig.model_validate({"name": "a", "periphery": periphery}))
+    assert found["bias"] == approx(4.712389e-6)
+    assert found["v_noise"] == approx(18.755e-9, rel=1e-4)
+    # Noise goes as one over the root of the bias.
+    assert found["bias_for_noise"] == approx(4.712389e-6 * 1.8755**2, rel=1e-4)
+    assert amplifier_numbers(RunConfig(name="a")) is None
