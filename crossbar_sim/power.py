@@ -143,7 +143,8 @@ def tile_energy(
     layer's sums, and one more where a zero is subtracted.
     Raises ValueError for ideal converters, which no figure is known for.
     """
-    if converters.adc_bits is None or converters.dac_bits is None:
+    drive_bits = converters.drive_bits
+    if converters.adc_bits is None or drive_bits is None:
         raise ValueError("energy needs real converters; give dac_bits and adc_bits")
     power = {part: float(value.mean()) for part, value in solution.power().items()}
     stages = {part: float(p.mean()) for part, p in solution.stage_power(figures.v_dd).items()}
@@ -153,7 +154,7 @@ def tile_energy(
     g_line = np.concatenate([tile.g_pos.sum(axis=0), tile.g_neg.sum(axis=0)])
     ends = solution.circuit.periphery
     energy["amplifier"] = float(amplifier_energy(figures, ends, g_line, converters.adc_bits).sum())
-    energy["DAC"] = tile.n_word * dac_energy(converters.drive_bits, figures.t_read)
+    energy["DAC"] = tile.n_word * dac_energy(drive_bits, figures.t_read)
     energy["ADC"] = tile.n_bit * adc_energy(converters.adc_bits, figures.adc_case)
     energy["digital"] = tile.n_bit * (1 + converters.auto_zero) * ADD
     return TileEnergy(power, {part: n_pass * joules for part, joules in energy.items()})
