@@ -3,6 +3,12 @@
 from _tables import load, table
 
 
+def _ratios(found: dict[str, float | None]) -> str:
+    """Non-zero arithmetic and, where a figure is known, with weight fetch."""
+    ratios = (found["nonzero_ratio"], found["nonzero_with_fetch_ratio"])
+    return "; ".join(f"{ratio:.2g}" for ratio in ratios if ratio is not None)
+
+
 def demo() -> str:
     """The two examples."""
     found = load("demo")
@@ -21,12 +27,7 @@ def demo() -> str:
         *(
             [
                 f"{node} digital / die: non-zero arithmetic; with weight fetch",
-                *(
-                    "{nonzero_ratio:.2g}; {nonzero_with_fetch_ratio:.2g}".format(
-                        **f["digital_over_analog"][node]
-                    )
-                    for f in found.values()
-                ),
+                *(_ratios(f["digital_over_analog"][node]) for f in found.values()),
             ]
             for node in found["digits"]["digital_over_analog"]
         ),

@@ -126,10 +126,7 @@ def joules() -> str:
                 point["variant"],
                 share(point["accuracy"]),
                 f"{energy['energy'] * 1e9:.0f}",
-                *(
-                    f"{digital[node]['nonzero'] * 1e9:.0f}; {digital[node]['nonzero_with_fetch'] * 1e9:.0f}"
-                    for node in ("45 nm int8", "7 nm int8")
-                ),
+                *(_digital(digital[node]) for node in ("45 nm int8", "7 nm int8")),
                 f"{energy['per_joule_nonzero'] / 1e12:.1f}; {energy['per_joule_dense'] / 1e12:.1f}",
             ]
         )
@@ -150,6 +147,12 @@ def joules() -> str:
         + f"\n\nWithin a point of the dense network's accuracy, the fewest joules: {_cheapest()}."
         + f"\n\nPublished accelerators, 10¹² op/J at peak, their makers' figures, not measured here: {makers}."
     )
+
+
+def _digital(found: dict[str, Any]) -> str:
+    """Arithmetic on non-zero weights and, where a figure is known, with their fetch [nJ]."""
+    joules = (found["nonzero"], found["nonzero_with_fetch"])
+    return "; ".join(f"{joule * 1e9:.0f}" for joule in joules if joule is not None)
 
 
 def _cheapest() -> str:

@@ -41,9 +41,9 @@ SEEDS = (0, 1, 2)
 ROUNDS, EPOCHS = 4, 4
 WITHIN = 0.01  # of the accuracy before pruning
 ENERGY = {
-    "e_word_line": dac_energy(8),
+    "e_word_line": dac_energy(8, Figures().t_read),
     # A conversion reads a pair of bit lines, each with an amplifier.
-    "e_conversion": adc_energy(8, "typical") + 2 * float(tia_energy(Figures(), 8, np.array(0.2))),
+    "e_conversion": adc_energy(8, "median") + 2 * float(tia_energy(Figures(), 8, np.array(0.2))),
 }
 
 

@@ -109,9 +109,13 @@ def joules(study: Study, points: list[PointSummary]) -> dict[str, Any]:
         )
     table = [[str(r["point"]), r["digital_accuracy"], r["energy"] * 1e9] for r in rows]
     for row, found in zip(table, rows):
-        row += [d["nonzero_with_fetch"] * 1e9 for d in found["digital"]]
+        row += [(d["nonzero_with_fetch"] or d["nonzero"]) * 1e9 for d in found["digital"]]
     names = [node["node"] for node in rows[0]["digital"]]
-    print_table("nJ per inference", ["point", "accuracy", "die", *names], table)
+    print_table(
+        "nJ per inference; digital with fetch where known",
+        ["point", "accuracy", "die", *names],
+        table,
+    )
     published = [vars(a) | {"per_joule": a.per_joule} for a in ACCELERATORS]
     return {"energies": rows, "accelerators": published}
 

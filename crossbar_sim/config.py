@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from crossbar_sim.power import adc_energy, dac_energy
 from crossbar_sim.sections import (
     BankConfig,
     CalibrateConfig,
@@ -33,7 +32,7 @@ from crossbar_sim.sections import (
 )
 from mapping.bank import Die
 from netlists.circuit import Wires
-from netlists.geometry import METALS, wires_from_geometry
+from netlists.floorplan import CellPlan
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
@@ -71,11 +70,9 @@ class RunConfig(Section):
         if self.model.kind == "lenet5" and self.data != "mnist5000":
             raise ValueError(f"model.kind = 'lenet5' takes 28 × 28 images; got data {self.data!r}")
         self.life.later(Die(self.bank.build()))
-        dac_energy(self.periphery.dac_bits)
-        adc_energy(self.periphery.adc_bits, self.energy.adc_case)
         if not math.isfinite(self.bank.r_off):
             raise ValueError("bank.r_off must be finite for a netlist")
-        wires = self.build_wires()
+        wires = self._checked_wires()
         quick = not (wires.c_word or wires.c_bit) and math.isinf(self.periphery.gbw)
         if self.energy.t_read == "settling" and quick:
             raise ValueError(
@@ -84,19 +81,32 @@ class RunConfig(Section):
             )
         return self
 
+    def _checked_wires(self) -> Wires:
+        try:
+            return self.build_wires()
+        except ValueError as error:
+            raise ValueError(
+                f'wires.source = "drawn", but this bank cannot be drawn: {error}; or state the '
+                'wires, with wires.source = "given"'
+            ) from error
+
     def build_wires(self) -> Wires:
-        """Return the wires, from geometry where the configuration says so."""
-        shape = self.geometry
-        if not shape.wires:
-            return Wires(**self.wires.model_dump())
-        return wires_from_geometry(
-            shape.area(self.bank.build()).pitch,
-            METALS[shape.word_metal],
-            METALS[shape.bit_metal],
-            word_width=shape.word_width,
-            bit_width=shape.bit_width,
-            r_driver=self.wires.r_driver,
-        )
+        """Return the wires: those of the drawn cell, or those that the configuration states."""
+        if self.wires.source != "drawn":
+            return self.wires.stated()
+        return self.geometry.wires(self.bank.build(), self.wires.r_driver)
+
+    def cell(self) -> CellPlan | None:
+        """Return the drawn cell of one weight; None where wires are stated for one that cannot be.
+
+        Such a bank, of discrete parts for instance, has no area here.
+        """
+        try:
+            return self.geometry.cell(self.bank.build())
+        except ValueError:
+            if self.wires.source == "drawn":
+                raise
+            return None
 
     def as_json(self, **options: Any) -> dict[str, Any]:
         """Return all settings as plain JSON values, infinity as a string; options: of pydantic."""

@@ -95,7 +95,9 @@ def energy_bars(
     bars = [("analog, this die", sum(analog.values()), _ORANGE)]
     for row in digital:
         bars.append((f"{row['node']}, non-zero", float(row["nonzero"]), _BLUE))
-        bars.append((f"{row['node']}, + weight fetch", float(row["nonzero_with_fetch"]), _LIGHT))
+        if row["nonzero_with_fetch"] is not None:
+            fetched = float(row["nonzero_with_fetch"])
+            bars.append((f"{row['node']}, + weight fetch", fetched, _LIGHT))
     labels, heights, colours = zip(*bars[::-1])
     axes.barh(labels, np.array(heights) * 1e12, color=colours)
     for k, height in enumerate(heights):

@@ -15,6 +15,7 @@ from crossbar_sim.energy import network_energy, verdict, yardstick
 from crossbar_sim.nodal import solve
 from crossbar_sim.physics import physics_numbers
 from crossbar_sim.workspace import write_json
+from mapping.bits import worst_case_bits
 from mapping.compact import naive_tile_count
 from mapping.design import MappedLayer
 from mapping.tiles import Tile, TileConfig
@@ -77,7 +78,8 @@ def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
         "largest_output": outputs.largest,
         "costs": outcome.costs,
         "physics": physics_numbers(config, simulated.physics, simulated.t_read),
-        "energy": energy | {"verdict": verdict(energy["digital"])},
+        "energy": energy
+        | {"adc_case": config.energy.adc_case, "verdict": verdict(energy["digital"])},
         "yardstick": stick | {"verdict": verdict(stick["digital"])},
         "modelled": modelled(outcome),
         "config": config.as_json(),
@@ -115,8 +117,8 @@ def layer_numbers(layer: MappedLayer, config: TileConfig, n_branch: int) -> dict
 
 
 def bits(error: float) -> float:
-    """Return bits of a weight in ±largest that is off by error * largest: -log2(error)."""
-    return float(-np.log2(max(error, 1e-18)))
+    """Return the worst-case bits of a weight in ±largest that is off by error * largest."""
+    return float(worst_case_bits(max(error, 1e-18), 2.0))  # JSON has no infinity
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,8 @@ def modelled(outcome: "Outcome") -> dict[str, list[str]]:
         "temperature at work away from 300.15 K [K]": (life.temperature or 300.15) - 300.15,
         "switches stuck open after selection": life.p_stuck_open,
         "switches stuck closed after selection": life.p_stuck_closed,
-        "word-line wire [ohm per segment]": wires.r_word,
-        "bit-line wire [ohm per segment]": wires.r_bit,
+        f"word-line wire ({config.wires.source}) [ohm per segment]": wires.r_word,
+        f"bit-line wire ({config.wires.source}) [ohm per segment]": wires.r_bit,
         "driver resistance [ohm]": wires.r_driver,
         "word-line capacitance [F per segment]": wires.c_word,
         "bit-line capacitance [F per segment]": wires.c_bit,

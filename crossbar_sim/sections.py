@@ -13,7 +13,8 @@ from mapping.bank import Die, ResistorBank
 from mapping.place import SelectionRule
 from mapping.tiles import TileConfig
 from netlists.circuit import Periphery, Wires
-from netlists.geometry import METALS, CellArea, cell_area, process
+from netlists.floorplan import CellPlan, Programming, drawn_wires, plan_cell
+from netlists.technology import TECHNOLOGIES, Technology
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -208,46 +209,78 @@ class TuneConfig(Section):
     learning_rate: Positive = 0.003
 
 
-class WiresConfig(Section):
-    """Ohm and farad per wire segment, and ohm of each driver; see `netlists.Wires`."""
+#: What [wires] may state in place of the drawn cell.
+_SEGMENT = ("r_word", "r_bit", "c_word", "c_bit")
 
-    r_word: NotNegative = 1.0
-    r_bit: NotNegative = 1.0
+#: Wires of no cell that is drawn here, for comparison: 1 ohm and 7 fF cannot be had together.
+_THIN = {"r_word": 1.0, "r_bit": 1.0, "c_word": 7e-15, "c_bit": 7e-15}
+
+
+class WiresConfig(Section):
+    """Where the ohm and farad of a wire segment come from, and the ohm of each driver.
+
+    source: "drawn", of the cell of [geometry], whose area is stated too; "given", as r_word and
+    r_bit, c_word and c_bit (0 where left out) say here; "thin", 1 ohm and 7 fF of either line, for
+    comparison with work that assumes so. See `netlists.Wires`.
+    """
+
+    source: Literal["drawn", "given", "thin"] = "drawn"
+    r_word: NotNegative | None = None
+    r_bit: NotNegative | None = None
     r_driver: NotNegative = 0.0
-    c_word: NotNegative = 0.0
-    c_bit: NotNegative = 0.0
+    c_word: NotNegative | None = None
+    c_bit: NotNegative | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        Wires(**self.model_dump())
+        stated = [name for name in _SEGMENT if getattr(self, name) is not None]
+        if self.source != "given" and stated:
+            raise ValueError(
+                f'{", ".join(stated)} given, but source is {self.source!r}; set source = "given" '
+                "or leave them out"
+            )
+        if self.source == "given" and not {"r_word", "r_bit"} <= set(stated):
+            raise ValueError('source = "given" needs r_word and r_bit, 0 for ideal wires')
+        if self.source != "drawn":
+            self.stated()
         return self
+
+    def stated(self) -> Wires:
+        """Return the wires of a source other than "drawn"."""
+        given = {name: getattr(self, name) or 0.0 for name in _SEGMENT}
+        return Wires(r_driver=self.r_driver, **(_THIN if self.source == "thin" else given))
 
 
 class GeometryConfig(Section):
-    """What a cell is made of; see `netlists.geometry`.
+    """What a cell is drawn in; see `netlists.floorplan`.
 
-    wires: whether resistance and capacitance of the wires follow from the cell's size and the
-    metals, in place of [wires] (but for r_driver); the area is stated in any case.
+    film: the technology, by its film. programming: "switch", transistors driven by a memory that is
+    not drawn, or "via". word_width, bit_width: of the lines, met1 and met3 [m].
     """
 
-    wires: bool = False
-    film: Literal["sky130 high_po", "sky130 xhigh_po"] = "sky130 xhigh_po"
-    node: Positive = 130e-9
-    word_metal: str = "sky130 met3"
-    bit_metal: str = "sky130 met3"
-    word_width: Positive = 1.0
-    bit_width: Positive = 1.0
+    film: Literal["sky130_high_po", "sky130_xhigh_po"] = "sky130_xhigh_po"
+    programming: Programming = "switch"
+    word_width: Positive = 1e-6
+    bit_width: Positive = 1e-6
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name in ("word_metal", "bit_metal"):
-            if getattr(self, name) not in METALS:
-                raise ValueError(f"{name} must be one of {', '.join(METALS)}")
+        self.technology()
         return self
 
-    def area(self, bank: ResistorBank) -> CellArea:
-        """Return the area of one weight."""
-        return cell_area(bank, process(self.film, self.node))
+    def technology(self) -> Technology:
+        """Return the film's technology with lines of these widths."""
+        return replace(
+            TECHNOLOGIES[self.film], word_width=self.word_width, bit_width=self.bit_width
+        )
+
+    def cell(self, bank: ResistorBank) -> CellPlan:
+        """Return the cell of one weight; ValueError where its resistors cannot be drawn."""
+        return plan_cell(bank, self.technology(), self.programming)
+
+    def wires(self, bank: ResistorBank, r_driver: float) -> Wires:
+        """Return the wires of an array of such cells."""
+        return drawn_wires(self.cell(bank), self.technology(), r_driver)
 
 
 #: Keys of [periphery] that say what the amplifiers are; the others are about converters.
@@ -319,11 +352,12 @@ class EnergyConfig(Section):
     """Figures for what is not in the circuit; see `crossbar_sim.power.Figures`.
 
     t_read [s], or "settling": the time in which the slowest tile settles to half a step of the ADC.
+    adc_case: which published designs count. v_dd: supply of drivers and amplifiers [V].
     """
 
     t_read: Positive | Literal["settling"] = 100e-9
-    adc_case: Case = "typical"
-    tia_v_dd: Positive = 1.0
+    adc_case: Case = "median"
+    v_dd: Positive = 1.0
     tia_v_ov: Positive = 0.15
     tia_c_load: Positive = 100e-15
     tia_factor: Positive = 4.0

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,9 +29,11 @@ from crossbar_sim.network import (
 from crossbar_sim.nodal import solve
 from crossbar_sim.power import tile_energy
 from crossbar_sim.readout import Response, respond
+from crossbar_sim.sections import WiresConfig
 from crossbar_sim.timing import settling
 from crossbar_sim.trained import TRAINING
 from crossbar_sim.verification import chosen_tiles, verify
+from mapping.bits import effective_bits
 from mapping.design import MappedNetwork
 from netlists.build import tile_circuit
 from tinynets.data import Data
@@ -38,6 +41,8 @@ from tinynets.train import accuracy
 
 #: Images whose currents give a trial's power.
 N_POWER_IMAGE = 8
+#: Stand for wires where nothing depends on them, and a bank need not be one that can be drawn.
+_IDEAL_WIRES = WiresConfig(source="given", r_word=0.0, r_bit=0.0)
 
 
 def training_key(config: RunConfig) -> str:
@@ -64,11 +69,12 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
 
     network: the pruned network's weights. Metrics: accuracy on the test set, loss of accuracy
     against the digital network; mvm_error and mvm_error_p99 (rms and 99th percentile of the error
-    of the tiles' matrices with wires, in parts of the largest weight), effective_bits (of a uniform
-    quantiser over ± the largest weight with that rms error), weight_error (rms, without wires),
-    missed (targets off by over 1 %); n_resistor, n_closed, n_changed (switches that a repair
-    moved), n_tile, area [m²] of the banks; power [W] while reading, energy [J] per inference,
-    t_read [s], n_saturated; ngspice_error where `simulation.check_tiles` asks for it.
+    of the tiles' matrices with wires, in parts of the largest weight), effective_bits (of that rms
+    error over ± the largest weight, see `mapping.bits`), weight_error (rms, without wires), missed
+    (targets off by over 1 %); n_resistor, n_closed, n_changed (switches that a repair moved),
+    n_tile, area [m²] of the cells as drawn, where they can be; power [W] while reading, energy [J]
+    per inference, t_read [s], n_saturated; ngspice_error where `simulation.check_tiles` asks for
+    it.
     """
     with single_thread():
         model, data, digital = _digital(_for_training(config), network)
@@ -122,7 +128,9 @@ def _for_circuits(config: RunConfig) -> RunConfig:
 
 
 def _only(config: RunConfig, names: set[str]) -> RunConfig:
-    return RunConfig(name="trial", **{name: getattr(config, name) for name in names})
+    kept: dict[str, Any] = {"wires": _IDEAL_WIRES}
+    kept |= {name: getattr(config, name) for name in names}
+    return RunConfig(name="trial", **kept)
 
 
 # Trials of a study differ in few keys: most share a network, many a selection, and some all
@@ -175,8 +183,7 @@ def _matrix_metrics(
     return {
         "mvm_error": rms,
         "mvm_error_p99": float(np.quantile(gap, 0.99)),
-        # Rounding to steps of 2 / 2^bits errs by step / sqrt(12) rms.
-        "effective_bits": float(-np.log2(np.sqrt(3) * max(rms, 1e-18))),
+        "effective_bits": float(effective_bits(2.0, max(rms, 1e-18))),
         "weight_error": float(np.sqrt(np.mean(errors**2))),
         "missed": float(missed),
     }
@@ -191,13 +198,14 @@ def _size_metrics(
         for a, b in zip(chosen.tiles, mapped.tiles)
         for side in ("chosen_pos", "chosen_neg")
     ]
-    return {
+    cell = config.cell()
+    sizes = {
         "n_resistor": float(2 * config.bank.n * n_cell),
         "n_closed": float(sum(layer.n_closed for layer in mapped.layers)),
         "n_changed": float(sum(np.bitwise_count(a ^ b).sum() for a, b in pairs)),
         "n_tile": float(len(mapped.tiles)),
-        "area": n_cell * config.geometry.area(mapped.die.bank).total,
     }
+    return sizes | ({"area": n_cell * cell.area} if cell else {})
 
 
 def _checked(

@@ -95,3 +95,18 @@ def test_quantise():
 def test_bad_converters(options, message):
     with pytest.raises(ValueError, match=message):
         Converters(**options)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_a_signed_converter_of_one_bit_tells_the_sign(grad):
+    x = torch.tensor([-3.0, -1e-9, 0.0, 1e-9, 0.7], requires_grad=grad)
+    found = quantise(x.clone(), 1, 0.5, signed=True)
+    assert found.tolist() == approx([-0.5, -0.5, 0.5, 0.5, 0.5])
+    if grad:
+        found.sum().backward()
+        assert x.grad.tolist() == [0, 1, 1, 1, 0], "passes where the range does not clip"
+
+
+def test_pulses_take_one_bit_of_a_dac():
+    assert Converters(dac_bits=8).drive_bits == 8
+    assert Converters(dac_bits=8, inputs="bit-serial").drive_bits == 1

@@ -259,6 +259,7 @@ bits = 4
 n_word = 64
 n_bit = 32
 [wires]
+source = "given"
 r_word = 20.0
 r_bit = 20.0
 [periphery]

@@ -344,7 +344,10 @@ def test_the_example_studies_are_valid(path):
 
 def test_several_keys_get_one_value():
     base = RunConfig(name="a")
-    found = with_values(base, {"tile.n_word, tile.n_bit": 16, "wires.r_word,wires.r_bit": 3.0})
+    found = with_values(
+        base,
+        {"tile.n_word, tile.n_bit": 16, "wires.source": "given", "wires.r_word,wires.r_bit": 3.0},
+    )
     assert (found.tile.n_word, found.tile.n_bit) == (16, 16)
     assert (found.wires.r_word, found.wires.r_bit) == (3.0, 3.0)
     with pytest.raises(ConfigError, match=r"unknown key 'tile\.n_bot'"):

@@ -19,6 +19,7 @@ BASE = RunConfig.model_validate(
         "prune": {"sparsity": 0.8, "rounds": 1, "epochs_per_round": 3},
     }
 )
+GIVEN = {"wires.source": "given", "wires.r_word": 20.0, "wires.r_bit": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +36,11 @@ def test_what_trials_share_changes_nothing(network):
     points = [
         {"periphery.adc_bits": 6},
         {"periphery.adc_bits": 8},
-        {"wires.r_word": 20.0},
+        GIVEN,
         {"periphery.tia_gain": 100.0},
         {"life.p_stuck_open": 0.1},
         {"calibrate.rounds": 2},
-        {"calibrate.rounds": 2, "wires.r_word": 20.0},
+        {"calibrate.rounds": 2, **GIVEN},
         {"noise.bandwidth": 1e9},
         {"die.seed": 2},
         {"tile.n_word": 16},
@@ -61,7 +62,7 @@ def test_metrics_say_what_they_say(network):
     found = trial.run_trial(BASE, network)
     n_cell = found["n_resistor"] / (2 * BASE.bank.n)
     assert n_cell == round(0.2 * (64 * 32 + 32 * 10))
-    assert found["area"] == approx(n_cell * BASE.geometry.area(BASE.bank.build()).total, rel=1e-12)
+    assert found["area"] == approx(n_cell * BASE.geometry.cell(BASE.bank.build()).area, rel=1e-12)
     assert found["mvm_error_p99"] > 2 * found["mvm_error"]
     # A uniform error of a quantiser with so many bits has this rms.
     step = 2.0 / 2 ** found["effective_bits"]

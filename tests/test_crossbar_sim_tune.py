@@ -29,7 +29,12 @@ from tinynets.models import mlp
 from tinynets.train import accuracy, train
 
 OFFSET = {"periphery.v_offset_sigma": 2e-3, "periphery.auto_zero": False}
-WIRES = {"wires.r_word": 100.0, "wires.r_bit": 100.0, "periphery.tia_gain": 100.0}
+WIRES = {
+    "wires.source": "given",
+    "wires.r_word": 100.0,
+    "wires.r_bit": 100.0,
+    "periphery.tia_gain": 100.0,
+}
 COARSE = {"bank.n": 1}
 DIES = [1, 2]
 
