@@ -21,6 +21,7 @@ from crossbar_sim.network import (
     choose_on_die,
     lived,
     load_data,
+    load_validation,
     single_thread,
     train_and_prune,
     tuned,
@@ -38,7 +39,9 @@ from tinynets.train import accuracy
 #: Images whose currents give a trial's power.
 N_POWER_IMAGE = 8
 #: What the trained and pruned network depends on.
-_TRAINING = {"seed", "data", "model", "train", "prune"}
+_TRAINING = {"seed", "data", "validation", "model", "train", "prune"}
+#: Metrics of test images, which report and must not choose.
+OF_TESTS = ("accuracy", "loss")
 
 
 def training_key(config: RunConfig) -> str:
@@ -63,8 +66,9 @@ def trained_path(config: RunConfig, cache: Path) -> Path:
 def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
     """Return the metrics of a configuration on its die.
 
-    network: the pruned network's weights. Metrics: accuracy on the test set, loss of accuracy
-    against the digital network; mvm_error and mvm_error_p99 (rms and 99th percentile of the error
+    network: the pruned network's weights. Metrics: accuracy on the test set, of n_test images, loss
+    of accuracy against the digital network; accuracy_validation, to choose settings by, where
+    `validation` holds images out; mvm_error and mvm_error_p99 (rms and 99th percentile of the error
     of the tiles' matrices with wires, in parts of the largest weight), effective_bits (of a uniform
     quantiser over ± the largest weight with that rms error), weight_error (rms, without wires),
     missed (targets off by over 1 %); n_resistor, n_closed, n_changed (switches that a repair
@@ -92,12 +96,19 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
         return {
             "accuracy": score,
             "loss": digital - score,
+            "n_test": float(len(data.y_test)),
             "n_saturated": float(_saturated(on_die)),
             **_matrix_metrics(config, mapped, responses),
             **_size_metrics(config, chosen, mapped),
             **_energy_metrics(config, mapped, on_die, v_in),
             **_checked(config, mapped, v_in),
+            **_validated(config, on_die),
         }
+
+
+def _validated(config: RunConfig, on_die: nn.Module) -> dict[str, float]:
+    held_out = _held_out(_for_training(config))
+    return {"accuracy_validation": accuracy(on_die, *held_out)} if held_out else {}
 
 
 def _for_training(config: RunConfig) -> RunConfig:
@@ -136,6 +147,12 @@ def _digital(config: RunConfig, network: Path) -> tuple[nn.Module, Data, float]:
     data, model = load_data(config), build_model(config)
     model.load_state_dict(torch.load(network, weights_only=True))
     return model.eval(), data, accuracy(model, data.x_test, data.y_test)
+
+
+@lru_cache(maxsize=4)
+def _held_out(config: RunConfig) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the samples and labels held out for choosing settings."""
+    return load_validation(config)
 
 
 @lru_cache(maxsize=4)
