@@ -141,7 +141,7 @@ class Study:
         """
         # Points that come to the same configuration share its trials.
         trials = list({trial.key: trial for trial in self.trials}.values())
-        networks = self._train({training_key(t.config): t.config for t in trials})
+        networks = self._train({training_key(t.config): t.config for t in trials}, n_jobs)
         known = self.store.keys()
         todo = [trial for trial in trials if trial.key not in known]
         done = len(trials) - len(todo)
@@ -182,10 +182,12 @@ class Study:
             raise ImportError("pandas is missing; pip install 'crossbar-sim[study]'") from error
         return pandas.read_csv(io.StringIO(self.to_csv()))
 
-    def _train(self, configs: dict[str, RunConfig]) -> dict[str, Path]:
+    def _train(self, configs: dict[str, RunConfig], n_jobs: int) -> dict[str, Path]:
         """Train each network once, beside the store."""
         directory = self.store.path.with_name(f"{self.store.path.stem}.networks")
-        return {key: trained_path(config, directory) for key, config in configs.items()}
+        calls = (joblib.delayed(trained_path)(config, directory) for config in configs.values())
+        with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
+            return dict(zip(configs, joblib.Parallel(batch_size=1)(calls)))
 
     def _keep(self, trial: Trial, metrics: Any, reason: str, seconds: float) -> None:
         die = trial.config.die.seed
