@@ -453,7 +453,7 @@ def test_the_example_studies_are_valid(path):
         ]
         points = [dict(zip(config.optimise.range, p)) for p in itertools.product(*ends)]
         assert "--optimise" in comments
-    study = Study(config.model_copy(update={"dies": 2}), base, None, points)
+    study = Study(config.model_copy(update={"dies": 2, "trainings": 1}), base, None, points)
     assert len(study.trials) == 2 * len(points)
     assert {trial.config.die.seed for trial in study.trials} == {1, 2}
     for point in points:
