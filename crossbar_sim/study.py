@@ -187,7 +187,9 @@ class Study:
         directory = self.store.path.with_name(f"{self.store.path.stem}.networks")
         calls = (joblib.delayed(trained_path)(config, directory) for config in configs.values())
         with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
-            return dict(zip(configs, joblib.Parallel(batch_size=1)(calls)))
+            options: dict[str, Any] = {"batch_size": 1}
+            paths: Any = joblib.Parallel(**options)(calls)
+        return dict(zip(configs, paths))
 
     def _keep(self, trial: Trial, metrics: Any, reason: str, seconds: float) -> None:
         die = trial.config.die.seed
