@@ -42,11 +42,16 @@ class ConfigError(ValueError):
 
 
 class RunConfig(Section):
-    """Everything that a run depends on."""
+    """Everything that a run depends on.
+
+    validation: share of the training images that nothing is trained on, by which settings may be
+    chosen; the test images then only report.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     data: Literal["digits", "mnist5000"] = "digits"
+    validation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     prune: PruneConfig = PruneConfig()

@@ -11,6 +11,7 @@ import jinja2
 import numpy as np
 
 from crossbar_sim import plots
+from crossbar_sim.config import RunConfig
 from crossbar_sim.energy import network_energy, verdict, yardstick
 from crossbar_sim.nodal import solve
 from crossbar_sim.physics import physics_numbers
@@ -81,7 +82,7 @@ def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
         "energy": energy
         | {"adc_case": config.energy.adc_case, "verdict": verdict(energy["digital"])},
         "yardstick": stick | {"verdict": verdict(stick["digital"])},
-        "modelled": modelled(outcome),
+        "modelled": modelled(outcome.config),
         "config": config.as_json(),
         "versions": versions(),
     }
@@ -150,9 +151,8 @@ def tile_outputs(outcome: "Outcome") -> Outputs:
     return Outputs(np.concatenate(wanted), np.concatenate(found), largest)
 
 
-def modelled(outcome: "Outcome") -> dict[str, list[str]]:
-    """Return which non-idealities were on, with their values, and which were off."""
-    config = outcome.config
+def modelled(config: RunConfig) -> dict[str, list[str]]:
+    """Return which non-idealities a run has on, with their values, and which off."""
     bank, wires, ends = config.bank, config.build_wires(), config.periphery
     life = config.life
     terms = {

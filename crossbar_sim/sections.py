@@ -56,7 +56,8 @@ class PruneConfig(Section):
     """Pruning: share of zeros, and how it is reached.
 
     method: one of `tinynets.pruning.METHODS`, or "tiles": weights that share a bit line go
-    together, so that fewer lines and tiles are left. A sparsity of 0 leaves the network as it is.
+    together, so that fewer lines and tiles are left. A sparsity of 0 removes no weight and trains
+    for the same rounds, so that dense and pruned networks have had as many epochs.
     bits: of the weights in the end (quantised per output), or 0 for all that they have. noise: of
     the weights while the pruned network trains for epochs_per_round more, in parts of each layer's
     largest weight; see `crossbar_sim.tune.train_noise_aware`.
@@ -169,7 +170,9 @@ class TilesConfig(Section):
 class SelectConfig(Section):
     """How switches are chosen; see `mapping.SelectionRule`.
 
-    n_calibration: training images whose inputs the "aware" objective is aware of.
+    fit_scale: with the "error" objective, try several scales and take the one that errs least on
+    the outputs; "aware" always does. n_calibration: training images whose inputs the "aware"
+    objective, and the fit of a scale, are aware of.
     """
 
     objective: Literal["error", "power", "aware"] = "error"
@@ -179,6 +182,7 @@ class SelectConfig(Section):
     max_closed: Count | None = None
     n_candidate: Count = 1
     composite_error: Share = 0.0
+    fit_scale: bool = False
     n_calibration: Count = 500
 
     @model_validator(mode="after")

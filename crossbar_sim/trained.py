@@ -18,7 +18,7 @@ from crossbar_sim.config import ConfigError, RunConfig
 from tinynets.loading import load_weights
 
 #: The settings that trained networks depend on; the tile's size where whole lines are pruned.
-TRAINING = ("seed", "data", "model", "train", "prune")
+TRAINING = ("seed", "data", "validation", "model", "train", "prune")
 _PARTS = ("dense", "pruned")
 
 

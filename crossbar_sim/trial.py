@@ -22,6 +22,7 @@ from crossbar_sim.network import (
     choose_on_die,
     lived,
     load_data,
+    load_validation,
     single_thread,
     train_and_prune,
     tuned,
@@ -43,6 +44,8 @@ from tinynets.train import accuracy
 N_POWER_IMAGE = 8
 #: Stand for wires where nothing depends on them, and a bank need not be one that can be drawn.
 _IDEAL_WIRES = WiresConfig(source="given", r_word=0.0, r_bit=0.0)
+#: Metrics of test images, which report and must not choose.
+OF_TESTS = ("accuracy", "loss")
 
 
 def training_key(config: RunConfig) -> str:
@@ -67,14 +70,14 @@ def trained_path(config: RunConfig, cache: Path) -> Path:
 def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
     """Return the metrics of a configuration on its die.
 
-    network: the pruned network's weights. Metrics: accuracy on the test set, loss of accuracy
-    against the digital network; mvm_error and mvm_error_p99 (rms and 99th percentile of the error
+    network: the pruned network's weights. Metrics: accuracy on the test set, of n_test images, loss
+    of accuracy against the digital network; accuracy_validation, to choose settings by, where
+    `validation` holds images out; mvm_error and mvm_error_p99 (rms and 99th percentile of the error
     of the tiles' matrices with wires, in parts of the largest weight), effective_bits (of that rms
     error over ± the largest weight, see `mapping.bits`), weight_error (rms, without wires), missed
     (targets off by over 1 %); n_resistor, n_closed, n_changed (switches that a repair moved),
     n_tile, area [m²] of the cells as drawn, where they can be; power [W] while reading, energy [J]
-    per inference, t_read [s], n_saturated; ngspice_error where `simulation.check_tiles` asks for
-    it.
+    per inference, t_read [s], n_saturated; ngspice_error where `simulation.check_tiles` asks for it.
     """
     with single_thread():
         model, data, digital = _digital(_for_training(config), network)
@@ -97,12 +100,19 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
         return {
             "accuracy": score,
             "loss": digital - score,
+            "n_test": float(len(data.y_test)),
             "n_saturated": float(_saturated(on_die)),
             **_matrix_metrics(config, mapped, responses),
             **_size_metrics(config, chosen, mapped),
             **_energy_metrics(config, mapped, on_die, v_in),
             **_checked(config, mapped, v_in),
+            **_validated(config, on_die),
         }
+
+
+def _validated(config: RunConfig, on_die: nn.Module) -> dict[str, float]:
+    held_out = _held_out(_for_training(config))
+    return {"accuracy_validation": accuracy(on_die, *held_out)} if held_out else {}
 
 
 def _for_training(config: RunConfig) -> RunConfig:
@@ -143,6 +153,12 @@ def _digital(config: RunConfig, network: Path) -> tuple[nn.Module, Data, float]:
     data, model = load_data(config), build_model(config)
     model.load_state_dict(torch.load(network, weights_only=True))
     return model.eval(), data, accuracy(model, data.x_test, data.y_test)
+
+
+@lru_cache(maxsize=4)
+def _held_out(config: RunConfig) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the samples and labels held out for choosing settings."""
+    return load_validation(config)
 
 
 @lru_cache(maxsize=4)

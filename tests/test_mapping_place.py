@@ -5,6 +5,7 @@ import pytest
 
 from mapping import Die, ResistorBank, SelectionRule, TileConfig, map_network
 from mapping.encode import g_lsb
+from mapping.select import select
 from tinynets.layers import PrunedLayer, PrunedNetwork
 
 
@@ -72,6 +73,33 @@ def test_awareness_lowers_the_output_error(network, die):
     assert asked == [("fc", {})]
 
 
+@pytest.mark.parametrize("per", ["layer", "output"])
+def test_a_fitted_scale_lowers_the_output_error_of_cells_chosen_alone(network, per):
+    """And is no worse than the scale of the largest weight, by the measure that it is fitted in."""
+    coarse = Die(ResistorBank(n=1, sigma_local=0.05), seed=1)
+    rng = np.random.default_rng(1)
+    x = np.abs(rng.normal(size=(400, 30)) @ rng.normal(size=(30, 30)))
+
+    def second_moment(_name, _believed):
+        return x.T @ x / len(x)
+
+    plain = mapped(network, coarse, scale_per=per)
+    fitted = mapped(network, coarse, second_moment, scale_per=per, fit_scale=True)
+    weight = network.layers[0].weight
+    errors = [np.linalg.norm(x @ (layer.weight - weight).T) for layer in (fitted, plain)]
+    assert errors[0] < 0.9 * errors[1]
+    factors = fitted.g_per_weight / plain.g_per_weight
+    assert len(np.unique(factors.round(6))) == 1 if per == "layer" else factors.min() >= 0.85 - 1e-9
+    assert np.abs(factors - 1).max() > 0.1
+    # Cells are still chosen alone: each takes the subset nearest to its own target.
+    again = fitted.g_per_weight[:, None] * fitted.layer.weight
+    rows, columns = np.nonzero(fitted.layer.mask.T)
+    nearest = select(
+        coarse.branches("fc", rows, columns, measured=True), again[columns, rows]
+    ).predicted
+    assert np.array_equal(fitted.predicted[columns, rows], nearest)
+
+
 def test_targets_out_of_reach_are_listed(network):
     coarse = Die(ResistorBank(n=1, sigma_local=0.05), seed=1)
     layer = mapped(network, coarse)
@@ -91,6 +119,8 @@ def test_targets_out_of_reach_are_listed(network):
         ({"n_candidate": 4, "objective": "power"}, "goes with objective='error'"),
         ({"n_candidate": 4, "max_closed": 2}, "goes with objective='error'"),
         ({"objective": "aware", "max_closed": 2}, "no max_closed"),
+        ({"objective": "aware", "fit_scale": True}, "'aware' always fits its scale"),
+        ({"n_candidate": 4, "fit_scale": True}, "fit_scale goes with objective='error'"),
     ],
 )
 def test_rules_that_make_no_sense(options, message):
@@ -99,8 +129,10 @@ def test_rules_that_make_no_sense(options, message):
 
 
 def test_aware_needs_a_second_moment(network, die):
-    with pytest.raises(ValueError, match="needs second_moment"):
+    with pytest.raises(ValueError, match="need second_moment"):
         mapped(network, die, objective="aware")
+    with pytest.raises(ValueError, match="fit_scale need second_moment"):
+        mapped(network, die, fit_scale=True)
 
 
 def test_mapping_reports_its_progress(network, die):
