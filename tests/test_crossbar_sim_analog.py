@@ -170,7 +170,7 @@ def test_fixed_ranges_saturate_and_are_counted():
     y = analog(x)
     assert analog[0].n_saturated == y.numel()
     units = (y - model[0].bias).abs() / analog[0].units_per_volt
-    assert torch.allclose(units, torch.tensor(1e-6), rtol=0.02)
+    assert torch.allclose(units, torch.tensor(1e-6), rtol=0.02, atol=0)
 
 
 def test_converter_errors_move_the_outputs_by_their_size():

@@ -96,7 +96,7 @@ def test_least_power_within_a_tolerance_is_the_least_and_what_it_saves_is_report
         np.abs(all_pos - all_neg - target) <= tolerance, all_pos + all_neg, np.inf
     ).min(axis=0)
     pos, neg = realise(branches, light.chosen_pos, light.chosen_neg)
-    assert np.allclose((pos + neg)[within], power[within], rtol=1e-9)
+    assert np.allclose((pos + neg)[within], power[within], rtol=1e-9, atol=0)
 
     saving = power_saving(branches, exact, light, 0.2)
     assert saving.p_after == approx(0.04 * np.sum(pos + neg))
@@ -114,7 +114,7 @@ def test_one_bank_with_an_offset_holds_signed_weights():
     chosen = select(branches, target, g_shift=g_shift(bank))
     pos, _ = realise(branches, chosen.chosen_pos, chosen.chosen_neg)
     assert not chosen.chosen_neg.any()
-    assert np.allclose(pos - g_shift(bank), chosen.predicted)
+    assert np.allclose(pos - g_shift(bank), chosen.predicted, atol=0)
     assert rms(chosen.predicted - target) < 0.01 * g_band(bank)
 
 
@@ -216,7 +216,7 @@ def test_more_candidates_are_nearer_on_an_ideal_composite_meter():
 
 def test_an_ideal_composite_meter_reads_what_is_there():
     chosen, realised, _ = verify_errors(4, 0.0)
-    assert np.allclose(chosen.predicted, realised)
+    assert np.allclose(chosen.predicted, realised, atol=0)
 
 
 def test_a_composite_meter_no_better_than_the_other_still_helps_and_a_hopeless_one_does_no_harm():
@@ -314,7 +314,7 @@ def test_inputs_without_correlation_leave_nothing_to_cancel(h):
     weight, mask, _ = correlated_layer()
     branches, target, rows, columns, _ = on_die(weight, mask, 3)
     together = select_layer_aware(branches, target, rows, columns, h)
-    assert np.allclose(together.predicted, select(branches, target).predicted)
+    assert np.allclose(together.predicted, select(branches, target).predicted, atol=0)
 
 
 def test_the_order_of_cells_the_blocks_and_the_threads_do_not_matter():
