@@ -83,6 +83,7 @@ def test_excluded_layers_stay_whole(data, trained):
 
 def test_two_of_four(data, trained):
     small = tinynets.prune(trained, data, method="activation", scope="2:4", epochs=1)
+    assert len(masks_of(small)) == 2
     for mask in masks_of(small).values():
         assert (mask.reshape(-1, 4).sum(1) == 2).all()
 
