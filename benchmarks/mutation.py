@@ -70,6 +70,10 @@ EXPLAINED = {
     "mapping/bank.py: if not bank.tc1_sigma and not kelvin:": (
         "equivalent: a shortcut, for the spread is zero where either is"
     ),
+    "crossbar_sim/timing.py: _INSTANT = 2e-06": (
+        "a mode a million times faster than the slowest is left out or not: no answer changes"
+    ),
+    "mapping/compensation.py: _jit = njit(cache=True, nogil=False)": "only slower",
 }
 
 

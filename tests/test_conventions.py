@@ -77,4 +77,6 @@ def test_numbers_in_spice_are_plain_reprs(g):
 def test_ideal_parts_are_the_default():
     assert Wires().ideal
     assert Periphery().r_tia_input == 0
+    assert Periphery().r_feedback == 20e3
+    assert Periphery().seed == 0
     assert not Wires(r_bit=1).ideal

@@ -37,6 +37,7 @@ def test_every_tile_is_compared_in_the_order_of_the_network(mapped, v_in):
     assert found.worst.error < 1e-11
     assert "KLU" in found.solvers[0]
     assert "nodal" in found.solvers[1]
+    assert found.tolerance == 1e-9
     found.require()
 
 
@@ -118,6 +119,9 @@ def test_tiles_are_chosen_by_name_or_by_a_seeded_sample(mapped, v_in):
         tile.name for tile in chosen_tiles(mapped, n_sample=2, seed=3)
     ]
     assert len(two) == 2
+    drawn = [chosen_tiles(mapped, n_sample=1, seed=k)[0].name for k in range(20)]
+    assert set(drawn) == set(names)
+    assert chosen_tiles(mapped, n_sample=1)[0].name == drawn[0] != drawn[1]
     found = verify(mapped, v_in, WIRES, ENDS, tiles=two, n_worker=1)
     assert [check.tile for check in found.checks] == [tile.name for tile in two]
     with pytest.raises(ValueError, match="no tile 'nonsense'; there are fc_0_0"):
