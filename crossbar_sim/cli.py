@@ -178,11 +178,11 @@ def verify(
     ] = None,
     vectors: Annotated[int, typer.Option(help="random input vectors for each tile")] = 16,
     tolerance: Annotated[
-        float, typer.Option(help="largest difference, of the tile's largest current")
+        float, typer.Option(help="largest difference, of the tile's largest current or voltage")
     ] = 1e-9,
     seed: Annotated[int, typer.Option(help="of sample and inputs")] = 0,
 ) -> None:
-    """Solve tiles of a run with ngspice and with the engine, and compare all output currents.
+    """Solve tiles of a run with ngspice and with the engine; compare output currents and voltages.
 
     Prints one CSV line per tile. Exit code 1 when a tile failed or differs by too much.
     """
@@ -198,9 +198,9 @@ def verify(
         raise ConfigError(str(error)) from error
     parts = config.build_wires(), config.periphery.build()
     found = verify_tiles(mapped, v_in, *parts, tiles=tiles, tolerance=tolerance)
-    typer.echo("tile,vectors,error")
+    typer.echo("tile,vectors,current_error,voltage_error")
     for check in found.checks:
-        typer.echo(f"{check.tile},{check.n_vector},{check.error:.3e}")
+        typer.echo(f"{check.tile},{check.n_vector},{check.i_error:.3e},{check.v_error:.3e}")
     messages.print(f"{found.solvers[0]} against {found.solvers[1]}", markup=False)
     found.require()
 
@@ -279,5 +279,8 @@ def _summarise(config: RunConfig, directory: Path) -> None:
         table.add_row(row["network"], f"{row['accuracy']:.2%}")
     messages.print(table)
     worst = numbers["verification"]["worst"]
-    messages.print(f"engine against ngspice: {worst['error']:.1e} ({worst['tile']})")
+    messages.print(
+        f"engine against ngspice: currents {worst['i_error']:.1e}, "
+        f"voltages {worst['v_error']:.1e} ({worst['tile']})"
+    )
     messages.print(f"energy per inference: {numbers['energy']['analog_total'] * 1e9:.3g} nJ")

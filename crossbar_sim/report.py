@@ -3,7 +3,7 @@
 import base64
 import importlib.metadata
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from crossbar_sim.config import RunConfig
 from crossbar_sim.energy import network_energy, verdict, yardstick
 from crossbar_sim.nodal import solve
 from crossbar_sim.physics import physics_numbers
+from crossbar_sim.verification import TileCheck
 from crossbar_sim.workspace import write_json
 from mapping.bits import worst_case_bits
 from mapping.compact import naive_tile_count
@@ -46,6 +47,10 @@ def write_report(outcome: "Outcome", directory: Path) -> None:
     write_json(directory / "report.json", numbers)
 
 
+def _check_row(check: TileCheck) -> dict[str, Any]:
+    return asdict(check) | {"error": check.error}
+
+
 def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
     """Return everything the report states, ready for JSON."""
     config, mapped, simulated = outcome.config, outcome.mapped, outcome.simulated
@@ -69,8 +74,8 @@ def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
             "solvers": list(checks.solvers),
             "tolerance": checks.tolerance,
             "passed": checks.passed,
-            "worst": vars(checks.worst),
-            "tiles": [vars(check) for check in checks.checks],
+            "worst": _check_row(checks.worst),
+            "tiles": [_check_row(check) for check in checks.checks],
         },
         "mvm_error": {
             "rms": float(np.sqrt(np.mean((found - wanted) ** 2)) / np.abs(wanted).max()),

@@ -261,7 +261,9 @@ def _checked_moment(second_moment, rows):
             f"second_moment has shape {second_moment.shape} and the rows go up to "
             f"{np.max(rows, initial=-1)}; pass x.T @ x / n_sample of all n_in inputs"
         )
-    if not np.allclose(second_moment, second_moment.T):
+    tiny = 1e-8 * np.abs(second_moment).max(initial=0.0)
+    finite = np.isfinite(second_moment).all()
+    if not (finite and np.allclose(second_moment, second_moment.T, atol=tiny)):
         raise ValueError("second_moment must be symmetric and finite; pass x.T @ x / n_sample")
     return second_moment
 

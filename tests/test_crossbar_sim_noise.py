@@ -77,7 +77,9 @@ def test_outputs_may_be_taken_in_parts(g, monkeypatch):
     circuit = array_circuit(g, Wires(1, 1, 10), Periphery(tia_gain=1e3, v_noise=1e-9))
     whole = output_noise(circuit).by_source
     monkeypatch.setattr("crossbar_sim.noise._MAX_TRANSFERS", 1)
-    for name, density in output_noise(circuit).by_source.items():
+    parts = output_noise(circuit).by_source
+    assert parts.keys() == whole.keys()
+    for name, density in parts.items():
         np.testing.assert_allclose(density, whole[name], rtol=1e-12)
 
 

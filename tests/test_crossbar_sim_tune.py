@@ -97,9 +97,9 @@ def test_fitted_outputs_are_the_least_squares_line(digits_mlp):
         found = job.on_die.get_submodule("fc1")(images).double().numpy()
         wanted = job.model.get_submodule("fc1")(images).double().numpy()
         fitted = tuned.get_submodule("fc1")(images).double().numpy()
-    for j in range(wanted.shape[1]):
-        if np.ptp(found[:, j]) < 1e-9:  # an output that has no weight left
-            continue
+    alive = np.flatnonzero(np.ptp(found, axis=0) > 1e-9)  # the others have no weight left
+    assert len(alive) > 10
+    for j in alive:
         line = np.polyval(np.polyfit(found[:, j], wanted[:, j], 1), found[:, j])
         np.testing.assert_allclose(fitted[:, j], line, atol=1e-4 * np.abs(wanted).max())
 

@@ -34,7 +34,8 @@ def test_every_name_of_the_page_exists():
     from tinynets import lottery
 
     text = PAGE.read_text()
-    for name in re.findall(r"`tinynets\.(\w+)", text):
-        assert hasattr(tinynets, name), name
-    for name in re.findall(r"`lottery\.(\w+)", text):
-        assert hasattr(lottery, name), name
+    for package, word in ((tinynets, "tinynets"), (lottery, "lottery")):
+        names = re.findall(rf"`{word}\.(\w+)", text)
+        assert names
+        for name in names:
+            assert hasattr(package, name), name
