@@ -134,7 +134,7 @@ def _bank_of(
             options | {"sigma_local": scatter, "meter_error": meter, "r_on": 0.0, "r_off": 1e15}
         ).build()
     except ValidationError as error:
-        raise ConfigError(f"bank: {first_problem(error)}") from error
+        raise ConfigError(f"bank: {first_problem(error, BankConfig)}") from error
 
 
 def _numbers(text: str) -> list[int]:
