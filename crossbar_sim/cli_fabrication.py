@@ -41,10 +41,7 @@ def layout(
     _one_of("technology", technology, TECHNOLOGIES)
     for found in named_tiles(mapped, tile):
         bank, film = mapped.die.bank, TECHNOLOGIES[technology]
-        try:
-            paths = write_masks(found, bank, output, film, programming=programming)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
+        paths = write_masks(found, bank, output, film, programming=programming)
         for path in paths:
             typer.echo(path)
 
@@ -60,10 +57,7 @@ def board(
 
     _, mapped = read_run(run_directory)
     (found,) = named_tiles(mapped, [tile])
-    try:
-        paths = write_board(tile_board(found, mapped.die.bank), output)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    paths = write_board(tile_board(found, mapped.die.bank), output)
     for path in paths:
         typer.echo(path)
 

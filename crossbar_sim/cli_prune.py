@@ -140,15 +140,12 @@ def prune(
     given |= {"exclude": tuple(exclude or ()), "round_to": round_to, "seed": seed}
     given |= {"bits": bits, "by_reads": by_reads}
     path = output or Path("results") / f"{source.stem}-sparse.safetensors"
-    try:
-        settings = read_settings(source, config)
-        options, write = _options(settings, given), _writer(path, source)
-        with single_thread(), progress_bars() as tell:
-            task = read_task(source, settings, options, tell, data=data, size=size)
-            small = pruned(task, options, tell)
-            found = figures(task, small, options)
-    except (ValueError, ImportError, OSError) as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+    settings = read_settings(source, config)
+    options, write = _options(settings, given), _writer(path, source)
+    with single_thread(), progress_bars() as tell:
+        task = read_task(source, settings, options, tell, data=data, size=size)
+        small = pruned(task, options, tell)
+        found = figures(task, small, options)
     for table in _tables(found, f"{source.name}, {task.data.name}, {options.method}"):
         messages.print(table)
     messages.print(_accuracy(found))
@@ -191,9 +188,12 @@ def _options(settings: "RunConfig | None", given: dict[str, Any]) -> "Options":
 
 def _writer(path: Path, source: Path) -> Callable[["nn.Module"], object]:
     """Return what writes the pruned network to a path; refuse what cannot be before it is made."""
+    from tinynets.extras import optional
     from tinynets.loading import check_target, save_weights
     from tinynets.onnx_export import save_onnx
 
+    if source.suffix == ".onnx":
+        optional("onnx", extra="onnx")  # asked for before what the output needs
     if path.suffix != ".onnx":
         check_target(path)
         return lambda small: save_weights(small, path)

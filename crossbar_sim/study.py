@@ -6,6 +6,7 @@ import importlib.metadata
 import io
 import itertools
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ import numpy as np
 
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.statistics import Interval, mean_interval, yield_interval
+from crossbar_sim.stopping import end_with
 from crossbar_sim.store import Record, Store
 from crossbar_sim.study_config import StudyConfig, with_values
 from crossbar_sim.trial import run_trial, trained_path, training_key
@@ -244,7 +246,8 @@ def _execute_all(
     with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
         options: dict[str, Any] = {"batch_size": 1, "pre_dispatch": "n_jobs"}
         pool = joblib.Parallel(return_as="generator_unordered", **options)
-        found: Any = pool(joblib.delayed(_execute)(trial, path) for trial, path in todo)
+        me = os.getpid()
+        found: Any = pool(joblib.delayed(_execute_here)(me, *trial) for trial in todo)
         yield from found
 
 
@@ -263,6 +266,15 @@ def _on_dask(
         futures = [client.submit(_execute, trial, path, pure=False) for trial, path in todo]
         for future in as_completed(futures):
             yield future.result()
+
+
+def _execute_here(parent: int, trial: Trial, network: Path) -> Any:
+    """Run one trial in a process of this machine that must not outlive the study's."""
+    _end_with(parent)
+    return _execute(trial, network)
+
+
+_end_with = cache(end_with)  # one watch is enough
 
 
 def _execute(trial: Trial, network: Path) -> tuple[Trial, dict[str, float] | None, str, float]:
