@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crossbar_sim.config import ConfigError
-from crossbar_sim.terminal import messages, progress_bars
+from crossbar_sim.terminal import MAX_COUNT, MAX_SEED, messages, progress_bars, within
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +44,8 @@ def prune(
         ),
     ] = None,
     size: Annotated[
-        tuple[int, int] | None, typer.Option(help="height and width, for a folder of images")
+        tuple[int, int] | None,
+        typer.Option(callback=within(1, 10_000), help="height and width, for a folder of images"),
     ] = None,
     method: Annotated[
         str | None,
@@ -58,8 +59,9 @@ def prune(
     sparsity: Annotated[
         float | None,
         typer.Option(
+            callback=within(0, 1),
             help="share of weights (filters: of channels) to remove, in \\[0, 1)  "
-            f"\\[default: {_SPARSITY}]"
+            f"\\[default: {_SPARSITY}]",
         ),
     ] = None,
     scope: Annotated[
@@ -74,39 +76,57 @@ def prune(
         ),
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(help=f"of pruning and training  \\[default: {_ROUNDS}]")
+        int | None,
+        typer.Option(min=1, max=1000, help=f"of pruning and training  \\[default: {_ROUNDS}]"),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help=f"of training after each round  \\[default: {_EPOCHS}]")
+        int | None,
+        typer.Option(
+            min=0, max=MAX_COUNT, help=f"of training after each round  \\[default: {_EPOCHS}]"
+        ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help=f"of that training  \\[default: {_RATE}]")
+        float | None,
+        typer.Option(callback=within(1e-30, 10), help=f"of that training  \\[default: {_RATE}]"),
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="path of a module to leave whole; may be repeated")
     ] = None,
     tile: Annotated[
         tuple[int, int] | None,
-        typer.Option(help="word lines and bit lines of a crossbar tile  \\[default: 32 32]"),
+        typer.Option(
+            callback=within(1, 512),
+            help="word lines and bit lines of a crossbar tile  \\[default: 32 32]",
+        ),
     ] = None,
     round_to: Annotated[
-        int, typer.Option(help="filters: channels left are a multiple of this (a tile's side)")
+        int,
+        typer.Option(
+            min=1,
+            max=MAX_COUNT,
+            help="filters: channels left are a multiple of this (a tile's side)",
+        ),
     ] = 1,
     by_reads: Annotated[
         float,
         typer.Option(
-            help="tiles: prune more where lines are read more often, as in convolutions; try 0.25"
+            callback=within(0, 100),
+            help="tiles: prune more where lines are read more often, as in convolutions; try 0.25",
         ),
     ] = 0.0,
     bits: Annotated[
         int | None,
-        typer.Option(help="of each weight in the end, quantised per output; 0 for all it has"),
+        typer.Option(
+            min=0, max=16, help="of each weight in the end, quantised per output; 0 for all it has"
+        ),
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
+            min=0,
+            max=MAX_SEED,
             help="of data split and training; give the one that the network was trained with, else "
-            "it may have seen the test samples  \\[default: the configuration's, or 0]"
+            "it may have seen the test samples  \\[default: the configuration's, or 0]",
         ),
     ] = None,
     output: Annotated[

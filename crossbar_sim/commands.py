@@ -13,7 +13,7 @@ from rich.table import Table
 
 from crossbar_sim import cli_fabrication, cli_prune, cli_study
 from crossbar_sim.config import BankConfig, ConfigError, RunConfig, first_problem, load_config
-from crossbar_sim.terminal import messages, progress_bars
+from crossbar_sim.terminal import MAX_COUNT, MAX_SEED, messages, progress_bars, within
 from mapping.bank import ResistorBank
 
 app = typer.Typer(
@@ -82,16 +82,25 @@ def precision(
     ] = "normal",
     meter: Annotated[float, typer.Option(help="relative error of the meter")] = 0.0,
     differential: Annotated[bool, typer.Option(help="pairs of banks, for signed weights")] = False,
-    instances: Annotated[int, typer.Option(help="banks drawn for each n")] = 2500,
+    instances: Annotated[
+        int, typer.Option(min=1, max=MAX_COUNT, help="banks drawn for each n")
+    ] = 2500,
     band: Annotated[
-        tuple[float, float], typer.Option(help="targets, as parts of the full scale")
+        tuple[float, float],
+        typer.Option(callback=within(0, 1), help="targets, as parts of the full scale"),
     ] = (0.25, 0.75),
-    seed: Annotated[int, typer.Option(help="of the banks drawn")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="of the banks drawn")] = 0,
     bits: Annotated[
-        float | None, typer.Option(help="instead: how many branches give so many bits")
+        float | None,
+        typer.Option(callback=within(0, 64), help="instead: how many branches give so many bits"),
     ] = None,
     yield_: Annotated[
-        float, typer.Option("--yield", help="share of banks that must have the bits")
+        float,
+        typer.Option(
+            "--yield",
+            callback=within(0, 1, ends=False),
+            help="share of banks that must have the bits",
+        ),
     ] = 0.999,
     output: Annotated[
         Path | None, typer.Option(help="write OUTPUT.csv, OUTPUT.png and OUTPUT.svg")
@@ -184,13 +193,18 @@ def verify(
     run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
     tile: Annotated[list[str] | None, typer.Option(help="tile to check; may be repeated")] = None,
     sample: Annotated[
-        int | None, typer.Option(help="check so many tiles at random, not all")
+        int | None, typer.Option(min=1, help="check so many tiles at random, not all")
     ] = None,
-    vectors: Annotated[int, typer.Option(help="random input vectors for each tile")] = 16,
+    vectors: Annotated[
+        int, typer.Option(min=1, max=MAX_COUNT, help="random input vectors for each tile")
+    ] = 16,
     tolerance: Annotated[
-        float, typer.Option(help="largest difference, of the tile's largest current")
+        float,
+        typer.Option(
+            callback=within(0, 1), help="largest difference, of the tile's largest current"
+        ),
     ] = 1e-9,
-    seed: Annotated[int, typer.Option(help="of sample and inputs")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="of sample and inputs")] = 0,
 ) -> None:
     """Solve tiles of a run with ngspice and with the engine, and compare all output currents.
 
@@ -248,7 +262,7 @@ def _summarise(config: RunConfig, directory: Path) -> None:
     """Print the headline figures to stderr."""
     import json
 
-    numbers = json.loads((directory / "report.json").read_text())
+    numbers = json.loads((directory / "report.json").read_text(encoding="utf-8"))
     table = Table("network", "test accuracy", box=None, title=config.name)
     for row in numbers["accuracy"]:
         table.add_row(row["network"], f"{row['accuracy']:.2%}")

@@ -116,8 +116,14 @@ def line_noise(
 def effective_bits(full_scale: np.ndarray | float, noise: np.ndarray | float) -> np.ndarray:
     """Return the bits whose rounding is as large as a noise: log2(full_scale / (sqrt(12) noise)).
 
-    full_scale: from the smallest to the largest value; noise: rms, in the same unit.
+    full_scale: from the smallest to the largest value; noise: rms, in the same unit. Both must be
+    above zero: nothing can be said of what is not there. Raises ValueError for others.
     """
+    if np.min(full_scale) <= 0 or np.min(noise) <= 0:
+        raise ValueError(
+            f"full_scale and noise must be > 0; got {np.min(full_scale)} and {np.min(noise)}; "
+            "leave out what has no signal or no noise"
+        )
     return np.log2(np.asarray(full_scale) / (np.sqrt(12.0) * np.asarray(noise)))
 
 

@@ -30,8 +30,10 @@ class TilePhysics:
     full_scale: float
     area: float
 
-    def noise_bits(self, bandwidth: float) -> float:
-        """Return the bits that noise leaves at a bandwidth [Hz]."""
+    def noise_bits(self, bandwidth: float) -> float | None:
+        """Return the bits that noise leaves at a bandwidth [Hz]; None for a tile without signal."""
+        if not self.full_scale:
+            return None
         rms = np.sqrt(self.noise_density * bandwidth)
         return float(effective_bits(self.full_scale, rms))
 
@@ -70,6 +72,7 @@ def physics_numbers(
         {"tile": name} | asdict(found) | {"noise_bits": found.noise_bits(bandwidth)}
         for name, found in physics.items()
     ]
+    bits = [row["noise_bits"] for row in tiles if row["noise_bits"] is not None]
     cell = config.geometry.area(config.bank.build())
     wires = config.build_wires()
     return {
@@ -78,7 +81,8 @@ def physics_numbers(
         "t_read": t_read,
         "t_settling": max(found.t_settling for found in physics.values()),
         "bandwidth": bandwidth,
-        "least_noise_bits": min(row["noise_bits"] for row in tiles),
+        "least_noise_bits": min(bits, default=None),
+        "silent": [row["tile"] for row in tiles if row["noise_bits"] is None],
         "area_weight": cell.total,
         "area_parts": asdict(cell),
         "pitch": cell.pitch,

@@ -293,7 +293,7 @@ def test_a_missing_package_names_its_extra_before_anything_is_trained(call, conf
     monkeypatch.setitem(sys.modules, "safetensors", None)
     code, out, err = call(config)
     assert (code, out) == (2, "")
-    assert "pip install '.[safetensors]'" in err
+    assert "pip install 'crossbar-sim[safetensors]'" in err
     assert "train" not in err
 
 

@@ -117,7 +117,11 @@ def test_a_folder_without_folders(tmp_path):
     [
         (np.zeros((0, 2)), np.zeros(0), "0 samples"),
         (np.zeros((3, 2)), np.zeros(2), "3 samples and 2 labels"),
-        (np.arange(8).reshape(4, 2), [0, 0, -1, -1], "labels from 0"),
+        (
+            np.arange(8).reshape(4, 2),
+            [0, 0, -1, -1],
+            "labels must be 0 … 999,999, a number for each class; got -1 … 0",
+        ),
         (np.arange(8).reshape(4, 2), [0, 0, 0, 1], "only one sample"),
         (np.arange(8).reshape(4, 2), [0, 0.5, 1, 1], "whole numbers"),
         (np.arange(8).reshape(4, 2), np.zeros((4, 1)), "whole numbers"),
