@@ -59,7 +59,6 @@ def prune(
     sparsity: Annotated[
         float | None,
         typer.Option(
-            callback=within(0, 1),
             help="share of weights (filters: of channels) to remove, in \\[0, 1)  "
             f"\\[default: {_SPARSITY}]",
         ),
@@ -77,7 +76,7 @@ def prune(
     ] = None,
     rounds: Annotated[
         int | None,
-        typer.Option(min=1, max=1000, help=f"of pruning and training  \\[default: {_ROUNDS}]"),
+        typer.Option(help=f"of pruning and training  \\[default: {_ROUNDS}]"),
     ] = None,
     epochs: Annotated[
         int | None,
@@ -95,7 +94,6 @@ def prune(
     tile: Annotated[
         tuple[int, int] | None,
         typer.Option(
-            callback=within(1, 512),
             help="word lines and bit lines of a crossbar tile  \\[default: 32 32]",
         ),
     ] = None,
@@ -116,9 +114,7 @@ def prune(
     ] = 0.0,
     bits: Annotated[
         int | None,
-        typer.Option(
-            min=0, max=16, help="of each weight in the end, quantised per output; 0 for all it has"
-        ),
+        typer.Option(help="of each weight in the end, quantised per output; 0 for all it has"),
     ] = None,
     seed: Annotated[
         int | None,

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinynets.extras import optional
 
-#: Size of the arrays of an NPZ file [bytes], all together; a small file can claim any size.
+#: Size of the arrays of an NPZ file [bytes], in all; a small file can claim or unpack to any size.
 MAX_BYTES = 2**31
 #: Classes that labels may tell apart.
 MAX_CLASSES = 1_000_000
@@ -156,14 +156,14 @@ def _check_size(path: str | Path) -> None:
 
 
 def _claimed(file: zipfile.ZipFile, name: str) -> int:
-    """Return the bytes that the header of an array asks for."""
+    """Return the bytes that the header of an array asks for, as numbers of float32 at least."""
     with file.open(name) as array:
         version = np.lib.format.read_magic(array)
         header = _HEADERS.get(version)
         if header is None:
             raise ValueError(f"array {name!r} has a header of the unknown version {version}")
         shape, _, dtype = header(array)
-    return math.prod(shape) * dtype.itemsize
+    return math.prod(shape) * max(dtype.itemsize, np.dtype(np.float32).itemsize)
 
 
 _HEADERS: dict[Any, Any] = {
