@@ -469,7 +469,9 @@ def test_what_is_no_batch_of_inputs_is_refused_with_the_remedy():
 
 def test_a_layer_without_voltages_is_named(tmp_path):
     model, x = mlp((4, 3, 2)), torch.rand(5, 4)
-    mapped = map_network(extract(model, x), Die(ResistorBank(n=4), seed=1), TileConfig(8, 8))
+    mapped = map_network(
+        extract(model, x), Die(ResistorBank(n=4, r_off=1e9), seed=1), TileConfig(8, 8)
+    )
     v_in = crossbar_sim.random_inputs(mapped, v_read=0.2, n_vector=2)
     del v_in["fc2"]
     tiles = crossbar_sim.chosen_tiles(mapped)

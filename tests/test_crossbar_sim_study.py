@@ -314,7 +314,7 @@ def test_a_place_where_no_store_can_be_is_a_fault_that_names_it(tmp_path):
 
 def test_every_trial_says_which_machine_made_it(done, files, monkeypatch):
     assert done.machines == [machine.summary()]
-    config, base = load_study(files / "study.toml")
+    _, base = load_study(files / "study.toml")
     (network,) = (files / "done.networks").iterdir()
     assert network.stem.endswith(machine.key())
     assert trained_path(base, files / "done.networks") == network

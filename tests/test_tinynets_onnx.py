@@ -336,7 +336,7 @@ def test_a_weight_may_have_any_name(tmp_path, name):
     """Some are names of what every torch module has."""
     nodes = [node("MatMul", ["x", name], "h"), node("Add", ["h", "shift"], "y")]
     constants = {name: normal(4, 3), "shift": normal(2, 3)}
-    found = compare(save(tmp_path / "n.onnx", nodes, constants), normal(2, 4))
+    found = compare(save(str(tmp_path / "n.onnx"), nodes, constants), normal(2, 4))
     assert not found.training
     assert len(tinynets.extract(found, torch.zeros(2, 4)).layers) == 1
 

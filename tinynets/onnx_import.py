@@ -1,5 +1,6 @@
 """Turn an ONNX file into a torch module whose weight layers can be pruned and extracted."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -174,4 +175,4 @@ def _unused(name: str, modules: dict[str, nn.Module]) -> str:
 
 def _is_taken(name: str) -> bool:
     own = {*dir(nn.Module()), "steps", "ends", "origins", "buffer_of"}
-    return name in own or name.startswith("constant_")
+    return name in own or re.fullmatch(r"constant_\d+", name) is not None
