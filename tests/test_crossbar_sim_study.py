@@ -306,7 +306,7 @@ def test_a_place_where_no_store_can_be_is_a_fault_that_names_it(tmp_path):
         Store(tmp_path)
     store = Store(tmp_path / "s.sqlite")
     with sqlite3.connect(store.path) as connection:
-        connection.execute("CREATE TRIGGER full BEFORE INSERT ON trial BEGIN SELECT nothing(); END")
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON trial BEGIN SELECT no_function(); END")
     connection.close()
     with pytest.raises(StoreFault, match=r"s.sqlite cannot be read .* it has are safe"):
         store.add(record())
