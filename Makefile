@@ -1,9 +1,12 @@
-.PHONY: setup demo test lint tests clean
+.PHONY: setup setup-run demo test lint tests other-machines clean
 
 setup:
 	@scripts/setup.sh
 
-demo: setup
+setup-run:
+	@scripts/setup.sh run
+
+demo: setup-run
 	.venv/bin/crossbar-sim run examples/digits.toml
 	.venv/bin/crossbar-sim run examples/digits_cnn.toml
 
@@ -16,6 +19,13 @@ lint:
 
 tests:
 	.venv/bin/pytest -n 2 --dist loadfile
+
+# What trains, under kernels of other processors, other initial weights and in random order.
+other-machines:
+	ATEN_CPU_CAPABILITY=default OPENBLAS_CORETYPE=Haswell OMP_NUM_THREADS=1 \
+	    .venv/bin/pytest -n 2 --dist loadfile -m training --other-seeds 1000 -p randomly
+	ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=2 \
+	    .venv/bin/pytest -n 2 --dist loadfile -m training --other-seeds 2000 --threads 2 -p randomly
 
 clean:
 	rm -rf .venv results .pytest_cache .ruff_cache build *.egg-info

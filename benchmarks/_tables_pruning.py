@@ -1,6 +1,7 @@
 """The README's sections on pruning, from the kept outputs of the scripts here."""
 
 from _tables import load, table
+from scipy import stats
 
 #: Numbers of random units that the README shows.
 _UNITS = (8, 16)
@@ -42,18 +43,21 @@ def baselines() -> str:
     accuracies = " and ".join(f"{100 * top1:.1f} %" for top1 in dense.values())
     return (
         "How many times less each family costs within a point of the dense accuracy "
-        f"({accuracies}), MNIST-5000, {found['seeds']} seeds (`benchmarks/baselines.py`; crossbar "
+        f"({accuracies} on test images; settings are picked on images held out of training), "
+        f"MNIST-5000, {found['seeds']} seeds (`benchmarks/baselines.py`; crossbar "
         "joules are those of DACs, amplifiers and ADCs, digital ones 45 nm with weights fetched "
         "once; positions of non-zeros cost nothing, which favours single weights):\n\n"
         + table(["network", "family", *costs.values()], rows)
         + "\n\n![accuracy against cost](benchmarks/results/baselines.png)\n\n"
+        "The dense network is trained for as many epochs as those pruned. "
         "Settings lie on a coarse grid and accuracies have a standard error of about 0.3 points: "
         "read factors of two, not tenths. Single weights, then fewer bits, make the smallest file; "
         "on a crossbar they empty few lines, and channels in multiples of a tile's side cost "
         "least. "
         "Fewer bits alone save no tile and hardly a conversion. Pruning for bit lines over all "
         "layers spares convolutions, whose lines are read most often, unless scores weigh how "
-        "often (by reads: over the fourth root of it, a power chosen on two of these seeds); one "
+        "often (by reads: over the fourth root of it, a power chosen on test images of two other "
+        "seeds); one "
         "sparsity for every layer costs the perceptron its small last layer."
     )
 
@@ -68,20 +72,22 @@ def lottery() -> str:
     found = load("lottery")
     curves, lead = found["accuracy_percent"], found["ticket_above_control_percent"]
     columns = [_spread(curve) for curve in curves.values()]
+    columns += [_spread(curve, _wide(found["seeds"])) for curve in lead.values()]
     rows = [
         [f"{share:.1f} %", *cells] for share, *cells in zip(found["remaining_percent"], *columns)
     ]
-    above = " and ".join(
-        f"{curve['mean'][-2]:.1f} ± {curve['error'][-2]:.1f} above {name}"
-        for name, curve in lead.items()
-    )
     return (
         f"Lottery tickets, LeNet-300-100 on MNIST-5000, {found['seeds']} seeds, accuracy in % with "
-        "its standard error (`benchmarks/lottery.py`):\n\n"
-        + table(["weights left", *curves], rows)
-        + f"\n\nOn the same seed, at {found['remaining_percent'][-2]:.1f} % of the weights, the "
-        f"ticket is {above}.\n\n![accuracy against weights](benchmarks/results/lottery.png)"
+        "its standard error; and by how many points the ticket is above a control on the same seed, "
+        f"with the t interval of 95 % of {found['seeds']} seeds (`benchmarks/lottery.py`):\n\n"
+        + table(["weights left", *curves, *(f"above {name}" for name in lead)], rows)
+        + "\n\n![accuracy against weights](benchmarks/results/lottery.png)"
     )
+
+
+def _wide(n: int) -> float:
+    """Half of a t interval of 95 % of n values, in standard errors."""
+    return float(stats.t.ppf(0.975, n - 1))
 
 
 def edge_popup() -> str:
@@ -100,8 +106,10 @@ def edge_popup() -> str:
     )
 
 
-def _spread(curve: dict) -> list[str]:
-    return [f"{mean:.1f} ± {error:.1f}" for mean, error in zip(curve["mean"], curve["error"])]
+def _spread(curve: dict, times: float = 1.0) -> list[str]:
+    """Means with their standard errors, times a factor."""
+    pairs = zip(curve["mean"], curve["error"])
+    return [f"{mean:.1f} ± {times * error:.1f}" for mean, error in pairs]
 
 
 def strong_lottery() -> str:
@@ -200,7 +208,8 @@ def compaction() -> str:
         "(`benchmarks/compaction.py`):\n\n"
         + table(["layer", "naive", "in order", "clustered", "time to cluster"], rows)
         + "\n\nA perceptron on MNIST-5000, least nJ an inference of converters and amplifiers "
-        f"within a point of the accuracy, by what is pruned together: {energies}. Unstructured "
+        "within a point of a dense network trained for as many epochs (by images held out of "
+        f"training), by what is pruned together: {energies}. Unstructured "
         f"sparsity of 90 % saves {tiles} of the tiles and {lines} of the conversions at 32 × 32, "
         f"but {tiles_large} and {lines_large} at 128 × 128."
     )

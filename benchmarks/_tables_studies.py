@@ -25,9 +25,45 @@ def setting(name: str) -> str:
     found = load(f"study_{name}")
     worst = max(p["metrics"]["ngspice_error"][2] for p in found["points"])
     return (
-        f"`crossbar-sim study examples/studies/{name}.toml`, {found['dies']} dies a point, 95 % "
-        f"intervals, {found['n_trial']} trials in {found['seconds'] / 60:.0f} minutes; one tile of each "
+        f"`crossbar-sim study examples/studies/{name}.toml`; {found['intervals']}; "
+        f"{found['n_trial']} trials in {found['seconds'] / 60:.0f} minutes; one tile of each "
         f"also solved by ngspice, which differs by at most {worst:.0e}"
+    )
+
+
+def parts() -> str:
+    """What every trial has, and has not."""
+    found = load("study_branches")["modelled"]
+    return (
+        "Every trial of the studies below has, where a study does not vary it: "
+        f"{'; '.join(found['on'])}. It has not: {', '.join(found['off'])}. A fifth of the training "
+        "images is held out, and whatever is chosen is chosen by them; accuracies shown are those "
+        "on test images."
+    )
+
+
+def coverage() -> str:
+    """How often intervals hold the mean."""
+    found = load("interval_coverage")
+    words = {"normal": "normal", "skewed": "skewed (2)", "heavy": "heavy tail (6)"}
+    methods = list(found["one_training"][0]["coverage"])
+    rows = [
+        [words[row["values"]], str(row["n"]), *(f"{row['coverage'][m]:.0%}" for m in methods)]
+        for row in found["one_training"]
+    ]
+    nested = "; ".join(
+        "{trainings} × {dies}: {own:.0%}, not {all:.0%}".format(
+            **row, own=row["coverage"]["t over trainings"], all=row["coverage"]["t over all dies"]
+        )
+        for row in found["trainings"]
+    )
+    return (
+        "How often an interval of 95 % holds the mean, of "
+        f"{found['n_simulation']:,} simulated samples each (`benchmarks/interval_coverage.py`); "
+        "values and their skewness. Studies take t:\n\n"
+        + table(["values", "n", *methods], rows)
+        + "\n\nOver trainings and their dies, t of the trainings' means, not of all dies as if "
+        f"independent: {nested}."
     )
 
 
@@ -51,8 +87,8 @@ def branches() -> str:
     """Accuracy against branches."""
     heads = {"model.kind": "network", "prune.sparsity": "zeros", "variant": "selection"}
     return (
-        "Accuracy on MNIST-5000 against branches a side (1 … 6), 64 × 64 tiles, 1 ohm wires, 8-bit "
-        f"converters ({setting('branches')}):\n\n"
+        "Accuracy on MNIST-5000 against branches a side (1 … 6), 64 × 64 tiles, 8-bit converters "
+        f"({setting('branches')}):\n\n"
         + pivot(
             "branches",
             "bank.n",
@@ -76,7 +112,8 @@ def scatter() -> str:
             lambda row: f"{row['weight_error'][0]:.2e}, {row['accuracy'][0]:.1%}",
             {"bank.n": "branches", "variant": "bank; error, accuracy at scatter"},
         )
-        + "\n\nScatter makes banks of equal resistors usable: with none they have n + 1 values, with it 2^n."
+        + "\n\nScatter makes banks of equal resistors usable: with none they have n + 1 values, with it 2^n. "
+        "A ladder needs none."
         "\n\n![error against scatter](benchmarks/results/study_scatter-weight_error.png)"
     )
 
@@ -126,10 +163,7 @@ def joules() -> str:
                 point["variant"],
                 share(point["accuracy"]),
                 f"{energy['energy'] * 1e9:.0f}",
-                *(
-                    f"{digital[node]['nonzero'] * 1e9:.0f}; {digital[node]['nonzero_with_fetch'] * 1e9:.0f}"
-                    for node in ("45 nm int8", "7 nm int8")
-                ),
+                *(_digital(digital[node]) for node in ("45 nm int8", "7 nm int8")),
                 f"{energy['per_joule_nonzero'] / 1e12:.1f}; {energy['per_joule_dense'] / 1e12:.1f}",
             ]
         )
@@ -147,21 +181,34 @@ def joules() -> str:
         "weight fetched once from SRAM. The die's last column: tera-operations per joule, non-zero ones; all that "
         "the dense network would have done:\n\n"
         + table([*head, "10¹² op/J"], rows)
-        + f"\n\nWithin a point of the dense network's accuracy, the fewest joules: {_cheapest()}."
+        + "\n\nWithin a point of the dense network's accuracy, which is trained for as many "
+        "epochs, both on images held out of training, the fewest joules; on the test images: "
+        f"{_cheapest()}."
         + f"\n\nPublished accelerators, 10¹² op/J at peak, their makers' figures, not measured here: {makers}."
     )
 
 
+def _digital(found: dict[str, Any]) -> str:
+    """Arithmetic on non-zero weights and, where a figure is known, with their fetch [nJ]."""
+    joules = (found["nonzero"], found["nonzero_with_fetch"])
+    return "; ".join(f"{joule * 1e9:.0f}" for joule in joules if joule is not None)
+
+
 def _cheapest() -> str:
-    """The points of least energy at equal accuracy, by network."""
+    """The points of least energy at equal accuracy on validation images, by network."""
     found = []
     for kind, network in _MODELS.items():
         mine = [p for p in points("joules") if p["model.kind"] == kind]
         dense = next(p for p in mine if p["variant"] == "dense")
-        equal = [p for p in mine if p["accuracy"][0] >= dense["accuracy"][0] - 0.01]
+        bar = dense["accuracy_validation"][0] - 0.01
+        equal = [p for p in mine if p["accuracy_validation"][0] >= bar]
         best = min(equal, key=lambda p: p["energy"][0])
         ratio = dense["energy"][0] / best["energy"][0]
-        found.append(f"{network} {best['variant']}, {ratio:.1f} × fewer than dense")
+        gained = best["accuracy"][0] - dense["accuracy"][0]
+        found.append(
+            f"{network} {best['variant']}, {ratio:.1f} × fewer than dense, accuracy "
+            f"{100 * gained:+.1f} points"
+        )
     return "; ".join(found)
 
 
@@ -178,6 +225,7 @@ def design() -> str:
     rows = [
         [
             *(str(best["point"][key]) for key in keys),
+            f"{best['metrics']['accuracy_validation'][0]:.1%}",
             share(best["metrics"]["accuracy"]),
             f"{best['metrics']['energy'][0] * 1e9:.1f}",
             f"{best['metrics']['n_resistor'][0]:,.0f}",
@@ -187,9 +235,10 @@ def design() -> str:
     budget = ", ".join(f"{name} at most {bound:,.0f}" for name, bound in found["budget"].items())
     return (
         f"A search for accuracy and few joules under a budget, {budget} (`crossbar-sim study "
-        f"examples/studies/design.toml --optimise`, {found['n_point']} points of {found['dies']} dies, "
-        f"{found['seconds'] / 60:.0f} minutes); the best:\n\n"
-        + table([*keys, "accuracy", "nJ", "resistors"], rows)
+        f"examples/studies/design.toml --optimise`, {found['n_point']} points, "
+        f"{found['seconds'] / 60:.0f} minutes; {found['intervals']}); the best by images held out of "
+        "training, with their accuracy on them and on the test images:\n\n"
+        + table([*keys, "held out", "tests", "nJ", "resistors"], rows)
         + "\n\n![accuracy against joules](benchmarks/results/study_design-search.png)"
     )
 

@@ -2,7 +2,8 @@
 
 Run: python benchmarks/circuits.py [CROSSSIM]     (about two minutes on an idle machine)
 
-CROSSSIM: a checkout of github.com/sandialabs/cross-sim (3.2), which is not packaged. badcrossbar
+CROSSSIM: a checkout of github.com/sandialabs/cross-sim (3.2), which is not packaged; without it
+the rows of the last run that had one are kept, with their date. badcrossbar
 1.1.0 comes with the extra `bench`; without its plotting library it only warns.
 
 Arrays: N word lines and N bit lines, conductances log-uniform in 1 … 100 µS, wires of 1 ohm a
@@ -23,7 +24,7 @@ from dataclasses import replace
 
 import numba
 import numpy as np
-from _common import figure, machine, print_table, save_json
+from _common import RESULTS, figure, machine, print_table, save_json
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import splu
 
@@ -189,6 +190,34 @@ def against_ngspice(n: int, n_vector: int, n_solved: int) -> dict:
     }
 
 
+def superposed(batch: dict, n_vector: int, n_solved: int) -> dict:
+    """The same batch by ngspice with this engine's own trick: n unit vectors, then a product.
+
+    The sweep's time per vector is that of `batch`, so that both stand on one measurement.
+    """
+    n = batch["n"]
+    per_vector = (batch["ngspice_s_scaled"] - batch["ngspice_first_s"]) / (batch["vectors"] - 1)
+    g, _ = array(n)
+    circuit = array_circuit(g, WIRES, FINITE)
+    library = find_library()
+    parsed = NgspiceWorker(library=library).parsed(circuit)
+    job = replace(sweep_job(parsed, circuit, V_READ * np.eye(n)[:n_solved]), resistors=None)
+    found, _ = best(lambda: run_job(library, job), runs=1)
+    error = difference(found.values[:n].T / V_READ, transfer_matrix(circuit)[:n_solved])
+    v_in = np.random.default_rng(1).uniform(0, V_READ, (n_vector, n))
+    matrix = np.random.default_rng(2).uniform(size=(n, n))
+    _, product = best(lambda: v_in @ matrix)
+    theirs = batch["ngspice_first_s"] + per_vector * (n - 1) + product
+    return {
+        "n": n,
+        "vectors": n_vector,
+        "unit_vectors_checked": n_solved,
+        "ngspice_s_scaled": theirs,
+        "ratio": theirs / batch["ours_s"],
+        "error": error,
+    }
+
+
 def growth() -> list[dict]:
     """Processor time against size for one vector and for the whole transfer matrix."""
     rows = []
@@ -200,6 +229,12 @@ def growth() -> list[dict]:
             _, whole = best(lambda g=g: transfer_matrix(array_circuit(g, WIRES)), limit=3)
         rows.append({"n": n, "one_vector_s": one, "matrix_s": whole})
     return rows
+
+
+def kept_rivals() -> list[dict]:
+    """CrossSim's rows of an earlier run, each with its date, for a run without a checkout."""
+    path = RESULTS / "circuits.json"
+    return json.loads(path.read_text())["crosssim"] if path.exists() else []
 
 
 def plot(rows: list[dict], badcrossbar: list[dict], matrices: list[dict], batch: dict) -> None:
@@ -236,22 +271,32 @@ def main() -> None:
     peers = [against_badcrossbar(n) for n in (128, 256, 512)]
     header = list(peers[0])
     print_table("new array, one vector", header, [list(row.values()) for row in peers])
-    rivals = []
+    rivals = kept_rivals()
     if len(sys.argv) > 1:
         sys.path.insert(0, sys.argv[1])
-        rivals = [against_crosssim(n, tol) for n in (128, 256) for tol in (1e-3, 1e-8)]
+        rivals = [
+            against_crosssim(n, tol) | {"measured": time.strftime("%Y-%m-%d")}
+            for n in (128, 256)
+            for tol in (1e-3, 1e-8)
+        ]
         print_table("CrossSim 3.2", list(rivals[0]), [list(row.values()) for row in rivals])
     matrices = [whole_matrix(n, min(n, 32)) for n in (128, 256, 512)]
     print_table("transfer matrix", list(matrices[0]), [list(row.values()) for row in matrices])
     batch = against_ngspice(128, 1000, 9)
     print_table("a batch, ngspice .dc", list(batch), [list(batch.values())])
+    units = superposed(batch, 1000, 4)
+    print_table("the same by unit vectors", list(units), [list(units.values())])
     large = largest()
     print_table("largest", list(large), [list(large.values())])
     rows = growth()
     print_table("growth", ("n", "one vector s", "matrix s"), [list(r.values()) for r in rows])
     plot(rows, peers, matrices, batch)
     found = {"badcrossbar": peers, "crosssim": rivals, "matrix": matrices}
-    save_json("circuits", {"machine": about, **found, "batch": batch, "large": large, "size": rows})
+    save_json(
+        "circuits",
+        {"machine": about, **found, "batch": batch}
+        | {"superposed": units, "large": large, "size": rows},
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from crossbar_sim.switch import Gate, check_switch
 from crossbar_sim.timing import charging_energy, product_energy, settling, step_ngspice
 from mapping import ResistorBank
 from netlists import Periphery, Wires, tile_circuit
-from netlists.geometry import METALS, cell_area, process, tile_area, wires_from_geometry
+from netlists.floorplan import drawn_wires, plan_cell
+from netlists.technology import DBU, XHIGH_PO
 from tinynets.train import accuracy
 
 ROOT = Path(__file__).parent.parent
@@ -162,9 +163,8 @@ def together(case: Case, *, auto_zero: bool) -> list[dict]:
 def physics(case: Case) -> dict:
     """Area, wires, noise, settling, energy of the last tile; noise and settling beside ngspice."""
     tile = case.mapped.tiles[-1]
-    area = cell_area(case.mapped.die.bank, process("sky130 xhigh_po", 130e-9))
-    wires = wires_from_geometry(area.pitch, METALS["sky130 met3"], METALS["sky130 met3"])
-    wires = replace(wires, r_driver=500.0)
+    cell = plan_cell(case.mapped.die.bank, XHIGH_PO, "switch")
+    wires = drawn_wires(cell, XHIGH_PO, r_driver=500.0)
     ends = Periphery(tia_gain=1e4, gbw=GBW, v_noise=10e-9)
     images = circuit_inputs(case.on_die(Parts()), case.mapped, case.x_test[:64])
     v_in = images[tile.layer][:, tile.rows]
@@ -177,9 +177,8 @@ def physics(case: Case) -> dict:
     return {
         "tile": tile.name,
         "shape": (tile.n_word, tile.n_bit),
-        "area_weight_m2": area.total,
-        "area_parts_m2": vars(area),
-        "area_tile_m2": tile_area(area, tile.n_word, tile.n_bit),
+        "area_weight_m2": cell.area,
+        "area_tile_m2": tile.n_word * tile.n_bit * cell.area,
         "wires": vars(wires),
         "settling_s": time,
         "noise_V": float(noise.max()),
@@ -214,12 +213,12 @@ def beside_ngspice(circuit, v_in: np.ndarray, time: float) -> dict:
 
 
 def trade() -> list[dict]:
-    """What more branches in a bank cost: area, and the ohms of longer wires."""
-    rows, metal = [], METALS["sky130 met3"]
+    """What more branches in a bank cost: area, and the ohms and farads of longer wires."""
+    rows = []
     for n in (2, 4, 6, 8, 10, 12):
-        area = cell_area(ResistorBank(n=n), process("sky130 xhigh_po", 130e-9))
-        wires = wires_from_geometry(area.pitch, metal, metal)
-        rows.append({"n": n, "area_um2": area.total * 1e12, "pitch_um": area.pitch * 1e6})
+        cell = plan_cell(ResistorBank(n=n), XHIGH_PO, "switch")
+        wires = drawn_wires(cell, XHIGH_PO)
+        rows.append({"n": n, "area_um2": cell.area * 1e12, "pitch_um": cell.width * DBU * 1e6})
         rows[-1] |= {"ohm_per_segment": wires.r_word, "fF_per_segment": wires.c_word * 1e15}
     return rows
 

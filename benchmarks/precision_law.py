@@ -233,7 +233,7 @@ def meter() -> dict:
     at_16 = sizes.index(16)
     rows = []
     for eta, curve in curves.items():
-        ours, floor = (2.0 ** -(bits[at_16] + 1) for bits in (curve.realised, curve.floor))
+        ours, floor = (2.0 ** -bits[at_16] / np.sqrt(12) for bits in (curve.realised, curve.floor))
         useful = useful_branches(UNIFORM, eta)
         rows.append((eta, ours, floor, *expected[eta], useful, np.log2(1 / eta)))
     header = ("meter", "rms/FS", "predicted", "ref. rms", "ref. predicted", "useful n", "log2(1/m)")
@@ -244,7 +244,7 @@ def meter() -> dict:
             axes.plot(sizes, curve.floor, ":", color=line.get_color())
         axes.plot(sizes, curves[1e-4].search, "k--", label="true values known")
         axes.plot([], [], "k:", label="predicted floor")
-        axes.set(xlabel="resistors in the bank", ylabel="bits of the rms error")
+        axes.set(xlabel="resistors in the bank", ylabel="effective bits")
         axes.set_title("Selection by meter readings, uniform conductances")
         axes.grid(alpha=0.3)
         axes.legend()

@@ -28,6 +28,7 @@ def block() -> str:
         circuits.demo(),
         circuits.circuits(),
         circuits.selection(),
+        studies.parts(),
         studies.branches(),
         studies.joules(),
         "All results, with what they were measured on: [docs/results.md](docs/results.md).",
@@ -43,11 +44,14 @@ def page() -> str:
         "Selection": [
             circuits.selection(),
             circuits.law(),
+            circuits.bits(),
             circuits.published(),
             circuits.aware(),
             studies.calibration(),
         ],
         "Studies": [
+            studies.parts(),
+            studies.coverage(),
             studies.branches(),
             studies.scatter(),
             studies.wires(),

@@ -14,14 +14,16 @@ from typing import Any
 import torch
 from _common import RESULTS, machine, print_table, save_json
 
+from crossbar_sim.config import RunConfig
 from crossbar_sim.digital import ACCELERATORS, energies
 from crossbar_sim.energy import sum_counts
 from crossbar_sim.network import build_model, load_data
 from crossbar_sim.optimise import optimise
+from crossbar_sim.report import modelled
 from crossbar_sim.store import Store
 from crossbar_sim.study import PointSummary, Study
 from crossbar_sim.study_config import load_study, with_values
-from crossbar_sim.study_report import save_study
+from crossbar_sim.study_report import covered, save_study
 from crossbar_sim.trial import trained_path
 from tinynets.extraction import extract
 from tinynets.train import accuracy
@@ -40,7 +42,17 @@ METRICS = {
     "failures": ["accuracy", "n_changed"],
     "corners": ["accuracy", "n_changed"],
 }
-KEPT = ["accuracy", "loss", "mvm_error", "effective_bits", "weight_error", "energy", "power"]
+KEPT = [
+    "accuracy",
+    "accuracy_validation",
+    "loss",
+    "n_test",
+    "mvm_error",
+    "effective_bits",
+    "weight_error",
+    "energy",
+    "power",
+]
 KEPT += ["n_resistor", "n_changed", "n_tile", "area", "ngspice_error"]
 
 
@@ -63,7 +75,8 @@ def run_study(name: str) -> dict[str, Any]:
         for p in points
     ]
     print_table(name, [*points[0].point, *METRICS[name]], rows)
-    result = {"machine": machine(), "seconds": seconds, "dies": config.dies}
+    result = {"machine": machine(), "seconds": seconds, "intervals": covered(points)}
+    result["modelled"] = modelled(base)
     result["n_trial"] = len(found.records())
     # Of both cores, while trials run; training one network after another is not in it.
     result["trial_seconds"] = sum(record.seconds for record in found.records())
@@ -78,6 +91,7 @@ def described(point: PointSummary) -> dict[str, Any]:
     kept = {m: point.metrics[m] for m in KEPT if m in point.metrics}
     return {
         "point": point.point,
+        "n_training": point.n_training,
         "n_die": point.n_die,
         "metrics": {m: [found.value, found.low, found.high] for m, found in kept.items()},
         "yield": [point.yield_.value, point.yield_.low, point.yield_.high],
@@ -85,13 +99,14 @@ def described(point: PointSummary) -> dict[str, Any]:
 
 
 def joules(study: Study, points: list[PointSummary]) -> dict[str, Any]:
-    """Beside each point, the digital energies of its network, and operations per joule."""
+    """Beside each point, the digital energies of its first network, and operations per joule.
+
+    Networks of a point differ in which weights are left, hardly in how many operations that is.
+    """
     rows = []
     for summary in points:
         config = with_values(study.base, study.config.values(summary.point))
-        data, model = load_data(config), build_model(config)
-        kept = trained_path(config, STORE.with_name(f"{STORE.stem}.networks"))
-        model.load_state_dict(torch.load(kept, weights_only=True))
+        model, data = trained(config), load_data(config)
         layers = extract(model, torch.from_numpy(data.x_test[:1])).layers
         counts = sum_counts(list(layers))
         energy = summary.metrics["energy"].value
@@ -109,15 +124,27 @@ def joules(study: Study, points: list[PointSummary]) -> dict[str, Any]:
         )
     table = [[str(r["point"]), r["digital_accuracy"], r["energy"] * 1e9] for r in rows]
     for row, found in zip(table, rows):
-        row += [d["nonzero_with_fetch"] * 1e9 for d in found["digital"]]
+        row += [(d["nonzero_with_fetch"] or d["nonzero"]) * 1e9 for d in found["digital"]]
     names = [node["node"] for node in rows[0]["digital"]]
-    print_table("nJ per inference", ["point", "accuracy", "die", *names], table)
+    print_table(
+        "nJ per inference; digital with fetch where known",
+        ["point", "accuracy", "die", *names],
+        table,
+    )
     published = [vars(a) | {"per_joule": a.per_joule} for a in ACCELERATORS]
     return {"energies": rows, "accelerators": published}
 
 
+def trained(config: RunConfig) -> torch.nn.Module:
+    """The pruned digital network of a configuration, from beside the store."""
+    model = build_model(config)
+    kept = trained_path(config, STORE.with_name(f"{STORE.stem}.networks"))
+    model.load_state_dict(torch.load(kept, weights_only=True))
+    return model
+
+
 def run_search() -> dict[str, Any]:
-    """Run the search under a budget."""
+    """Run the search under a budget; it chooses by validation images."""
     config, base = load_study(STUDIES / "design.toml")
     start = time.perf_counter()
     found = optimise(
@@ -137,7 +164,7 @@ def run_search() -> dict[str, Any]:
     return {
         "machine": machine(),
         "seconds": seconds,
-        "dies": config.dies,
+        "intervals": covered(best),
         "n_point": len(found.tried),
         "budget": config.optimise.budget if config.optimise else {},
         "best": [described(summary) for summary in best],

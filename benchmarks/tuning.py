@@ -39,7 +39,7 @@ BASE = {
 TROUBLES = {
     "amplifier offset of 2 mV": {"periphery": {"v_offset_sigma": 2e-3}},
     "wires of 100 ohm, gain of 100": {
-        "wires": {"r_word": 100.0, "r_bit": 100.0},
+        "wires": {"source": "given", "r_word": 100.0, "r_bit": 100.0},
         "periphery": {"tia_gain": 100.0},
     },
     "two branches a side": {"bank": {"n": 2}},

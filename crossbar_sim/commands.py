@@ -201,12 +201,13 @@ def verify(
     tolerance: Annotated[
         float,
         typer.Option(
-            callback=within(0, 1), help="largest difference, of the tile's largest current"
+            callback=within(0, 1),
+            help="largest difference, of the tile's largest current or voltage",
         ),
     ] = 1e-9,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="of sample and inputs")] = 0,
 ) -> None:
-    """Solve tiles of a run with ngspice and with the engine, and compare all output currents.
+    """Solve tiles of a run with ngspice and with the engine; compare output currents and voltages.
 
     Prints one CSV line per tile. Exit code 1 when a tile failed or differs by too much.
     """
@@ -219,9 +220,9 @@ def verify(
     v_in = random_inputs(mapped, v_read=config.periphery.v_read, n_vector=vectors, seed=seed)
     parts = config.build_wires(), config.periphery.build()
     found = verify_tiles(mapped, v_in, *parts, tiles=tiles, tolerance=tolerance)
-    typer.echo("tile,vectors,error")
+    typer.echo("tile,vectors,current_error,voltage_error")
     for check in found.checks:
-        typer.echo(f"{check.tile},{check.n_vector},{check.error:.3e}")
+        typer.echo(f"{check.tile},{check.n_vector},{check.i_error:.3e},{check.v_error:.3e}")
     messages.print(f"{found.solvers[0]} against {found.solvers[1]}", markup=False)
     found.require()
 
@@ -268,5 +269,8 @@ def _summarise(config: RunConfig, directory: Path) -> None:
         table.add_row(row["network"], f"{row['accuracy']:.2%}")
     messages.print(table)
     worst = numbers["verification"]["worst"]
-    messages.print(f"engine against ngspice: {worst['error']:.1e} ({worst['tile']})")
+    messages.print(
+        f"engine against ngspice: currents {worst['i_error']:.1e}, "
+        f"voltages {worst['v_error']:.1e} ({worst['tile']})"
+    )
     messages.print(f"energy per inference: {numbers['energy']['analog_total'] * 1e9:.3g} nJ")

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from pydantic import BaseModel, ValidationError, model_validator
 
 from crossbar_sim.bounds import Name, Section, within
-from crossbar_sim.power import adc_energy, dac_energy
 from crossbar_sim.sections import (
     BankConfig,
     CalibrateConfig,
@@ -34,7 +33,7 @@ from crossbar_sim.sections import (
 )
 from mapping.bank import Die
 from netlists.circuit import Wires
-from netlists.geometry import METALS, wires_from_geometry
+from netlists.floorplan import CellPlan
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
@@ -47,11 +46,16 @@ class ConfigError(ValueError):
 
 
 class RunConfig(Section):
-    """Everything that a run depends on."""
+    """Everything that a run depends on.
+
+    validation: share of the training images that nothing is trained on, by which settings may be
+    chosen; the test images then only report.
+    """
 
     name: Name
     seed: Annotated[int, within(0, 2**31 - 1)] = 1
     data: Literal["digits", "mnist5000"] = "digits"
+    validation: Annotated[float, within(0, 0.5)] = 0.0
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     prune: PruneConfig = PruneConfig()
@@ -75,9 +79,7 @@ class RunConfig(Section):
         if self.model.kind == "lenet5" and self.data != "mnist5000":
             raise ValueError(f"model.kind = 'lenet5' takes 28 × 28 images; got data {self.data!r}")
         self.life.later(Die(self.bank.build()))
-        dac_energy(self.periphery.dac_bits)
-        adc_energy(self.periphery.adc_bits, self.energy.adc_case)
-        wires = self.build_wires()
+        wires = self._checked_wires()
         quick = not (wires.c_word or wires.c_bit) and math.isinf(self.periphery.gbw)
         if self.energy.t_read == "settling" and quick:
             raise ValueError(
@@ -86,19 +88,32 @@ class RunConfig(Section):
             )
         return self
 
+    def _checked_wires(self) -> Wires:
+        try:
+            return self.build_wires()
+        except ValueError as error:
+            raise ValueError(
+                f'wires.source = "drawn", but this bank cannot be drawn: {error}; or state the '
+                'wires, with wires.source = "given"'
+            ) from error
+
     def build_wires(self) -> Wires:
-        """Return the wires, from geometry where the configuration says so."""
-        shape = self.geometry
-        if not shape.wires:
-            return Wires(**self.wires.model_dump())
-        return wires_from_geometry(
-            shape.area(self.bank.build()).pitch,
-            METALS[shape.word_metal],
-            METALS[shape.bit_metal],
-            word_width=shape.word_width,
-            bit_width=shape.bit_width,
-            r_driver=self.wires.r_driver,
-        )
+        """Return the wires: those of the drawn cell, or those that the configuration states."""
+        if self.wires.source != "drawn":
+            return self.wires.stated()
+        return self.geometry.wires(self.bank.build(), self.wires.r_driver)
+
+    def cell(self) -> CellPlan | None:
+        """Return the drawn cell of one weight; None where wires are stated for one that cannot be.
+
+        Such a bank, of discrete parts for instance, has no area here.
+        """
+        try:
+            return self.geometry.cell(self.bank.build())
+        except ValueError:
+            if self.wires.source == "drawn":
+                raise
+            return None
 
     def as_json(self, **options: Any) -> dict[str, Any]:
         """Return all settings as plain JSON values, infinity as a string; options: of pydantic."""
@@ -113,28 +128,43 @@ class RunConfig(Section):
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    def with_weights(self, path: Path | None) -> "RunConfig":
+        """Return the same run of a network that a file holds, or, with None, that it trains."""
+        update: dict[str, str | None] = {"weights": None, "weights_sha256": None}
+        if path is not None:
+            update = {"weights": str(path.resolve()), "weights_sha256": _sha256(path)}
+            if self.model.weights_sha256 not in (None, update["weights_sha256"]):
+                raise ConfigError(
+                    f"{path} has changed: its SHA-256 is {update['weights_sha256']}, but "
+                    f"model.weights_sha256 is {self.model.weights_sha256}"
+                )
+        return self.model_copy(update={"model": self.model.model_copy(update=update)})
+
     def made_quick(self) -> "RunConfig":
-        """Return the same run with little training and few images: a try-out."""
-        return self.model_copy(
-            update={
-                "quick": True,
-                "train": self.train.model_copy(update={"epochs": min(self.train.epochs, 10)}),
-                "prune": self.prune.model_copy(
-                    update={
-                        "rounds": min(self.prune.rounds, 4),
-                        "epochs_per_round": min(self.prune.epochs_per_round, 8),
-                    }
-                ),
-                "simulation": self.simulation.model_copy(
-                    update={"n_image": min(self.simulation.n_image, 4)}
-                ),
-            }
-        )
+        """Return the same run with few images and, where it trains, little training."""
+        few = {"n_image": min(self.simulation.n_image, 4)}
+        update = {"quick": True, "simulation": self.simulation.model_copy(update=few)}
+        if self.model.weights is None:
+            rounds, epochs = self.prune.rounds, self.prune.epochs_per_round
+            short = {"rounds": min(rounds, 4), "epochs_per_round": min(epochs, 8)}
+            update["train"] = self.train.model_copy(update={"epochs": min(self.train.epochs, 10)})
+            update["prune"] = self.prune.model_copy(update=short)
+        return self.model_copy(update=update)
 
 
 def load_config(path: str | Path) -> RunConfig:
-    """Read a run's TOML file; see `read_toml`."""
-    return read_toml(Path(path), RunConfig)
+    """Read a run's TOML file; see `read_toml`. A file of weights is looked for beside it."""
+    config = read_toml(Path(path), RunConfig)
+    if config.model.weights is None:
+        return config
+    return config.with_weights(Path(path).parent / config.model.weights)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"model.weights: {path} cannot be read ({error.strerror})") from error
 
 
 def read_toml(path: Path, kind: type[_Kind]) -> _Kind:

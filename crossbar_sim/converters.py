@@ -79,6 +79,11 @@ class Converters:
         errs = self.adc_gain_sigma or self.adc_offset_sigma or self.adc_inl
         return bool(self.adc_bits or self.adc_range or errs)
 
+    @property
+    def drive_bits(self) -> int | None:
+        """Bits that a DAC has to make at once: one where inputs come as pulses, bit by bit."""
+        return 1 if self.inputs == "bit-serial" else self.dac_bits
+
     def dac_errors(self, n: int, label: str) -> "Errors":
         """Return the errors of the n DACs of a layer."""
         offset = self.dac_offset_sigma / self.v_read
@@ -159,15 +164,17 @@ def _draw(n: int, gain: float, offset: float, inl: float, rng: np.random.Generat
 def quantise(x: torch.Tensor, bits: int | None, limit: float, *, signed: bool) -> torch.Tensor:
     """Round to the levels of a converter over 0 … limit, or -limit … limit when signed.
 
-    Values beyond the range saturate, as in hardware. bits None only saturates. Gradients pass as
-    if nothing were rounded.
+    A signed converter keeps a level at zero, at the price of one of its 2^bits; of one bit it has
+    the levels -limit and limit alone, and tells the sign. Values beyond the range saturate, as in
+    hardware. bits None only saturates. Gradients pass as if nothing were rounded.
     """
     low = -limit if signed else 0.0
     x = x.clamp(low, limit)
     if bits is None:
         return x
-    # A signed converter keeps a level at zero, at the price of one level of its 2^bits.
-    step = 2 * limit / max(2**bits - 2, 1) if signed else limit / (2**bits - 1)
+    if signed and bits == 1:
+        return x + (torch.where(x < 0, -limit, limit) - x).detach()
+    step = limit / (2 ** (bits - signed) - 1)
     if x.requires_grad:
         return x + ((x / step).round() * step - x).detach()
     return x.div_(step).round_().mul_(step)

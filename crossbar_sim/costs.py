@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from crossbar_sim.config import RunConfig
@@ -101,8 +100,3 @@ def cost_table(config: RunConfig, data: Data, on_die: OnDie) -> list[dict[str, A
             }
         )
     return rows
-
-
-def calibration_of(data: Data) -> torch.Tensor:
-    """Return the images that fix the ranges of converters: the training set."""
-    return torch.from_numpy(data.x_train)

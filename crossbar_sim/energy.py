@@ -10,6 +10,7 @@ from crossbar_sim.config import RunConfig
 from crossbar_sim.digital import energies
 from crossbar_sim.nodal import solve
 from crossbar_sim.power import TileEnergy, tile_energy
+from crossbar_sim.uncounted import uncounted
 from mapping.bank import Die
 from mapping.design import MappedNetwork
 from mapping.place import map_layer
@@ -52,6 +53,7 @@ def network_energy(mapped: MappedNetwork, tiles: Mapping[str, TileEnergy]) -> di
         "analog_total": analog,
         "counts": vars(counts),
         "digital": compared(counts, analog),
+        "free": uncounted(mapped),
     }
 
 
@@ -70,7 +72,7 @@ def yardstick(config: RunConfig, t_read: float) -> dict[str, Any]:
     volts = rng.uniform(0, config.periphery.v_read, size=(8, YARDSTICK))
     wires, ends = config.build_wires(), config.periphery.build()
     first = solve(tile_circuit(tile, wires, ends), volts)
-    r_feedback = config.energy.tia_v_dd / float(np.abs(first.i_out).max())
+    r_feedback = config.energy.v_dd / float(np.abs(first.i_out).max())
     circuit = tile_circuit(tile, wires, replace(ends, r_feedback=r_feedback))
     figures = replace(config.energy.build(t_read), t_read=t_read)
     solution = solve(circuit, volts, nodes=True)
@@ -94,11 +96,14 @@ def sum_counts(layers: list[PrunedLayer]) -> Counts:
 
 
 def compared(counts: Counts, analog: float) -> list[dict[str, Any]]:
-    """Return the digital energies, each with its ratio to the analog one (above 1: analog wins)."""
+    """Return the digital energies, each with its ratio to the analog one (above 1: analog wins).
+
+    None where a node's memory is not known.
+    """
     rows = energies(counts)
     for row in rows:
         for key in ("dense", "dense_with_fetch", "nonzero", "nonzero_with_fetch"):
-            row[f"{key}_ratio"] = row[key] / analog
+            row[f"{key}_ratio"] = None if row[key] is None else row[key] / analog
     return rows
 
 
@@ -113,7 +118,8 @@ def verdict(digital: list[dict[str, Any]]) -> list[str]:
 
 
 def _win_or_lose(digital: list[dict[str, Any]], key: str) -> str:
-    ratios = {row["node"]: row[f"{key}_ratio"] for row in digital}
+    found = {row["node"]: row[f"{key}_ratio"] for row in digital}
+    ratios = {node: ratio for node, ratio in found.items() if ratio is not None}
     loses = [f"{1 / ratio:.2g} × as much as {node}" for node, ratio in ratios.items() if ratio <= 1]
     wins = [f"{ratio:.2g} × less than {node}" for node, ratio in ratios.items() if ratio > 1]
     words = [f"the die loses, using {', '.join(loses)}"] if loses else []

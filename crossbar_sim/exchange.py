@@ -45,7 +45,9 @@ def export_run(
     pack = write_pack(mapped, output, **parts, meter=meter)
     again = read_pack(pack)
     for a, b in zip(mapped.tiles, again.tiles, strict=True):
-        same = np.array_equal(a.chosen_pos, b.chosen_pos) and np.allclose(a.g_pos, b.g_pos, 1e-12)
+        same = np.array_equal(a.chosen_pos, b.chosen_pos) and np.allclose(
+            a.g_pos, b.g_pos, 1e-12, atol=0
+        )
         if not same:
             raise ConfigError(f"{pack}: tile {a.name} did not come back as it was written")
     return pack

@@ -1,17 +1,19 @@
 """A configuration's network: its data, its training and pruning, its place on the die."""
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numba
+import numpy as np
 import torch
 from torch import nn
 
 from crossbar_sim.calibrate import Calibration, calibrate
 from crossbar_sim.config import RunConfig
 from crossbar_sim.moments import second_moments
+from crossbar_sim.trained import load_trained
 from crossbar_sim.tune import calibrate_outputs, fine_tune, train_noise_aware
 from mapping.bank import Die
 from mapping.design import MappedNetwork
@@ -31,9 +33,30 @@ Progress = Callable[[str, int, int], None]
 
 
 def load_data(config: RunConfig) -> Data:
-    """Return the data set of a configuration; ImportError names the extra that it needs."""
+    """Return the data set of a configuration, less what it holds out for validation.
+
+    ImportError names the extra that it needs.
+    """
+    whole = _whole_data(config)
+    part = _for_selection(config, whole)
+    return replace(whole, x_train=part.x_train, y_train=part.y_train) if part else whole
+
+
+def load_validation(config: RunConfig) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the samples and labels that a configuration holds out, in no other part; or None."""
+    part = _for_selection(config, _whole_data(config))
+    return (part.x_test, part.y_test) if part else None
+
+
+def _whole_data(config: RunConfig) -> Data:
     load = {"digits": digits, "mnist5000": mnist5000}[config.data]
     return load(seed=config.seed, flat=config.model.kind == "mlp")
+
+
+def _for_selection(config: RunConfig, whole: Data) -> Data | None:
+    if not config.validation:
+        return None
+    return whole.for_selection(share=config.validation, seed=config.seed)
 
 
 def build_model(config: RunConfig) -> nn.Sequential:
@@ -49,7 +72,11 @@ def build_model(config: RunConfig) -> nn.Sequential:
 def train_and_prune(
     config: RunConfig, data: Data, tell: Progress = lambda step, done, total: None
 ) -> tuple[nn.Module, nn.Module]:
-    """Train a network on the training set, and prune a copy of it."""
+    """Train a network on the training set, and prune a copy of it; or read both from their file."""
+    if config.model.weights:
+        dense, pruned = build_model(config), build_model(config)
+        load_trained(config, dense, pruned)
+        return dense.eval(), pruned.eval()
     torch.manual_seed(config.seed)
     model = build_model(config)
     epochs = config.train.epochs
@@ -64,7 +91,11 @@ def train_and_prune(
 
 
 def pruned_copy(config: RunConfig, model: nn.Module, data: Data, tell: Progress) -> nn.Module:
-    """Return a model pruned, and then quantised, as a configuration says."""
+    """Return a model pruned, and then quantised, as a configuration says.
+
+    With a sparsity of 0 no weight goes, but the rounds of training are the same: a dense network
+    to compare with is trained as long as those that are pruned.
+    """
     rule = config.prune
     options: dict[str, Any] = {
         "sparsity": rule.sparsity,
@@ -74,9 +105,7 @@ def pruned_copy(config: RunConfig, model: nn.Module, data: Data, tell: Progress)
         "seed": config.seed,
         "progress": lambda k, n, _sparsity: tell("prune", k, n),
     }
-    if not rule.sparsity:
-        pruned = copy.deepcopy(model)
-    elif rule.method == "tiles":
+    if rule.method == "tiles":
         size = {"n_word": config.tile.n_word, "n_bit": config.tile.n_bit}
         pruned = prune_for_tiles(model, data, **size, **options)
     else:

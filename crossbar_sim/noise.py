@@ -9,6 +9,7 @@ from crossbar_sim.ngspice import NgspiceWorker
 from crossbar_sim.ngspice_process import Job
 from crossbar_sim.nodal import tia_response
 from mapping.bank_checks import T_REFERENCE
+from mapping.bits import effective_bits as effective_bits
 from netlists.circuit import PARTS, Circuit, Periphery
 from netlists.spice import elements
 
@@ -111,20 +112,6 @@ def line_noise(
     n = periphery.noise_gain(g_line)
     thermal = 4.0 * Boltzmann * temperature * periphery.r_feedback * n
     return (thermal + (periphery.v_noise * n) ** 2) / (1.0 + n / periphery.tia_gain) ** 2
-
-
-def effective_bits(full_scale: np.ndarray | float, noise: np.ndarray | float) -> np.ndarray:
-    """Return the bits whose rounding is as large as a noise: log2(full_scale / (sqrt(12) noise)).
-
-    full_scale: from the smallest to the largest value; noise: rms, in the same unit. Both must be
-    above zero: nothing can be said of what is not there. Raises ValueError for others.
-    """
-    if np.min(full_scale) <= 0 or np.min(noise) <= 0:
-        raise ValueError(
-            f"full_scale and noise must be > 0; got {np.min(full_scale)} and {np.min(noise)}; "
-            "leave out what has no signal or no noise"
-        )
-    return np.log2(np.asarray(full_scale) / (np.sqrt(12.0) * np.asarray(noise)))
 
 
 def output_noise_ngspice(

@@ -10,6 +10,7 @@ from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.store import Store
 from crossbar_sim.study import Failure, PointSummary, Progress, Study, csv_text
 from crossbar_sim.study_config import Optimise, Range, StudyConfig
+from crossbar_sim.trial import OF_TESTS
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,10 @@ class Search:
         return [*self.aims.maximise, *self.aims.minimise]
 
     def to_csv(self) -> str:
-        """Return one line per point: its settings, aims and budgets with intervals, verdict."""
+        """Return one line per point: its settings, aims and budgets with intervals, verdict.
+
+        The best also have their accuracy on the test images, by which nothing was chosen.
+        """
         rows = []
         for tried in self.tried:
             row: dict[str, Any] = {**tried.summary.point, "n_die": tried.summary.n_die}
@@ -48,6 +52,7 @@ class Search:
                 found = tried.summary.metrics[name]
                 row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
             row |= {"within_budget": tried.feasible, "best": tried.best}
+            row |= {"accuracy": tried.summary.metric("accuracy").value} if tried.best else {}
             rows.append(row)
         return csv_text(rows, digits=6)
 
@@ -85,12 +90,13 @@ def optimise(
 
     Trials are kept in the store, so that an interrupted search goes on where it stopped. Other
     arguments as for `Study.run`. Raises ConfigError for a study without [optimise], for metrics
-    that there are not, ImportError without Optuna.
+    that there are not or that are of test images, ImportError without Optuna.
     Source: NSGA-II, Deb et al., IEEE Trans. Evol. Comput. 6 (2002) 182, as Optuna has it.
     """
     aims = config.optimise
     if aims is None:
         raise ConfigError("the study has no [optimise] table; see examples/studies/design.toml")
+    _check_aims(aims, base)
     try:
         import optuna  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -110,7 +116,7 @@ def optimise(
 
         def tell(n: int, _total: int, start: int = start) -> None:
             if progress:
-                progress(start + n // config.dies, aims.n)
+                progress(start + n // (config.dies * config.trainings), aims.n)
 
         study.run(n_jobs=n_jobs, dask=dask, progress=tell)
         failures += study.failures
@@ -129,6 +135,21 @@ def optimise(
         if progress:
             progress(start + len(asked), aims.n)
     return Search(config, aims, _judged(summaries, aims), failures, sorted(machines))
+
+
+def _check_aims(aims: Optimise, base: RunConfig) -> None:
+    """Nothing is chosen by the images that are to tell how good the choice is."""
+    names = [*aims.maximise, *aims.minimise, *aims.budget]
+    if wrong := [name for name in names if name in OF_TESTS]:
+        raise ConfigError(
+            f"the search would choose by {wrong[0]!r}, which is of test images; name "
+            "'accuracy_validation'"
+        )
+    if "accuracy_validation" in names and not base.validation:
+        raise ConfigError(
+            "the search aims at 'accuracy_validation' and the run holds no image out for it; set "
+            "validation = 0.2 in the run, before its tables"
+        )
 
 
 def _point(trial: Any, aims: Optimise) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from crossbar_sim.config import RunConfig
-from crossbar_sim.noise import effective_bits, output_noise
+from crossbar_sim.noise import output_noise
+from crossbar_sim.power import transconductance, transistor_noise
 from crossbar_sim.timing import settling
+from mapping.bits import effective_bits
 from mapping.tiles import Tile
 from netlists.build import tile_circuit
-from netlists.geometry import tile_area
+from netlists.technology import DBU
 
 #: Vectors of a batch whose settling is looked at; the slowest counts.
 _N_VECTOR = 8
@@ -22,16 +24,17 @@ class TilePhysics:
 
     t_settling [s]: until the slowest of some real vectors is within half a step of the ADC, 0 where
     nothing is slow. noise_density [V²/Hz]: of the noisiest pair's difference. full_scale [V]: from
-    the lowest to the highest output of the real vectors. area [m²]: of its cells.
+    the lowest to the highest output of the real vectors. area [m²]: of its cells as drawn, None
+    where they cannot be.
     """
 
     t_settling: float
     noise_density: float
     full_scale: float
-    area: float
+    area: float | None
 
     def noise_bits(self, bandwidth: float) -> float | None:
-        """Return the bits that noise leaves at a bandwidth [Hz]; None for a tile without signal."""
+        """Return the effective bits that noise leaves at a bandwidth [Hz]; None without signal."""
         if not self.full_scale:
             return None
         rms = np.sqrt(self.noise_density * bandwidth)
@@ -48,12 +51,12 @@ def tile_physics(config: RunConfig, tile: Tile, v_in: np.ndarray) -> TilePhysics
     noise = output_noise(circuit, temperature=config.noise.temperature, pairs=True)
     g = tile.g_pos - tile.g_neg
     swing = config.periphery.r_feedback * np.abs(v_in @ g).max()
-    area = config.geometry.area(config.bank.build())
+    cell = config.cell()
     return TilePhysics(
         float(time),
         float(noise.total.max()),
         2.0 * float(swing),
-        tile_area(area, tile.n_word, tile.n_bit),
+        tile.n_word * tile.n_bit * cell.area if cell else None,
     )
 
 
@@ -73,7 +76,6 @@ def physics_numbers(
         for name, found in physics.items()
     ]
     bits = [row["noise_bits"] for row in tiles if row["noise_bits"] is not None]
-    cell = config.geometry.area(config.bank.build())
     wires = config.build_wires()
     return {
         "tiles": tiles,
@@ -83,9 +85,41 @@ def physics_numbers(
         "bandwidth": bandwidth,
         "least_noise_bits": min(bits, default=None),
         "silent": [row["tile"] for row in tiles if row["noise_bits"] is None],
-        "area_weight": cell.total,
-        "area_parts": asdict(cell),
-        "pitch": cell.pitch,
-        "area_tiles": sum(found.area for found in physics.values()),
+        "amplifier": amplifier_numbers(config),
         "wires": asdict(wires),
+    } | _areas(config, physics)
+
+
+def amplifier_numbers(config: RunConfig) -> dict[str, float] | None:
+    """Return what the amplifiers' gain-bandwidth implies beside what the run states; None for none.
+
+    gm [S] and bias [A] of `crossbar_sim.power.amplifier_energy`; v_noise of such a pair of
+    transistors and v_noise_stated [V/sqrt(Hz)]; bias_for_noise [A]: what the stated noise takes,
+    0 where none is stated.
+    """
+    ends, figures = config.periphery, config.energy.build(0.0)
+    if not np.isfinite(ends.gbw):
+        return None
+    gm, kelvin = transconductance(figures, ends.gbw), config.noise.temperature
+    bias, noise = gm * figures.tia_v_ov / 2.0, transistor_noise(gm, kelvin)
+    needed = bias * (noise / ends.v_noise) ** 2 if ends.v_noise else 0.0
+    return {
+        "gm": gm,
+        "bias": bias,
+        "v_noise": noise,
+        "v_noise_stated": ends.v_noise,
+        "bias_for_noise": needed,
+    }
+
+
+def _areas(config: RunConfig, physics: dict[str, TilePhysics]) -> dict[str, Any]:
+    """Return the area of a weight [m²], its sides [m], and the area of all tiles; or None."""
+    cell = config.cell()
+    if cell is None:
+        return dict.fromkeys(("area_weight", "cell_width", "cell_height", "area_tiles"))
+    return {
+        "area_weight": cell.area,
+        "cell_width": cell.width * DBU,
+        "cell_height": cell.height * DBU,
+        "area_tiles": sum(found.area or 0.0 for found in physics.values()),
     }

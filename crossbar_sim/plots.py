@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,9 @@ def energy_bars(
     bars = [("analog, this die", sum(analog.values()), _ORANGE)]
     for row in digital:
         bars.append((f"{row['node']}, non-zero", float(row["nonzero"]), _BLUE))
-        bars.append((f"{row['node']}, + weight fetch", float(row["nonzero_with_fetch"]), _LIGHT))
+        if row["nonzero_with_fetch"] is not None:
+            fetched = float(row["nonzero_with_fetch"])
+            bars.append((f"{row['node']}, + weight fetch", fetched, _LIGHT))
     labels, heights, colours = zip(*bars[::-1])
     axes.barh(labels, np.array(heights) * 1e12, color=colours)
     for k, height in enumerate(heights):
@@ -158,10 +161,12 @@ def study(
     *,
     x: str | None = None,
     panel: Sequence[str] = (),
+    note: str = "",
 ) -> bytes:
     """Draw a metric (value, low, high) against one parameter, one line per other values.
 
-    x: the parameter, the first one by default; panel: those whose values have axes of their own.
+    x: the parameter, the first one by default; panel: those whose values have axes of their own;
+    note: what the intervals are.
     """
     x = x or next(iter(points[0]), "point")
     panels: dict[str, dict[str, list[tuple[Any, tuple[float, float, float]]]]] = {}
@@ -181,6 +186,7 @@ def study(
         axes = figure.add_subplot(n_row, n_column, k)
         _draw_lines(axes, lines)
         axes.set(xlabel=x, ylabel=metric, title=title)
+    figure.suptitle(fill(note, 100), fontsize=7)
     return png(figure)
 
 

@@ -4,7 +4,7 @@ import base64
 import importlib.metadata
 import math
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,14 @@ import jinja2
 import numpy as np
 
 from crossbar_sim import plots
+from crossbar_sim.config import RunConfig
 from crossbar_sim.energy import network_energy, verdict, yardstick
 from crossbar_sim.machine import described
 from crossbar_sim.nodal import solve
 from crossbar_sim.physics import physics_numbers
+from crossbar_sim.verification import TileCheck
 from crossbar_sim.workspace import write_json
+from mapping.bits import worst_case_bits
 from mapping.compact import naive_tile_count
 from mapping.design import MappedLayer
 from mapping.tiles import Tile, TileConfig
@@ -47,6 +50,10 @@ def write_report(outcome: "Outcome", directory: Path) -> None:
     write_json(directory / "report.json", numbers)
 
 
+def _check_row(check: TileCheck) -> dict[str, Any]:
+    return asdict(check) | {"error": check.error}
+
+
 def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
     """Return everything the report states, ready for JSON."""
     config, mapped, simulated = outcome.config, outcome.mapped, outcome.simulated
@@ -70,8 +77,8 @@ def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
             "solvers": list(checks.solvers),
             "tolerance": checks.tolerance,
             "passed": checks.passed,
-            "worst": vars(checks.worst),
-            "tiles": [vars(check) for check in checks.checks],
+            "worst": _check_row(checks.worst),
+            "tiles": [_check_row(check) for check in checks.checks],
         },
         "mvm_error": {
             "rms": float(np.sqrt(np.mean((found - wanted) ** 2)) / np.abs(wanted).max()),
@@ -80,9 +87,10 @@ def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
         "largest_output": outputs.largest,
         "costs": outcome.costs,
         "physics": physics_numbers(config, simulated.physics, simulated.t_read),
-        "energy": energy | {"verdict": verdict(energy["digital"])},
+        "energy": energy
+        | {"adc_case": config.energy.adc_case, "verdict": verdict(energy["digital"])},
         "yardstick": stick | {"verdict": verdict(stick["digital"])},
-        "modelled": modelled(outcome),
+        "modelled": modelled(outcome.config),
         "config": config.as_json(),
         "versions": versions(),
     }
@@ -127,8 +135,8 @@ def layer_numbers(layer: MappedLayer, config: TileConfig, n_branch: int) -> dict
 
 
 def bits(error: float) -> float:
-    """Return bits of a weight in ±largest that is off by error * largest: -log2(error)."""
-    return float(-np.log2(max(error, 1e-18)))
+    """Return the worst-case bits of a weight in ±largest that is off by error * largest."""
+    return float(worst_case_bits(max(error, 1e-18), 2.0))  # JSON has no infinity
 
 
 @dataclass(frozen=True)
@@ -160,9 +168,8 @@ def tile_outputs(outcome: "Outcome") -> Outputs:
     return Outputs(np.concatenate(wanted), np.concatenate(found), largest)
 
 
-def modelled(outcome: "Outcome") -> dict[str, list[str]]:
-    """Return which non-idealities were on, with their values, and which were off."""
-    config = outcome.config
+def modelled(config: RunConfig) -> dict[str, list[str]]:
+    """Return which non-idealities a run has on, with their values, and which off."""
     bank, wires, ends = config.bank, config.build_wires(), config.periphery
     life = config.life
     terms = {
@@ -182,8 +189,8 @@ def modelled(outcome: "Outcome") -> dict[str, list[str]]:
         "temperature at work away from 300.15 K [K]": (life.temperature or 300.15) - 300.15,
         "switches stuck open after selection": life.p_stuck_open,
         "switches stuck closed after selection": life.p_stuck_closed,
-        "word-line wire [ohm per segment]": wires.r_word,
-        "bit-line wire [ohm per segment]": wires.r_bit,
+        f"word-line wire ({config.wires.source}) [ohm per segment]": wires.r_word,
+        f"bit-line wire ({config.wires.source}) [ohm per segment]": wires.r_bit,
         "driver resistance [ohm]": wires.r_driver,
         "word-line capacitance [F per segment]": wires.c_word,
         "bit-line capacitance [F per segment]": wires.c_bit,

@@ -92,13 +92,7 @@ def find_outcome(
     dense, pruned = trained_networks(config, data, work, tell)
     network = extract(pruned, torch.from_numpy(data.x_test[:1]))
     mapped, calibrated = choose_switches(config, pruned, data, work, tell)
-    calibration = torch.from_numpy(data.x_train)
-
-    def on_die(parts: Parts) -> nn.Module:
-        real = parts.wires, parts.periphery, parts.converters
-        network = to_torch(pruned, mapped, *real, calibration=calibration, noise=parts.noise)
-        return tuned(config, network, pruned, data)
-
+    on_die = die_maker(config, pruned, mapped, data)
     stages = stage_parts(config)
     networks = {"float": dense, "pruned": pruned}
     networks |= {label: on_die(parts) for label, parts in stages.items()}
@@ -112,6 +106,21 @@ def find_outcome(
     costs = weigh_costs(config, data, on_die, work, tell)
     rules = weigh_rules(config, pruned, network, mapped, v_in, data, work, tell)
     return Outcome(config, mapped, network, v_in, simulated, accuracies, costs, rules, calibrated)
+
+
+def die_maker(config: RunConfig, pruned: nn.Module, mapped: MappedNetwork, data: Data) -> OnDie:
+    """Return the function that puts a network on its die with given parts, tuned as configured.
+
+    Training images fix the ranges of converters and whatever is tuned, never test images.
+    """
+    calibration = torch.from_numpy(data.x_train)
+
+    def on_die(parts: Parts) -> nn.Module:
+        real = parts.wires, parts.periphery, parts.converters
+        network = to_torch(pruned, mapped, *real, calibration=calibration, noise=parts.noise)
+        return tuned(config, network, pruned, data)
+
+    return on_die
 
 
 def stage_parts(config: RunConfig) -> dict[str, Parts]:

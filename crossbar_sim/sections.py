@@ -29,7 +29,8 @@ from mapping.bank import Die, ResistorBank
 from mapping.place import SelectionRule
 from mapping.tiles import TileConfig
 from netlists.circuit import Periphery, Wires
-from netlists.geometry import METALS, CellArea, cell_area, process
+from netlists.floorplan import CellPlan, Programming, drawn_wires, plan_cell
+from netlists.technology import TECHNOLOGIES, Technology
 
 #: Weights of the largest network that is trained here: 400 MB, and three times that in training.
 MAX_WEIGHTS = 100_000_000
@@ -41,11 +42,18 @@ Width = Annotated[int, within(1, 100_000)]
 
 
 class ModelConfig(Section):
-    """kind: "mlp" with the given hidden sizes, "cnn" with the given channels, or "lenet5"."""
+    """kind: "mlp" with the given hidden sizes, "cnn" with the given channels, or "lenet5".
+
+    weights: a file of `crossbar_sim.trained` that holds the network already trained and pruned
+    as [train] and [prune] say, beside the configuration's own file; None to train it now.
+    weights_sha256: of that file; filled in when the configuration is read, or a check of it.
+    """
 
     kind: Literal["mlp", "cnn", "lenet5"] = "mlp"
     hidden: Annotated[tuple[Width, ...], Field(strict=False, max_length=100)] = (32,)
     channels: Annotated[tuple[Width, Width], Field(strict=False)] = (8, 16)
+    weights: str | None = None
+    weights_sha256: str | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -73,7 +81,8 @@ class PruneConfig(Section):
     """Pruning: share of zeros, and how it is reached.
 
     method: one of `tinynets.pruning.METHODS`, or "tiles": weights that share a bit line go
-    together, so that fewer lines and tiles are left. A sparsity of 0 leaves the network as it is.
+    together, so that fewer lines and tiles are left. A sparsity of 0 removes no weight and trains
+    for the same rounds, so that dense and pruned networks have had as many epochs.
     bits: of the weights in the end (quantised per output), or 0 for all that they have. noise: of
     the weights while the pruned network trains for epochs_per_round more, in parts of each layer's
     largest weight; see `crossbar_sim.tune.train_noise_aware`.
@@ -191,7 +200,9 @@ class TilesConfig(Section):
 class SelectConfig(Section):
     """How switches are chosen; see `mapping.SelectionRule`.
 
-    n_calibration: training images whose inputs the "aware" objective is aware of.
+    fit_scale: with the "error" objective, try several scales and take the one that errs least on
+    the outputs; "aware" always does. n_calibration: training images whose inputs the "aware"
+    objective, and the fit of a scale, are aware of.
     """
 
     objective: Literal["error", "power", "aware"] = "error"
@@ -201,6 +212,7 @@ class SelectConfig(Section):
     max_closed: Annotated[int, within(1, 40)] | None = None
     n_candidate: Annotated[int, within(1, 100_000)] = 1
     composite_error: Share = 0.0
+    fit_scale: bool = False
     n_calibration: Count = 500
 
     @model_validator(mode="after")
@@ -231,46 +243,78 @@ class TuneConfig(Section):
     learning_rate: LearningRate = 0.003
 
 
-class WiresConfig(Section):
-    """Ohm and farad per wire segment, and ohm of each driver; see `netlists.Wires`."""
+#: What [wires] may state in place of the drawn cell.
+_SEGMENT = ("r_word", "r_bit", "c_word", "c_bit")
 
-    r_word: NotNegative = 1.0
-    r_bit: NotNegative = 1.0
+#: Wires of no cell that is drawn here, for comparison: 1 ohm and 7 fF cannot be had together.
+_THIN = {"r_word": 1.0, "r_bit": 1.0, "c_word": 7e-15, "c_bit": 7e-15}
+
+
+class WiresConfig(Section):
+    """Where the ohm and farad of a wire segment come from, and the ohm of each driver.
+
+    source: "drawn", of the cell of [geometry], whose area is stated too; "given", as r_word and
+    r_bit, c_word and c_bit (0 where left out) say here; "thin", 1 ohm and 7 fF of either line, for
+    comparison with work that assumes so. See `netlists.Wires`.
+    """
+
+    source: Literal["drawn", "given", "thin"] = "drawn"
+    r_word: NotNegative | None = None
+    r_bit: NotNegative | None = None
     r_driver: NotNegative = 0.0
-    c_word: NotNegative = 0.0
-    c_bit: NotNegative = 0.0
+    c_word: NotNegative | None = None
+    c_bit: NotNegative | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        Wires(**self.model_dump())
+        stated = [name for name in _SEGMENT if getattr(self, name) is not None]
+        if self.source != "given" and stated:
+            raise ValueError(
+                f'{", ".join(stated)} given, but source is {self.source!r}; set source = "given" '
+                "or leave them out"
+            )
+        if self.source == "given" and not {"r_word", "r_bit"} <= set(stated):
+            raise ValueError('source = "given" needs r_word and r_bit, 0 for ideal wires')
+        if self.source != "drawn":
+            self.stated()
         return self
+
+    def stated(self) -> Wires:
+        """Return the wires of a source other than "drawn"."""
+        given = {name: getattr(self, name) or 0.0 for name in _SEGMENT}
+        return Wires(r_driver=self.r_driver, **(_THIN if self.source == "thin" else given))
 
 
 class GeometryConfig(Section):
-    """What a cell is made of; see `netlists.geometry`.
+    """What a cell is drawn in; see `netlists.floorplan`.
 
-    wires: whether resistance and capacitance of the wires follow from the cell's size and the
-    metals, in place of [wires] (but for r_driver); the area is stated in any case.
+    film: the technology, by its film. programming: "switch", transistors driven by a memory that is
+    not drawn, or "via". word_width, bit_width: of the lines, met1 and met3 [m].
     """
 
-    wires: bool = False
-    film: Literal["sky130 high_po", "sky130 xhigh_po"] = "sky130 xhigh_po"
-    node: Positive = 130e-9
-    word_metal: str = "sky130 met3"
-    bit_metal: str = "sky130 met3"
-    word_width: Positive = 1.0
-    bit_width: Positive = 1.0
+    film: Literal["sky130_high_po", "sky130_xhigh_po"] = "sky130_xhigh_po"
+    programming: Programming = "switch"
+    word_width: Positive = 1e-6
+    bit_width: Positive = 1e-6
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name in ("word_metal", "bit_metal"):
-            if getattr(self, name) not in METALS:
-                raise ValueError(f"{name} must be one of {', '.join(METALS)}")
+        self.technology()
         return self
 
-    def area(self, bank: ResistorBank) -> CellArea:
-        """Return the area of one weight."""
-        return cell_area(bank, process(self.film, self.node))
+    def technology(self) -> Technology:
+        """Return the film's technology with lines of these widths."""
+        return replace(
+            TECHNOLOGIES[self.film], word_width=self.word_width, bit_width=self.bit_width
+        )
+
+    def cell(self, bank: ResistorBank) -> CellPlan:
+        """Return the cell of one weight; ValueError where its resistors cannot be drawn."""
+        return plan_cell(bank, self.technology(), self.programming)
+
+    def wires(self, bank: ResistorBank, r_driver: float) -> Wires:
+        """Return the wires of an array of such cells."""
+        return drawn_wires(self.cell(bank), self.technology(), r_driver)
 
 
 #: Keys of [periphery] that say what the amplifiers are; the others are about converters.
@@ -342,11 +386,12 @@ class EnergyConfig(Section):
     """Figures for what is not in the circuit; see `crossbar_sim.power.Figures`.
 
     t_read [s], or "settling": the time in which the slowest tile settles to half a step of the ADC.
+    adc_case: which published designs count. v_dd: supply of drivers and amplifiers [V].
     """
 
     t_read: Positive | Literal["settling"] = 100e-9
-    adc_case: Case = "typical"
-    tia_v_dd: Positive = 1.0
+    adc_case: Case = "median"
+    v_dd: Positive = 1.0
     tia_v_ov: Positive = 0.15
     tia_c_load: Positive = 100e-15
     tia_factor: Positive = 4.0

@@ -33,21 +33,54 @@ class Solution:
         return int((np.abs(self.v_out) >= self.circuit.periphery.v_swing * (1 - 1e-12)).sum())
 
     def power(self) -> dict[str, np.ndarray]:
-        """Return the power (n_batch,) [W] by part, and what the input sources deliver.
+        """Return the power (n_batch,) [W] by part, and what sources and amplifiers deliver.
 
-        Parts: cell, word line, bit line, driver; "feedback" is the TIA's feedback resistor;
-        "source" is delivered by the word-line drivers. The drivers feed every part but the
-        feedback resistor, which the TIA's amplifier feeds.
+        Heat: cell, word line, bit line, driver; "input", the resistance at the TIAs' inputs;
+        "feedback", their feedback resistors. Delivered: "source" by the input voltages, behind the
+        drivers' resistance; "TIA output" by the amplifiers' outputs, whose loops are taken to go on
+        where a swing clips. What is delivered is what turns into heat (Tellegen's theorem).
         """
-        if self.v_node is None:
-            raise ValueError("this solution holds no node voltages; use solve(…, nodes=True)")
-        c = self.circuit.elements
-        drop = self.v_node[:, c.branch_from] - self.v_node[:, c.branch_to]
+        c, ends = self.circuit.elements, self.circuit.periphery
+        drop = self._drop()
         heat = drop**2 / c.branch_ohm
         power = {part: heat[:, c.branch_part == k].sum(axis=1) for k, part in enumerate(PARTS)}
-        power["feedback"] = (self.i_out**2).sum(axis=1) * self.circuit.periphery.r_feedback
+        square = (self.i_out**2).sum(axis=1)
+        power["input"], power["feedback"] = square * ends.r_input, square * ends.r_feedback
         power["source"] = (self.v_in * self._input_current(drop)).sum(axis=1)
+        power["TIA output"] = -(self._loop() * self.i_out).sum(axis=1)
         return power
+
+    def stage_power(self, v_dd: float) -> dict[str, np.ndarray]:
+        """Return the power (n_batch,) [W] that heats the output stages of drivers and TIAs.
+
+        All current comes from a supply of v_dd [V] of either sign, while the circuit only takes
+        current times signal. A stage whose output is beyond v_dd is taken to have a supply as high
+        as its output.
+        """
+        stages = {
+            "driver stage": (self.v_in, self._input_current(self._drop())),
+            "TIA stage": (self._loop(), -self.i_out),
+        }
+        return {
+            part: (np.maximum(v_dd, np.abs(volts)) * np.abs(amps) - volts * amps).sum(axis=1)
+            for part, (volts, amps) in stages.items()
+        }
+
+    def _nodes(self) -> np.ndarray:
+        if self.v_node is None:
+            raise ValueError("this solution holds no node voltages; use solve(…, nodes=True)")
+        return self.v_node
+
+    def _drop(self) -> np.ndarray:
+        """Return the voltage (n_batch, n_branch) across each branch."""
+        v_node, c = self._nodes(), self.circuit.elements
+        return v_node[:, c.branch_from] - v_node[:, c.branch_to]
+
+    def _loop(self) -> np.ndarray:
+        """Return the output (n_batch, n_line) [V] of each amplifier before any clipping."""
+        ends = self.circuit.periphery
+        v_tia = self._nodes()[:, self.circuit.elements.tia_nodes]
+        return v_tia - self.i_out * (ends.r_input + ends.r_feedback)
 
     def _input_current(self, drop: np.ndarray) -> np.ndarray:
         """Return the current (n_batch, n_word) that each input node feeds into its branches."""

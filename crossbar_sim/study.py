@@ -19,7 +19,7 @@ import numpy as np
 
 from crossbar_sim import machine
 from crossbar_sim.config import ConfigError, RunConfig
-from crossbar_sim.statistics import Interval, mean_interval, yield_interval
+from crossbar_sim.statistics import Interval, nested_interval, yield_interval
 from crossbar_sim.stopping import end_with
 from crossbar_sim.store import Record, Store
 from crossbar_sim.study_config import StudyConfig, with_values
@@ -44,7 +44,7 @@ def code_version() -> str:
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration on one die."""
+    """One configuration, trained with one seed, on one die."""
 
     point: dict[str, Any]
     config: RunConfig
@@ -67,12 +67,23 @@ class Failure:
 
 @dataclass(frozen=True)
 class PointSummary:
-    """A point over its dies: intervals of every metric, and the yield."""
+    """A point over its trainings and dies: intervals of every metric, and the yield.
+
+    n_die: of each training. yield_: of all dies, an interval that covers no other training.
+    """
 
     point: dict[str, Any]
     n_die: int
     metrics: dict[str, Interval]
     yield_: Interval
+    n_training: int = 1
+
+    @property
+    def basis(self) -> str:
+        """What the intervals of the metrics cover."""
+        if self.n_training == 1:
+            return f"t over {self.n_die} dies of one training"
+        return f"t over {self.n_training} trainings of {self.n_die} dies"
 
     def metric(self, name: str) -> Interval:
         """Return a metric's mean; ConfigError for one that there is not."""
@@ -103,14 +114,14 @@ class Study:
 
     @cached_property
     def by_point(self) -> list[list[Trial]]:
-        """The trials of every point, by die."""
-        seeds = range(self.config.first_die, self.config.first_die + self.config.dies)
+        """The trials of every point: by die, those of all trainings together."""
+        return [self._of_point(point) for point in self.points]
+
+    def _of_point(self, point: dict[str, Any]) -> list[Trial]:
+        config = with_values(self.base, self.config.values(point))
         return [
-            [
-                Trial(point, with_values(self.base, self.config.values(point) | {"die.seed": seed}))
-                for seed in seeds
-            ]
-            for point in self.points
+            Trial(point, with_values(config, {"seed": training, "die.seed": die}))
+            for training, die in self.config.seeds(config.seed)
         ]
 
     @property
@@ -133,7 +144,7 @@ class Study:
         """
         # Points that come to the same configuration share its trials.
         trials = list({trial.key: trial for trial in self.trials}.values())
-        networks = self._train({training_key(t.config): t.config for t in trials})
+        networks = self._train({training_key(t.config): t.config for t in trials}, n_jobs)
         known = self.store.keys()
         todo = [trial for trial in trials if trial.key not in known]
         done = len(trials) - len(todo)
@@ -164,8 +175,11 @@ class Study:
         return [self._summarise(point, records) for point, records in found if records]
 
     def to_csv(self) -> str:
-        """Return all trials as CSV, one line each: point, die, metrics."""
-        rows = [{**r.point, "die": r.die, **r.metrics} for r in self.records()]
+        """Return all trials as CSV, one line each: point, seeds of training and die, metrics."""
+        rows = [
+            {**r.point, "training": r.config["seed"], "die": r.die, **r.metrics}
+            for r in self.records()
+        ]
         return csv_text(rows)
 
     def to_pandas(self) -> Any:
@@ -176,10 +190,15 @@ class Study:
             raise ImportError("pandas is missing; pip install 'crossbar-sim[study]'") from error
         return pandas.read_csv(io.StringIO(self.to_csv()))
 
-    def _train(self, configs: dict[str, RunConfig]) -> dict[str, Path]:
+    def _train(self, configs: dict[str, RunConfig], n_jobs: int) -> dict[str, Path]:
         """Train each network once, beside the store."""
         directory = self.store.path.with_name(f"{self.store.path.stem}.networks")
-        return {key: trained_path(config, directory) for key, config in configs.items()}
+        me = os.getpid()
+        calls = (joblib.delayed(_train_here)(me, c, directory) for c in configs.values())
+        with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
+            options: dict[str, Any] = {"batch_size": 1}
+            paths: Any = joblib.Parallel(**options)(calls)
+        return dict(zip(configs, paths))
 
     def _keep(self, outcome: "Outcome") -> None:
         trial, die = outcome.trial, outcome.trial.config.die.seed
@@ -199,36 +218,38 @@ class Study:
             return False
         known = self._known()
         trials = next(ts for ts in self.by_point if ts[0].point == trial.point)
-        records = self._counted(trials, known)
-        later = sum(t.key in known for t in trials) > len(records)
-        return later or self._narrow(records)
+        return self._narrow(self._counted(trials, known))
 
     def _counted(self, trials: list[Trial], known: dict[str, Record]) -> list[Record]:
-        """Return the dies that count: the first ones without a gap, up to where they may stop."""
+        """Return the trials that count: those of the first dies without a gap in any training, up
+        to where they may stop."""
+        each = self.config.trainings
         first = itertools.takewhile(lambda trial: trial.key in known, trials)
         records = [known[trial.key] for trial in first]
-        for n in range(1, len(records)):
+        whole = len(records) - len(records) % each
+        for n in range(each, whole, each):
             if self._narrow(records[:n]):
                 return records[:n]
-        return records
+        return records[:whole]
 
     def _narrow(self, records: list[Record]) -> bool:
         """Return whether so many dies tell the mean well enough."""
         stop = self.config.stop
-        if stop is None or len(records) < stop.min_dies:
+        if stop is None or len(records) < stop.min_dies * self.config.trainings:
             return False
         if stop.metric not in records[0].metrics:
             raise _no_metric(stop.metric, records[0].metrics)
-        values = np.array([record.metrics[stop.metric] for record in records])
-        return mean_interval(values).half_width <= stop.half_width
+        return self._interval(stop.metric, records).half_width <= stop.half_width
+
+    def _interval(self, metric: str, records: list[Record]) -> Interval:
+        values = np.array([record.metrics[metric] for record in records])
+        return nested_interval(values.reshape(-1, self.config.trainings).T)
 
     def _summarise(self, point: dict[str, Any], records: list[Record]) -> PointSummary:
-        metrics = {
-            name: mean_interval(np.array([record.metrics[name] for record in records]))
-            for name in records[0].metrics
-        }
+        metrics = {name: self._interval(name, records) for name in records[0].metrics}
         good = sum(r.metrics["accuracy"] >= self.config.yield_accuracy for r in records)
-        return PointSummary(point, len(records), metrics, yield_interval(good, len(records)))
+        share, each = yield_interval(good, len(records)), self.config.trainings
+        return PointSummary(point, len(records) // each, metrics, share, each)
 
 
 def csv_text(rows: list[dict[str, Any]], *, digits: int | None = None) -> str:
@@ -282,6 +303,12 @@ def _on_dask(todo: Iterable[tuple[Trial, Path]], address: str) -> Iterator[Outco
         futures = [client.submit(_execute, trial, path, pure=False) for trial, path in todo]
         for future in as_completed(futures):
             yield future.result()
+
+
+def _train_here(parent: int, config: RunConfig, directory: Path) -> Path:
+    """Train a network in a process of this machine that must not outlive the study's."""
+    _end_with(parent)
+    return trained_path(config, directory)
 
 
 def _execute_here(parent: int, trial: Trial, network: Path) -> Outcome:

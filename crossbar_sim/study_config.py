@@ -14,6 +14,8 @@ from scipy.stats import qmc
 from crossbar_sim.bounds import LARGEST, Count, Name, Positive, Probability, Section, Seed, within
 from crossbar_sim.config import ConfigError, RunConfig, checked, load_config, read_toml
 
+#: Seeds of dies that are set aside for each training, so that none shares a die with another.
+DIES_OF_A_TRAINING = 1000
 #: Values of a key that is varied, at least one.
 Choices = Annotated[list[Any], Field(min_length=1)]
 #: Names, given as an array.
@@ -72,7 +74,7 @@ class Sample(Section):
 
 
 class Stop(Section):
-    """Stop a point after the first dies whose mean has so narrow an interval."""
+    """Stop a point after the first dies (of each training) whose mean has so narrow an interval."""
 
     metric: str = "accuracy"
     half_width: Positive
@@ -82,12 +84,13 @@ class Stop(Section):
 class Optimise(Section):
     """A search for the settings that are best for several aims at once.
 
-    maximise, minimise: metrics of a trial, means over the dies. budget: upper bounds of metrics,
-    as n_resistor, area [m²] or energy [J]; a point beyond one is never among the best. range: what
-    may be chosen, by key: a range or a list. n: points tried, in generations of `population`.
+    maximise, minimise: metrics of a trial, means over the dies; none of test images. budget: upper
+    bounds of metrics, as n_resistor, area [m²] or energy [J]; a point beyond one is never among the
+    best. range: what may be chosen, by key: a range or a list. n: points tried, in generations of
+    `population`.
     """
 
-    maximise: Names = ("accuracy",)
+    maximise: Names = ("accuracy_validation",)
     minimise: Names = ("energy",)
     budget: dict[str, Number] = Field(default_factory=dict)
     range: Annotated[dict[str, Range | Choices], Field(min_length=1)]
@@ -106,16 +109,19 @@ class StudyConfig(Section):
     """What to study.
 
     base: TOML file of the run that is varied. dies: number of chips, seeds first_die and on, the
-    same for every point. grid: lists of values by key, as "bank.n"; every combination is a point.
-    sample: points at random instead of, or on top of, a grid. variants: named sets of keys, each
-    of which goes with every point. No key may be set in two of these. yield_accuracy: a die is good
-    from this accuracy on. optimise: a search instead of all points. x, panel: the keys on the
-    plots' axis and of their panels, or the first key and one panel; "variant" is a key, too.
+    same for every point. trainings: networks trained anew at every point, seeds of the run counted
+    up from its own, each on dies of its own, whose seeds are 1,000 further on. grid: lists of
+    values by key, as "bank.n"; every combination is a point. sample: points at random instead of,
+    or on top of, a grid. variants: named sets of keys, each of which goes with every point. No key
+    may be set in two of these. yield_accuracy: a die is good from this accuracy on. optimise: a
+    search instead of all points. x, panel: the keys on the plots' axis and of their panels, or the
+    first key and one panel; "variant" is a key, too.
     """
 
     name: Name
     base: Annotated[Path, Field(strict=False)]
     dies: Count = 10
+    trainings: Annotated[int, within(1, 1000)] = 1
     first_die: Annotated[int, within(0, 2**62)] = 1
     grid: dict[str, Choices] = Field(default_factory=dict)
     sample: Sample | None = None
@@ -135,6 +141,12 @@ class StudyConfig(Section):
         single, of_some = _single(own), set(_single(of_variants))
         if twice := [key for key in single if single.count(key) > 1 or key in of_some]:
             raise ValueError(f"{twice[0]!r} is set twice; keep it in one of grid, sample, variants")
+        if self.trainings > 1 and "seed" in {*single, *of_some}:
+            raise ValueError("trainings > 1 sets 'seed' itself; leave it out, or trainings at 1")
+        if self.trainings > 1 and self.dies > DIES_OF_A_TRAINING:
+            raise ValueError(
+                f"with trainings > 1 there are at most {DIES_OF_A_TRAINING} dies; got {self.dies}"
+            )
         known = {*own, *of_variants} | ({"variant"} if self.variants else set())
         for key in (self.x, *self.panel):
             if key is not None and key not in known:
@@ -159,6 +171,17 @@ class StudyConfig(Section):
         """Return the keys of a run, as "bank.n", that a point sets."""
         plain = {key: value for key, value in point.items() if key != "variant"}
         return self.variants.get(point.get("variant", ""), {}) | plain
+
+    def seeds(self, seed: int) -> list[tuple[int, int]]:
+        """Return the seeds of every (training, die), the first dies of all trainings first.
+
+        seed: of the run, which is that of the first training.
+        """
+        return [
+            (seed + k, self.first_die + DIES_OF_A_TRAINING * k + die)
+            for die in range(self.dies)
+            for k in range(self.trainings)
+        ]
 
     def drawn(self, point: dict[str, Any], base: RunConfig) -> dict[str, Any]:
         """Return a point with the keys of the plots, which may be those of its variant or base."""

@@ -5,14 +5,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crossbar_sim import plots
-from crossbar_sim.study import Study, csv_text
+from crossbar_sim.statistics import image_half_width
+from crossbar_sim.study import PointSummary, Study, csv_text
 
 
 def summary_csv(study: Study, metrics: list[str]) -> str:
-    """Return one CSV line per point: its values, dies, each metric with its interval, yield."""
+    """Return one CSV line per point: its values, trainings, dies, metrics with intervals, yield.
+
+    interval: what the intervals are and cover. images: half of the interval that the number of
+    test images leaves to an accuracy, beside that over dies and trainings.
+    """
     rows = []
     for summary in study.summary():
-        row = {**summary.point, "n_die": summary.n_die}
+        row = {**summary.point, "n_training": summary.n_training, "n_die": summary.n_die}
+        row |= {"interval": summary.basis, "images": of_images(summary)}
         for name in metrics:
             interval = summary.metric(name)
             row |= {
@@ -24,6 +30,22 @@ def summary_csv(study: Study, metrics: list[str]) -> str:
         row |= {"yield": share.value, "yield_low": share.low, "yield_high": share.high}
         rows.append(row)
     return csv_text(rows, digits=6)
+
+
+def of_images(summary: PointSummary) -> float:
+    """Return by how much a point's accuracy may be off for the number of test images alone."""
+    return image_half_width(summary.metric("accuracy").value, summary.metric("n_test").value)
+
+
+def covered(summaries: list[PointSummary]) -> str:
+    """Return what the intervals of all points cover, and what they do not."""
+    bases = dict.fromkeys(summary.basis for summary in summaries)
+    n_test = dict.fromkeys(f"{summary.metric('n_test').value:,.0f}" for summary in summaries)
+    widest = max(of_images(summary) for summary in summaries)
+    return (
+        f"95 % intervals, {' or '.join(bases)}; not of the {' or '.join(n_test)} test images, "
+        f"which leave ± {widest:.1%} or less to an accuracy (binomial)"
+    )
 
 
 def save_study(study: Study, stem: Path, metrics: list[str]) -> list[Path]:
@@ -49,6 +71,7 @@ def save_study(study: Study, stem: Path, metrics: list[str]) -> list[Path]:
             name,
             x=study.config.x,
             panel=study.config.panel,
+            note=covered(summaries),
         )
         path = stem.with_name(f"{stem.name}-{name}.png")
         paths.append(_write(path, lambda p, picture=picture: p.write_bytes(picture)))

@@ -97,6 +97,17 @@ def charging_energy(solution: Solution) -> np.ndarray:
     return solution.v_node**2 @ node_capacitance(solution.circuit)
 
 
+def wire_charge(solution: Solution) -> np.ndarray:
+    """Return the charge (n_batch,) [C] that the wires take, sum of C |v| over nodes.
+
+    Times a supply voltage: what the supply of drivers delivers while the nodes rise. Raises
+    ValueError without node voltages.
+    """
+    if solution.v_node is None:
+        raise ValueError("this solution holds no node voltages; use solve(…, nodes=True)")
+    return np.abs(solution.v_node) @ node_capacitance(solution.circuit)
+
+
 def product_energy(solution: Solution, time: np.ndarray | float) -> np.ndarray:
     """Return the energy (n_batch,) [J] that the drivers deliver for one read of a given time [s].
 

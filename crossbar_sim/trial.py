@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from crossbar_sim.network import (
     choose_on_die,
     lived,
     load_data,
+    load_validation,
     single_thread,
     train_and_prune,
     tuned,
@@ -29,8 +31,11 @@ from crossbar_sim.network import (
 from crossbar_sim.nodal import solve
 from crossbar_sim.power import tile_energy
 from crossbar_sim.readout import Response, respond
+from crossbar_sim.sections import WiresConfig
 from crossbar_sim.timing import settling
+from crossbar_sim.trained import TRAINING
 from crossbar_sim.verification import chosen_tiles, verify
+from mapping.bits import effective_bits
 from mapping.design import MappedNetwork
 from netlists.build import tile_circuit
 from tinynets.data import Data
@@ -38,8 +43,10 @@ from tinynets.train import accuracy
 
 #: Images whose currents give a trial's power.
 N_POWER_IMAGE = 8
-#: What the trained and pruned network depends on.
-_TRAINING = {"seed", "data", "model", "train", "prune"}
+#: Stand for wires where nothing depends on them, and a bank need not be one that can be drawn.
+_IDEAL_WIRES = WiresConfig(source="given", r_word=0.0, r_bit=0.0)
+#: Metrics of test images, which report and must not choose.
+OF_TESTS = ("accuracy", "loss")
 
 
 def training_key(config: RunConfig) -> str:
@@ -67,13 +74,15 @@ def trained_path(config: RunConfig, cache: Path) -> Path:
 def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
     """Return the metrics of a configuration on its die.
 
-    network: the pruned network's weights. Metrics: accuracy on the test set, loss of accuracy
-    against the digital network; mvm_error and mvm_error_p99 (rms and 99th percentile of the error
-    of the tiles' matrices with wires, in parts of the largest weight), effective_bits (of a uniform
-    quantiser over ± the largest weight with that rms error), weight_error (rms, without wires),
-    missed (targets off by over 1 %); n_resistor, n_closed, n_changed (switches that a repair
-    moved), n_tile, area [m²] of the banks; power [W] while reading, energy [J] per inference,
-    t_read [s], n_saturated; ngspice_error where `simulation.check_tiles` asks for it.
+    network: the pruned network's weights. Metrics: accuracy on the test set, of n_test images, loss
+    of accuracy against the digital network; accuracy_validation, to choose settings by, where
+    `validation` holds images out; mvm_error and mvm_error_p99 (rms and 99th percentile of the error
+    of the tiles' matrices with wires, in parts of the largest weight), effective_bits (of that rms
+    error over ± the largest weight, see `mapping.bits`), weight_error (rms, without wires), missed
+    (targets off by over 1 %); n_resistor, n_closed, n_changed (switches that a repair moved),
+    n_tile, area [m²] of the cells as drawn, where they can be; power [W] while reading, energy [J]
+    per inference, t_read [s], n_saturated; ngspice_error where `simulation.check_tiles` asks for
+    it.
     """
     with single_thread():
         model, data, digital = _digital(_for_training(config), network)
@@ -96,29 +105,36 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
         return {
             "accuracy": score,
             "loss": digital - score,
+            "n_test": float(len(data.y_test)),
             "n_saturated": float(_saturated(on_die)),
             **_matrix_metrics(config, mapped, responses),
             **_size_metrics(config, chosen, mapped),
             **_energy_metrics(config, mapped, on_die, v_in),
             **_checked(config, mapped, v_in),
+            **_validated(config, on_die),
         }
+
+
+def _validated(config: RunConfig, on_die: nn.Module) -> dict[str, float]:
+    held_out = _held_out(_for_training(config))
+    return {"accuracy_validation": accuracy(on_die, *held_out)} if held_out else {}
 
 
 def _for_training(config: RunConfig) -> RunConfig:
     """Return a configuration with only what the trained and pruned network depends on."""
-    return _only(config, _TRAINING | ({"tile"} if config.prune.method == "tiles" else set()))
+    return _only(config, {*TRAINING} | ({"tile"} if config.prune.method == "tiles" else set()))
 
 
 def _for_selection(config: RunConfig) -> RunConfig:
     """Return a configuration with only what the selection on the new die depends on."""
-    names = _TRAINING | {"bank", "die", "tile", "select", "calibrate"}
+    names = {*TRAINING} | {"bank", "die", "tile", "select", "calibrate"}
     wired = {"wires", "geometry", "periphery"} if config.calibrate.rounds else set()
     return _only(config, names | wired)
 
 
 def _for_circuits(config: RunConfig) -> RunConfig:
     """Return a configuration with only what the responses of the tiles depend on."""
-    names = _TRAINING | {"bank", "die", "tile", "select", "calibrate", "life"}
+    names = {*TRAINING} | {"bank", "die", "tile", "select", "calibrate", "life"}
     ends = config.periphery
     if not config.calibrate.rounds:  # then the converters change nothing
         ends = ends.amplifiers()
@@ -127,7 +143,9 @@ def _for_circuits(config: RunConfig) -> RunConfig:
 
 
 def _only(config: RunConfig, names: set[str]) -> RunConfig:
-    return RunConfig(name="trial", **{name: getattr(config, name) for name in names})
+    kept: dict[str, Any] = {"wires": _IDEAL_WIRES}
+    kept |= {name: getattr(config, name) for name in names}
+    return RunConfig(name="trial", **kept)
 
 
 # Trials of a study differ in few keys: most share a network, many a selection, and some all
@@ -140,6 +158,12 @@ def _digital(config: RunConfig, network: Path) -> tuple[nn.Module, Data, float]:
     data, model = load_data(config), build_model(config)
     model.load_state_dict(torch.load(network, weights_only=True))
     return model.eval(), data, accuracy(model, data.x_test, data.y_test)
+
+
+@lru_cache(maxsize=4)
+def _held_out(config: RunConfig) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the samples and labels held out for choosing settings."""
+    return load_validation(config)
 
 
 @lru_cache(maxsize=4)
@@ -180,8 +204,7 @@ def _matrix_metrics(
     return {
         "mvm_error": rms,
         "mvm_error_p99": float(np.quantile(gap, 0.99)),
-        # Rounding to steps of 2 / 2^bits errs by step / sqrt(12) rms.
-        "effective_bits": float(-np.log2(np.sqrt(3) * max(rms, 1e-18))),
+        "effective_bits": float(effective_bits(2.0, max(rms, 1e-18))),
         "weight_error": float(np.sqrt(np.mean(errors**2))),
         "missed": float(missed),
     }
@@ -196,13 +219,14 @@ def _size_metrics(
         for a, b in zip(chosen.tiles, mapped.tiles)
         for side in ("chosen_pos", "chosen_neg")
     ]
-    return {
+    cell = config.cell()
+    sizes = {
         "n_resistor": float(2 * config.bank.n * n_cell),
         "n_closed": float(sum(layer.n_closed for layer in mapped.layers)),
         "n_changed": float(sum(np.bitwise_count(a ^ b).sum() for a, b in pairs)),
         "n_tile": float(len(mapped.tiles)),
-        "area": n_cell * config.geometry.area(mapped.die.bank).total,
     }
+    return sizes | ({"area": n_cell * cell.area} if cell else {})
 
 
 def _checked(

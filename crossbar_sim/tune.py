@@ -138,7 +138,7 @@ def _mapped(
 ) -> MappedLayer:
     """Choose the switches of the layer that goes on the die next."""
     moment = None
-    if parts.rule.objective == "aware":
+    if parts.rule.needs_inputs:
         # What enters the layer is what the part on the die gives.
         moment = second_moments(network, replace(plan, layers=(layer,)), x)(layer.name, {})
     options = {"rule": parts.rule, "tiling": parts.tiling, "second_moment": moment}

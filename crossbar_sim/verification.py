@@ -25,12 +25,19 @@ class VerificationError(RuntimeError):
 class TileCheck:
     """How far two solutions of one tile are apart.
 
-    error: largest difference of an output current over the tile's largest output current.
+    i_error: largest difference of an output current over the tile's largest output current.
+    v_error: the same of the amplifiers' output voltages, with offsets, feedback and swing.
     """
 
     tile: str
     n_vector: int
-    error: float
+    i_error: float
+    v_error: float
+
+    @property
+    def error(self) -> float:
+        """The larger of both errors; NaN counts as the larger."""
+        return float(np.maximum(self.i_error, self.v_error))
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,9 @@ class Verification:
         if not self.passed:
             raise VerificationError(
                 f"tile {self.worst.tile}: {self.solvers[0]} and {self.solvers[1]} differ by "
-                f"{self.worst.error:.1e} of the largest current (tolerance {self.tolerance:.0e})"
+                f"{self.worst.i_error:.1e} of the largest output current and "
+                f"{self.worst.v_error:.1e} of the largest output voltage "
+                f"(tolerance {self.tolerance:.0e})"
             )
 
 
@@ -87,7 +96,7 @@ def verify(
     n_worker: int | None = None,
     time_limit: float = 300.0,
 ) -> Verification:
-    """Solve tiles with both engines and compare all output currents.
+    """Solve tiles with both engines and compare all output currents and voltages.
 
     v_in: for each layer (by name) the input voltages (n_batch, n_in) [V] of its whole input; each
     tile takes the columns of its own rows; see `random_inputs`. tiles: those to solve, all by
@@ -116,7 +125,7 @@ def verify(
             failures[name] = TileFailure(name, str(spice))
             continue
         fast = solve(circuit, spice.v_in)
-        found[name] = TileCheck(name, len(fast.v_in), difference(spice, fast))
+        found[name] = compare(name, spice, fast)
         solvers = (spice.solver, fast.solver)
     names = [tile.name for tile in selected]
     return Verification(
@@ -166,11 +175,20 @@ def check_tile(
     circuit = tile_circuit(tile, wires, periphery.for_tile(tile.name))
     spice = solve_ngspice(circuit, v_in, worker=worker)
     fast = solve(circuit, v_in, nodes=True)
-    return TileCheck(tile.name, len(fast.v_in), difference(spice, fast)), spice, fast
+    return compare(tile.name, spice, fast), spice, fast
+
+
+def compare(tile: str, a: Solution, b: Solution) -> TileCheck:
+    """Return how far the outputs of a solution of a tile are from those of another, b."""
+    return TileCheck(tile, len(b.v_in), _gap(a.i_out, b.i_out), _gap(a.v_out, b.v_out))
 
 
 def difference(a: Solution, b: Solution) -> float:
-    """Return the largest difference of an output current over the largest output current."""
-    largest = float(np.abs(b.i_out).max())
-    gap = float(np.abs(a.i_out - b.i_out).max())
+    """Return how far a's outputs are from b's, as `TileCheck.error`: currents and voltages."""
+    return compare("", a, b).error
+
+
+def _gap(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the largest difference over the largest value of b, or alone where b is zero."""
+    largest, gap = float(np.abs(b).max()), float(np.abs(a - b).max())
     return gap / largest if largest else gap

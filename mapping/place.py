@@ -42,7 +42,8 @@ class SelectionRule:
     that may be closed, or None. n_candidate: subsets that are set and read as a whole, the best
     kept (program-verify), each bank with a relative error of composite_error. survey: readings of
     several branches together, from which branches are estimated; the choice minds how uncertain
-    they are. Without one, the die's meter reads every branch alone.
+    they are. Without one, the die's meter reads every branch alone. fit_scale: with "error", take
+    of several scales the one that errs least on an output (needs a second moment); "aware" does.
 
     Raises ValueError for options that do not go together.
     """
@@ -55,6 +56,12 @@ class SelectionRule:
     n_candidate: int = 1
     composite_error: float = 0.0
     survey: Survey | None = None
+    fit_scale: bool = False
+
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether the choice needs the second moment of a layer's inputs."""
+        return self.objective == "aware" or self.fit_scale
 
     def __post_init__(self) -> None:
         if self.objective not in ("error", "power", "aware"):
@@ -69,6 +76,11 @@ class SelectionRule:
         if self.survey is not None and not alone:
             raise ValueError(
                 "survey goes with objective='error', no max_closed and n_candidate = 1 only"
+            )
+        if self.fit_scale and not (alone and self.survey is None):
+            raise ValueError(
+                "fit_scale goes with objective='error', no max_closed, no survey and "
+                "n_candidate = 1 only; 'aware' always fits its scale"
             )
 
 
@@ -97,9 +109,7 @@ def map_network(
     believed: dict[str, np.ndarray] = {}
     for layer in network.layers:
         moment = None
-        if rule.objective == "aware":
-            if second_moment is None:
-                raise ValueError("objective='aware' needs second_moment; see calibration inputs")
+        if rule.needs_inputs and second_moment is not None:
             moment = second_moment(layer.name, believed)
         layers.append(map_layer(layer, die, tile, rule=rule, tiling=tiling, second_moment=moment))
         believed[layer.name] = layers[-1].predicted / layers[-1].g_per_weight[:, None]
@@ -117,8 +127,12 @@ def map_layer(
     tiling: Tiling = "in order",
     second_moment: np.ndarray | None = None,
 ) -> MappedLayer:
-    """Map one layer; see `map_network`. second_moment: (n_in, n_in), for an aware rule."""
+    """Map one layer; see `map_network`. second_moment: (n_in, n_in), for a rule that needs it."""
     rule = rule or SelectionRule()
+    if rule.needs_inputs and second_moment is None:
+        raise ValueError(
+            "objective='aware' and fit_scale need second_moment; see calibration inputs"
+        )
     if not layer.n_remaining:
         raise ValueError(f"layer {layer.name!r} has no weight left; there is nothing to map")
     # A cell is (word line, bit line) = (input, output): transposed against the weight.
@@ -142,10 +156,11 @@ def _scale(
     layer: PrunedLayer, die: Die, rule: SelectionRule, second_moment: np.ndarray | None
 ) -> float | np.ndarray:
     """Return the conductance of a unit weight [S], one or (n_out,)."""
-    if second_moment is None:
+    if not rule.needs_inputs:
         return g_per_weight(layer.weight, die, rule.scale_per, layer=layer.name)
     cells = layer.weight, layer.mask, die, layer.name
-    return layer_aware_scale(*cells, second_moment, per=rule.scale_per)
+    aware = rule.objective == "aware"
+    return layer_aware_scale(*cells, second_moment, per=rule.scale_per, aware=aware)
 
 
 def _choose(
@@ -164,7 +179,7 @@ def _choose(
         if rule.objective == "power":
             options["tolerance"] = rule.tolerance_lsb * g_lsb(die, rule.lsb_bits)
         return select_on_die(die, *cells, target, **options)
-    if second_moment is not None:
+    if rule.objective == "aware":
         measured = die.branches(*cells, measured=True)
         chosen = select_layer_aware(measured, target, rows, columns, second_moment)
     elif rule.survey is not None:

@@ -2,7 +2,8 @@
 
 A bank is here what closing each of its branches adds, one row of `values` [S]: positive for a
 single bank, `[g_pos, -g_neg]` for a differential pair. Its full scale FS is the way from the least
-to the greatest sum, that is the sum of |values|, and an error e is worth `-log2(2 e / FS)` bits.
+to the greatest sum, that is the sum of |values|, and bits of the mean, median or
+worst error are its worst-case bits, bits of an rms error are effective bits (`mapping.bits`).
 Targets fill a band, a part of that way: (0.25, 0.75) is the central half. Within the band errors
 are exact, over all targets; across banks they are estimated from a sample of instances.
 """
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mapping.bank import Die, ResistorBank
+from mapping.bits import effective_bits
+from mapping.bits import worst_case_bits as to_bits
 from tinynets.subset_sum import band_error, solve
 
 Draw = Callable[[int, int, int], NDArray[np.float64]]
@@ -26,7 +29,7 @@ NO_GAIN = 0.5  # bits; a branch that adds less is not useful
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bits of precision at each n, with confidence bounds; -inf where the sample has none.
+    """Worst-case bits at each n, with confidence bounds; -inf where the sample has none.
 
     bits, low, high: (n_curve,).
     """
@@ -101,12 +104,6 @@ def draw_from(make: Callable[[int], ResistorBank], *, differential: bool = False
 def full_scale(values: NDArray) -> NDArray[np.float64]:
     """Return the way from the least sum to the greatest [S]: (n_instance,) of (n_instance, n)."""
     return np.abs(values).sum(axis=-1)
-
-
-def to_bits(error: NDArray, g_full: NDArray | float) -> NDArray[np.float64]:
-    """Return -log2(2 error / g_full), the bits that an error [S] leaves of a full scale [S]."""
-    with np.errstate(divide="ignore"):
-        return -np.log2(2 * np.abs(error) / g_full)
 
 
 def precision_curve(
@@ -210,9 +207,9 @@ def branches_for(
 ) -> BranchCount:
     """Find how many branches give every target of the band so many bits in enough of the banks.
 
-    bits: wanted for the worst target of a bank. yield_: the part of banks that must have them, at
-    the one-sided confidence. draw, band: as for `precision_curve`. n_max: the largest number of
-    branches tried. The sample is large enough to let one bank in 5 / (1 - yield_) fail.
+    bits: worst-case bits wanted for every target of a bank. yield_: the part of banks that must
+    have them, at the one-sided confidence. draw, band: as for `precision_curve`. n_max: the largest
+    number of branches tried. The sample is large enough to let one bank in 5 / (1 - yield_) fail.
 
     Returns a BranchCount. Raises ValueError for a yield or a confidence outside (0, 1), or if no
     n up to n_max is enough.
@@ -242,7 +239,7 @@ def branches_for(
 
 @dataclass(frozen=True)
 class MeterCurve:
-    """Bits of the root-mean-square error when branches are known only to a meter's accuracy.
+    """Effective bits, those of the rms error, when branches are known only to a meter's accuracy.
 
     n: (n_curve,). search: if the true values were known. realised: selected by the readings,
     evaluated with the true values. floor: the predicted limit of the readings. All (n_curve,).
@@ -263,7 +260,7 @@ def meter_curve(
     band: tuple[float, float] = (0.25, 0.75),
     seed: int = 0,
 ) -> MeterCurve:
-    """Measure bits against branches when selection knows readings instead of true values.
+    """Measure effective bits against branches when selection knows readings instead of true values.
 
     draw, n, band: as for `precision_curve`; here n goes up to 40 values in all. meter_error:
     relative, independent for each branch. n_instance: banks per n, one uniform target each.
@@ -303,7 +300,7 @@ def _members(masks: NDArray, n: int) -> NDArray[np.bool_]:
 
 
 def _rms_bits(error: NDArray) -> NDArray:
-    return to_bits(np.sqrt(np.mean(error**2)), 1.0)
+    return effective_bits(1.0, float(np.sqrt(np.mean(error**2))))
 
 
 def useful_branches(draw: Draw, meter_error: float, *, n_max: int = 20, seed: int = 0) -> int:

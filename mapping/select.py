@@ -122,9 +122,11 @@ def select_layer_aware(
 
 
 def layer_aware_scale(
-    weight, mask, die: Die, layer, second_moment, *, per="layer", factors=SCALE_FACTORS
+    weight, mask, die: Die, layer, second_moment, *, per="layer", factors=SCALE_FACTORS, aware=True
 ):
     """Find the scale at which `select_layer_aware` errs least on a layer's outputs.
+
+    aware: False for the scale at which cells chosen alone, by `select`, err least by that measure.
 
     weight, mask: (n_out, n_in), and where it has cells; die, layer: where they are; second_moment:
     (n_in, n_in) of the inputs; per: "layer" or "output", what shares a scale; factors: tried on
@@ -141,7 +143,10 @@ def layer_aware_scale(
     for factor in factors:
         scale = factor * least
         target = scale[columns] * np.asarray(weight)[columns, rows]
-        found = select_layer_aware(branches, target, rows, columns, second_moment)
+        if aware:
+            found = select_layer_aware(branches, target, rows, columns, second_moment)
+        else:
+            found = select(branches, target)
         miss = np.zeros(np.shape(weight))
         miss[columns, rows] = found.predicted - target
         error = np.einsum("ij,ij->i", miss @ second_moment, miss)
@@ -256,7 +261,9 @@ def _checked_moment(second_moment, rows):
             f"second_moment has shape {second_moment.shape} and the rows go up to "
             f"{np.max(rows, initial=-1)}; pass x.T @ x / n_sample of all n_in inputs"
         )
-    if not np.allclose(second_moment, second_moment.T):
+    tiny = 1e-8 * np.abs(second_moment).max(initial=0.0)
+    finite = np.isfinite(second_moment).all()
+    if not (finite and np.allclose(second_moment, second_moment.T, atol=tiny)):
         raise ValueError("second_moment must be symmetric and finite; pass x.T @ x / n_sample")
     return second_moment
 

@@ -54,6 +54,11 @@ class CellPlan:
     y_head: int
     x_bit: tuple[int, ...]
 
+    @property
+    def area(self) -> float:
+        """Area of the cell as drawn [m²]; the memory of its switches is not drawn."""
+        return self.width * DBU * self.height * DBU
+
 
 def plan_cell(bank: ResistorBank, technology: Technology, programming: Programming) -> CellPlan:
     """Return the plan of a pair of banks of nominal resistors, about as wide as it is tall.

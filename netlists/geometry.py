@@ -1,17 +1,12 @@
-"""From geometry to ohms: the area of a cell follows from its bank, and the wires from the cell.
+"""Metals, and the ohms and farads of wires that cross cells of a given pitch.
 
-A cell is the differential pair of one weight: two banks of branches, each a resistor drawn as a
-strip of film, a switch, and the memory bit that holds it open or closed. More branches are a larger
-cell, and longer wires between cells.
+The wires and the area of this project's own cell come from its drawing, see `netlists.floorplan`;
+what is here compares processes.
 """
 
 from dataclasses import dataclass
 
-from mapping.bank import ResistorBank
 from netlists.circuit import Wires
-
-#: Banks of a cell.
-_SIDES = 2
 
 
 def _check_positive(part: object, *names: str) -> None:
@@ -23,11 +18,16 @@ def _check_positive(part: object, *names: str) -> None:
 
 @dataclass(frozen=True)
 class Metal:
-    """A wire as drawn: sheet resistance [ohm per square], width [m], capacitance [F/m]."""
+    """A wire as drawn: sheet resistance [ohm per square], width [m], capacitance [F/m].
+
+    layer: of its process; "" for a wire in general, of which crossing ones are on layers of their
+    own.
+    """
 
     r_sheet: float
     width: float
     c_per_length: float
+    layer: str = ""
 
     def __post_init__(self) -> None:
         _check_positive(self, "r_sheet", "width", "c_per_length")
@@ -52,42 +52,6 @@ class Film:
 
     def __post_init__(self) -> None:
         _check_positive(self, "r_sheet", "width", "space", "end")
-
-    def area(self, ohm: float) -> float:
-        """Return the area [m²] of a resistor of `ohm`, half the space around it included."""
-        length = ohm / self.r_sheet * self.width
-        return (length + 2 * self.end + self.space) * (self.width + self.space)
-
-
-@dataclass(frozen=True)
-class Process:
-    """What a cell is made of: film, area of one switch and of one memory bit [m²]."""
-
-    film: Film
-    switch_area: float
-    bit_area: float
-
-    def __post_init__(self) -> None:
-        _check_positive(self, "switch_area", "bit_area")
-
-
-@dataclass(frozen=True)
-class CellArea:
-    """Area of one weight [m²] by part, both banks together."""
-
-    resistors: float
-    switches: float
-    bits: float
-
-    @property
-    def total(self) -> float:
-        """Area of the cell [m²]: its parts lie side by side."""
-        return self.resistors + self.switches + self.bits
-
-    @property
-    def pitch(self) -> float:
-        """Side of the square cell [m], the length of one wire segment."""
-        return self.total**0.5
 
 
 #: Capacitance of a wire [F/m]. Source: 0.2 fF/um of NeuroSim (Chen, Peng, Yu, IEEE TCAD 2018).
@@ -114,38 +78,7 @@ _SKY130 |= {"met4": (0.047, 0.3), "met5": (0.0285, 1.6)}
 METALS = {
     f"{node} nm": Metal(ohm_per_um * width * 1e-3, width * 1e-9, _C_WIRE)
     for node, (width, ohm_per_um) in _NODES.items()
-} | {f"sky130 {m}": Metal(r, width * 1e-6, _C_WIRE) for m, (r, width) in _SKY130.items()}
-
-#: Films by name. Source: sheet resistance and least width of google/skywater-pdk
-#: (sky130_fd_pr, res_high_po and res_xhigh_po); space and end are assumed.
-FILMS = {
-    "sky130 high_po": Film(319.8, 0.35e-6, 0.48e-6, 0.6e-6),
-    "sky130 xhigh_po": Film(2000.0, 0.35e-6, 0.48e-6, 0.6e-6),
-}
-
-
-def process(film: str, node: float) -> Process:
-    """Return a process of a film of FILMS and a CMOS node [m].
-
-    A memory bit is a static cell of 146 squares of the node; a transmission gate with its inverter
-    is assumed to be as large. Raises ValueError for a film that is not known.
-    Source: the static cell of NVSim (Dong et al., IEEE TCAD 31 (2012) 994).
-    """
-    if film not in FILMS:
-        raise ValueError(f"no film {film!r} is known; choose one of {sorted(FILMS)}, or make one")
-    return Process(FILMS[film], 146 * node**2, 146 * node**2)
-
-
-def cell_area(bank: ResistorBank, process: Process) -> CellArea:
-    """Return the area of one weight: a pair of banks of nominal resistors."""
-    strips = sum(process.film.area(float(r)) for r in bank.r_nominal)
-    n_branch = _SIDES * bank.n
-    return CellArea(_SIDES * strips, n_branch * process.switch_area, n_branch * process.bit_area)
-
-
-def tile_area(area: CellArea, n_word: int, n_bit: int) -> float:
-    """Return the area [m²] of the cells of a tile, without drivers, amplifiers and converters."""
-    return n_word * n_bit * area.total
+} | {f"sky130 {m}": Metal(r, width * 1e-6, _C_WIRE, m) for m, (r, width) in _SKY130.items()}
 
 
 def wires_from_geometry(
@@ -159,12 +92,17 @@ def wires_from_geometry(
 ) -> Wires:
     """Return the wires of an array of square cells.
 
-    pitch [m]: length of a segment, `CellArea.pitch`. word, bit: metal of word and bit lines.
+    pitch [m]: length of a segment, the side of a cell. word, bit: metal of word and bit lines.
     word_width, bit_width: how many times as wide as the metal is drawn; a wider wire has less
     resistance, and as much more capacitance. r_driver: as of `Wires`.
-    Raises ValueError for a length or width that is not positive, or wires that do not fit into
-    the pitch: a cell has one word line and two bit lines, each with as much space as width.
+    Raises ValueError for lines that would cross on one layer, a length or width that is not
+    positive, or wires that do not fit into the pitch: a cell has one word line and two bit lines,
+    each with as much space as width.
     """
+    if word.layer and word.layer == bit.layer:
+        raise ValueError(
+            f"word and bit lines cross, so they cannot both be of {word.layer}; give two layers"
+        )
     for name, value in (("pitch", pitch), ("word_width", word_width), ("bit_width", bit_width)):
         if not 0 < value < float("inf"):
             raise ValueError(f"{name} must be > 0; got {value}")

@@ -13,12 +13,37 @@ from crossbar_sim.ngspice import NgspiceWorker
 from mapping import Die, ResistorBank, TileConfig, map_network
 from tinynets.layers import PrunedLayer, PrunedNetwork
 
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("any machine")
+    group.addoption(
+        "--other-seeds",
+        type=int,
+        default=0,
+        metavar="K",
+        help="add K to every seed of initial weights: what is trained comes out differently, as "
+        "on another processor",
+    )
+    group.addoption("--threads", type=int, default=1, metavar="N", help="threads of torch")
+
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    """Sums keep their order, and two test processes do not fight for two cores."""
+def _threads(request):
+    """One thread by default, so that two test processes do not fight for two cores."""
     numba.get_num_threads()  # the first time, this puts torch's number up
-    torch.set_num_threads(1)
+    torch.set_num_threads(request.config.getoption("threads"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _other_seeds(request):
+    """Shift the seeds of `torch.manual_seed`, which initial weights are drawn from."""
+    shift, plain = request.config.getoption("other_seeds"), torch.manual_seed
+    with pytest.MonkeyPatch.context() as patch:
+        if shift:
+            patch.setattr(torch, "manual_seed", lambda seed: plain(seed + shift))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +55,14 @@ def worker():
 
 @pytest.fixture(scope="session")
 def digits_mlp():
-    """The configuration of examples/digits.toml, its data, and its network, trained and pruned."""
-    config = load_config(Path(__file__).parent.parent / "examples" / "digits.toml")
+    """The hardware of examples/digits.toml for a smaller perceptron, read from its file; its data.
+
+    Nothing is trained here, so the network is the same on every processor.
+    """
+    config = load_config(ROOT / "examples" / "digits.toml")
+    small = load_config(ROOT / "tests" / "networks" / "small.toml")
+    trained = {name: getattr(small, name) for name in ("model", "train", "prune")}
+    config = config.model_copy(update=trained)
     data = load_data(config)
     return config, data, train_and_prune(config, data)[1]
 

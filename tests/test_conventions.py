@@ -38,6 +38,7 @@ def test_outputs_are_all_positive_bit_lines_then_all_negative(tile):
 
 def test_tiles_are_weight_transposed(mapped, layer):
     wanted = mapped.layers[0].g_per_weight[:, None] * layer.weight
+    assert len(mapped.tiles) > 1
     for tile in mapped.tiles:
         found = tile.g_pos - tile.g_neg
         part = wanted[np.ix_(tile.columns, tile.rows)].T * tile.present
@@ -76,4 +77,6 @@ def test_numbers_in_spice_are_plain_reprs(g):
 def test_ideal_parts_are_the_default():
     assert Wires().ideal
     assert Periphery().r_tia_input == 0
+    assert Periphery().r_feedback == 20e3
+    assert Periphery().seed == 0
     assert not Wires(r_bit=1).ideal

@@ -57,10 +57,10 @@ def test_the_error_curve_is_smooth_and_as_high_as_stated():
     errors = Converters(dac_inl=0.01).dac_errors(50, "fc")
     u = torch.linspace(0, 1, 2001)[:, None].expand(-1, 50)
     deviation = errors.apply(u) - u
-    assert torch.allclose(deviation.abs().max(dim=0).values, torch.tensor(0.01), rtol=1e-3)
+    assert torch.allclose(deviation.abs().max(dim=0).values, torch.tensor(0.01), rtol=1e-3, atol=0)
     assert deviation[[0, -1]].abs().max() < 1e-6
     assert deviation.diff(dim=0).abs().max() < 0.01 * 4 * 4 * np.pi / 2000, "no steps"
-    assert torch.allclose(errors.apply(-u), -errors.apply(u))
+    assert torch.allclose(errors.apply(-u), -errors.apply(u), atol=0)
 
 
 def test_ideal_converters_make_no_error():
@@ -95,3 +95,18 @@ def test_quantise():
 def test_bad_converters(options, message):
     with pytest.raises(ValueError, match=message):
         Converters(**options)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_a_signed_converter_of_one_bit_tells_the_sign(grad):
+    x = torch.tensor([-3.0, -1e-9, 0.0, 1e-9, 0.7], requires_grad=grad)
+    found = quantise(x.clone(), 1, 0.5, signed=True)
+    assert found.tolist() == approx([-0.5, -0.5, 0.5, 0.5, 0.5])
+    if grad:
+        found.sum().backward()
+        assert x.grad.tolist() == [0, 1, 1, 1, 0], "passes where the range does not clip"
+
+
+def test_pulses_take_one_bit_of_a_dac():
+    assert Converters(dac_bits=8).drive_bits == 8
+    assert Converters(dac_bits=8, inputs="bit-serial").drive_bits == 1

@@ -76,6 +76,18 @@ def test_an_exported_pack_scores_the_same(run_directory, tmp_path):
     assert score(config, model, read_pack(pack)) == score(config, model, mapped)
 
 
+def test_the_command_verify_states_currents_and_voltages(run_directory):
+    done = CliRunner().invoke(app, ["verify", str(run_directory), "--sample", "2", "--seed", "1"])
+    assert done.exit_code == 0
+    head, *rows = csv.reader(done.stdout.splitlines())
+    assert head == ["tile", "vectors", "current_error", "voltage_error"]
+    assert len(rows) == 2
+    for name, vectors, *errors in rows:
+        assert name.startswith("fc")
+        assert vectors == "16"
+        assert all(0 < float(error) < 1e-9 for error in errors)
+
+
 def test_a_score_is_of_the_network_that_the_run_tunes(run_directory):
     config, mapped = read_run(run_directory)
     model = pruned_model(config, run_directory)

@@ -20,12 +20,13 @@ optuna = pytest.importorskip("optuna")
 BASE = RunConfig.model_validate(
     {
         "name": "small",
+        "validation": 0.2,
         "train": {"epochs": 3},
         "prune": {"sparsity": 0.8, "rounds": 1, "epochs_per_round": 2},
     }
 )
 AIMS = Optimise(
-    maximise=("accuracy",),
+    maximise=("accuracy_validation",),
     minimise=("energy",),
     budget={"n_resistor": 3800},  # 474 weights: at most 4 branches a side
     range={
@@ -37,6 +38,7 @@ AIMS = Optimise(
     population=5,
     seed=3,
 )
+AIM = "accuracy_validation"
 CONFIG = StudyConfig(name="search", base="small.toml", dies=1, optimise=AIMS)
 
 
@@ -82,10 +84,10 @@ def test_the_best_are_those_that_none_dominates(found):
         better = [
             other
             for other in fits
-            if values(other, "accuracy") >= values(tried, "accuracy")
+            if values(other, AIM) >= values(tried, AIM)
             and values(other, "energy") <= values(tried, "energy")
-            and (values(other, "accuracy"), values(other, "energy"))
-            != (values(tried, "accuracy"), values(tried, "energy"))
+            and (values(other, AIM), values(other, "energy"))
+            != (values(tried, AIM), values(tried, "energy"))
         ]
         assert tried.best == (tried in fits and not better)
     assert 1 <= sum(tried.best for tried in found.tried) < len(fits)
@@ -121,7 +123,11 @@ def test_files_written(found, tmp_path):
     for row, tried in zip(rows, found.tried):
         assert row["best"] == str(tried.best)
         assert row["within_budget"] == str(tried.feasible)
-        assert float(row["accuracy"]) == approx(values(tried, "accuracy"), rel=1e-5)
+        assert float(row[AIM]) == approx(values(tried, AIM), rel=1e-5)
+        if tried.best:  # and of these alone, what the test images say
+            assert float(row["accuracy"]) == approx(values(tried, "accuracy"), rel=1e-5)
+        else:
+            assert row["accuracy"] == ""
         assert float(row["n_resistor"]) == approx(values(tried, "n_resistor"), rel=1e-5)
         assert int(row["bank.n"]) == tried.summary.point["bank.n"]
     assert paths[1].read_bytes().startswith(b"\x89PNG")
@@ -147,7 +153,7 @@ def test_points_that_fail_are_listed_and_the_search_goes_on(tmp_path):
 
 
 def summary(k, accuracy, energy, size):
-    metrics = {"accuracy": accuracy, "energy": energy, "n_resistor": size}
+    metrics = {AIM: accuracy, "energy": energy, "n_resistor": size}
     found = {name: Interval(value, value, value) for name, value in metrics.items()}
     return PointSummary({"k": k}, 1, found, Interval(1, 1, 1))
 
@@ -159,7 +165,7 @@ def test_judging_by_brute_force_over_many_points():
     for bound in (0.0, 2.0, -1.0):
         aims = AIMS.model_copy(update={"budget": {"n_resistor": bound}})
         judged = _judged(points, aims)
-        table = [[p.metrics[n].value for n in ("accuracy", "energy", "n_resistor")] for p in points]
+        table = [[p.metrics[n].value for n in (AIM, "energy", "n_resistor")] for p in points]
         for tried, (accuracy, energy, size) in zip(judged, table):
             rivals = [row for row in table if row[2] <= bound]
             dominated = any(
@@ -174,6 +180,17 @@ def test_a_metric_that_there_is_not(store):
     for values in ({"maximise": ("speed",)}, {"budget": {"speed": 1.0}}):
         with pytest.raises(ConfigError, match="no metric 'speed'; there are accuracy, loss"):
             optimise(with_aims(n=2, population=2, **values), BASE, store, n_jobs=1)
+
+
+@pytest.mark.parametrize("values", [{"maximise": ("accuracy",)}, {"budget": {"loss": 0.01}}])
+def test_a_search_by_test_images_is_refused(store, values):
+    with pytest.raises(ConfigError, match="is of test images; name 'accuracy_validation'"):
+        optimise(with_aims(**values), BASE, store)
+
+
+def test_a_search_needs_images_held_out(store):
+    with pytest.raises(ConfigError, match=r"no image out for it; set validation = 0\.2 in the run"):
+        optimise(CONFIG, with_values(BASE, {"validation": 0.0}), store)
 
 
 def test_a_study_without_a_search(store):

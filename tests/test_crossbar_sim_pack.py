@@ -19,7 +19,7 @@ SETTINGS = {
     "name": "pack",
     "train": {"epochs": 3},
     "prune": {"sparsity": 0.9, "rounds": 1, "epochs_per_round": 2},
-    "wires": {"r_word": 2.0, "r_bit": 3.0, "r_driver": 100.0},
+    "wires": {"source": "given", "r_word": 2.0, "r_bit": 3.0, "r_driver": 100.0},
     "periphery": {"tia_gain": 1e4, "v_offset_sigma": 1e-3},
     "tile": {"n_word": 24, "n_bit": 16},
 }

@@ -18,7 +18,13 @@ import pytest
 from approx import approx
 from crossbar_sim import machine, plots
 from crossbar_sim.config import ConfigError, RunConfig
-from crossbar_sim.statistics import mean_interval, paired_difference, yield_interval
+from crossbar_sim.statistics import (
+    image_half_width,
+    mean_interval,
+    nested_interval,
+    paired_difference,
+    yield_interval,
+)
 from crossbar_sim.store import Record, Store, StoreError, StoreFault
 from crossbar_sim.study import Study
 from crossbar_sim.study_config import Range, Sample, Stop, StudyConfig, load_study, with_values
@@ -187,6 +193,75 @@ def test_points_stop_when_their_interval_is_narrow(files, tmp_path):
     assert len(found.records()) < 20
 
 
+def test_a_point_does_not_stop_for_a_die_that_is_only_late(done, files):
+    """The second die is there before the first, which is still to come."""
+    config, base = load_study(files / "study.toml")
+    stop = Stop(metric="accuracy", half_width=0.5, min_dies=3)
+    study = Study(config.model_copy(update={"stop": stop}), base, done.store)
+    first, *_ = study.by_point[0]
+    known = {record.key: record for record in done.store.records()}
+    study._known = lambda: {key: record for key, record in known.items() if key != first.key}
+    assert not study._settled(first)
+
+
+@pytest.fixture(scope="module")
+def trained_anew(files):
+    config, base = load_study(files / "study.toml")
+    config = config.model_copy(update={"dies": 2, "trainings": 3})
+    return Study(config, base, Store(files / "trainings.sqlite")).run(n_jobs=1)
+
+
+def test_trainings_have_their_own_seeds_and_dies(trained_anew):
+    assert trained_anew.failures == []
+    rows = list(csv.DictReader(io.StringIO(trained_anew.to_csv())))
+    seeds = {(int(row["training"]), int(row["die"])) for row in rows}
+    assert seeds == {(1, 1), (1, 2), (2, 1001), (2, 1002), (3, 2001), (3, 2002)}
+    assert len(rows) == 2 * 6
+    (_, four) = trained_anew.summary()
+    assert (four.n_training, four.n_die) == (3, 2)
+    scores = {key: [] for key in "123"}
+    for row in rows:
+        if row["bank.n"] == "4":
+            scores[row["training"]].append(float(row["accuracy"]))
+    means = [np.mean(score) for score in scores.values()]
+    assert len(set(means)) == 3, "the networks differ"
+    found, wanted = four.metric("accuracy"), mean_interval(means)
+    assert (found.value, found.low) == approx((wanted.value, wanted.low), rel=1e-9)
+
+
+def test_tables_and_plots_say_what_an_interval_covers(trained_anew, done, monkeypatch, tmp_path):
+    rows = list(csv.DictReader(io.StringIO(summary_csv(trained_anew, ["accuracy"]))))
+    assert {row["interval"] for row in rows} == {"t over 3 trainings of 2 dies"}
+    for row in rows:
+        share = float(row["accuracy"])
+        assert float(row["images"]) == approx(1.96 * np.sqrt(share * (1 - share) / 450), rel=0.05)
+    (row, _) = csv.DictReader(io.StringIO(summary_csv(done, ["accuracy"])))
+    assert row["interval"] == "t over 3 dies of one training"
+    figures = []
+    monkeypatch.setattr(plots, "png", lambda figure: figures.append(figure) or b"png")
+    save_study(trained_anew, tmp_path / "s", ["accuracy"])
+    note = figures[0].get_suptitle().replace("\n", " ")
+    assert note.startswith(
+        "95 % intervals, t over 3 trainings of 2 dies; not of the 450 test images"
+    )
+
+
+def test_more_trainings_or_dies_compute_only_what_is_new(trained_anew, files):
+    for update in ({"trainings": 4}, {"dies": 3}):
+        config = trained_anew.config.model_copy(update={"dies": 2, "trainings": 3} | update)
+        trials = Study(config, trained_anew.base, None).trials
+        known = trained_anew.store.keys()
+        assert sum(trial.key in known for trial in trials) == 12
+
+
+def test_a_half_finished_die_does_not_count(trained_anew):
+    """As many dies of each training are compared."""
+    first = [trial.key for trial in trained_anew.by_point[0]]
+    known = {record.key: record for record in trained_anew.store.records()}
+    counted = trained_anew._counted(trained_anew.by_point[0], {k: known[k] for k in first[:5]})
+    assert [record.key for record in counted] == first[:3]
+
+
 def test_samples_are_repeatable_and_within_their_ranges():
     ranges = {"wires.r_word": Range(low=0.1, high=100, log=True), "bank.n": Range(low=2, high=6)}
     for method in ("sobol", "random"):
@@ -234,6 +309,8 @@ def test_bad_studies(tmp_path):
             HEAD + 'x = "bank.m"\n[grid]\n"bank.n" = [2]\n[variants.a]\n"die.seed" = 1',
             "x or panel is 'bank.m'; choose from bank.n, die.seed, variant",
         ),
+        (HEAD + "trainings = 2\n[grid]\nseed = [1, 2]", "trainings > 1 sets 'seed' itself"),
+        (HEAD + "trainings = 2\ndies = 1001", "at most 1000 dies; got 1001"),
         (HEAD + 'panel = ["variant"]\n[grid]\n"bank.n" = [2]', "x or panel is 'variant'; choose"),
         (HEAD + "[optimise]\nrange = {}", "optimise.range: .*at least 1 item"),
         (
@@ -306,7 +383,9 @@ def test_a_place_where_no_store_can_be_is_a_fault_that_names_it(tmp_path):
         Store(tmp_path)
     store = Store(tmp_path / "s.sqlite")
     with sqlite3.connect(store.path) as connection:
-        connection.execute("CREATE TRIGGER full BEFORE INSERT ON trial BEGIN SELECT no_function(); END")
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON trial BEGIN SELECT no_function(); END"
+        )
     connection.close()
     with pytest.raises(StoreFault, match=r"s.sqlite cannot be read .* it has are safe"):
         store.add(record())
@@ -324,13 +403,48 @@ def test_every_trial_says_which_machine_made_it(done, files, monkeypatch):
     assert machine.key() != network.stem.rpartition("-")[2]
 
 
-def test_intervals():
+def coverage(intervals, true):
+    return np.mean([found.low <= true <= found.high for found in intervals])
+
+
+@pytest.mark.parametrize("n", [3, 5, 10, 30])
+def test_an_interval_of_95_percent_holds_the_mean_95_times_in_a_hundred(n):
+    """The percentile bootstrap does 74, 84, 90, 94 times."""
+    table = np.random.default_rng(n).normal(size=(3000, n))
+    assert 0.935 < coverage(map(mean_interval, table), 0.0) < 0.965  # 3.7 standard errors
+
+
+@pytest.mark.parametrize(("n", "low", "high"), [(3, 0.85, 0.92), (5, 0.84, 0.91), (30, 0.9, 0.95)])
+def test_a_skewed_metric_gets_less_and_how_much_less_is_known(n, low, high):
+    """Exponential, skewness 2, as a loss near none: 88 of 100 at small n, 93 at 30."""
+    table = np.random.default_rng(n).exponential(size=(3000, n))
+    assert low < coverage(map(mean_interval, table), 1.0) < high
+
+
+def test_trainings_and_their_dies_are_covered_together():
+    """Dies of one training are alike: taken for independent, they claim far too much."""
     rng = np.random.default_rng(0)
-    inside = 0
-    for _ in range(200):
-        found = mean_interval(rng.normal(size=30))
-        inside += found.low <= 0 <= found.high
-    assert 170 <= inside <= 199
+    tables = rng.normal(size=(3000, 3, 1)) + rng.normal(size=(3000, 3, 5)) / 3
+    assert 0.935 < coverage(map(nested_interval, tables), 0.0) < 0.965
+    assert coverage((mean_interval(table.ravel()) for table in tables), 0.0) < 0.6
+    one = tables[0, :1]
+    assert nested_interval(one) == mean_interval(one[0]), "of one training, the dies' own"
+    assert nested_interval(tables[0]).value == approx(tables[0].mean(), rel=1e-12)
+    with pytest.raises(ValueError, match=r"as many dies of each training; got shape \(3,\)"):
+        nested_interval([1.0, 2.0, 3.0])
+
+
+def test_an_interval_by_hand():
+    """3 values 1, 2, 3: standard error 1 / sqrt(3), t of 2 degrees 4.3027."""
+    found = mean_interval([1.0, 2.0, 3.0])
+    assert (found.value, found.low, found.high) == approx((2.0, -0.48414, 4.48414), rel=1e-5)
+    with pytest.raises(ValueError, match="no values have no mean"):
+        mean_interval([])
+
+
+def test_intervals():
+    # 1.96 sqrt(0.94 · 0.06 / 1000) = 1.47 points.
+    assert image_half_width(0.94, 1000.0) == approx(0.0147, rel=0.01)
     assert mean_interval(np.array([3.0])).half_width == np.inf
     share = yield_interval(9, 10)
     assert (share.value, round(share.low, 3), round(share.high, 3)) == (0.9, 0.596, 0.982)
@@ -346,6 +460,16 @@ def test_pairing_dies_narrows_the_difference():
     found = paired_difference(a, b)
     assert found.value == approx(0.1, abs=0.01)
     assert found.half_width < 0.01
+    by_training = paired_difference(
+        {(key % 4, key): value for key, value in a.items()},
+        {(key % 4, key): value for key, value in b.items()},
+    )
+    means = [np.mean([b[key] - a[key] for key in range(k, 20, 4)]) for k in range(4)]
+    assert by_training == mean_interval(means)
+    with pytest.raises(ValueError, match="more dies of one training than of another"):
+        paired_difference(
+            {(1, 1): 0.0, (1, 2): 0.0, (2, 1): 0.0}, dict.fromkeys([(1, 1), (1, 2), (2, 1)], 1.0)
+        )
     with pytest.raises(ValueError, match="no die in common"):
         paired_difference({1: 0.0}, {2: 0.0})
 
@@ -369,7 +493,7 @@ def test_the_example_studies_are_valid(path):
         ]
         points = [dict(zip(config.optimise.range, p)) for p in itertools.product(*ends)]
         assert "--optimise" in comments
-    study = Study(config.model_copy(update={"dies": 2}), base, None, points)
+    study = Study(config.model_copy(update={"dies": 2, "trainings": 1}), base, None, points)
     assert len(study.trials) == 2 * len(points)
     assert {trial.config.die.seed for trial in study.trials} == {1, 2}
     for point in points:
@@ -382,7 +506,10 @@ def test_the_example_studies_are_valid(path):
 
 def test_several_keys_get_one_value():
     base = RunConfig(name="a")
-    found = with_values(base, {"tile.n_word, tile.n_bit": 16, "wires.r_word,wires.r_bit": 3.0})
+    found = with_values(
+        base,
+        {"tile.n_word, tile.n_bit": 16, "wires.source": "given", "wires.r_word,wires.r_bit": 3.0},
+    )
     assert (found.tile.n_word, found.tile.n_bit) == (16, 16)
     assert (found.wires.r_word, found.wires.r_bit) == (3.0, 3.0)
     with pytest.raises(ConfigError, match=r"unknown key 'tile\.n_bot'"):

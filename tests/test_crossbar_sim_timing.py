@@ -10,7 +10,9 @@ from scipy.sparse.linalg import splu
 
 from approx import approx
 from crossbar_sim import solve
+from crossbar_sim.config import RunConfig
 from crossbar_sim.nodal import SolverError
+from crossbar_sim.physics import is_slow, tile_physics
 from crossbar_sim.timing import (
     _Dynamics,
     _modes,
@@ -21,6 +23,7 @@ from crossbar_sim.timing import (
     step_deck,
     step_ngspice,
 )
+from mapping import Tile
 from netlists import Circuit, Periphery, Wires, array_circuit
 
 TOLERANCE = 2**-9
@@ -101,6 +104,27 @@ def test_wires_alone_and_an_underdamped_amplifier(worker):
         last = times[np.flatnonzero(beyond)[-1] + 1]
         assert last == approx(found, rel=2e-3)
     assert (np.abs(wave) > 1.05 * np.abs(final)).any(), "it overshoots"
+
+
+def test_a_tile_has_settled_within_half_a_step_of_its_adc():
+    """Lines of one pole each, so the time is that pole's, for the strongest vector."""
+    ends = {"tia_gain": 1e4, "gbw": 1e8, "r_feedback": 20e3, "adc_bits": 6}
+    config = RunConfig.model_validate(
+        {"name": "a", "wires": {"r_word": 0, "r_bit": 0, "r_driver": 0}, "periphery": ends}
+    )
+    assert is_slow(config)
+    g_pos, g_neg = np.array([[1e-4], [2e-4]]), np.array([[2e-4], [1e-4]])
+    present = np.ones((2, 1), bool)
+    chosen = present.astype(np.uint32)
+    tile = Tile("t", (0, 0), np.arange(2), np.arange(1), present, chosen, chosen, g_pos, g_neg)
+    found = tile_physics(config, tile, np.array([[0.01, 0.0], [0.1, -0.2], [0.0, 0.0]]))
+    pole = ends["gbw"] / (1 + 20e3 * 3e-4) + ends["gbw"] / 1e4
+    assert found.t_settling == approx(np.log(2.0**7) / (2 * np.pi * pole), rel=1e-6)
+    assert found.full_scale == approx(2 * 20e3 * 0.3 * 1e-4, rel=1e-12)
+    still = config.model_copy(
+        update={"periphery": config.periphery.model_copy(update={"gbw": np.inf})}
+    )
+    assert tile_physics(still, tile, np.array([[0.1, -0.2]])).t_settling == 0
 
 
 def test_settling_as_stock_ngspice_measures_it(tmp_path):

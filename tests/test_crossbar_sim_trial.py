@@ -10,6 +10,7 @@ import pytest
 from approx import approx
 from crossbar_sim import trial
 from crossbar_sim.config import ConfigError, RunConfig, load_config
+from crossbar_sim.network import load_data, load_validation, train_and_prune
 from crossbar_sim.study_config import with_values
 
 BASE = RunConfig.model_validate(
@@ -19,6 +20,7 @@ BASE = RunConfig.model_validate(
         "prune": {"sparsity": 0.8, "rounds": 1, "epochs_per_round": 3},
     }
 )
+GIVEN = {"wires.source": "given", "wires.r_word": 20.0, "wires.r_bit": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def network(tmp_path_factory):
 
 
 def clear():
-    for kept in (trial._digital, trial._chosen, trial._responses):
+    for kept in (trial._digital, trial._held_out, trial._chosen, trial._responses):
         kept.cache_clear()
 
 
@@ -35,11 +37,11 @@ def test_what_trials_share_changes_nothing(network):
     points = [
         {"periphery.adc_bits": 6},
         {"periphery.adc_bits": 8},
-        {"wires.r_word": 20.0},
+        GIVEN,
         {"periphery.tia_gain": 100.0},
         {"life.p_stuck_open": 0.1},
         {"calibrate.rounds": 2},
-        {"calibrate.rounds": 2, "wires.r_word": 20.0},
+        {"calibrate.rounds": 2, **GIVEN},
         {"noise.bandwidth": 1e9},
         {"die.seed": 2},
         {"tile.n_word": 16},
@@ -61,13 +63,63 @@ def test_metrics_say_what_they_say(network):
     found = trial.run_trial(BASE, network)
     n_cell = found["n_resistor"] / (2 * BASE.bank.n)
     assert n_cell == round(0.2 * (64 * 32 + 32 * 10))
-    assert found["area"] == approx(n_cell * BASE.geometry.area(BASE.bank.build()).total, rel=1e-12)
+    assert found["area"] == approx(n_cell * BASE.geometry.cell(BASE.bank.build()).area, rel=1e-12)
     assert found["mvm_error_p99"] > 2 * found["mvm_error"]
-    # A uniform error of a quantiser with so many bits has this rms.
-    step = 2.0 / 2 ** found["effective_bits"]
-    assert np.sqrt(step**2 / 12) == approx(found["mvm_error"], rel=1e-9)
+    # Rounding numbers of -1 … 1 to steps of so many bits errs by as much.
+    x, step = np.linspace(-1, 1, 1_000_003), 2.0 / 2 ** found["effective_bits"]
+    rounded = step * np.round(x / step)
+    assert np.sqrt(np.mean((rounded - x) ** 2)) == approx(found["mvm_error"], rel=1e-2)
     assert found["n_changed"] == 0
+    assert found["n_test"] == 450
     assert "ngspice_error" not in found
+    assert "accuracy_validation" not in found, "nothing is held out"
+
+
+def test_images_held_out_are_not_trained_on_and_change_nothing_else(network):
+    """The same network, told that a fifth of the training images is for choosing settings."""
+    config = with_values(BASE, {"validation": 0.2})
+    data, whole = load_data(config), load_data(BASE)
+    x, y = load_validation(config)
+    assert np.array_equal(data.x_test, whole.x_test)
+    assert len(data.x_train) + len(x) == len(whole.x_train)
+    used, held_out = ({row.tobytes() for row in images} for images in (data.x_train, x))
+    assert not used & held_out
+    assert used | held_out == {row.tobytes() for row in whole.x_train}
+    assert load_validation(BASE) is None
+    clear()
+    found = trial.run_trial(config, network)
+    assert found["accuracy"] == trial.run_trial(BASE, network)["accuracy"]
+    assert 0.7 < found["accuracy_validation"] <= 1.0
+    assert found["accuracy_validation"] * len(y) == approx(
+        round(found["accuracy_validation"] * len(y)), rel=1e-9
+    )
+    assert trial.training_key(config) != trial.training_key(BASE)
+
+
+@pytest.mark.parametrize("method", ["iterative_magnitude", "magnitude", "tiles"])
+def test_a_dense_network_is_trained_as_long_as_a_pruned_one(monkeypatch, method):
+    """The same calls of training, whatever the sparsity; a dense one loses no weight."""
+    from tinynets import crossbar_masks, pruning
+
+    asked = {}
+    for module in (pruning, crossbar_masks):
+        real = module.train
+
+        def counted(model, data, *, epochs, learning_rate, seed, real=real):
+            asked.setdefault(sparsity, []).append((epochs, learning_rate, seed))
+            return real(model, data, epochs=epochs, learning_rate=learning_rate, seed=seed)
+
+        monkeypatch.setattr(module, "train", counted)
+    kept = {}
+    for sparsity in (0.0, 0.5):
+        values = {"prune.rounds": 2, "prune.epochs_per_round": 1, "prune.method": method}
+        config = with_values(BASE, values | {"prune.sparsity": sparsity, "train.epochs": 1})
+        _, model = train_and_prune(config, load_data(config))
+        weights = [layer.weight for layer in model if hasattr(layer, "weight")]
+        kept[sparsity] = sum(int((weight != 0).sum()) for weight in weights)
+    assert asked[0.0] == asked[0.5]
+    assert kept[0.0] == approx(64 * 32 + 32 * 10, rel=1e-3)
+    assert kept[0.5] == approx(0.5 * kept[0.0], rel=0.05)
 
 
 def test_tiles_can_be_checked_by_ngspice(network):

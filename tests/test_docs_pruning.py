@@ -25,6 +25,8 @@ def test_the_snippets_run_and_prune(names):
         assert accuracy(names[model], data.x_test, data.y_test) > 0.85
     assert names["report"]["compression_ratio"] > 4
     assert names["off"] < 0.5
+    assert names["held_out"][names["chosen"]] >= names["held_out"][0.0] - 0.02
+    assert names["tested"] > 0.7
 
 
 def test_every_name_of_the_page_exists():
@@ -32,7 +34,8 @@ def test_every_name_of_the_page_exists():
     from tinynets import lottery
 
     text = PAGE.read_text()
-    for name in re.findall(r"`tinynets\.(\w+)", text):
-        assert hasattr(tinynets, name), name
-    for name in re.findall(r"`lottery\.(\w+)", text):
-        assert hasattr(lottery, name), name
+    for package, word in ((tinynets, "tinynets"), (lottery, "lottery")):
+        names = re.findall(rf"`{word}\.(\w+)", text)
+        assert names
+        for name in names:
+            assert hasattr(package, name), name

@@ -73,17 +73,19 @@ def test_normals_of_different_cells_terms_layers_and_seeds_are_independent():
 
 
 def test_ladders_ascend_from_r_min():
-    assert np.allclose(ResistorBank(3, "geometric", 1e3, 1.5).r_nominal, [1000, 1500, 2250])
-    assert np.allclose(ResistorBank(3, "equal", 1e3).r_nominal, [1000, 1000, 1000])
+    assert np.allclose(ResistorBank(3, "geometric", 1e3, 1.5).r_nominal, [1000, 1500, 2250], atol=0)
+    assert np.allclose(ResistorBank(3, "equal", 1e3).r_nominal, [1000, 1000, 1000], atol=0)
     with pytest.warns(LadderGapWarning):
         binary = ResistorBank(3, "binary", 1e3, sigma_local=0.01)
-    assert np.allclose(binary.r_nominal, [1000, 2000, 4000])
+    assert np.allclose(binary.r_nominal, [1000, 2000, 4000], atol=0)
 
 
 def test_preferred_values_are_nearest_to_the_geometric_ladder():
     bank = ResistorBank(n=6, ladder="E24", r_min=10e3, ratio=1.75)
-    assert np.allclose(bank.r_nominal, [10e3, 18e3, 30e3, 56e3, 91e3, 160e3])
-    assert np.allclose(ResistorBank(n=3, ladder="E6", r_min=950.0).r_nominal, [1e3, 1500, 3300])
+    assert np.allclose(bank.r_nominal, [10e3, 18e3, 30e3, 56e3, 91e3, 160e3], atol=0)
+    assert np.allclose(
+        ResistorBank(n=3, ladder="E6", r_min=950.0).r_nominal, [1e3, 1500, 3300], atol=0
+    )
 
 
 @pytest.mark.parametrize("n_per_decade", [6, 12, 24, 48, 96, 192])
@@ -197,7 +199,7 @@ def test_a_resistance_is_always_positive():
 def test_each_branch_may_have_its_own_spread():
     bank = ResistorBank(n=2, sigma_local=(0.01, 0.05))
     spread = factors(Die(bank, 1)).std(axis=(0, 1))
-    assert np.allclose(spread, [0.01, 0.05], rtol=0.03)
+    assert np.allclose(spread, [0.01, 0.05], rtol=0.03, atol=0)
 
 
 def test_pelgroms_spread_falls_with_the_root_of_the_area():
@@ -236,7 +238,7 @@ def test_the_gradient_is_linear_in_a_random_direction():
         assert r[0] == 1
         assert r[3] - 1 == approx((r[1] + r[2] - 2) / 2)
         slopes.append(r[1:3] - 1)
-    assert np.allclose(np.std(slopes, axis=0), 0.01, rtol=0.15)
+    assert np.allclose(np.std(slopes, axis=0), 0.01, rtol=0.15, atol=0)
     assert abs(np.corrcoef(np.transpose(slopes))[0, 1]) < 0.2
 
 
@@ -248,7 +250,7 @@ def test_temperature_moves_the_ohms_of_the_same_chip():
     assert drift.mean() == approx(0.05, rel=0.01)
     assert drift.std() == approx(0.005, rel=0.02)
     same = ResistorBank(n=2, tc1=500e-6, temperature=400.15)
-    assert np.allclose(factors(Die(same, 4)), 1.05)
+    assert np.allclose(factors(Die(same, 4)), 1.05, atol=0)
 
 
 def test_age_moves_the_ohms_of_the_same_chip_by_the_cube_root_of_time():
@@ -282,8 +284,8 @@ def test_the_meter_errs_relatively_and_reads_through_the_closed_switch():
 def test_branches_conduct_through_the_switch_and_leak_when_open():
     bank = ResistorBank(n=2, r_min=1e3, r_on=100.0, r_off=1e6)
     branches = Die(bank, 1).branches("fc1", [0], [0], measured=False)
-    assert np.allclose(branches.g_closed, 1 / (bank.r_nominal + 100))
-    assert np.allclose(branches.g_open, 1 / (bank.r_nominal + 1e6))
+    assert np.allclose(branches.g_closed, 1 / (bank.r_nominal + 100), atol=0)
+    assert np.allclose(branches.g_open, 1 / (bank.r_nominal + 1e6), atol=0)
     closed_only = Die(replace(bank, r_off=math.inf), 1).branches("fc1", [0], [0], measured=False)
     assert np.all(closed_only.g_open == 0)
 
@@ -335,7 +337,7 @@ def test_switching_one_term_on_never_changes_another():
         kept = {"sigma_local": 0.05} | {off: ALL_TERMS[off], "r_on": 1e3, "temperature": 350.0}
         changed = factors(Die(ResistorBank(n=3, **kept), 8))
         removed = factors(Die(ResistorBank(n=3, **(kept | {"sigma_local": 0.0})), 8))
-        assert np.allclose(changed, local_only * removed, rtol=1e-14)
+        assert np.allclose(changed, local_only * removed, rtol=1e-14, atol=0)
     stuck = Die(full, 8).branches("fc1", ROWS, COLUMNS, measured=False)
     sound = Die(replace(full, p_stuck_open=0.0, p_stuck_closed=0.0), 8)
     free = sound.branches("fc1", ROWS, COLUMNS, measured=False)
@@ -377,14 +379,14 @@ def test_golden_ohms_and_another_process_agree():
     )
     listed, die_id = done.stdout.strip().rsplit(" ", 1)
     ohms = [float.fromhex(text) for text in listed.strip("[]").replace("'", "").split(", ")]
-    assert np.allclose(ohms, GOLDEN_OHMS, rtol=1e-13)
+    assert np.allclose(ohms, GOLDEN_OHMS, rtol=1e-13, atol=0)
     assert die_id == GOLDEN_ID
 
 
 def test_golden_normals():
     drawn = normals(3, "fc1", Term.LOCAL, np.array([1]), np.array([2]), 3)[0]
     assert np.allclose(
-        drawn, [0.634180546198381, 0.16640216413151315, -1.586323595132516], rtol=1e-13
+        drawn, [0.634180546198381, 0.16640216413151315, -1.586323595132516], rtol=1e-13, atol=0
     )
 
 
@@ -409,7 +411,7 @@ def test_a_die_of_known_resistors_keeps_the_rest_of_the_circuit():
     die = Die.from_table(table, ResistorBank(n=2, r_on=100.0, sigma_local=0.05))
     assert np.array_equal(die.resistances("fc1", [2, 0], [1, 1]), table["fc1"][[2, 0], [1, 1]])
     branches = die.branches("fc1", [0], [0], measured=False)
-    assert np.allclose(branches.g_closed.ravel(), 1 / (np.arange(1, 5) * 1e3 + 100))
+    assert np.allclose(branches.g_closed.ravel(), 1 / (np.arange(1, 5) * 1e3 + 100), atol=0)
     with pytest.raises(KeyError):
         die.resistances("fc2", [0], [0])
 
@@ -421,7 +423,7 @@ def test_presets_are_banks_that_options_may_change():
     board = ResistorBank.discrete_e24(n=5, distribution="holed", local_hole=0.6)
     assert board.tolerance == approx(0.05)
     decades = board.r_nominal / 10 ** np.floor(np.log10(board.r_nominal))
-    assert np.allclose(np.min(np.abs(decades[:, None] - e_series(24)), axis=1), 0)
+    assert np.allclose(np.min(np.abs(decades[:, None] - e_series(24)), axis=1), 0, atol=0)
     chip = ResistorBank.sky130_high_po(n=4, r_min=20e3, r_on=500.0)
     assert chip.r_on == 500.0
     assert chip.sigma_lot == 0.025

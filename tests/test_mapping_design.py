@@ -47,6 +47,7 @@ def test_mapping_realises_the_weights(mapped, layer):
 
 
 def test_what_tiles_hold_is_what_the_die_conducts(mapped):
+    assert len(mapped.tiles) > 1
     for tile in mapped.tiles:
         i, j = np.nonzero(tile.present)
         true = mapped.die.branches(tile.layer, tile.rows[i], tile.columns[j], measured=False)

@@ -122,6 +122,9 @@ def test_the_meter_sets_a_floor(meter_error):
     np.testing.assert_allclose(curve.realised[0], curve.search[0], atol=0.2)
     np.testing.assert_allclose(curve.realised[1], curve.floor[1], atol=0.14)  # within 10 %
     assert curve.search[1] > curve.realised[1] + 2
+    # Effective bits: the rms of a sum of 8 of 16 uniform values, over the sum of all, by hand.
+    rms = meter_error * np.sqrt(16 / 6) / 8
+    assert curve.floor[1] == approx(-np.log2(np.sqrt(12) * rms), abs=0.1)
 
 
 def test_a_perfect_meter_costs_nothing():

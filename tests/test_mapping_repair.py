@@ -76,6 +76,7 @@ def test_the_changes_tell_how_to_get_from_one_to_the_other(mapped):
     found = reselect(mapped, aged(2, drift=0.05))
     by_name = {tile.name: tile for tile in found.mapped.tiles}
     before = {tile.name: tile for tile in mapped.tiles}
+    assert len(found.changes) > 10
     for change in found.changes:
         side = "chosen_pos" if change.side == "pos" else "chosen_neg"
         place = change.word_line, change.bit_line

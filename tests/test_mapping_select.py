@@ -14,6 +14,7 @@ from mapping.compensation import choose_together
 from mapping.encode import g_band, g_lsb, g_per_weight, g_shift
 from mapping.program import program_verify
 from mapping.select import (
+    SCALE_FACTORS,
     layer_aware_scale,
     missed,
     power_saving,
@@ -96,7 +97,7 @@ def test_least_power_within_a_tolerance_is_the_least_and_what_it_saves_is_report
         np.abs(all_pos - all_neg - target) <= tolerance, all_pos + all_neg, np.inf
     ).min(axis=0)
     pos, neg = realise(branches, light.chosen_pos, light.chosen_neg)
-    assert np.allclose((pos + neg)[within], power[within], rtol=1e-9)
+    assert np.allclose((pos + neg)[within], power[within], rtol=1e-9, atol=0)
 
     saving = power_saving(branches, exact, light, 0.2)
     assert saving.p_after == approx(0.04 * np.sum(pos + neg))
@@ -114,7 +115,7 @@ def test_one_bank_with_an_offset_holds_signed_weights():
     chosen = select(branches, target, g_shift=g_shift(bank))
     pos, _ = realise(branches, chosen.chosen_pos, chosen.chosen_neg)
     assert not chosen.chosen_neg.any()
-    assert np.allclose(pos - g_shift(bank), chosen.predicted)
+    assert np.allclose(pos - g_shift(bank), chosen.predicted, atol=0)
     assert rms(chosen.predicted - target) < 0.01 * g_band(bank)
 
 
@@ -216,7 +217,7 @@ def test_more_candidates_are_nearer_on_an_ideal_composite_meter():
 
 def test_an_ideal_composite_meter_reads_what_is_there():
     chosen, realised, _ = verify_errors(4, 0.0)
-    assert np.allclose(chosen.predicted, realised)
+    assert np.allclose(chosen.predicted, realised, atol=0)
 
 
 def test_a_composite_meter_no_better_than_the_other_still_helps_and_a_hopeless_one_does_no_harm():
@@ -314,7 +315,7 @@ def test_inputs_without_correlation_leave_nothing_to_cancel(h):
     weight, mask, _ = correlated_layer()
     branches, target, rows, columns, _ = on_die(weight, mask, 3)
     together = select_layer_aware(branches, target, rows, columns, h)
-    assert np.allclose(together.predicted, select(branches, target).predicted)
+    assert np.allclose(together.predicted, select(branches, target).predicted, atol=0)
 
 
 def test_the_order_of_cells_the_blocks_and_the_threads_do_not_matter():
@@ -393,6 +394,47 @@ def test_the_scale_is_fitted_to_the_errors_that_remain(per):
         errors.append(line_errors(weight, mask, h, found, each).sum())
     assert np.shape(scale) == (() if per == "layer" else (12,))
     assert errors[1] < 0.7 * errors[0]
+
+
+@pytest.mark.parametrize("meter_error", [0.0, 0.05])
+@pytest.mark.parametrize("per", ["layer", "output"])
+def test_the_aware_scale_is_the_best_of_those_tried(per, meter_error):
+    """Errors of the choice, and of the meter on average, over all factors, one by one."""
+    weight, mask, h = correlated_layer()
+    die = Die(ResistorBank(n=2, r_min=10e3, sigma_local=0.05, meter_error=meter_error), 1)
+    columns, rows = np.nonzero(mask)
+    branches = die.branches("fc1", rows, columns, measured=True)
+    least = np.broadcast_to(g_per_weight(weight, die, per, layer="fc1"), 12)
+    table = []
+    for factor in SCALE_FACTORS:
+        each = factor * least
+        found = select_layer_aware(branches, each[columns] * weight[mask], rows, columns, h)
+        error = line_errors(weight, mask, h, found, each)
+        for k, (i, j) in enumerate(zip(rows, columns)):
+            for b in range(2):
+                closed = (found.chosen_pos[k] >> b & 1, found.chosen_neg[k] >> b & 1)
+                doubt = sum(c * branches.g_closed[k, s, b] ** 2 for s, c in enumerate(closed))
+                error[j] += meter_error**2 * doubt * h[i, i] / each[j] ** 2
+        table.append(error)
+    best = np.argmin(table if per == "output" else np.sum(table, axis=1), axis=0)
+    wanted = np.array(SCALE_FACTORS)[best] * (least if per == "output" else least[0])
+    assert layer_aware_scale(weight, mask, die, "fc1", h, per=per) == approx(wanted, rel=1e-12)
+
+
+def test_the_scale_of_cells_alone_is_tried_and_the_defaults_are_as_stated():
+    """Dies that were selected before come out the same."""
+    assert SCALE_FACTORS == (0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.4)
+    weight, mask, h = correlated_layer(n_in=200, n_out=3, density=0.9)  # more than a window each
+    branches, target, rows, columns, _ = on_die(weight, mask, 2)
+    cells = branches, target, rows, columns, h
+    usual = select_layer_aware(*cells)
+    stated = {"damping": 0.01, "window": 64, "sweeps": 1}
+    same = select_layer_aware(*cells, **stated)
+    np.testing.assert_array_equal(usual.chosen_pos, same.chosen_pos)
+    np.testing.assert_array_equal(usual.chosen_neg, same.chosen_neg)
+    for change in ({"damping": 0.05}, {"window": 32}, {"sweeps": 2}):
+        other = select_layer_aware(*cells, **(stated | change))
+        assert (other.chosen_pos != usual.chosen_pos).any(), change
 
 
 # --- errors ----------------------------------------------------------------------------------

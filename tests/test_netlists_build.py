@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from approx import approx
 from netlists import Circuit, Elements, Periphery, Wires, array_circuit
 
 G = np.array([[1e-6, 0.0, 2e-6], [0.0, 3e-6, 4e-6]])
@@ -48,11 +49,59 @@ def test_bad_wires(name, value):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"r_feedback": 0}, "r_feedback"), ({"tia_gain": 0}, "tia_gain"), ({"tia_gain": -1}, "tia_g")],
+    [
+        ({"r_feedback": 0}, "r_feedback"),
+        ({"tia_gain": 0}, "tia_gain"),
+        ({"tia_gain": -1}, "tia_g"),
+        ({"v_swing": 0}, "v_swing"),
+        ({"gbw": np.nan}, "gbw"),
+        ({"r_input": -1}, "r_input"),
+        ({"v_offset": np.inf}, "v_offset"),
+        ({"v_offset_sigma": -1e-3}, "v_offset_sigma"),
+        ({"v_noise": np.inf}, "v_noise"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 1.0}, "seed"),
+    ],
 )
 def test_bad_periphery(options, message):
     with pytest.raises(ValueError, match=message):
         Periphery(**options)
+
+
+@pytest.mark.parametrize("ohm", [1e-6, 1e18])
+def test_the_least_and_the_largest_resistance(ohm):
+    beyond = ohm * (0.99 if ohm < 1 else 1.01)
+    assert Wires(r_word=ohm).r_word == ohm
+    array_circuit(np.array([[1 / ohm]]), Wires())
+    with pytest.raises(ValueError, match="r_word"):
+        Wires(r_word=beyond)
+    with pytest.raises(ValueError, match="conductance"):
+        array_circuit(np.array([[1 / beyond]]), Wires())
+    hand_built(branch_ohm=np.array([ohm]))
+    with pytest.raises(ValueError, match="branch 0"):
+        hand_built(branch_ohm=np.array([beyond]))
+
+
+def test_what_an_amplifier_makes_of_a_line_by_hand():
+    """1 mS behind 500 ohm is 2/3 mS; times 10 kohm that is 20/3, and 1 more is the noise gain."""
+    ends = Periphery(r_feedback=10e3, r_input=500.0, tia_gain=200.0, gbw=23e6)
+    assert ends.noise_gain(1e-3) == approx(23 / 3, rel=1e-12)
+    assert ends.gain_error(1e-3) == approx((23 / 600) / (1 + 23 / 600), rel=1e-12)
+    assert ends.bandwidth(1e-3) == approx(3e6, rel=1e-12)
+    assert ends.share == approx(200 / 201, rel=1e-12)
+    assert ends.r_tia_input == approx(500 + 10e3 / 201, rel=1e-12)
+    assert Periphery().share == 1
+
+
+def test_offsets_are_a_mean_and_a_spread_of_each_tiles_own():
+    ends = Periphery(v_offset=2e-3, v_offset_sigma=1e-3, seed=4)
+    drawn = ends.for_tile("a").offsets(20_000)
+    assert drawn.mean() == approx(2e-3, abs=3e-5)
+    assert drawn.std() == approx(1e-3, rel=0.02)
+    np.testing.assert_array_equal(drawn, ends.for_tile("a").offsets(20_000))
+    for other in (ends.for_tile("b"), Periphery(v_offset_sigma=1e-3, seed=5, tile="a")):
+        assert np.abs(np.corrcoef(other.offsets(20_000), drawn)[0, 1]) < 0.03
+    np.testing.assert_array_equal(Periphery(v_offset=2e-3).offsets(3), [2e-3] * 3)
 
 
 def hand_built(**changes):

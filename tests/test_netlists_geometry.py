@@ -1,4 +1,4 @@
-"""Geometry: areas by hand, published ohms per cell, and longer wires for more branches."""
+"""Geometry: published ohms per cell, longer wires for more branches, layers that may cross."""
 
 import numpy as np
 import pytest
@@ -7,37 +7,9 @@ from approx import approx
 from crossbar_sim import transfer_matrix
 from mapping import ResistorBank
 from netlists import Wires, array_circuit
-from netlists.geometry import (
-    FILMS,
-    METALS,
-    CellArea,
-    Film,
-    Metal,
-    Process,
-    cell_area,
-    process,
-    tile_area,
-    wires_from_geometry,
-)
-
-SKY130 = process("sky130 xhigh_po", 130e-9)
-
-
-def test_area_of_a_resistor_by_hand():
-    # 20 squares of 0.35 um: a strip of 7 um, with ends 8.2 um, and 0.48 um of space around.
-    film = FILMS["sky130 high_po"]
-    assert film.area(20 * 319.8) == approx((7 + 1.2 + 0.48) * (0.35 + 0.48) * 1e-12)
-
-
-def test_area_of_a_cell_and_a_tile_by_hand():
-    bank = ResistorBank.from_ohms([100e3, 200e3])
-    film = Film(1e3, 1e-6, 1e-6, 1e-6)
-    found = cell_area(bank, Process(film, 3e-12, 2e-12))
-    assert found.resistors == approx(2 * ((103 + 203) * 2e-12))
-    assert found.switches == approx(4 * 3e-12)
-    assert found.bits == approx(4 * 2e-12)
-    assert found.total == approx((1224 + 12 + 8) * 1e-12)
-    assert tile_area(found, 32, 16) == approx(512 * found.total)
+from netlists.floorplan import drawn_wires, plan_cell
+from netlists.geometry import METALS, Film, Metal, wires_from_geometry
+from netlists.technology import XHIGH_PO
 
 
 def test_published_resistance_of_cells_of_four_wire_widths():
@@ -48,8 +20,8 @@ def test_published_resistance_of_cells_of_four_wire_widths():
         assert found.r_word == approx(ohm, rel=0.02)
         assert found.r_bit == found.r_word
     # 20 um of met3, drawn 0.5 um wide: 40 squares of 0.047 ohm.
-    met3 = METALS["sky130 met3"]
-    wide = wires_from_geometry(20e-6, met3, met3, word_width=0.5 / 0.3)
+    met3, met4 = METALS["sky130 met3"], METALS["sky130 met4"]
+    wide = wires_from_geometry(20e-6, met3, met4, word_width=0.5 / 0.3)
     assert wide.r_word == approx(1.88)
 
 
@@ -61,22 +33,20 @@ def test_wires_of_a_pitch():
 
 
 def test_more_branches_make_longer_wires():
-    metal = METALS["sky130 met3"]
-    pitches, ohms, errors = [], [], []
+    sides, ohms, errors = [], [], []
     for n in (4, 8, 12):
-        bank = ResistorBank(n=n, r_min=20e3, ratio=1.3)
-        area = cell_area(bank, SKY130)
-        wires = wires_from_geometry(area.pitch, metal, metal)
+        cell = plan_cell(ResistorBank(n=n, r_min=20e3, ratio=1.3), XHIGH_PO, "switch")
+        wires = drawn_wires(cell, XHIGH_PO)
         g = np.full((64, 8), 20e-6)
         lost = 1 - transfer_matrix(array_circuit(g, wires)) / g
-        pitches.append(area.pitch)
+        sides.append(cell.width)
         ohms.append(wires.r_word)
         errors.append(lost.max())
-    assert pitches == sorted(pitches)
+    assert sides == sorted(sides)
     assert ohms == sorted(ohms)
     assert errors == sorted(errors)
     assert errors[-1] > 1.5 * errors[0]
-    np.testing.assert_allclose(np.divide(ohms, pitches), metal.r_per_length)
+    np.testing.assert_allclose(np.divide(ohms, sides), 0.125 * 1e-3)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +54,6 @@ def test_more_branches_make_longer_wires():
     [
         (lambda: Metal(0.0, 1e-6, 1e-10), "r_sheet must be > 0"),
         (lambda: Film(1e3, 1e-6, 1e-6, float("nan")), "end must be > 0"),
-        (lambda: Process(FILMS["sky130 high_po"], 1e-12, -1.0), "bit_area must be > 0"),
-        (lambda: process("gold", 1e-7), "no film 'gold' is known; choose one of"),
     ],
 )
 def test_bad_geometry(make, message):
@@ -103,10 +71,11 @@ def test_bad_geometry(make, message):
     ],
 )
 def test_wires_that_do_not_fit(pitch, options, message):
-    metal = METALS["sky130 met3"]
     with pytest.raises(ValueError, match=message):
-        wires_from_geometry(pitch, metal, metal, **options)
+        wires_from_geometry(pitch, METALS["sky130 met3"], METALS["sky130 met4"], **options)
 
 
-def test_pitch_is_the_side_of_the_square_cell():
-    assert CellArea(4e-12, 3e-12, 2e-12).pitch == approx(3e-6)
+def test_lines_that_cross_on_one_layer_are_refused():
+    met3 = METALS["sky130 met3"]
+    with pytest.raises(ValueError, match="cannot both be of met3"):
+        wires_from_geometry(30e-6, met3, met3)

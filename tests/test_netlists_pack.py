@@ -107,6 +107,7 @@ def test_the_table_and_the_bits_have_one_order(network, pack):
     table = pyarrow.read_table(pack / "branches.parquet").to_pydict()
     for tile in network.tiles:
         closed = [c for c, name in zip(table["closed"], table["tile"]) if name == tile.name]
+        assert closed
         bits = np.unpackbits(np.frombuffer(bitstream(tile, 5), np.uint8), count=len(closed))
         assert bits.tolist() == closed
 

@@ -202,9 +202,11 @@ def test_a_measured_die_reads_what_was_measured_whatever_else_its_bank_draws(tmp
     bank = replace(bank, drift=0.01, drift_sigma=0.01, age=2000.0)
     network = mapped_on(replace(bank, p_stuck_open=0.3, sigma_lot=0.02, sigma_gradient=0.1))
     found = read_wafer(measurements(network, tmp_path / "w.csv"), network)
+    assert network.layers
     for layer in network.layers:
         columns, rows = np.nonzero(layer.layer.mask)
         wanted = network.die.measured(layer.name, rows, columns)
+        assert len(wanted)
         for measured in (True, False):
             g = found.die.branches(layer.name, rows, columns, measured=measured).g_closed
             np.testing.assert_allclose(1 / g, wanted, rtol=1e-9)

@@ -47,15 +47,17 @@ def test_groups_share_the_mean_of_their_scores():
     }
     for grain, expected in mean.items():
         found = crossbar_scores({"fc": score}, 2, 2, {grain: 1.0})["fc"]
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
     both = crossbar_scores({"fc": score}, 2, 2, {"weight": 0.5, "tile": 2.0})["fc"]
-    torch.testing.assert_close(both, 0.5 * mean["weight"] + 2 * mean["tile"])
+    torch.testing.assert_close(both, 0.5 * mean["weight"] + 2 * mean["tile"], rtol=1e-6, atol=0)
 
 
 def test_a_convolution_is_scored_as_its_flattened_kernel():
     score = torch.rand(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     flat = crossbar_scores({"c": score.reshape(4, 12)}, 5, 3)["c"]
-    torch.testing.assert_close(crossbar_scores({"c": score}, 5, 3)["c"].reshape(4, 12), flat)
+    torch.testing.assert_close(
+        crossbar_scores({"c": score}, 5, 3)["c"].reshape(4, 12), flat, rtol=1e-6, atol=0
+    )
 
 
 @pytest.mark.parametrize(

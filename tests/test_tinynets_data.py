@@ -47,6 +47,20 @@ def test_copies_of_a_sample_stay_on_one_side():
     assert not any(row.tobytes() in train for row in found.x_test)
 
 
+def test_what_is_held_out_for_choosing_holds_no_test_image(data):
+    part = data.for_selection(share=0.25, seed=3)
+    assert len(part.x_train) + len(part.x_test) == len(data.x_train)
+    assert len(part.x_test) == 337
+    assert np.ptp(np.bincount(part.y_test)) <= 2, "the same share of each class"
+    ours = {row.tobytes() for row in data.x_train}
+    sides = [{row.tobytes() for row in x} for x in (part.x_train, part.x_test)]
+    assert sides[0] | sides[1] == ours
+    assert not sides[0] & sides[1]
+    assert not ours & {row.tobytes() for row in data.x_test}
+    assert same(part, data.for_selection(share=0.25, seed=3))
+    assert not same(part, data.for_selection(share=0.25, seed=4))
+
+
 def test_the_seed_fixes_the_split(data):
     assert same(digits(seed=0, flat=False), data)
     assert not same(digits(seed=1, flat=False), data)

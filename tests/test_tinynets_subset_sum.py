@@ -80,6 +80,7 @@ def test_the_lightest_within_the_tolerance(n, most):
     values, targets = eighths(random, (30, n)), eighths(random, 30, 80)
     found = solve(values, targets, tolerance=0.5, max_closed=most)
     closed = membership(n).sum(axis=1)
+    assert len(found.mask) == 30
     for v, t, mask in zip(values, targets, found.mask):
         light = lightest_within(v, t, 0.5, n if most is None else most)
         allowed = closed <= (n if most is None else most)

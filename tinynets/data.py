@@ -61,6 +61,18 @@ class Data:
         """Number of classes, counted on the training labels."""
         return int(self.y_train.max()) + 1
 
+    def for_selection(self, *, share: float = 0.2, seed: int = 0) -> "Data":
+        """Return the training samples alone, part of them held out in the place of the tests.
+
+        Train on what this has to train on, choose among settings by its "test" samples, and
+        report what was chosen on the real test samples, once: they are not in here.
+        share: of the training samples that are held out, the same of each class; seed: of the
+        split. Raises ValueError as `split` does.
+        """
+        return split(
+            f"{self.name}, validation", self.x_train, self.y_train, seed=seed, test_share=share
+        )
+
 
 def digits(*, seed: int, flat: bool, test_share: float = 0.25) -> Data:
     """Return scikit-learn's 1,797 handwritten digits of 8 × 8 pixels, scaled to 0 … 1.
