@@ -81,8 +81,7 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
     error over ± the largest weight, see `mapping.bits`), weight_error (rms, without wires), missed
     (targets off by over 1 %); n_resistor, n_closed, n_changed (switches that a repair moved),
     n_tile, area [m²] of the cells as drawn, where they can be; power [W] while reading, energy [J]
-    per inference, t_read [s], n_saturated; ngspice_error where `simulation.check_tiles` asks for
-    it.
+    per inference, t_read [s], n_saturated; ngspice_error where `simulation.check_tiles` asks.
     """
     with single_thread():
         model, data, digital = _digital(_for_training(config), network)
