@@ -15,23 +15,20 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numba
 
+from crossbar_sim.machine import arithmetic
+
 RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> dict:
     """The processor, the threads used and the load at the start, for the record."""
-    names = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     return {
-        "processor": names[0].split(":")[1].strip() if names else platform.processor(),
+        **arithmetic(),
         "cores": os.cpu_count(),
         "threads": numba.get_num_threads(),
         "load_at_start": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
     }
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
 def timed(call: Callable[[], object]) -> tuple[object, float, float]:

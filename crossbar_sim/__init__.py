@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crossbar_sim.analog import to_torch
+    from crossbar_sim.analog import circuit_inputs, to_torch
     from crossbar_sim.converters import Converters
     from crossbar_sim.hashing import crossbar_projection
     from crossbar_sim.ngspice import NgspiceError, NgspiceWorker, solve_ngspice
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crossbar_sim.store import Store
     from crossbar_sim.study import Study
     from crossbar_sim.timing import settling
-    from crossbar_sim.verification import Verification, verify
+    from crossbar_sim.verification import Verification, chosen_tiles, random_inputs, verify
 
 _HOME = {
     "Converters": "crossbar_sim.converters",
@@ -29,8 +29,11 @@ _HOME = {
     "Store": "crossbar_sim.store",
     "Study": "crossbar_sim.study",
     "Verification": "crossbar_sim.verification",
+    "chosen_tiles": "crossbar_sim.verification",
+    "circuit_inputs": "crossbar_sim.analog",
     "crossbar_projection": "crossbar_sim.hashing",
     "output_noise": "crossbar_sim.noise",
+    "random_inputs": "crossbar_sim.verification",
     "settling": "crossbar_sim.timing",
     "solve": "crossbar_sim.nodal",
     "solve_ngspice": "crossbar_sim.ngspice",
@@ -49,8 +52,11 @@ __all__ = [
     "Store",
     "Study",
     "Verification",
+    "chosen_tiles",
+    "circuit_inputs",
     "crossbar_projection",
     "output_noise",
+    "random_inputs",
     "settling",
     "solve",
     "solve_ngspice",

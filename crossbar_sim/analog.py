@@ -236,6 +236,7 @@ def to_torch(
     tile output. noise: added anew to every output of every pass. responses: by tile, where
     `crossbar_sim.readout.respond` has found them for the same parts already.
     """
+    _check_images(calibration)
     analog = copied(model).eval()
     dtype = next(model.parameters()).dtype
     ranges = input_ranges(model, mapped, calibration)
@@ -263,12 +264,26 @@ def put_on_die(
     The arguments are those of `to_torch`. Returns the network, which is a new one only where the
     layer is all of it.
     """
+    _check_images(calibration)
     path, dtype = layer.layer.module, next(network.parameters()).dtype
     seen = _ranges(network, [path], calibration)[path]
     parts = wires, periphery, converters, _range(converters, seen), noise
     network = with_module(network, path, CircuitLayer(layer, *parts, dtype=dtype))
     _settle(network, [path], calibration)
     return network
+
+
+def _check_images(images: torch.Tensor) -> None:
+    """Raise ValueError for anything but inputs that a network can run on."""
+    if not isinstance(images, torch.Tensor):
+        raise ValueError(
+            f"inputs are a {type(images).__name__}; pass a tensor, as of torch.from_numpy"
+        )
+    if not images.is_floating_point() or not len(images):
+        raise ValueError(
+            f"inputs are {images.dtype} of shape {tuple(images.shape)}; pass at "
+            "least one input, as floating-point numbers"
+        )
 
 
 def with_module(network: nn.Module, path: str, module: nn.Module) -> nn.Module:
@@ -335,12 +350,17 @@ def _ranges(
 def circuit_inputs(
     analog: nn.Module, mapped: MappedNetwork, x: torch.Tensor
 ) -> dict[str, np.ndarray]:
-    """Return the word-line voltages (n_vector, n_in) [V] of every layer for a batch of images."""
+    """Return the word-line voltages (n_vector, n_in) [V] of every layer for a batch of images.
+
+    Raises ValueError for inputs that are no floating-point tensor, or a network of other layers.
+    """
+    _check_images(x)
     paths = {layer.layer.module: layer.name for layer in mapped.layers}
     volts = {}
     for path, inputs in capture_inputs(analog, paths, x).items():
         layer = analog.get_submodule(path)
-        assert isinstance(layer, CircuitLayer)
+        if not isinstance(layer, CircuitLayer):
+            raise ValueError(f"layer {path!r} is no circuit; pass a network of to_torch")
         volts[paths[path]] = layer.voltages(inputs).double().cpu().numpy()
     return volts
 

@@ -7,13 +7,20 @@ from typing import Annotated, Literal
 import typer
 
 from crossbar_sim.config import ConfigError
+from crossbar_sim.failures import naming
+from crossbar_sim.terminal import within
 
 _Relative = Annotated[
     float | None,
-    typer.Option(help="meter's standard error, a part of each reading", show_default=False),
+    typer.Option(
+        callback=within(0, 1),
+        help="meter's standard error, a part of each reading",
+        show_default=False,
+    ),
 ]
 _Siemens = Annotated[
-    float | None, typer.Option(help="and on top of it, siemens", show_default=False)
+    float | None,
+    typer.Option(callback=within(0, 1), help="and on top of it, siemens", show_default=False),
 ]
 
 
@@ -41,10 +48,8 @@ def layout(
     _one_of("technology", technology, TECHNOLOGIES)
     for found in named_tiles(mapped, tile):
         bank, film = mapped.die.bank, TECHNOLOGIES[technology]
-        try:
+        with naming(output):
             paths = write_masks(found, bank, output, film, programming=programming)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
         for path in paths:
             typer.echo(path)
 
@@ -60,10 +65,8 @@ def board(
 
     _, mapped = read_run(run_directory)
     (found,) = named_tiles(mapped, [tile])
-    try:
+    with naming(output):
         paths = write_board(tile_board(found, mapped.die.bank), output)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
     for path in paths:
         typer.echo(path)
 
@@ -88,7 +91,8 @@ def export(
     from crossbar_sim.exchange import export_run
 
     found = {"relative": meter_relative, "absolute": meter_siemens}
-    typer.echo(export_run(run_directory, output, **found))
+    with naming(output):
+        typer.echo(export_run(run_directory, output, **found))
 
 
 def reselect(
@@ -99,7 +103,11 @@ def reselect(
     ],
     output: Annotated[Path, typer.Option(help="directory for pack, changes and report")],
     tolerance: Annotated[
-        float, typer.Option(help="a cell within this part of the largest weight stays as it is")
+        float,
+        typer.Option(
+            callback=within(0, 1),
+            help="a cell within this part of the largest weight stays as it is",
+        ),
     ] = 0.005,
     plan: Annotated[
         Path | None,
@@ -108,7 +116,10 @@ def reselect(
     meter_relative: _Relative = None,
     meter_siemens: _Siemens = None,
     extra: Annotated[
-        int, typer.Option(help="changes a cell may have beyond what it needs, to come nearer")
+        int,
+        typer.Option(
+            min=0, max=64, help="changes a cell may have beyond what it needs, to come nearer"
+        ),
     ] = 0,
 ) -> None:
     """Adapt a run's selection to a measured wafer with as few switch changes as possible.
@@ -121,16 +132,17 @@ def reselect(
     """
     from crossbar_sim.exchange import reselect_run
 
-    found = reselect_run(
-        run_directory,
-        measured,
-        output,
-        tolerance=tolerance,
-        plan=plan,
-        relative=meter_relative,
-        absolute=meter_siemens,
-        extra=extra,
-    )
+    with naming(output):
+        found = reselect_run(
+            run_directory,
+            measured,
+            output,
+            tolerance=tolerance,
+            plan=plan,
+            relative=meter_relative,
+            absolute=meter_siemens,
+            extra=extra,
+        )
     for key, value in found.items():
         typer.echo(f"{key},{value}")
     typer.echo(f"report,{output / 'report.html'}")

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crossbar_sim.config import ConfigError
-from crossbar_sim.terminal import messages, progress_bars
+from crossbar_sim.terminal import MAX_COUNT, MAX_SEED, messages, progress_bars, within
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +44,8 @@ def prune(
         ),
     ] = None,
     size: Annotated[
-        tuple[int, int] | None, typer.Option(help="height and width, for a folder of images")
+        tuple[int, int] | None,
+        typer.Option(callback=within(1, 10_000), help="height and width, for a folder of images"),
     ] = None,
     method: Annotated[
         str | None,
@@ -59,7 +60,7 @@ def prune(
         float | None,
         typer.Option(
             help="share of weights (filters: of channels) to remove, in \\[0, 1)  "
-            f"\\[default: {_SPARSITY}]"
+            f"\\[default: {_SPARSITY}]",
         ),
     ] = None,
     scope: Annotated[
@@ -74,28 +75,41 @@ def prune(
         ),
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(help=f"of pruning and training  \\[default: {_ROUNDS}]")
+        int | None,
+        typer.Option(help=f"of pruning and training  \\[default: {_ROUNDS}]"),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help=f"of training after each round  \\[default: {_EPOCHS}]")
+        int | None,
+        typer.Option(
+            min=0, max=MAX_COUNT, help=f"of training after each round  \\[default: {_EPOCHS}]"
+        ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help=f"of that training  \\[default: {_RATE}]")
+        float | None,
+        typer.Option(callback=within(1e-30, 10), help=f"of that training  \\[default: {_RATE}]"),
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="path of a module to leave whole; may be repeated")
     ] = None,
     tile: Annotated[
         tuple[int, int] | None,
-        typer.Option(help="word lines and bit lines of a crossbar tile  \\[default: 32 32]"),
+        typer.Option(
+            help="word lines and bit lines of a crossbar tile  \\[default: 32 32]",
+        ),
     ] = None,
     round_to: Annotated[
-        int, typer.Option(help="filters: channels left are a multiple of this (a tile's side)")
+        int,
+        typer.Option(
+            min=1,
+            max=MAX_COUNT,
+            help="filters: channels left are a multiple of this (a tile's side)",
+        ),
     ] = 1,
     by_reads: Annotated[
         float,
         typer.Option(
-            help="tiles: prune more where lines are read more often, as in convolutions; try 0.25"
+            callback=within(0, 100),
+            help="tiles: prune more where lines are read more often, as in convolutions; try 0.25",
         ),
     ] = 0.0,
     bits: Annotated[
@@ -105,8 +119,10 @@ def prune(
     seed: Annotated[
         int | None,
         typer.Option(
+            min=0,
+            max=MAX_SEED,
             help="of data split and training; give the one that the network was trained with, else "
-            "it may have seen the test samples  \\[default: the configuration's, or 0]"
+            "it may have seen the test samples  \\[default: the configuration's, or 0]",
         ),
     ] = None,
     output: Annotated[
@@ -140,15 +156,12 @@ def prune(
     given |= {"exclude": tuple(exclude or ()), "round_to": round_to, "seed": seed}
     given |= {"bits": bits, "by_reads": by_reads}
     path = output or Path("results") / f"{source.stem}-sparse.safetensors"
-    try:
-        settings = read_settings(source, config)
-        options, write = _options(settings, given), _writer(path, source)
-        with single_thread(), progress_bars() as tell:
-            task = read_task(source, settings, options, tell, data=data, size=size)
-            small = pruned(task, options, tell)
-            found = figures(task, small, options)
-    except (ValueError, ImportError, OSError) as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+    settings = read_settings(source, config)
+    options, write = _options(settings, given), _writer(path, source)
+    with single_thread(), progress_bars() as tell:
+        task = read_task(source, settings, options, tell, data=data, size=size)
+        small = pruned(task, options, tell)
+        found = figures(task, small, options)
     for table in _tables(found, f"{source.name}, {task.data.name}, {options.method}"):
         messages.print(table)
     messages.print(_accuracy(found))
@@ -191,9 +204,12 @@ def _options(settings: "RunConfig | None", given: dict[str, Any]) -> "Options":
 
 def _writer(path: Path, source: Path) -> Callable[["nn.Module"], object]:
     """Return what writes the pruned network to a path; refuse what cannot be before it is made."""
+    from tinynets.extras import optional
     from tinynets.loading import check_target, save_weights
     from tinynets.onnx_export import save_onnx
 
+    if source.suffix == ".onnx":
+        optional("onnx", extra="onnx")  # asked for before what the output needs
     if path.suffix != ".onnx":
         check_target(path)
         return lambda small: save_weights(small, path)

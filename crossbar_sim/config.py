@@ -1,5 +1,6 @@
 """The configuration of a run: one TOML file, every key checked before anything starts."""
 
+import difflib
 import hashlib
 import json
 import math
@@ -7,10 +8,11 @@ import re
 import tomllib
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
+from crossbar_sim.bounds import Name, Section, within
 from crossbar_sim.sections import (
     BankConfig,
     CalibrateConfig,
@@ -22,7 +24,6 @@ from crossbar_sim.sections import (
     NoiseConfig,
     PeripheryConfig,
     PruneConfig,
-    Section,
     SelectConfig,
     SimulationConfig,
     TilesConfig,
@@ -36,6 +37,9 @@ from netlists.floorplan import CellPlan
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
+#: Size of the largest file that is parsed, and parts of the longest dotted key in it.
+MAX_BYTES, MAX_PARTS = 1_000_000, 40
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message is one line for the user."""
@@ -48,10 +52,10 @@ class RunConfig(Section):
     chosen; the test images then only report.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    name: Name
+    seed: Annotated[int, within(0, 2**31 - 1)] = 1
     data: Literal["digits", "mnist5000"] = "digits"
-    validation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    validation: Annotated[float, within(0, 0.5)] = 0.0
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     prune: PruneConfig = PruneConfig()
@@ -75,8 +79,6 @@ class RunConfig(Section):
         if self.model.kind == "lenet5" and self.data != "mnist5000":
             raise ValueError(f"model.kind = 'lenet5' takes 28 × 28 images; got data {self.data!r}")
         self.life.later(Die(self.bank.build()))
-        if not math.isfinite(self.bank.r_off):
-            raise ValueError("bank.r_off must be finite for a netlist")
         wires = self._checked_wires()
         quick = not (wires.c_word or wires.c_bit) and math.isinf(self.periphery.gbw)
         if self.energy.t_read == "settling" and quick:
@@ -168,13 +170,45 @@ def _sha256(path: Path) -> str:
 def read_toml(path: Path, kind: type[_Kind]) -> _Kind:
     """Read a TOML file; ConfigError names file, key, value and what is allowed, in one line."""
     try:
+        raw = tomllib.loads(_text(path))
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not valid TOML (nested too deeply)") from error
+    except ValueError as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path}: not valid TOML ({shortened(str(error), 200)})") from error
+    _refuse_other_kind(path, raw, kind)
+    return checked(raw, kind, f"{path}")
+
+
+def _text(path: Path) -> str:
+    """Return the text of a TOML file that can be parsed in reasonable time and memory."""
+    try:
         with path.open("rb") as file:
-            raw = tomllib.load(file)
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML ({error})") from error
-    return checked(raw, kind, f"{path}")
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path}: over {MAX_BYTES:,} bytes, which no configuration needs")
+    text = content.decode().replace("\r\n", "\n")
+    # tomllib takes time and memory that grow as the square of the parts of a dotted key.
+    if max(part.count(".") for part in re.split(r"[][,=#{}\n]", text)) > MAX_PARTS:
+        raise ConfigError(f"{path}: not valid TOML (a key of more than {MAX_PARTS} parts)")
+    return text
+
+
+def _refuse_other_kind(path: Path, raw: dict[str, Any], kind: type[BaseModel]) -> None:
+    """Raise ConfigError for a study in place of a run, or the other way round."""
+    is_study, of_runs = "base" in raw, set(RunConfig.model_fields) - {"name"}
+    if is_study and kind is RunConfig:
+        raise ConfigError(
+            f"{path}: this is a study, it has a key 'base'; use `crossbar-sim study`, or give a run"
+        )
+    if not is_study and kind is not RunConfig and of_runs & set(raw):
+        raise ConfigError(
+            f"{path}: this is a run, not a study, which would have a key 'base'; use "
+            "`crossbar-sim run`, or give a study"
+        )
 
 
 def checked(raw: dict[str, Any], kind: type[_Kind], where: str) -> _Kind:
@@ -185,20 +219,54 @@ def checked(raw: dict[str, Any], kind: type[_Kind], where: str) -> _Kind:
             warnings.simplefilter("ignore")
             return kind.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {first_problem(error)}") from error
+        raise ConfigError(f"{where}: {first_problem(error, kind)}") from error
 
 
-def first_problem(error: ValidationError) -> str:
-    """Say the first problem in one line: key, what is allowed, value given."""
+def first_problem(error: ValidationError, kind: type[BaseModel]) -> str:
+    """Say the first problem in one line: key, what is allowed, value given.
+
+    kind: the configuration that was to be made; it tells the keys that there are.
+    """
     problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"] if part != "str")
+    place = [str(part) for part in problem["loc"] if part != "str"]
+    key = shortened(".".join(place))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{more}"
+        return f"unknown key {key!r}{_instead(place, kind)}{more}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing{more}"
     message = problem["msg"].removeprefix("Value error, ")
-    message = re.sub(r"^Input should be", "must be", message) + more
+    message = shortened(re.sub(r"^Input should be", "must be", message), 400) + more
     if isinstance(problem["input"], dict | BaseModel):  # a rule about several keys together
         return f"{key}: {message}" if key else message
-    return f"{key} = {problem['input']!r}: {message}"
+    return f"{key} = {_shown(problem['input'])}: {message}"
+
+
+def _instead(place: list[str], kind: type[BaseModel]) -> str:
+    """Return what to write in place of an unknown key: the nearest one, and all there are."""
+    for part in place[:-1]:
+        field = kind.model_fields.get(part)
+        kind = (_table(field.annotation) if field else None) or kind
+    known = list(kind.model_fields)
+    near = difflib.get_close_matches(place[-1][:60], known, n=1)
+    guess = f"; did you mean {'.'.join([*place[:-1], near[0]])!r}?" if near else ""
+    return f"{guess}; known here: {', '.join(known)}"
+
+
+def _table(annotation: Any) -> type[BaseModel] | None:
+    """Return the table that a key's type is, or holds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_table, get_args(annotation))), None)
+
+
+def shortened(text: str, length: int = 60) -> str:
+    """Return a text cut to a length, with a sign that it was."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return shortened(repr(value))
+    except ValueError:  # Python refuses to print whole numbers of thousands of digits
+        return "a number of thousands of digits"

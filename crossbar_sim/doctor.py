@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from crossbar_sim.ngspice import INSTALL_HELP, NgspiceError, NgspiceWorker, find_library
 
 _REQUIRED = ("numpy", "scipy", "networkx", "numba", "torch", "scikit-learn", "PySpice")
-_OPTIONAL = {"onnx": "onnx", "klayout": "layout", "distributed": "cluster", "badcrossbar": "bench"}
+_OPTIONAL = {
+    "onnx": "onnx",
+    "safetensors": "safetensors",
+    "torch-pruning": "prune",
+    "mlxtend": "data",
+    "klayout": "layout",
+    "distributed": "cluster",
+    "pandas": "study",
+    "optuna": "optimise",
+    "jsonschema": "fab",
+    "badcrossbar": "bench",
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,8 @@ def _extra(name: str, extra: str) -> Finding:
     try:
         return Finding(f"{name} (extra {extra})", importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        return Finding(f"{name} (extra {extra})", f"not installed: pip install '.[{extra}]'")
+        how = f"not installed; if wanted: pip install 'crossbar-sim[{extra}]'"
+        return Finding(f"{name} (extra {extra})", how)
 
 
 def _threads() -> Finding:

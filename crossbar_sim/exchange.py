@@ -146,7 +146,7 @@ def _write_reselection(config: RunConfig, found: Reselection, directory: Path) -
     parts = {"wires": config.build_wires(), "periphery": config.periphery.build()}
     survey = {"meter": found.wafer.meter, "plan": found.wafer.plan}
     write_pack(found.repair.mapped, directory / "pack", **parts, **survey)
-    with (directory / "changes.csv").open("w", newline="") as file:
+    with (directory / "changes.csv").open("w", newline="", encoding="utf-8") as file:
         names = ["layer", "tile", "word_line", "bit_line", "side", "branch", "closed"]
         table = csv.DictWriter(file, names, lineterminator="\n")
         table.writeheader()
@@ -171,7 +171,7 @@ def read_run(directory: Path) -> tuple[RunConfig, MappedNetwork]:
     """Return configuration and mapped network of a finished run."""
     if not (directory / "report.json").exists():
         raise ConfigError(f"{directory} is not a finished run; give what `crossbar-sim run` made")
-    config = RunConfig.model_validate_json((directory / "config.json").read_text())
+    config = RunConfig.model_validate_json((directory / "config.json").read_text(encoding="utf-8"))
     return config, MappedNetwork.load(directory / "mapped.npz")
 
 

@@ -114,7 +114,7 @@ def save_law(law: Law, stem: Path) -> list[Path]:
         path = stem.with_name(f"{stem.name}.{ending}")
         draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         if ending == "csv":
-            draft.write_text(to_csv(law))
+            draft.write_text(to_csv(law), encoding="utf-8")
         else:
             figure.savefig(draft, format=ending, dpi=140)
         draft.replace(path)

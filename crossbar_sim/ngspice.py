@@ -1,5 +1,6 @@
 """Solve circuits with ngspice, in a worker process that may hang or crash without harm."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoo
 from crossbar_sim.ngspice_library import INSTALL_HELP, find_library
 from crossbar_sim.ngspice_process import Job, JobResult, NgspiceError, Resistors, run_job, start
 from crossbar_sim.solution import Solution
+from crossbar_sim.stopping import end_with
 from netlists.circuit import Circuit
 from netlists.names import checked_names
 from netlists.size import Size, require_room
@@ -57,6 +59,7 @@ class NgspiceWorker:
         self.time_limit = time_limit
         self.require_klu = require_klu
         self._executor: ProcessPoolExecutor | None = None
+        self._owner = os.getpid()
         self._parsed: Parsed | None = None
 
     def __enter__(self) -> "NgspiceWorker":
@@ -72,8 +75,12 @@ class NgspiceWorker:
 
     def run(self, job: Job) -> JobResult:
         """Solve one job. Raises NgspiceError when ngspice fails, hangs, crashes or lacks KLU."""
+        if self._owner != os.getpid():  # a fork: the process belongs to whom this was copied from
+            self._executor, self._owner = None, os.getpid()
         if self._executor is None:
-            self._executor = ProcessPoolExecutor(max_workers=1)
+            self._executor = ProcessPoolExecutor(
+                max_workers=1, initializer=end_with, initargs=(self._owner,)
+            )
             self._call(START_LIMIT, start, self.library)
         result = self._call(self.time_limit, run_job, self.library, job)
         check_result(result, job)
@@ -117,9 +124,9 @@ class NgspiceWorker:
 
     def close(self) -> None:
         """Stop the process, whatever it is doing."""
-        if self._executor is not None:
+        if self._executor is not None and self._owner == os.getpid():
             self._executor.shutdown(wait=True, kill_workers=True)
-            self._executor = None
+        self._executor = None
 
 
 def solve_ngspice(

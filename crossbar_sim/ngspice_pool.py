@@ -11,6 +11,7 @@ import numpy as np
 
 from crossbar_sim.ngspice import NgspiceError, NgspiceWorker, solve_ngspice
 from crossbar_sim.solution import Solution
+from crossbar_sim.stopping import Stopped
 from netlists.circuit import Circuit
 from netlists.size import NetlistTooLarge
 
@@ -50,8 +51,14 @@ def solve_tiles(
         threads = stack.enter_context(ThreadPoolExecutor(n_worker))
         stack.callback(queue.stop)  # when nobody wants more results, each ends the one in hand
         running = [threads.submit(_serve, worker, queue, done) for worker in workers]
-        for _ in running:
-            yield from iter(done.get, _END)
+        try:
+            for _ in running:
+                yield from iter(done.get, _END)
+        except Stopped:  # nobody waits for the tasks in hand
+            queue.stop()
+            for worker in workers:
+                worker.close()
+            raise
         for thread in running:
             thread.result()
 

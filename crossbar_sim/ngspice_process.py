@@ -135,6 +135,11 @@ def _engine(library: str) -> Any:
         return Engine(send_data=True)
     except OSError as error:
         raise NgspiceError(f"cannot load the ngspice library {library!r}: {error}") from error
+    except AttributeError as error:
+        raise NgspiceError(
+            f"{library!r} is a library, but not ngspice's ({error}); NGSPICE_LIBRARY_PATH must "
+            "name libngspice"
+        ) from error
 
 
 def _refuse_failures(messages: list[str]) -> None:

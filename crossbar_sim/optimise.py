@@ -1,7 +1,7 @@
 """Search the settings of a run that are best for several aims at once, under a budget."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,13 @@ class Tried:
 
 @dataclass
 class Search:
-    """A search, and what it has found."""
+    """A search, and what it has found; machines: that computed its trials, each in one line."""
 
     config: StudyConfig
     aims: Optimise
     tried: list[Tried]
     failures: list[Failure]
+    machines: list[str] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
@@ -107,6 +108,7 @@ def optimise(
     search = optuna.create_study(directions=directions, sampler=sampler)
     summaries: list[PointSummary] = []
     failures: list[Failure] = []
+    machines: set[str] = set()
     for start in range(0, aims.n, aims.population):
         asked = [search.ask() for _ in range(min(aims.population, aims.n - start))]
         points = {_key(point): point for point in (_point(trial, aims) for trial in asked)}
@@ -118,6 +120,7 @@ def optimise(
 
         study.run(n_jobs=n_jobs, dask=dask, progress=tell)
         failures += study.failures
+        machines |= set(study.machines)
         found = {_key(summary.point): summary for summary in study.summary()}
         for trial in asked:
             summary = found.get(_key(trial.params))
@@ -131,7 +134,7 @@ def optimise(
             summaries.append(summary)
         if progress:
             progress(start + len(asked), aims.n)
-    return Search(config, aims, _judged(summaries, aims), failures)
+    return Search(config, aims, _judged(summaries, aims), failures, sorted(machines))
 
 
 def _check_aims(aims: Optimise, base: RunConfig) -> None:

@@ -33,8 +33,10 @@ class TilePhysics:
     full_scale: float
     area: float | None
 
-    def noise_bits(self, bandwidth: float) -> float:
-        """Return the effective bits that noise leaves at a bandwidth [Hz]."""
+    def noise_bits(self, bandwidth: float) -> float | None:
+        """Return the effective bits that noise leaves at a bandwidth [Hz]; None without signal."""
+        if not self.full_scale:
+            return None
         rms = np.sqrt(self.noise_density * bandwidth)
         return float(effective_bits(self.full_scale, rms))
 
@@ -73,6 +75,7 @@ def physics_numbers(
         {"tile": name} | asdict(found) | {"noise_bits": found.noise_bits(bandwidth)}
         for name, found in physics.items()
     ]
+    bits = [row["noise_bits"] for row in tiles if row["noise_bits"] is not None]
     wires = config.build_wires()
     return {
         "tiles": tiles,
@@ -80,7 +83,8 @@ def physics_numbers(
         "t_read": t_read,
         "t_settling": max(found.t_settling for found in physics.values()),
         "bandwidth": bandwidth,
-        "least_noise_bits": min(row["noise_bits"] for row in tiles),
+        "least_noise_bits": min(bits, default=None),
+        "silent": [row["tile"] for row in tiles if row["noise_bits"] is None],
         "amplifier": amplifier_numbers(config),
         "wires": asdict(wires),
     } | _areas(config, physics)

@@ -191,7 +191,7 @@ def fitted(model: nn.Module, data: Data) -> Data:
         try:
             with torch.no_grad():
                 y = model.eval()(torch.from_numpy(x_test[:2]))
-        except (RuntimeError, IndexError, ValueError) as error:
+        except (RuntimeError, IndexError, ValueError, TypeError) as error:
             problem = problem or str(error).splitlines()[0]
             continue
         if y.ndim == 2 and len(y) == len(x_test[:2]):

@@ -2,6 +2,7 @@
 
 import base64
 import importlib.metadata
+import math
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from crossbar_sim import plots
 from crossbar_sim.config import RunConfig
 from crossbar_sim.energy import network_energy, verdict, yardstick
+from crossbar_sim.machine import described
 from crossbar_sim.nodal import solve
 from crossbar_sim.physics import physics_numbers
 from crossbar_sim.verification import TileCheck
@@ -40,6 +42,7 @@ def write_report(outcome: "Outcome", directory: Path) -> None:
     (directory / "figures").mkdir(exist_ok=True)
     for name, picture in pictures.items():
         (directory / "figures" / f"{name}.png").write_bytes(picture)
+    numbers = without_infinities(numbers)
     html = render(numbers, pictures)
     draft = directory / "report.html.tmp"
     draft.write_text(html, encoding="utf-8")
@@ -91,6 +94,15 @@ def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
         "config": config.as_json(),
         "versions": versions(),
     }
+
+
+def without_infinities(value: Any) -> Any:
+    """Return numbers with None for those that do not exist, such as a ratio to nothing."""
+    if isinstance(value, dict):
+        return {key: without_infinities(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_infinities(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def layer_numbers(layer: MappedLayer, config: TileConfig, n_branch: int) -> dict[str, Any]:
@@ -212,9 +224,9 @@ def modelled(config: RunConfig) -> dict[str, list[str]]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what computed the results."""
+    """Return what computed the results: versions, and the machine."""
     found = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version()} | found
+    return {"python": platform.python_version()} | found | described()
 
 
 def draw(outcome: "Outcome", numbers: dict[str, Any], outputs: Outputs) -> dict[str, bytes]:
@@ -250,13 +262,20 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["si"] = si
+    environment.filters |= {"si": si, "number": number}
     encoded = {name: base64.b64encode(data).decode() for name, data in pictures.items()}
     return environment.get_template(template).render(r=numbers, pictures=encoded)
 
 
-def si(value: float, unit: str) -> str:
-    """Return a value with an SI prefix, as in `12.3 µW`."""
+def number(value: float | None, form: str) -> str:
+    """Return a value in a format as '%.1f', or a dash for one that does not exist."""
+    return "–" if value is None else form % value
+
+
+def si(value: float | None, unit: str) -> str:
+    """Return a value with an SI prefix, as in `12.3 µW`, or a dash for one that does not exist."""
+    if value is None:
+        return "–"
     if value == 0:
         return f"0 {unit}"
     power = int(np.clip(np.floor(np.log10(abs(value)) / 3), -6, 3))

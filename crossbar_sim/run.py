@@ -193,7 +193,7 @@ def choose_switches(
             write_json(draft / "layers.json", rows)
 
         path = work.once("calibrated", make)
-        calibrated = json.loads((path / "layers.json").read_text())
+        calibrated = json.loads((path / "layers.json").read_text(encoding="utf-8"))
         mapped = MappedNetwork.load(path / "mapped.npz")
         work.once("mapped.npz", mapped.save)
     work.once("selection.csv", lambda draft: write_selection(mapped, draft))
@@ -242,7 +242,7 @@ def weigh_costs(
         "costs.json", lambda draft: write_json(draft, cost_table(config, data, on_die))
     )
     tell("costs", 1, 1)
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def weigh_rules(
@@ -263,6 +263,6 @@ def weigh_rules(
         tell("rules", 0, 1)
         write_json(draft, compare_rules(pruned, network, mapped.die, mapped.tile, data, **options))
 
-    rows = json.loads(work.once("rules.json", make).read_text())
+    rows = json.loads(work.once("rules.json", make).read_text(encoding="utf-8"))
     tell("rules", 1, 1)
     return rows

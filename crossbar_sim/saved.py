@@ -70,7 +70,7 @@ def _write(
         "sha256": {name: _digest(draft / name) for name in _SUMMED},
         "layers": {path: _describe(layer) for path, layer in layers.items()},
     }
-    (draft / "circuits.json").write_text(json.dumps(header, indent=1))
+    (draft / "circuits.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
 
 
 def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, MappedNetwork]:
@@ -109,7 +109,7 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
 def _header(path: Path) -> dict[str, Any]:
     """Return the content of circuits.json, having checked format and version."""
     try:
-        header = json.loads(path.read_text())
+        header = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:

@@ -1,11 +1,27 @@
 """The tables of a run's configuration, each key with its bounds."""
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from crossbar_sim.bounds import (
+    LARGEST,
+    Count,
+    Kelvin,
+    LearningRate,
+    NotNegative,
+    Ohm,
+    Positive,
+    Probability,
+    Section,
+    Seed,
+    Share,
+    within,
+    within_or_inf,
+)
 from crossbar_sim.converters import Converters
 from crossbar_sim.noise import Noise
 from crossbar_sim.power import Case, Figures
@@ -16,17 +32,13 @@ from netlists.circuit import Periphery, Wires
 from netlists.floorplan import CellPlan, Programming, drawn_wires, plan_cell
 from netlists.technology import TECHNOLOGIES, Technology
 
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+#: Weights of the largest network that is trained here: 400 MB, and three times that in training.
+MAX_WEIGHTS = 100_000_000
+#: Resistance of a branch [ohm]; more is an open circuit to every solver, and to every meter.
+MAX_BRANCH = 1e15
 
 
-class Section(BaseModel):
-    """A table of the file: no unknown keys, no changes."""
-
-    # JSON has no infinity; as a string it comes back as one.
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+Width = Annotated[int, within(1, 100_000)]
 
 
 class ModelConfig(Section):
@@ -38,17 +50,30 @@ class ModelConfig(Section):
     """
 
     kind: Literal["mlp", "cnn", "lenet5"] = "mlp"
-    hidden: tuple[Count, ...] = (32,)
-    channels: tuple[Count, Count] = (8, 16)
+    hidden: Annotated[tuple[Width, ...], Field(strict=False, max_length=100)] = (32,)
+    channels: Annotated[tuple[Width, Width], Field(strict=False)] = (8, 16)
     weights: str | None = None
     weights_sha256: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        # As many as MNIST needs; nine weights link two channels, and images are 28 × 28 at most.
+        dense = sum(a * b for a, b in itertools.pairwise((784, *self.hidden, 10)))
+        first, second = self.channels
+        n_weight = {"mlp": dense, "cnn": 9 * first * second + 1960 * second}.get(self.kind, 0)
+        if n_weight > MAX_WEIGHTS:
+            raise ValueError(
+                f"hidden or channels make up to {n_weight:,} weights; choose at most "
+                f"{MAX_WEIGHTS:,}"
+            )
+        return self
 
 
 class TrainConfig(Section):
     """Training of the dense network."""
 
-    epochs: Count = 30
-    learning_rate: Positive = 0.01
+    epochs: Annotated[int, within(1, 100_000)] = 30
+    learning_rate: LearningRate = 0.01
     batch_size: Count = 64
 
 
@@ -67,10 +92,10 @@ class PruneConfig(Section):
         "iterative_magnitude", "magnitude", "gradient", "activation", "random", "tiles"
     ] = "iterative_magnitude"
     sparsity: Share = 0.9
-    rounds: Count = 10
-    epochs_per_round: Count = 30
-    learning_rate: Positive = 0.04
-    bits: Annotated[int, Field(ge=0, le=16)] = 0
+    rounds: Annotated[int, within(1, 1000)] = 10
+    epochs_per_round: Annotated[int, within(1, 100_000)] = 30
+    learning_rate: LearningRate = 0.04
+    bits: Annotated[int, within(0, 16)] = 0
     noise: Share = 0.0
 
     @model_validator(mode="after")
@@ -83,30 +108,35 @@ class PruneConfig(Section):
 class BankConfig(Section):
     """The bank of resistors; see `mapping.ResistorBank`."""
 
-    n: Annotated[int, Field(ge=1, le=20)] = 6
-    ladder: str | tuple[Positive, ...] = "geometric"
-    r_min: Positive = 100e3
-    ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 1.75
+    n: Annotated[int, within(1, 20)] = 6
+    ladder: str | Annotated[tuple[Ohm, ...], Field(strict=False)] = "geometric"
+    r_min: Ohm = 100e3
+    ratio: Annotated[float, Field(gt=1, le=1000)] = 1.75
     sigma_lot: Share = 0.0
     sigma_gradient: Share = 0.0
     sigma_local: Share = 0.05
     distribution: Literal["normal", "truncated", "lognormal", "uniform", "holed"] = "normal"
-    r_on: NotNegative = 1e3
+    r_on: Annotated[float, within(0, 1e12)] = 1e3
     sigma_on: Share = 0.0
-    r_off: Positive = 1e9
-    tc1: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    r_off: Ohm = 1e9
+    tc1: Annotated[float, within(-1, 1)] = 0.0
     tc1_sigma: Share = 0.0
-    tc2: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-    temperature: Positive = 300.15
+    tc2: Annotated[float, within(-1, 1)] = 0.0
+    temperature: Kelvin = 300.15
     meter_error: Share = 0.001
-    p_stuck_open: Annotated[float, Field(ge=0, le=1)] = 0.0
-    p_stuck_closed: Annotated[float, Field(ge=0, le=1)] = 0.0
+    p_stuck_open: Probability = 0.0
+    p_stuck_closed: Probability = 0.0
     drift: Annotated[float, Field(gt=-1, lt=1)] = 0.0
     drift_sigma: Share = 0.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self.build()
+        largest = float(self.build().r_nominal.max())
+        if largest > MAX_BRANCH:
+            raise ValueError(
+                f"the largest resistor of the ladder would have {largest:g} ohm, more than "
+                f"{MAX_BRANCH:g}; lower r_min, ratio or n"
+            )
         return self
 
     def build(self) -> ResistorBank:
@@ -117,7 +147,7 @@ class BankConfig(Section):
 class DieConfig(Section):
     """Which chip of the fabrication: its seed fixes every resistor."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    seed: Seed = 1
 
 
 class LifeConfig(Section):
@@ -129,12 +159,12 @@ class LifeConfig(Section):
     tolerance (a part of the layer's largest weight).
     """
 
-    age: NotNegative = 0.0
-    temperature: Positive | None = None
-    p_stuck_open: Annotated[float, Field(ge=0, le=1)] = 0.0
-    p_stuck_closed: Annotated[float, Field(ge=0, le=1)] = 0.0
+    age: Annotated[float, within(0, 1e8)] = 0.0
+    temperature: Kelvin | None = None
+    p_stuck_open: Probability = 0.0
+    p_stuck_closed: Probability = 0.0
     repair: bool = False
-    tolerance: Positive = 0.005
+    tolerance: Annotated[float, within(1 / LARGEST, 1)] = 0.005
 
     @property
     def happens(self) -> bool:
@@ -158,8 +188,8 @@ class LifeConfig(Section):
 class TilesConfig(Section):
     """Largest tile: word lines, and pairs of bit lines; and how lines are shared out to tiles."""
 
-    n_word: Annotated[int, Field(ge=1, le=512)] = 32
-    n_bit: Annotated[int, Field(ge=1, le=512)] = 32
+    n_word: Annotated[int, within(1, 512)] = 32
+    n_bit: Annotated[int, within(1, 512)] = 32
     tiling: Literal["in order", "clustered"] = "in order"
 
     def build(self) -> TileConfig:
@@ -177,10 +207,10 @@ class SelectConfig(Section):
 
     objective: Literal["error", "power", "aware"] = "error"
     scale_per: Literal["layer", "output"] = "layer"
-    tolerance_lsb: Positive = 0.5
-    lsb_bits: Annotated[int, Field(ge=1, le=24)] = 8
-    max_closed: Count | None = None
-    n_candidate: Count = 1
+    tolerance_lsb: Annotated[float, within(1 / LARGEST, 1e9)] = 0.5
+    lsb_bits: Annotated[int, within(1, 24)] = 8
+    max_closed: Annotated[int, within(1, 40)] | None = None
+    n_candidate: Annotated[int, within(1, 100_000)] = 1
     composite_error: Share = 0.0
     fit_scale: bool = False
     n_calibration: Count = 500
@@ -198,7 +228,7 @@ class SelectConfig(Section):
 class CalibrateConfig(Section):
     """Rounds of choosing switches anew against the wires; 0 for none."""
 
-    rounds: Annotated[int, Field(ge=0, le=100)] = 0
+    rounds: Annotated[int, within(0, 100)] = 0
 
 
 class TuneConfig(Section):
@@ -208,9 +238,9 @@ class TuneConfig(Section):
     epochs, learning_rate: training of all that is digital through the die, 0 epochs for none.
     """
 
-    n_output: Annotated[int, Field(ge=0)] = 0
-    epochs: Annotated[int, Field(ge=0)] = 0
-    learning_rate: Positive = 0.003
+    n_output: Annotated[int, within(0, 1_000_000)] = 0
+    epochs: Annotated[int, within(0, 100_000)] = 0
+    learning_rate: LearningRate = 0.003
 
 
 #: What [wires] may state in place of the drawn cell.
@@ -295,16 +325,16 @@ _AMPLIFIERS |= {"seed"}
 class PeripheryConfig(Section):
     """TIA, DAC and ADC; see `netlists.Periphery`, `crossbar_sim.converters.Converters`."""
 
-    r_feedback: Positive = 20e3
-    tia_gain: Annotated[float, Field(gt=0)] = 1e4
-    r_input: NotNegative = 0.0
-    v_offset_sigma: NotNegative = 0.0
-    v_swing: Annotated[float, Field(gt=0)] = math.inf
-    gbw: Annotated[float, Field(gt=0)] = math.inf
-    v_noise: NotNegative = 0.0
-    v_read: Positive = 0.2
-    dac_bits: Annotated[int, Field(ge=1, le=24)] = 8
-    adc_bits: Annotated[int, Field(ge=1, le=24)] = 8
+    r_feedback: Annotated[float, within(1, 1e12)] = 20e3
+    tia_gain: Annotated[float, within_or_inf(1e-3, 1e12)] = 1e4
+    r_input: Annotated[float, within(0, 1e12)] = 0.0
+    v_offset_sigma: Annotated[float, within(0, 100)] = 0.0
+    v_swing: Annotated[float, within_or_inf(1e-6, 1e4)] = math.inf
+    gbw: Annotated[float, within_or_inf(1, 1e15)] = math.inf
+    v_noise: Annotated[float, within(0, 1)] = 0.0
+    v_read: Annotated[float, within(1e-6, 1000)] = 0.2
+    dac_bits: Annotated[int, within(1, 24)] = 8
+    adc_bits: Annotated[int, within(1, 24)] = 8
     drive: Literal["bipolar", "two-phase"] = "bipolar"
     inputs: Literal["analog", "bit-serial"] = "analog"
     auto_zero: bool = False
@@ -314,7 +344,7 @@ class PeripheryConfig(Section):
     adc_gain_sigma: Share = 0.0
     adc_offset_sigma: NotNegative = 0.0
     adc_inl: Share = 0.0
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -343,9 +373,9 @@ class PeripheryConfig(Section):
 class NoiseConfig(Section):
     """Noise of every read: bandwidth [Hz], 0 for none, and temperature [K]; see `Noise`."""
 
-    bandwidth: NotNegative = 0.0
-    temperature: Positive = 300.15
-    seed: Annotated[int, Field(ge=0)] = 0
+    bandwidth: Annotated[float, within(0, 1e15)] = 0.0
+    temperature: Kelvin = 300.15
+    seed: Seed = 0
 
     def build(self) -> Noise | None:
         """Return the noise, or None."""
@@ -379,6 +409,6 @@ class SimulationConfig(Section):
     """
 
     n_image: Count = 32
-    check_tiles: Annotated[int, Field(ge=0)] = 0
-    tolerance: Positive = 1e-9
-    time_limit: Positive = 120.0
+    check_tiles: Annotated[int, within(0, 1_000_000)] = 0
+    tolerance: Annotated[float, within(1 / LARGEST, 1)] = 1e-9
+    time_limit: Annotated[float, within(0.1, 1e6)] = 120.0

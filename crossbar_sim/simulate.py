@@ -51,7 +51,7 @@ def simulate(
         def make(draft: Path, tile: Tile = tile, volts: np.ndarray = volts) -> None:
             write_json(draft, _solve_tile(config, tile, volts, worker))
 
-        found = json.loads(work.once(f"tiles/{tile.name}.json", make).read_text())
+        found = json.loads(work.once(f"tiles/{tile.name}.json", make).read_text(encoding="utf-8"))
         checks.append(TileCheck(**found["check"]))
         solvers = (found["solvers"][0], found["solvers"][1])
         physics[tile.name] = TilePhysics(**found["physics"])

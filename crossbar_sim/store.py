@@ -3,14 +3,14 @@
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 #: Marks a file as ours ("xbar"), so that no other database is ever written to.
 _APPLICATION = 0x78626172
-_SCHEMA = 1
+_SCHEMA = 2
 _TABLE = """
 CREATE TABLE trial (
     key TEXT PRIMARY KEY,
@@ -20,13 +20,20 @@ CREATE TABLE trial (
     config TEXT NOT NULL,
     metrics TEXT NOT NULL,
     seconds REAL NOT NULL,
-    version TEXT NOT NULL
+    version TEXT NOT NULL,
+    machine TEXT NOT NULL DEFAULT ''
 )
 """
+#: Makes the present schema of the one before, which did not know the machine of a trial.
+_UPGRADE = "ALTER TABLE trial ADD COLUMN machine TEXT NOT NULL DEFAULT ''"
 
 
 class StoreError(ValueError):
     """A file that is not a store, or one that cannot be used."""
+
+
+class StoreFault(RuntimeError):
+    """A store that cannot be read or written now, as on a full disk; what it holds is whole."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,8 @@ class Record:
 
     key: hash of everything the result depends on. study: name. point: parameters varied, by key.
     die: seed of the chip. config: the whole configuration. metrics: what was measured. seconds:
-    it took. version: of the code.
+    it took. version: of the code. machine: that computed it, see `crossbar_sim.machine.summary`;
+    "" where an older program kept the trial.
     """
 
     key: str
@@ -46,6 +54,7 @@ class Record:
     metrics: dict[str, float]
     seconds: float
     version: str
+    machine: str = ""
 
 
 class Store:
@@ -55,7 +64,11 @@ class Store:
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Open or make a store. Raises StoreError, the file untouched, if it is something else."""
+        """Open or make a store, or bring one of the schema before up to date.
+
+        Raises StoreError, the file untouched, if it is something else, StoreFault where it cannot
+        be written.
+        """
         self.path = Path(path).absolute()
         if self.path.exists() and self._check():
             return
@@ -64,8 +77,10 @@ class Store:
             connection.execute("BEGIN IMMEDIATE")
             if not connection.execute("PRAGMA application_id").fetchone()[0]:
                 connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-                connection.execute(f"PRAGMA user_version = {_SCHEMA}")
                 connection.execute(_TABLE)
+            elif connection.execute("PRAGMA user_version").fetchone()[0] < _SCHEMA:
+                connection.execute(_UPGRADE)
+            connection.execute(f"PRAGMA user_version = {_SCHEMA}")
             connection.execute("COMMIT")
 
     def add(self, record: Record) -> None:
@@ -79,9 +94,11 @@ class Store:
             json.dumps(record.metrics),
             record.seconds,
             record.version,
+            record.machine,
         )
         with self._connect() as connection:
-            connection.execute("INSERT OR IGNORE INTO trial VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            values = ", ".join("?" * len(row))
+            connection.execute(f"INSERT OR IGNORE INTO trial VALUES ({values})", row)
 
     def keys(self) -> set[str]:
         """Return the keys of all trials."""
@@ -94,13 +111,14 @@ class Store:
         with self._connect() as connection:
             rows = connection.execute(query, (study, study)).fetchall()
         return [
-            Record(k, s, json.loads(p), d, json.loads(c), json.loads(m), t, v)
-            for k, s, p, d, c, m, t, v in rows
+            Record(k, s, json.loads(p), d, json.loads(c), json.loads(m), t, v, machine)
+            for k, s, p, d, c, m, t, v, machine in rows
         ]
 
     def _check(self) -> bool:
-        """Look at a file without writing to it; return False when it holds nothing yet.
+        """Look at a file without writing to it; return whether it is ready for use.
 
+        It is not while it holds nothing yet, or has the schema before this one.
         Another process may be about to make it: making it here then waits for that one.
         """
         try:
@@ -109,6 +127,8 @@ class Store:
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
                 state = connection.execute("PRAGMA quick_check").fetchone()[0]
                 n_table = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            raise self._fault(error) from error
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path} is not a store of studies: {error}") from error
         finally:
@@ -118,18 +138,25 @@ class Store:
             return False
         if application != _APPLICATION:
             raise StoreError(f"{self.path} is another program's database; name another file")
-        if version != _SCHEMA:
+        if version not in (_SCHEMA - 1, _SCHEMA):
             raise StoreError(f"{self.path} has schema {version}; this program reads {_SCHEMA}")
         if state != "ok":
             raise StoreError(f"{self.path} is damaged: {state}; restore a copy")
-        return True
+        return version == _SCHEMA
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            yield connection
-        finally:
-            connection.close()
+            connection = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
+            with closing(connection):
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                yield connection
+        except sqlite3.OperationalError as error:
+            raise self._fault(error) from error
+
+    def _fault(self, error: sqlite3.Error) -> StoreFault:
+        return StoreFault(
+            f"the store {self.path} cannot be read or written: {error}; the trials that it has are "
+            "safe; make room or change permissions and repeat the command, or name another --store"
+        )

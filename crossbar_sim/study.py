@@ -6,6 +6,7 @@ import importlib.metadata
 import io
 import itertools
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,10 @@ from typing import Any
 import joblib
 import numpy as np
 
+from crossbar_sim import machine
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.statistics import Interval, nested_interval, yield_interval
+from crossbar_sim.stopping import end_with
 from crossbar_sim.store import Record, Store
 from crossbar_sim.study_config import StudyConfig, with_values
 from crossbar_sim.trial import run_trial, trained_path, training_key
@@ -146,9 +149,9 @@ class Study:
         todo = [trial for trial in trials if trial.key not in known]
         done = len(trials) - len(todo)
         work = ((t, networks[training_key(t.config)]) for t in todo if not self._settled(t))
-        for trial, metrics, reason, seconds in _execute_all(work, n_jobs, dask):
+        for outcome in _execute_all(work, n_jobs, dask):
             done += 1
-            self._keep(trial, metrics, reason, seconds)
+            self._keep(outcome)
             if progress:
                 progress(done, len(trials))
         return self
@@ -159,6 +162,11 @@ class Study:
         # Another study, or another point of this one, may have computed a trial under its name.
         found = [(known[trial.key], trial.point) for trial in self.trials if trial.key in known]
         return [replace(record, study=self.config.name, point=point) for record, point in found]
+
+    @property
+    def machines(self) -> list[str]:
+        """Return the machines that computed the trials, each in one line."""
+        return sorted({record.machine for record in self.records() if record.machine})
 
     def summary(self) -> list[PointSummary]:
         """Return every point that has a trial; where dies stop early, only those before count."""
@@ -185,19 +193,21 @@ class Study:
     def _train(self, configs: dict[str, RunConfig], n_jobs: int) -> dict[str, Path]:
         """Train each network once, beside the store."""
         directory = self.store.path.with_name(f"{self.store.path.stem}.networks")
-        calls = (joblib.delayed(trained_path)(config, directory) for config in configs.values())
+        me = os.getpid()
+        calls = (joblib.delayed(_train_here)(me, c, directory) for c in configs.values())
         with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
             options: dict[str, Any] = {"batch_size": 1}
             paths: Any = joblib.Parallel(**options)(calls)
         return dict(zip(configs, paths))
 
-    def _keep(self, trial: Trial, metrics: Any, reason: str, seconds: float) -> None:
-        die = trial.config.die.seed
-        if metrics is None:
-            self.failures.append(Failure(trial.point, die, reason))
+    def _keep(self, outcome: "Outcome") -> None:
+        trial, die = outcome.trial, outcome.trial.config.die.seed
+        if outcome.metrics is None:
+            self.failures.append(Failure(trial.point, die, outcome.reason))
             return
-        made = trial.config.as_json(), metrics, seconds, code_version()
-        self.store.add(Record(trial.key, self.config.name, trial.point, die, *made))
+        made = trial.config.as_json(), outcome.metrics, outcome.seconds, code_version()
+        about = trial.key, self.config.name, trial.point, die
+        self.store.add(Record(*about, *made, outcome.machine))
 
     def _known(self) -> dict[str, Record]:
         return {record.key: record for record in self.store.records()}
@@ -254,9 +264,20 @@ def csv_text(rows: list[dict[str, Any]], *, digits: int | None = None) -> str:
     return text.getvalue()
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial: its metrics, or none and the reason; time [s]; and the machine."""
+
+    trial: Trial
+    metrics: dict[str, float] | None
+    reason: str
+    seconds: float
+    machine: str
+
+
 def _execute_all(
     todo: Iterable[tuple[Trial, Path]], n_jobs: int, dask: str | None
-) -> Iterator[tuple[Trial, dict[str, float] | None, str, float]]:
+) -> Iterator[Outcome]:
     """Yield outcomes as they come, from local processes or a Dask cluster."""
     if dask is not None:
         yield from _on_dask(todo, dask)
@@ -264,13 +285,12 @@ def _execute_all(
     with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
         options: dict[str, Any] = {"batch_size": 1, "pre_dispatch": "n_jobs"}
         pool = joblib.Parallel(return_as="generator_unordered", **options)
-        found: Any = pool(joblib.delayed(_execute)(trial, path) for trial, path in todo)
+        me = os.getpid()
+        found: Any = pool(joblib.delayed(_execute_here)(me, *trial) for trial in todo)
         yield from found
 
 
-def _on_dask(
-    todo: Iterable[tuple[Trial, Path]], address: str
-) -> Iterator[tuple[Trial, dict[str, float] | None, str, float]]:
+def _on_dask(todo: Iterable[tuple[Trial, Path]], address: str) -> Iterator[Outcome]:
     """Yield outcomes of a cluster; a trial of a worker that died runs again on another."""
     try:
         from distributed import (  # pyright: ignore[reportMissingImports]
@@ -285,11 +305,26 @@ def _on_dask(
             yield future.result()
 
 
-def _execute(trial: Trial, network: Path) -> tuple[Trial, dict[str, float] | None, str, float]:
+def _train_here(parent: int, config: RunConfig, directory: Path) -> Path:
+    """Train a network in a process of this machine that must not outlive the study's."""
+    _end_with(parent)
+    return trained_path(config, directory)
+
+
+def _execute_here(parent: int, trial: Trial, network: Path) -> Outcome:
+    """Run one trial in a process of this machine that must not outlive the study's."""
+    _end_with(parent)
+    return _execute(trial, network)
+
+
+_end_with = cache(end_with)  # one watch is enough
+
+
+def _execute(trial: Trial, network: Path) -> Outcome:
     """Run one trial in a worker; an exception becomes a reason."""
-    start = time.perf_counter()
+    start, metrics, reason = time.perf_counter(), None, ""
     try:
         metrics = run_trial(trial.config, network)
     except Exception as error:
-        return trial, None, f"{type(error).__name__}: {error}", time.perf_counter() - start
-    return trial, metrics, "", time.perf_counter() - start
+        reason = f"{type(error).__name__}: {error}"
+    return Outcome(trial, metrics, reason, time.perf_counter() - start, machine.summary())

@@ -8,33 +8,34 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from scipy.stats import qmc
 
+from crossbar_sim.bounds import LARGEST, Count, Name, Positive, Probability, Section, Seed, within
 from crossbar_sim.config import ConfigError, RunConfig, checked, load_config, read_toml
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
 
 #: Seeds of dies that are set aside for each training, so that none shares a die with another.
 DIES_OF_A_TRAINING = 1000
 #: Values of a key that is varied, at least one.
 Choices = Annotated[list[Any], Field(min_length=1)]
+#: Names, given as an array.
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+Number = Annotated[float, within(-LARGEST, LARGEST)]
+#: Trials of the largest study: more would not end.
+MAX_TRIALS = 1_000_000
 
 
-class Range(_Section):
+class Range(Section):
     """Values of one sampled parameter: low … high, on a log scale or as whole numbers."""
 
-    low: float
-    high: float
+    low: Number
+    high: Number
     log: bool = False
     integer: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not (math.isfinite(self.low) and self.low < self.high < math.inf):
+        if not self.low < self.high:
             raise ValueError(f"low must be below high; got {self.low} and {self.high}")
         if self.log and self.low <= 0:
             raise ValueError(f"a log scale needs low > 0; got {self.low}")
@@ -51,12 +52,12 @@ class Range(_Section):
         return round(found) if self.integer else float(found)
 
 
-class Sample(_Section):
+class Sample(Section):
     """n points at random or by a scrambled Sobol sequence, over the ranges of some parameters."""
 
     method: Literal["random", "sobol"] = "sobol"
-    n: Annotated[int, Field(ge=1)] = 16
-    seed: int = 0
+    n: Count = 16
+    seed: Seed = 0
     range: Annotated[dict[str, Range], Field(min_length=1)]
 
     def points(self) -> list[dict[str, Any]]:
@@ -72,15 +73,15 @@ class Sample(_Section):
         ]
 
 
-class Stop(_Section):
+class Stop(Section):
     """Stop a point after the first dies (of each training) whose mean has so narrow an interval."""
 
     metric: str = "accuracy"
-    half_width: Annotated[float, Field(gt=0)]
-    min_dies: Annotated[int, Field(ge=3)] = 5
+    half_width: Positive
+    min_dies: Annotated[int, within(3, 1_000_000)] = 5
 
 
-class Optimise(_Section):
+class Optimise(Section):
     """A search for the settings that are best for several aims at once.
 
     maximise, minimise: metrics of a trial, means over the dies; none of test images. budget: upper
@@ -89,13 +90,13 @@ class Optimise(_Section):
     `population`.
     """
 
-    maximise: tuple[str, ...] = ("accuracy_validation",)
-    minimise: tuple[str, ...] = ("energy",)
-    budget: dict[str, float] = {}
+    maximise: Names = ("accuracy_validation",)
+    minimise: Names = ("energy",)
+    budget: dict[str, Number] = Field(default_factory=dict)
     range: Annotated[dict[str, Range | Choices], Field(min_length=1)]
-    n: Annotated[int, Field(ge=1)] = 64
-    population: Annotated[int, Field(ge=2)] = 16
-    seed: int = 0
+    n: Count = 64
+    population: Annotated[int, within(2, 100_000)] = 16
+    seed: Annotated[int, within(0, 2**32 - 1)] = 0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -104,7 +105,7 @@ class Optimise(_Section):
         return self
 
 
-class StudyConfig(_Section):
+class StudyConfig(Section):
     """What to study.
 
     base: TOML file of the run that is varied. dies: number of chips, seeds first_die and on, the
@@ -117,19 +118,19 @@ class StudyConfig(_Section):
     first key and one panel; "variant" is a key, too.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-    base: Path
-    dies: Annotated[int, Field(ge=1)] = 10
-    trainings: Annotated[int, Field(ge=1, le=1000)] = 1
-    first_die: Annotated[int, Field(ge=0)] = 1
-    grid: dict[str, Choices] = {}
+    name: Name
+    base: Annotated[Path, Field(strict=False)]
+    dies: Count = 10
+    trainings: Annotated[int, within(1, 1000)] = 1
+    first_die: Annotated[int, within(0, 2**62)] = 1
+    grid: dict[str, Choices] = Field(default_factory=dict)
     sample: Sample | None = None
-    variants: dict[str, dict[str, Any]] = {}
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     stop: Stop | None = None
     optimise: Optimise | None = None
     x: str | None = None
-    panel: tuple[str, ...] = ()
-    yield_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.9
+    panel: Names = ()
+    yield_accuracy: Probability = 0.9
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -150,6 +151,13 @@ class StudyConfig(_Section):
         for key in (self.x, *self.panel):
             if key is not None and key not in known:
                 raise ValueError(f"x or panel is {key!r}; choose from {', '.join(sorted(known))}")
+        sizes = *map(len, self.grid.values()), len(self.variants) or 1, self.dies
+        n_trial = math.prod(sizes) * (self.sample.n if self.sample else 1)
+        if n_trial > MAX_TRIALS:
+            raise ValueError(
+                f"grid, sample, variants and dies make {n_trial:,} trials; make it {MAX_TRIALS:,} "
+                "at most"
+            )
         return self
 
     def points(self) -> list[dict[str, Any]]:

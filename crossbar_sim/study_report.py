@@ -57,7 +57,10 @@ def save_study(study: Study, stem: Path, metrics: list[str]) -> list[Path]:
     frame = study.to_pandas()
     summaries = study.summary()
     paths = [
-        _write(stem.with_name(f"{stem.name}.csv"), lambda p: p.write_text(study.to_csv())),
+        _write(
+            stem.with_name(f"{stem.name}.csv"),
+            lambda p: p.write_text(study.to_csv(), encoding="utf-8"),
+        ),
         _write(stem.with_name(f"{stem.name}.parquet"), lambda p: frame.to_parquet(p)),
     ]
     for name in metrics:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -12,6 +14,28 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+#: Largest seed that everything random takes.
+MAX_SEED = 2**31 - 1
+#: Largest number of anything that is asked for in an option.
+MAX_COUNT = 1_000_000
+
+
+def within(low: float, high: float, *, ends: bool = True) -> Callable[[Any], Any]:
+    """Return a check of an option's number or numbers: low … high, with or without the ends.
+
+    Typer's own bounds let NaN pass.
+    """
+
+    def check(value: float | tuple[float, ...] | None) -> Any:
+        for number in () if value is None else value if isinstance(value, tuple) else (value,):
+            if not (low <= number <= high if ends else low < number < high):
+                kind = "" if ends else ", ends excluded"
+                raise typer.BadParameter(f"must be {low:g} … {high:g}{kind}; got {number:g}")
+        return value
+
+    return check
+
 
 #: Progress and messages go to stderr, so that stdout holds only what a pipe wants.
 messages = Console(stderr=True)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from crossbar_sim import machine
 from crossbar_sim.analog import CircuitLayer, circuit_inputs, to_torch
 from crossbar_sim.calibrate_tile import wanted
 from crossbar_sim.config import RunConfig
@@ -55,8 +56,11 @@ def training_key(config: RunConfig) -> str:
 
 
 def trained_path(config: RunConfig, cache: Path) -> Path:
-    """Return where the pruned network of a configuration is kept, training it if it is not."""
-    path = cache / f"{training_key(config)}.pt"
+    """Return where the pruned network of a configuration is kept, training it if it is not.
+
+    One that another kind of machine trained is not taken: its weights may differ.
+    """
+    path = cache / f"{training_key(config)}-{machine.key()}.pt"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with single_thread():

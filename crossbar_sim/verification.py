@@ -103,8 +103,14 @@ def verify(
     default; see `chosen_tiles`. n_worker, time_limit [s]: as for `solve_tiles`.
 
     A tile that ngspice fails on is in `failures`, and the others are compared all the same.
+    Raises ValueError for a layer that v_in has not.
     """
     selected = mapped.tiles if tiles is None else list(tiles)
+    if missing := {tile.layer for tile in selected} - set(v_in):
+        raise ValueError(
+            f"v_in has layers {sorted(v_in)} but no {sorted(missing)}; pass voltages for each, "
+            "as of random_inputs"
+        )
     circuits = {}
 
     def tasks() -> Iterator[Task]:

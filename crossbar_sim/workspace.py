@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crossbar_sim.config import ConfigError, RunConfig
+from crossbar_sim.failures import naming
 
 
 class Workspace:
@@ -30,7 +31,7 @@ class Workspace:
         settings = self.directory / "config.json"
         mine = config.as_json()
         if resume and settings.exists():
-            theirs = json.loads(settings.read_text())
+            theirs = json.loads(settings.read_text(encoding="utf-8"))
             if theirs != mine:
                 keys = [key for key in mine if theirs.get(key) != mine[key]]
                 raise ConfigError(
@@ -53,7 +54,8 @@ class Workspace:
             draft = path.with_name(f"{path.name}.draft")
             if draft.is_dir():
                 shutil.rmtree(draft)
-            make(draft)
+            with naming(draft):
+                make(draft)
             draft.rename(path)
         return path
 
@@ -71,5 +73,6 @@ class Workspace:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON to a temporary name, then rename it."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    draft.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
-    draft.replace(path)
+    with naming(path):
+        draft.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        draft.replace(path)

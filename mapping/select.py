@@ -192,7 +192,7 @@ class Missed:
         lines = ["row,column,g_target,g_realised"]
         cells = zip(*(a.tolist() for a in (self.rows, self.columns, self.target, self.realised)))
         lines += [",".join(map(repr, cell)) for cell in cells]
-        Path(path).write_text("\n".join(lines) + "\n")
+        Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def missed(rows, columns, target, realised, tolerance) -> Missed:

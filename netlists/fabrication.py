@@ -65,7 +65,7 @@ def closed_in(tile: Tile, n: int) -> np.ndarray:
 def write_selection(mapped: MappedNetwork, path: str | Path) -> None:
     """Write the table of all branches as CSV."""
     draft = Path(f"{path}.tmp")
-    with draft.open("w", newline="") as file:
+    with draft.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         for tile in mapped.tiles:

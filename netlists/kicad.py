@@ -222,7 +222,7 @@ def _write_netlist(board: Board, path: Path) -> None:
         lines.append(f'    (net (code "{code}") (name "{net}")')
         lines += [f'      (node (ref "{ref}") (pin "{pin}"))' for ref, pin in pins]
         lines.append("    )")
-    path.write_text("\n".join([*lines, "  )", ")", ""]))
+    path.write_text("\n".join([*lines, "  )", ")", ""]), encoding="utf-8")
 
 
 def _component(board: Board, part: Part) -> str:
@@ -242,7 +242,7 @@ def _write_bill(board: Board, path: Path) -> None:
     for part in board.parts:
         package = part.footprint.split(":")[1]
         groups[part.value, part.tolerance, package, part.symbol].append(part.ref)
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("value", "tolerance", "package", "symbol", "count", "references"))
         for key, refs in groups.items():

@@ -74,13 +74,13 @@ def write_network(
     drafts = directory.with_name(f"{directory.name}.tmp")
     shutil.rmtree(drafts, ignore_errors=True)
     drafts.mkdir(parents=True)
-    (drafts / "cell.inc").write_text(_cell(mapped.die.bank.n))
+    (drafts / "cell.inc").write_text(_cell(mapped.die.bank.n), encoding="utf-8")
     for part in parts:
         _write_layer(drafts / part.name, part, mapped.die, wires, periphery, volts[part.name])
     if chain:
         deck = network_deck(mapped, biases, periphery, chain, volts[mapped.layers[0].name])
-        (drafts / "network.cir").write_text("\n".join(deck))
-    (drafts / "README.md").write_text(_readme(mapped, wires, periphery, sizes))
+        (drafts / "network.cir").write_text("\n".join(deck), encoding="utf-8")
+    (drafts / "README.md").write_text(_readme(mapped, wires, periphery, sizes), encoding="utf-8")
     drafts.rename(directory)
     return directory
 
@@ -100,6 +100,8 @@ def _inputs(layer: MappedLayer, v_in: Mapping[str, np.ndarray] | None) -> np.nda
     """Return the input vectors (n_batch, n_in) [V] of a layer, checked."""
     if v_in is None:
         return 0.1 * np.eye(layer.layer.n_in)
+    if layer.name not in v_in:
+        raise ValueError(f"v_in has layers {sorted(v_in)} but no {layer.name!r}; pass its voltages")
     volts = np.asarray(v_in[layer.name], dtype=np.float64)
     if volts.ndim != 2 or volts.shape[1] != layer.layer.n_in or not np.isfinite(volts).all():
         raise ValueError(
@@ -124,13 +126,13 @@ def _write_layer(
     directory.mkdir()
     for tile in layer.tiles:
         text = "\n".join(_tile(tile, die, wires, periphery.for_tile(tile.name)))
-        (directory / f"{tile.name}.inc").write_text(text)
+        (directory / f"{tile.name}.inc").write_text(text, encoding="utf-8")
         deck = "\n".join(_run_tile(tile, v_in[:, tile.rows]))
-        (directory / f"{tile.name}.cir").write_text(deck)
-    (directory / "layer.inc").write_text("\n".join(_layer(layer)))
-    (directory / "run.cir").write_text("\n".join(_run(layer, v_in)))
+        (directory / f"{tile.name}.cir").write_text(deck, encoding="utf-8")
+    (directory / "layer.inc").write_text("\n".join(_layer(layer)), encoding="utf-8")
+    (directory / "run.cir").write_text("\n".join(_run(layer, v_in)), encoding="utf-8")
     if layer.layer.conv:
-        (directory / "run.py").write_text(driver(layer))
+        (directory / "run.py").write_text(driver(layer), encoding="utf-8")
 
 
 def _cell(n: int) -> str:

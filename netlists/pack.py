@@ -28,7 +28,9 @@ from tinynets.extras import optional
 FORMAT, VERSION = "crossbar-sim fabrication pack", 1
 
 #: JSON Schema of the manifest; written into every pack.
-SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("pack.schema.json").read_text())
+SCHEMA: dict[str, Any] = json.loads(
+    Path(__file__).with_name("pack.schema.json").read_text(encoding="utf-8")
+)
 
 
 class PackError(ValueError):
@@ -116,7 +118,7 @@ def _with_bits(tile: Tile, directory: Path, entry: dict[str, Any], mapped: Mappe
 def _read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / "manifest.json"
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PackError(f"{path} is missing: {directory} is not a fabrication pack") from error
     except ValueError as error:
@@ -176,14 +178,18 @@ def _write_files(
     for tile in mapped.tiles:
         bits = bitstream(tile, mapped.die.bank.n)
         (draft / "bitstreams" / f"{tile.name}.bin").write_bytes(bits)
-        (draft / "bitstreams" / f"{tile.name}.hex").write_text(bits.hex() + "\n")
+        (draft / "bitstreams" / f"{tile.name}.hex").write_text(bits.hex() + "\n", encoding="utf-8")
     (draft / "pictures").mkdir()
     for tile in mapped.tiles:
         (draft / "pictures" / f"{tile.name}.png").write_bytes(_picture(tile, mapped.die.bank.n))
-    (draft / "manifest.schema.json").write_text(json.dumps(SCHEMA, indent=1) + "\n")
-    (draft / "README.md").write_text(_readme(mapped))
+    (draft / "manifest.schema.json").write_text(
+        json.dumps(SCHEMA, indent=1) + "\n", encoding="utf-8"
+    )
+    (draft / "README.md").write_text(_readme(mapped), encoding="utf-8")
     manifest = _manifest(mapped, draft) | {"plan": _describe_plan(plan, meter)}
-    (draft / "manifest.json").write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n")
+    (draft / "manifest.json").write_text(
+        json.dumps(manifest, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
 
 
 def _write_branches(mapped: MappedNetwork, draft: Path) -> None:
@@ -212,7 +218,7 @@ def _write_cells(mapped: MappedNetwork, path: Path) -> None:
     error: of g_pos - g_neg, as a part of the largest target of the layer.
     """
     head = "layer,tile,word_line,bit_line,input,output,weight,g_target,g_predicted,g_pos,g_neg"
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         file.write(f"{head},error\n")
         for layer in mapped.layers:
             largest = np.abs(layer.g_per_weight[:, None] * layer.layer.weight).max()
@@ -241,7 +247,7 @@ def _write_pins(mapped: MappedNetwork, path: Path) -> None:
             for side in ("pos", "neg")
             for k, c in enumerate(tile.columns)
         ]
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _write_bom(mapped: MappedNetwork, path: Path) -> None:
@@ -251,7 +257,7 @@ def _write_bom(mapped: MappedNetwork, path: Path) -> None:
     lines = ["part,value_ohm,count"]
     lines += [f"resistor,{r!r},{c * n_bank}" for r, c in zip(values.tolist(), counts.tolist())]
     lines.append(f"switch,{mapped.die.bank.r_on!r},{mapped.die.bank.n * n_bank}")
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _manifest(mapped: MappedNetwork, draft: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def write_plan(plan: Plan, meter: Meter, path: str | Path) -> None:
     The last two columns are the standard error of a reading: a part of it, and siemens.
     """
     draft = Path(f"{path}.{os.getpid()}.tmp")
-    with draft.open("w", newline="") as file:
+    with draft.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(plan_columns(plan.closed.shape[1]))
         for k, closed in enumerate(plan.closed.astype(int).tolist()):

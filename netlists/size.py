@@ -45,7 +45,7 @@ class Size:
 def free_memory() -> float:
     """Return the memory [byte] that this machine has left."""
     try:
-        with open("/proc/meminfo") as file:
+        with open("/proc/meminfo", encoding="utf-8") as file:
             lines = dict(line.split(":", 1) for line in file)
         return float(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError):

@@ -74,3 +74,18 @@ def test_every_public_function_has_a_docstring():
                 if public and ast.get_docstring(node) is None:
                     missing.append(f"{path.name}:{node.name}")
     assert missing == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_text_is_read_and_written_as_utf_8(path):
+    """Whatever the locale: an encoding is given wherever text goes through a file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            modes = [a.value for a in node.args if isinstance(a, ast.Constant)]
+            text = name in ("read_text", "write_text") or (
+                name == "open" and any(mode in ("r", "w", "a") for mode in modes)
+            )
+            given = {keyword.arg for keyword in node.keywords}
+            assert not text or "encoding" in given, f"{path.name}:{node.lineno}"
+            assert name != "open" or not {"newline"} & given or "encoding" in given

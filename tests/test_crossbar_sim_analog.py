@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import crossbar_sim
 from approx import approx
 from crossbar_sim import Converters, solve, solve_ngspice, to_torch, transfer_matrix
 from crossbar_sim.analog import InputRange, circuit_inputs, input_ranges, patches
@@ -15,7 +16,7 @@ from crossbar_sim.ngspice_process import Job
 from crossbar_sim.noise import Noise, output_noise
 from crossbar_sim.readout import Readout, grouped, merged, respond
 from mapping import Die, ResistorBank, TileConfig, map_network
-from netlists import Periphery, Wires, array_circuit, tile_circuit, to_spice
+from netlists import Periphery, Wires, array_circuit, tile_circuit, to_spice, write_network
 from tinynets.extraction import extract
 from tinynets.models import digits_cnn, mlp
 
@@ -446,3 +447,37 @@ def test_noise_on_the_die_has_the_computed_size():
 def test_amplifiers_and_capacitances_that_make_no_sense(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_what_is_no_batch_of_inputs_is_refused_with_the_remedy():
+    model, x = mlp((4, 3, 2)), torch.rand(5, 4)
+    with pytest.raises(ValueError, match=r"example is a ndarray; pass a tensor"):
+        extract(model, x.numpy())
+    mapped = map_network(extract(model, x), Die(ResistorBank(n=4), seed=1), TileConfig(8, 8))
+    parts = Wires(), Periphery(), Converters()
+    for images, message in (
+        (x.numpy(), "inputs are a ndarray; pass a tensor"),
+        (x[:0], r"of shape \(0, 4\); pass at least one input"),
+        (x.int(), "inputs are torch.int32 .* as floating-point numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            to_torch(model, mapped, *parts, calibration=images)
+    on_die = to_torch(model, mapped, *parts, calibration=x)
+    with pytest.raises(ValueError, match="pass a tensor"):
+        crossbar_sim.circuit_inputs(on_die, mapped, x.numpy())
+    with pytest.raises(ValueError, match="layer 'fc1' is no circuit; pass a network of to_torch"):
+        crossbar_sim.circuit_inputs(model, mapped, x)
+
+
+def test_a_layer_without_voltages_is_named(tmp_path):
+    model, x = mlp((4, 3, 2)), torch.rand(5, 4)
+    mapped = map_network(
+        extract(model, x), Die(ResistorBank(n=4, r_off=1e9), seed=1), TileConfig(8, 8)
+    )
+    v_in = crossbar_sim.random_inputs(mapped, v_read=0.2, n_vector=2)
+    del v_in["fc2"]
+    tiles = crossbar_sim.chosen_tiles(mapped)
+    with pytest.raises(ValueError, match=r"v_in has layers \['fc1'\] but no \['fc2'\]"):
+        crossbar_sim.verify(mapped, v_in, Wires(), Periphery(), tiles=tiles)
+    with pytest.raises(ValueError, match=r"v_in has layers \['fc1'\] but no 'fc2'"):
+        write_network(mapped, Wires(), Periphery(), tmp_path / "n", v_in=v_in)

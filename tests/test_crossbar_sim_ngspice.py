@@ -1,5 +1,6 @@
 """ngspice fails in many ways while returning 0: each is caught, and the parent lives."""
 
+import ctypes.util
 import os
 import shutil
 import signal
@@ -288,6 +289,15 @@ def test_a_library_that_cannot_be_loaded(tmp_path):
     with (
         NgspiceWorker(time_limit=60, library=str(fake)) as broken,
         pytest.raises(NgspiceError, match="cannot load"),
+    ):
+        broken.probe()
+
+
+def test_a_library_of_something_else():
+    other = ctypes.util.find_library("m")
+    with (
+        NgspiceWorker(time_limit=60, library=other) as broken,
+        pytest.raises(NgspiceError, match=r"is a library, but not ngspice's.*must name libngspice"),
     ):
         broken.probe()
 

@@ -1,5 +1,7 @@
 """Noise: the closed form, ngspice's own analysis, and the published figure."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.constants import Boltzmann
@@ -13,6 +15,8 @@ from crossbar_sim.noise import (
     output_noise,
     output_noise_ngspice,
 )
+from crossbar_sim.physics import TilePhysics
+from crossbar_sim.report import number, si, without_infinities
 from netlists import Periphery, Wires, array_circuit
 
 ENDS = [
@@ -102,3 +106,12 @@ def test_what_ngspice_cannot_do_is_refused(g, sparse):
 def test_bad_noise(options):
     with pytest.raises(ValueError, match="must be > 0 and finite"):
         Noise(**options)
+
+
+def test_a_tile_without_signal_has_no_bits():
+    quiet = TilePhysics(t_settling=0.0, noise_density=1e-16, full_scale=0.0, area=1e-9)
+    assert quiet.noise_bits(1e6) is None
+    assert replace(quiet, full_scale=0.1).noise_bits(1e6) > 3
+    numbers = {"a": [1.0, float("nan")], "b": {"c": float("-inf")}, "d": "x"}
+    assert without_infinities(numbers) == {"a": [1.0, None], "b": {"c": None}, "d": "x"}
+    assert (number(None, "%.1f"), number(1.25, "%.1f"), si(None, "V")) == ("–", "1.2", "–")

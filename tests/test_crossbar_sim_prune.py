@@ -292,8 +292,8 @@ def test_errors_are_one_line(call, config, trained, tmp_path, arguments, message
 def test_a_missing_package_names_its_extra_before_anything_is_trained(call, config, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     code, out, err = call(config)
-    assert (code, out) == (2, "")
-    assert "pip install '.[safetensors]'" in err
+    assert (code, out) == (1, "")
+    assert "pip install 'crossbar-sim[safetensors]'" in err
     assert "train" not in err
 
 

@@ -9,13 +9,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from approx import approx
-from crossbar_sim import plots
+from crossbar_sim import machine, plots
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.statistics import (
     image_half_width,
@@ -24,10 +25,11 @@ from crossbar_sim.statistics import (
     paired_difference,
     yield_interval,
 )
-from crossbar_sim.store import Record, Store, StoreError
+from crossbar_sim.store import Record, Store, StoreError, StoreFault
 from crossbar_sim.study import Study
 from crossbar_sim.study_config import Range, Sample, Stop, StudyConfig, load_study, with_values
 from crossbar_sim.study_report import save_study, summary_csv
+from crossbar_sim.trial import trained_path
 
 RUN = """
 name = "small"
@@ -361,6 +363,44 @@ def test_other_files_are_refused_and_not_touched(tmp_path, kind):
     with pytest.raises(StoreError, match=r"s\.sqlite"):
         Store(path)
     assert path.read_bytes() == before
+
+
+def test_a_store_of_the_schema_before_is_brought_up_to_date(tmp_path):
+    path = tmp_path / "s.sqlite"
+    Store(path).add(replace(record(), machine="a; b"))
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE trial DROP COLUMN machine")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    store = Store(path)
+    assert store.records() == [record()]
+    store.add(replace(record("new"), machine="c"))
+    assert {r.key: r.machine for r in Store(path).records()} == {"k": "", "new": "c"}
+
+
+def test_a_place_where_no_store_can_be_is_a_fault_that_names_it(tmp_path):
+    with pytest.raises(StoreFault, match=f"{tmp_path} cannot be read or written: .*--store"):
+        Store(tmp_path)
+    store = Store(tmp_path / "s.sqlite")
+    with sqlite3.connect(store.path) as connection:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON trial BEGIN SELECT no_function(); END"
+        )
+    connection.close()
+    with pytest.raises(StoreFault, match=r"s.sqlite cannot be read .* it has are safe"):
+        store.add(record())
+
+
+def test_every_trial_says_which_machine_made_it(done, files, monkeypatch):
+    assert done.machines == [machine.summary()]
+    _, base = load_study(files / "study.toml")
+    (network,) = (files / "done.networks").iterdir()
+    assert network.stem.endswith(machine.key())
+    assert trained_path(base, files / "done.networks") == network
+    here = machine.arithmetic()
+    assert set(machine.described()) == {*here, "threads"}
+    monkeypatch.setattr(machine, "arithmetic", lambda: here | {"processor": "another"})
+    assert machine.key() != network.stem.rpartition("-")[2]
 
 
 def coverage(intervals, true):

@@ -1,11 +1,15 @@
 """Data of the user's own: arrays, data sets and folders; splits that do not leak."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 from PIL import Image
 from torch.utils.data import TensorDataset
 
-from tinynets.data import digits, from_dataset, from_folder, from_npz, mnist5000, split
+from tinynets import data as tasks
+from tinynets.data import Data, digits, from_dataset, from_folder, from_npz, mnist5000, split
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +135,11 @@ def test_a_folder_without_folders(tmp_path):
     [
         (np.zeros((0, 2)), np.zeros(0), "0 samples"),
         (np.zeros((3, 2)), np.zeros(2), "3 samples and 2 labels"),
-        (np.arange(8).reshape(4, 2), [0, 0, -1, -1], "labels from 0"),
+        (
+            np.arange(8).reshape(4, 2),
+            [0, 0, -1, -1],
+            "labels must be 0 … 999,999, a number for each class; got -1 … 0",
+        ),
         (np.arange(8).reshape(4, 2), [0, 0, 0, 1], "only one sample"),
         (np.arange(8).reshape(4, 2), [0, 0.5, 1, 1], "whole numbers"),
         (np.arange(8).reshape(4, 2), np.zeros((4, 1)), "whole numbers"),
@@ -146,3 +154,51 @@ def test_too_few_samples_for_every_class_on_both_sides():
     message = "6 different samples cannot be split into 2 for tests"
     with pytest.raises(ValueError, match=f"data 'few': {message}"):
         split("few", np.arange(12).reshape(6, 2), [0, 0, 1, 1, 2, 2], seed=0, test_share=0.2)
+
+
+def test_an_npz_that_would_fill_the_memory_is_refused_before_it_does(tmp_path, monkeypatch):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 64)}
+    )
+    with zipfile.ZipFile(tmp_path / "claims.npz", "w") as file:
+        file.writestr("x.npy", header.getvalue())
+        file.writestr("y.npy", header.getvalue())
+    with pytest.raises(ValueError, match=r"arrays take 4.77e\+05 GiB; at most 2 GiB are read"):
+        from_npz(tmp_path / "claims.npz")
+    monkeypatch.setattr(tasks, "MAX_BYTES", 4_000)
+    np.savez_compressed(tmp_path / "small.npz", x=np.zeros((1000, 8), np.uint8), y=np.zeros(1000))
+    with pytest.raises(ValueError, match="at most"):
+        from_npz(tmp_path / "small.npz")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.ones((40, 3)), "y": np.full(40, 10**12)}, "labels must be 0 … 999,999"),
+        ({"x": np.ones((40, 3)), "y": np.full(40, 1e300)}, "labels must be 0 … 999,999"),
+        ({"x": np.ones((40, 3)), "y": np.full(40, "a")}, "whole numbers in one row; got <U1"),
+        ({"x": np.ones((40, 3), complex), "y": np.zeros(40)}, "real numbers; got complex128"),
+        ({"x": np.full((40, 3), "1"), "y": np.zeros(40)}, "real numbers; got <U1"),
+        ({"x": np.full((40, 3), np.nan), "y": np.zeros(40)}, "samples hold NaN or inf"),
+        ({"x": np.full((40, 3), 1e300), "y": np.zeros(40)}, "samples hold NaN or inf"),
+    ],
+)
+def test_arrays_that_are_no_samples_and_labels(tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        from_npz(tmp_path / "a.npz")
+
+
+def test_data_of_other_types_says_how_to_change_them(data):
+    parts = [data.x_train, data.y_train, data.x_test, data.y_test]
+    for k, dtype, message in (
+        (0, np.uint8, r"x_train is uint8, expected float32; pass x_train.astype\(np.float32\)"),
+        (2, np.float64, r"pass x_test.astype\(np.float32\)"),
+        (1, np.int32, r"pass y_train.astype\(np.int64\)"),
+        (3, np.float32, r"pass y_test.astype\(np.int64\)"),
+    ):
+        given = list(parts)
+        given[k] = given[k].astype(dtype)
+        with pytest.raises(ValueError, match=message):
+            Data("mine", *given)

@@ -239,7 +239,7 @@ for extra, call in calls.items():
         call()
         sys.exit(f"{extra}: no ImportError")
     except ImportError as error:
-        assert f"pip install '.[{extra}]'" in str(error), error
+        assert f"pip install 'crossbar-sim[{extra}]'" in str(error), error
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -329,3 +329,46 @@ def test_float64_files_and_lost_external_data(tmp_path):
     (tmp_path / "data").unlink()
     with pytest.raises(ValueError, match="truncated or not an ONNX file"):
         from_onnx(tmp_path / "big.onnx")
+
+
+@pytest.mark.parametrize("name", ["training", "forward", "steps", "constant_0", "weight"])
+def test_a_weight_may_have_any_name(tmp_path, name):
+    """Some are names of what every torch module has."""
+    nodes = [node("MatMul", ["x", name], "h"), node("Add", ["h", "shift"], "y")]
+    constants = {name: normal(4, 3), "shift": normal(2, 3)}
+    found = compare(save(str(tmp_path / "n.onnx"), nodes, constants), normal(2, 4))
+    assert not found.training
+    assert len(tinynets.extract(found, torch.zeros(2, 4)).layers) == 1
+
+
+@pytest.mark.parametrize("kind", ["Gemm", "MatMul", "Conv"])
+def test_a_weight_without_elements_is_refused(tmp_path, kind):
+    shape = (0, 4, 1, 1) if kind == "Conv" else (4, 0)
+    path = save(tmp_path / "n.onnx", [node(kind, ["x", "w"], "y")], {"w": normal(*shape)})
+    with pytest.raises(ValueError, match=f"{kind}.*a constant 'w' without elements"):
+        from_onnx(path)
+
+
+def test_damaged_graphs_are_value_errors(tmp_path):
+    """Files with one byte changed, as they may come, and two graphs that took other errors."""
+    nodes = [node("Gemm", ["x", "w", "b"], "h", transB=1), node("Relu", ["h"], "y")]
+    path = save(tmp_path / "n.onnx", nodes, {"w": normal(3, 4), "b": normal(3)})
+    model = onnx.load(path)
+    model.graph.initializer[0].data_type = 99
+    onnx.save(model, tmp_path / "type.onnx")
+    model = onnx.load(path)
+    del model.graph.node[0].output[:]
+    onnx.save(model, tmp_path / "output.onnx")
+    for name, message in (("type", "damaged"), ("output", "has no output")):
+        with pytest.raises(ValueError, match=message):
+            from_onnx(tmp_path / f"{name}.onnx")
+    rng, content, n_refused = np.random.default_rng(0), path.read_bytes(), 0
+    for _ in range(200):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] = rng.integers(256)
+        (tmp_path / "d.onnx").write_bytes(damaged)
+        try:
+            from_onnx(tmp_path / "d.onnx")
+        except ValueError:
+            n_refused += 1
+    assert 0 < n_refused < 200

@@ -1,6 +1,8 @@
 """Real data, from an installed package or the user, split without leaks."""
 
+import math
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +12,11 @@ from typing import Any
 import numpy as np
 
 from tinynets.extras import optional
+
+#: Size of the arrays of an NPZ file [bytes], in all; a small file can claim or unpack to any size.
+MAX_BYTES = 2**31
+#: Classes that labels may tell apart.
+MAX_CLASSES = 1_000_000
 
 #: Files of a folder that count as images.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -36,6 +43,12 @@ class Data:
                     f"data {self.name!r}: {len(x)} {part} samples and {len(y)} labels; "
                     "expected the same number, at least one"
                 )
+            for what, array, dtype in (("x", x, np.float32), ("y", y, np.int64)):
+                if array.dtype != dtype:
+                    raise ValueError(
+                        f"data {self.name!r}: {what}_{part} is {array.dtype}, expected "
+                        f"{dtype.__name__}; pass {what}_{part}.astype(np.{dtype.__name__})"
+                    )
             if not np.isfinite(x).all():
                 raise ValueError(f"data {self.name!r}: the {part} samples hold NaN or inf")
         if min(self.y_train.min(), self.y_test.min()) < 0 or self.y_test.max() >= self.n_class:
@@ -118,14 +131,16 @@ def from_npz(path: str | Path, *, seed: int = 0, test_share: float = 0.2) -> Dat
     """Return the data of an NPZ file: x_train, y_train, x_test, y_test, or x and y to be split.
 
     Objects in the file are refused, so reading it executes nothing. Raises ValueError naming
-    the arrays that are missing, or for a damaged file.
+    the arrays that are missing, for a damaged file, or one that unpacks to over 2 GiB, which
+    `from_dataset` can take.
     """
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not a whole NPZ file")
     try:
+        _check_size(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise ValueError(f"{path} is damaged or holds objects, not arrays ({error})") from error
     whole = ("x_train", "y_train", "x_test", "y_test")
     if set(whole) <= set(arrays):
@@ -138,6 +153,35 @@ def from_npz(path: str | Path, *, seed: int = 0, test_share: float = 0.2) -> Dat
     raise ValueError(
         f"{path} holds arrays {sorted(arrays)}; expected x and y, or {', '.join(whole)}"
     )
+
+
+def _check_size(path: str | Path) -> None:
+    """Raise ValueError where arrays are larger than MAX_BYTES, before any memory is taken."""
+    with zipfile.ZipFile(path) as file:
+        unpacked = sum(member.file_size for member in file.infolist())
+        claimed = sum(_claimed(file, member.filename) for member in file.infolist())
+    if max(unpacked, claimed) > MAX_BYTES:
+        raise ValueError(
+            f"its arrays take {max(unpacked, claimed) / 2**30:.3g} GiB; at most "
+            f"{MAX_BYTES / 2**30:g} GiB are read from a file"
+        )
+
+
+def _claimed(file: zipfile.ZipFile, name: str) -> int:
+    """Return the bytes that the header of an array asks for, as numbers of float32 at least."""
+    with file.open(name) as array:
+        version = np.lib.format.read_magic(array)
+        header = _HEADERS.get(version)
+        if header is None:
+            raise ValueError(f"array {name!r} has a header of the unknown version {version}")
+        shape, _, dtype = header(array)
+    return math.prod(shape) * max(dtype.itemsize, np.dtype(np.float32).itemsize)
+
+
+_HEADERS: dict[Any, Any] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def from_folder(
@@ -181,10 +225,12 @@ def split(name: str, x: Any, y: Any, *, seed: int, test_share: float) -> Data:
     from sklearn.model_selection import train_test_split
 
     x, y = _samples(x), _labels(y)
-    if len(x) == 0 or len(x) != len(y) or y.min() < 0:
+    if not np.isfinite(x).all():
+        raise ValueError(f"data {name!r}: the samples hold NaN or inf")
+    if len(x) == 0 or len(x) != len(y):
         raise ValueError(
             f"data {name!r}: {len(x)} samples and {len(y)} labels; expected the same number, at "
-            "least one, and labels from 0"
+            "least one"
         )
     seen: dict[bytes, int] = {}
     group = np.array([seen.setdefault(sample.tobytes(), len(seen)) for sample in x])
@@ -212,11 +258,23 @@ def _members(groups: np.ndarray, group: np.ndarray, first: np.ndarray) -> np.nda
 
 
 def _samples(x: Any) -> np.ndarray:
-    return np.ascontiguousarray(x, dtype=np.float32)
+    samples = np.asarray(x)
+    if samples.dtype.kind not in "biuf":
+        raise ValueError(f"samples must be real numbers; got {samples.dtype}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is refused
+        return np.ascontiguousarray(samples, dtype=np.float32)
 
 
 def _labels(y: Any) -> np.ndarray:
     labels = np.asarray(y)
-    if labels.ndim != 1 or (labels != np.round(labels)).any():
-        raise ValueError(f"labels must be whole numbers in one row; got shape {labels.shape}")
+    is_row = labels.ndim == 1 and labels.dtype.kind in "biuf"
+    if not is_row or (labels != np.round(labels)).any():
+        raise ValueError(
+            f"labels must be whole numbers in one row; got {labels.dtype} of shape {labels.shape}"
+        )
+    if len(labels) and not (labels.min() >= 0 and labels.max() < MAX_CLASSES):
+        raise ValueError(
+            f"labels must be 0 … {MAX_CLASSES - 1:,}, a number for each class; got "
+            f"{labels.min()} … {labels.max()}"
+        )
     return labels.astype(np.int64)

@@ -36,8 +36,12 @@ def extract(
     Masks of `torch.nn.utils.prune` are honoured; elsewhere a weight counts as pruned when it is
     exactly zero. Raises ValueError naming the module that cannot be mapped (recurrent layers,
     attention, transposed or 3-D convolutions), that holds NaN or inf, or that never runs; and for
-    an example that is no batch.
+    an example that is no batch, or no tensor.
     """
+    if not isinstance(example, torch.Tensor):
+        raise ValueError(
+            f"example is a {type(example).__name__}; pass a tensor, as of torch.from_numpy"
+        )
     modules = dict(model.named_modules())
     unknown = [path for path in leave_digital if path not in modules]
     if unknown:

@@ -10,5 +10,5 @@ def optional(module: str, *, extra: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"this needs the package {module.split('.')[0]!r}: pip install '.[{extra}]'"
+            f"this needs the package {module.split('.')[0]!r}: pip install 'crossbar-sim[{extra}]'"
         ) from error

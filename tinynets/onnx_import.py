@@ -1,5 +1,6 @@
 """Turn an ONNX file into a torch module whose weight layers can be pruned and extracted."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,16 @@ def from_onnx(path: str | Path) -> OnnxNetwork:
         raise ValueError(f"{path} is truncated or not an ONNX file ({error})") from error
     if not graph.node:
         raise ValueError(f"{path} holds no ONNX operation; it is empty or damaged")
+    try:
+        return _network(path, graph, onnx)
+    except ValueError:
+        raise
+    except Exception as error:
+        # What a graph may hold is not to be foreseen; nothing in it is executed.
+        raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _network(path: str | Path, graph: Any, onnx: Any) -> OnnxNetwork:
     nodes, constants = _read(graph, onnx)
     sources = [i.name for i in graph.input if i.name not in constants]
     sinks = [o.name for o in graph.output]
@@ -87,6 +98,8 @@ def _read(graph: Any, onnx: Any) -> tuple[list[Node], dict[str, np.ndarray]]:
     constants = {t.name: _array(t, onnx) for t in graph.initializer}
     nodes = []
     for k, proto in enumerate(graph.node):
+        if not proto.output:
+            raise ValueError(f"ONNX operation {proto.op_type} {proto.name!r} has no output")
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
         if proto.op_type == "Constant":
             constants[proto.output[0]] = _constant_value(attributes, onnx)
@@ -155,5 +168,11 @@ def _module_name(node: Node) -> str:
 
 
 def _unused(name: str, modules: dict[str, nn.Module]) -> str:
+    """Return a name that neither a module nor anything else of the network has."""
     tries = [name, *(f"{name}_{k}" for k in range(2, len(modules) + 3))]
-    return next(t for t in tries if t not in modules)
+    return next(t for t in tries if t not in modules and not _is_taken(t))
+
+
+def _is_taken(name: str) -> bool:
+    own = {*dir(nn.Module()), "steps", "ends", "origins", "buffer_of"}
+    return name in own or re.fullmatch(r"constant_\d+", name) is not None

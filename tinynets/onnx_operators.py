@@ -34,6 +34,8 @@ class Node:
         name = self.inputs[k] if k < len(self.inputs) else ""
         if name not in self.constants:
             raise ValueError(f"{self.label}: input {k} must be a constant of the file")
+        if not self.constants[name].size:
+            raise self.refuse(f"a constant {name!r} without elements")
         return self.constants[name]
 
     @property
