@@ -31,7 +31,7 @@ def layout(
 ) -> None:
     """Draw tiles, check them (design rules, layout against schematic), and write the masks.
 
-    A tile that fails a check is not written. Prints the paths. Needs the extra `layout`.
+    Nothing is written when a tile fails a check. Prints the paths. Needs the extra `layout`.
     """
     from crossbar_sim.exchange import named_tiles, read_run
     from netlists.masks import write_masks
@@ -39,14 +39,13 @@ def layout(
 
     _, mapped = read_run(run_directory)
     _one_of("technology", technology, TECHNOLOGIES)
-    for found in named_tiles(mapped, tile):
-        bank, film = mapped.die.bank, TECHNOLOGIES[technology]
-        try:
-            paths = write_masks(found, bank, output, film, programming=programming)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
-        for path in paths:
-            typer.echo(path)
+    tiles, bank, film = named_tiles(mapped, tile), mapped.die.bank, TECHNOLOGIES[technology]
+    try:
+        paths = write_masks(tiles, bank, output, film, programming=programming)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    for path in paths:
+        typer.echo(path)
 
 
 def board(

@@ -206,11 +206,11 @@ def _read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
     """Return header and arrays of a file, having checked format, version, names and checksums."""
     arrays = read_npz(path)
     if "header" not in arrays:
-        raise ValueError(f"{path} is not a mapped network: it has no header")
+        raise ValueError(f"{path} is not a {FORMAT}: it has no header")
     try:
         header = Header.read(arrays.pop("header").tobytes())
     except ValueError as error:
-        raise ValueError(f"{path} is not a mapped network, or is damaged: {error}") from error
+        raise ValueError(f"{path} {error}") from error
     sums = {name: _digest(array) for name, array in arrays.items()}
     if sums != header.sha256:
         names = sorted(set(sums.items()) ^ set(header.sha256.items()))

@@ -57,12 +57,12 @@ class Header(_Part):
 
     @staticmethod
     def read(text: bytes) -> "Header":
-        """Return a header that was written as JSON; ValueError says what is wrong with it."""
-        _check_format(text)
+        """Return a header that was written as JSON; the ValueError's text goes after the path."""
+        check_start(text, FORMAT, VERSION)
         try:
             return Header.model_validate_json(text)
         except ValidationError as error:
-            raise ValueError(first_problem(error)) from error
+            raise ValueError(f"is damaged: {first_problem(error)}") from error
 
 
 def built(kind: type[_Kind], values: Any, what: str) -> _Kind:
@@ -111,15 +111,16 @@ class _Start(BaseModel):
     version: JsonValue = None
 
 
-def _check_format(text: bytes) -> None:
+def check_start(text: bytes, format_: str, version: int) -> None:
+    """Raise ValueError unless JSON is of a format and version; its message goes after the path."""
     try:
         start = _Start.model_validate_json(text)
     except ValidationError as error:
-        raise ValueError(f"its header is not an object of JSON: {first_problem(error)}") from error
-    if start.format != FORMAT:
-        raise ValueError("its header is of another format")
-    if start.version != VERSION:
+        raise ValueError(f"is damaged: {first_problem(error)}") from error
+    if start.format != format_:
+        raise ValueError(f"is not a {format_}")
+    if start.version != version:
         raise ValueError(
-            f"it has version {str(start.version)[:20]}; this program reads {VERSION}; "
+            f"has version {str(start.version)[:20]}; this program reads {version}; "
             "use the program that wrote it or a newer one"
         )

@@ -138,7 +138,7 @@ def edit_manifest(directory, change):
         (lambda m: m["files"].update({"../evil": "0" * 64}), "outside the pack"),
         (lambda m: m["files"].update({"/etc/passwd": "0" * 64}), "outside the pack"),
         (lambda m: m["files"].pop("network.npz"), "no checksum for network.npz"),
-        (lambda m: m["tiles"].pop(), "lists 6 tiles; network.npz holds 7"),
+        (lambda m: m["tiles"].pop(), "lists 5 tiles; network.npz holds 6"),
         (lambda m: m["die"].update(id="0" * 12), "another die"),
     ],
 )
