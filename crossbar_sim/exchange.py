@@ -71,8 +71,8 @@ def reselect_run(
     extra: changes that each of these may have beyond those it needs.
 
     Returns counts of branches, defects, cells and changes, and the test accuracy on the measured
-    die before and after. Raises ConfigError for what cannot be used. OUTPUT appears whole, or not
-    at all.
+    die before and after; "off_by_1000" are branches that seem to be in another unit. Raises
+    ConfigError for what cannot be used. OUTPUT appears whole, or not at all.
     """
     config, mapped = read_run(run_directory)
     if output.exists():
@@ -95,6 +95,7 @@ def reselect_run(
         "branches": wafer.n_branch,
         "missing": wafer.n_missing,
         "out_of_range": wafer.n_out_of_range,
+        "off_by_1000": wafer.n_prefix,
         "stuck": wafer.n_stuck,
         **({"unread": wafer.n_unread, "disagree": wafer.n_disagree} if wafer.plan else {}),
         "cells_off": repair.n_cell,

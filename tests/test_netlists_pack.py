@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from forging import renew
 from mapping import Die, ResistorBank, TileConfig, map_network
 from netlists import Wires, read_pack, write_pack
 from netlists.fabrication import bitstream, masks_of
@@ -119,6 +120,16 @@ def test_bits_and_masks_are_inverse(network):
         np.testing.assert_array_equal(neg, tile.chosen_neg)
     with pytest.raises(ValueError, match="bytes"):
         masks_of(b"", network.tiles[0].present, 5)
+
+
+def test_bits_behind_the_last_switch_are_refused(network, copied):
+    tile = next(tile for tile in network.tiles if int(tile.present.sum()) * 10 % 8)
+    path = copied / "bitstreams" / f"{tile.name}.bin"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] | 1]))
+    renew(copied)
+    with pytest.raises(PackError, match=rf"{tile.name}\.bin: .* goes on behind its last switch"):
+        read_pack(copied)
 
 
 def edit_manifest(directory, change):

@@ -118,8 +118,8 @@ HEAD = "layer,input,output,side,branch,ohm\n"
         (HEAD.replace("ohm", "ohm,ohm") + "fc1,0,0,pos,0,1,1\n", "one of ohm"),
         (HEAD.replace("ohm", "ohm,layer") + "fc1,0,0,pos,0,1,fc1\n", "each of them once"),
         (HEAD.replace("ohm", "ohm,die") + "fc1,0,0,pos,0,1e5,abc\n", "row 2 has die = abc"),
-        (HEAD + "fc1,0,0,pos,0\n", "cannot be read near row 2"),
-        (HEAD + "fc1,0,0,pos,,1e5\n", "column branch has an empty field"),
+        (HEAD + "fc1,0,0,pos,0\n", "cannot be read at row 2"),
+        (HEAD + "fc1,0,0,pos,,1e5\n", "row 2 has no branch; every row needs one"),
         (HEAD + "fc1,0,0,pos,0,0\n", "ohm = 0"),
         ("", "cannot be read"),
     ],
@@ -169,7 +169,7 @@ def test_wrong_rows_are_named_in_parquet(network, tmp_path):
 
 
 def test_a_branch_that_comes_again_in_a_later_batch(network, tmp_path, monkeypatch):
-    monkeypatch.setattr("netlists.wafer._BATCH", 16)
+    monkeypatch.setattr("netlists.wafer_table._BATCH", 16)
     csv, parquet = pytest.importorskip("pyarrow.csv"), pytest.importorskip("pyarrow.parquet")
     path = measurements(network, tmp_path / "w.csv")
     lines = path.read_text().splitlines()
