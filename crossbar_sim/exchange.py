@@ -2,6 +2,7 @@
 
 import csv
 import warnings
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -211,8 +212,11 @@ def pruned_model(config: RunConfig, directory: Path) -> nn.Module:
     """
     path = directory / "model" / "pruned.pt"
     try:
+        with zipfile.ZipFile(path) as file:  # torch itself reads past wrong checksums
+            if damaged := file.testzip():
+                raise ValueError(f"{path} is damaged: the checksum of {damaged} does not match")
         return load_weights(build_model(config), path).eval()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
         named = "" if str(path) in str(error) else f"{path}: "
         raise ConfigError(f"{named}{error}; do the run again") from error
 
