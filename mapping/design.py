@@ -190,7 +190,9 @@ def _load_layer(k: int, entry: LayerHeader, arrays: dict[str, np.ndarray]) -> Ma
     conv = None if entry.conv is None else built(ConvGeometry, entry.conv, f"{entry.name}: conv")
     layer = PrunedLayer(
         entry.name,
-        *(arrays.get(f"{k}/{name}") for name in _LAYER_ARRAYS),
+        arrays[f"{k}/weight"],
+        arrays[f"{k}/mask"],
+        arrays.get(f"{k}/bias"),
         conv=conv,
         module=entry.module,
         n_mvm=entry.n_mvm,
@@ -199,7 +201,7 @@ def _load_layer(k: int, entry: LayerHeader, arrays: dict[str, np.ndarray]) -> Ma
         Tile(entry.name, index, *(arrays[f"{k}/{t}/{name}"] for name in _TILE_ARRAYS))
         for t, index in enumerate(entry.tiles)
     )
-    return MappedLayer(layer, *(arrays[f"{k}/{name}"] for name in _SCALE_ARRAYS), tiles)
+    return MappedLayer(layer, arrays[f"{k}/g_per_weight"], arrays[f"{k}/predicted"], tiles)
 
 
 def _read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
