@@ -38,7 +38,7 @@ def layout(
 ) -> None:
     """Draw tiles, check them (design rules, layout against schematic), and write the masks.
 
-    A tile that fails a check is not written. Prints the paths. Needs the extra `layout`.
+    Nothing is written when a tile fails a check. Prints the paths. Needs the extra `layout`.
     """
     from crossbar_sim.exchange import named_tiles, read_run
     from netlists.masks import write_masks
@@ -46,12 +46,11 @@ def layout(
 
     _, mapped = read_run(run_directory)
     _one_of("technology", technology, TECHNOLOGIES)
-    for found in named_tiles(mapped, tile):
-        bank, film = mapped.die.bank, TECHNOLOGIES[technology]
-        with naming(output):
-            paths = write_masks(found, bank, output, film, programming=programming)
-        for path in paths:
-            typer.echo(path)
+    tiles, bank, film = named_tiles(mapped, tile), mapped.die.bank, TECHNOLOGIES[technology]
+    with naming(output):
+        paths = write_masks(tiles, bank, output, film, programming=programming)
+    for path in paths:
+        typer.echo(path)
 
 
 def board(

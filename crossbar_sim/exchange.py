@@ -1,28 +1,32 @@
 """What leaves a finished run for a laboratory or a fab, and what comes back from it."""
 
 import csv
-import os
-import shutil
-from collections.abc import Callable
+import warnings
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from crossbar_sim.analog import to_torch
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.network import build_model, load_data, tuned
 from crossbar_sim.wafer_report import DESIGNED, NEW, OLD, Reselection, write_wafer_report
+from crossbar_sim.workspace import left_behind
+from mapping.bank import Die
 from mapping.design import MappedNetwork
+from mapping.header import first_problem
 from mapping.metrology import Meter, Plan
 from mapping.repair import on_die, reselect
 from mapping.tiles import Tile
-from netlists.pack import read_pack, write_pack
+from netlists.pack import PackError, write_pack
 from netlists.plan import read_plan
 from netlists.wafer import Wafer, read_wafer
+from tinynets.drafts import new_directory
+from tinynets.loading import load_weights
 from tinynets.train import accuracy
 
 
@@ -33,24 +37,20 @@ def export_run(
     relative: float | None = None,
     absolute: float | None = None,
 ) -> Path:
-    """Write the fabrication pack of a finished run, read it back, and return its directory.
+    """Write the fabrication pack of a finished run, and return its directory.
 
     relative, absolute [S]: error of the meter that the pack's plan is for; by default the
     meter_error of the run's bank, and none.
-    Raises ConfigError when the directory is no finished run, and for an error below zero.
+    Raises ConfigError when the directory is no finished run, for an error below zero, and when the
+    pack does not come back as it was written: there is none then.
     """
     config, mapped = read_run(run_directory)
     meter = _meter(Meter(mapped.die.bank.meter_error), relative, absolute)
     parts = {"wires": config.build_wires(), "periphery": config.periphery.build()}
-    pack = write_pack(mapped, output, **parts, meter=meter)
-    again = read_pack(pack)
-    for a, b in zip(mapped.tiles, again.tiles, strict=True):
-        same = np.array_equal(a.chosen_pos, b.chosen_pos) and np.allclose(
-            a.g_pos, b.g_pos, 1e-12, atol=0
-        )
-        if not same:
-            raise ConfigError(f"{pack}: tile {a.name} did not come back as it was written")
-    return pack
+    try:
+        return write_pack(mapped, output, **parts, meter=meter)
+    except PackError as error:
+        raise ConfigError(str(error)) from error
 
 
 def reselect_run(
@@ -72,8 +72,8 @@ def reselect_run(
     extra: changes that each of these may have beyond those it needs.
 
     Returns counts of branches, defects, cells and changes, and the test accuracy on the measured
-    die before and after. Raises ConfigError for what cannot be used. OUTPUT appears whole, or not
-    at all.
+    die before and after; "off_by_1000" are branches that seem to be in another unit. Raises
+    ConfigError for what cannot be used. OUTPUT appears whole, or not at all.
     """
     config, mapped = read_run(run_directory)
     if output.exists():
@@ -90,11 +90,13 @@ def reselect_run(
     old = on_die(mapped, wafer.die)
     accuracies = _accuracies(config, run_directory, [mapped, old, repair.mapped])
     found = Reselection(config.name, mapped, old, wafer, repair, tolerance, accuracies)
-    _write_whole(output, lambda draft: _write_reselection(config, found, draft))
+    with new_directory(output) as draft:
+        _write_reselection(config, found, draft)
     return {
         "branches": wafer.n_branch,
         "missing": wafer.n_missing,
         "out_of_range": wafer.n_out_of_range,
+        "off_by_1000": wafer.n_prefix,
         "stuck": wafer.n_stuck,
         **({"unread": wafer.n_unread, "disagree": wafer.n_disagree} if wafer.plan else {}),
         "cells_off": repair.n_cell,
@@ -154,25 +156,44 @@ def _write_reselection(config: RunConfig, found: Reselection, directory: Path) -
     write_wafer_report(found, directory)
 
 
-def _write_whole(output: Path, write: Callable[[Path], None]) -> None:
-    """Let a directory be written under another name, and rename it when it is complete."""
-    draft = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
-        write(draft)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    draft.rename(output)
-
-
 def read_run(directory: Path) -> tuple[RunConfig, MappedNetwork]:
-    """Return configuration and mapped network of a finished run."""
+    """Return configuration and mapped network of a finished run.
+
+    Raises ConfigError naming the file that is missing, damaged, or of another run.
+    """
     if not (directory / "report.json").exists():
-        raise ConfigError(f"{directory} is not a finished run; give what `crossbar-sim run` made")
-    config = RunConfig.model_validate_json((directory / "config.json").read_text(encoding="utf-8"))
-    return config, MappedNetwork.load(directory / "mapped.npz")
+        raise ConfigError(
+            f"{directory} is not a finished run; give what `crossbar-sim run` made"
+            f"{left_behind(directory)}"
+        )
+    config = _read_config(directory / "config.json")
+    try:
+        mapped = MappedNetwork.load(directory / "mapped.npz")
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{error}; do the run again") from error
+    if mapped.die != _die(config) or mapped.tile != config.tile.build():
+        raise ConfigError(
+            f"{directory / 'mapped.npz'} is of another die or tile size than config.json says; "
+            "do the run again"
+        )
+    return config, mapped
+
+
+def _read_config(path: Path) -> RunConfig:
+    try:
+        return RunConfig.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); do the run again") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {first_problem(error)}; do the run again") from error
+
+
+def _die(config: RunConfig) -> Die:
+    """Return the die of a run, after what [life] says."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # shown when the run was made
+        die = Die(config.bank.build(), seed=config.die.seed)
+        return config.life.later(die) if config.life.happens else die
 
 
 def named_tiles(mapped: MappedNetwork, names: list[str] | None) -> list[Tile]:
@@ -185,10 +206,19 @@ def named_tiles(mapped: MappedNetwork, names: list[str] | None) -> list[Tile]:
 
 
 def pruned_model(config: RunConfig, directory: Path) -> nn.Module:
-    """Return the pruned network of a finished run."""
-    model = build_model(config)
-    model.load_state_dict(torch.load(directory / "model" / "pruned.pt", weights_only=True))
-    return model.eval()
+    """Return the pruned network of a finished run.
+
+    Raises ConfigError naming the file that is missing, damaged, or of another model.
+    """
+    path = directory / "model" / "pruned.pt"
+    try:
+        with zipfile.ZipFile(path) as file:  # torch itself reads past wrong checksums
+            if damaged := file.testzip():
+                raise ValueError(f"{path} is damaged: the checksum of {damaged} does not match")
+        return load_weights(build_model(config), path).eval()
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        named = "" if str(path) in str(error) else f"{path}: "
+        raise ConfigError(f"{named}{error}; do the run again") from error
 
 
 def score(config: RunConfig, model: nn.Module, mapped: MappedNetwork) -> float:

@@ -2,24 +2,25 @@
 
 import hashlib
 import json
-import os
-import shutil
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from torch import nn
 
 from crossbar_sim.analog import CircuitLayer, InputRange, circuit_layers, with_module
 from crossbar_sim.converters import Converters
 from crossbar_sim.noise import Noise
-from mapping.design import MappedNetwork
+from mapping.design import MappedLayer, MappedNetwork
+from mapping.header import built, check_start, first_problem
 from netlists.circuit import Periphery, Wires
+from tinynets.drafts import new_directory
 from tinynets.masks import copied
+from tinynets.npz import read_npz
 
 FORMAT, VERSION = "crossbar-sim network on a die", 1
 _SUMMED = ("mapped.npz", "state.npz")
@@ -44,14 +45,8 @@ def save_network(on_die: nn.Module, mapped: MappedNetwork, directory: str | Path
             f"the network has circuits for {sorted(layers)}, the mapping for "
             f"{sorted(layer.layer.module for layer in mapped.layers)}; save them together"
         )
-    draft = directory.with_name(f"{directory.name}.{os.getpid()}.tmp")
-    draft.mkdir(parents=True)
-    try:
+    with new_directory(directory) as draft:
         _write(draft, layers, mapped, _digital_state(on_die))
-        draft.replace(directory)
-    except BaseException:
-        shutil.rmtree(draft)
-        raise
     return directory
 
 
@@ -87,15 +82,15 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
             raise ValueError(f"{directory / name} is missing; expected {', '.join(_FILES)}")
     header = _header(directory / "circuits.json")
     for name in _SUMMED:
-        if _digest(directory / name) != header["sha256"].get(name):
+        if _digest(directory / name) != header.sha256.get(name):
             raise ValueError(f"{directory / name} is damaged: its checksum does not match")
     mapped = MappedNetwork.load(directory / "mapped.npz")
-    state = _arrays(directory / "state.npz")
+    state = read_npz(directory / "state.npz")
     on_die = copied(model).eval()
     try:
         for layer in mapped.layers:
             path = layer.layer.module
-            replaced = _layer(header["layers"][path], layer, next(model.parameters()).dtype)
+            replaced = _layer(header.layers[path], layer, next(model.parameters()).dtype)
             on_die = with_module(on_die, path, replaced)
         _restore(on_die, state)
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
@@ -106,22 +101,40 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
     return on_die, mapped
 
 
-def _header(path: Path) -> dict[str, Any]:
-    """Return the content of circuits.json, having checked format and version."""
+class _Circuits(BaseModel):
+    """What circuits.json says of a layer; each part is a dataclass of its own."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    wires: dict[str, JsonValue]
+    periphery: dict[str, JsonValue]
+    converters: dict[str, JsonValue]
+    noise: dict[str, JsonValue] | None
+    input_range: dict[str, JsonValue]
+    v_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+
+
+class _Header(BaseModel):
+    """The content of circuits.json."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    format: JsonValue = None
+    version: JsonValue = None
+    sha256: dict[str, str]
+    layers: dict[str, _Circuits]
+
+
+def _header(path: Path) -> _Header:
+    """Return the content of circuits.json, checked."""
+    text = path.read_bytes()
     try:
-        header = json.loads(path.read_text(encoding="utf-8"))
+        check_start(text, FORMAT, VERSION)
+        return _Header.model_validate_json(text)
+    except ValidationError as error:
+        raise ValueError(f"{path} is damaged: {first_problem(error)}") from error
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise ValueError(f"{path} is not of a network on a die")
-    if header.get("version") != VERSION:
-        raise ValueError(
-            f"{path} has version {header.get('version')}; this program reads {VERSION}; "
-            "use the program that wrote it or a newer one"
-        )
-    if not all(isinstance(header.get(name), dict) for name in ("sha256", "layers")):
-        raise ValueError(f"{path} is damaged: it has no checksums or no layers")
-    return header
+        raise ValueError(f"{path} {error}") from error
 
 
 def _describe(layer: CircuitLayer) -> dict[str, Any]:
@@ -135,12 +148,18 @@ def _describe(layer: CircuitLayer) -> dict[str, Any]:
     }
 
 
-def _layer(entry: dict[str, Any], mapped: Any, dtype: torch.dtype) -> CircuitLayer:
-    parts = Wires(**entry["wires"]), Periphery(**entry["periphery"])
-    noise = Noise(**entry["noise"]) if entry["noise"] else None
-    rest = Converters(**entry["converters"]), InputRange(**entry["input_range"]), noise
-    layer = CircuitLayer(mapped, *parts, *rest, dtype=dtype)
-    layer.set_range(entry["v_limit"])
+def _layer(entry: _Circuits, mapped: MappedLayer, dtype: torch.dtype) -> CircuitLayer:
+    noise = None if entry.noise is None else built(Noise, entry.noise, "noise")
+    layer = CircuitLayer(
+        mapped,
+        built(Wires, entry.wires, "wires"),
+        built(Periphery, entry.periphery, "periphery"),
+        built(Converters, entry.converters, "converters"),
+        built(InputRange, entry.input_range, "input_range"),
+        noise,
+        dtype=dtype,
+    )
+    layer.set_range(entry.v_limit)
     return layer
 
 
@@ -160,14 +179,6 @@ def _restore(on_die: nn.Module, state: dict[str, np.ndarray]) -> None:
         name = kinds[0]
         raise ValueError(f"{name!r} is {found[name].dtype}, the model's is {held[name].dtype}")
     on_die.load_state_dict(found, strict=False)
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} holds other things than plain arrays: {error}") from error
 
 
 def _digest(path: Path) -> str:

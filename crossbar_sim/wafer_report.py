@@ -56,10 +56,12 @@ def wafer_numbers(found: Reselection) -> dict[str, Any]:
         "name": found.name,
         "die": {"designed": found.designed.die.id, "measured": wafer.die.id},
         "tolerance": found.tolerance,
+        "hint": wafer.hint,
         "branches": {
             "n": wafer.n_branch,
             "missing": wafer.n_missing,
             "out_of_range": wafer.n_out_of_range,
+            "off_by_1000": wafer.n_prefix,
             "stuck": wafer.n_stuck,
         },
         "readings": reading_numbers(found),

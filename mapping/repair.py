@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mapping.bank import Die
+from mapping.consistency import realised
 from mapping.design import MappedLayer, MappedNetwork
-from mapping.select import realise, split_mask, subset_problem
+from mapping.select import split_mask, subset_problem
 from mapping.tiles import Tile, closed_switches
 from tinynets import subset_sum
 
@@ -215,10 +216,7 @@ def _sums(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 def _with_masks(tile: Tile, die: Die, pos: np.ndarray, neg: np.ndarray) -> Tile:
     """Return a tile with other switches closed, on a die's true conductances."""
-    i, j = np.nonzero(tile.present)
-    true = die.branches(tile.layer, tile.rows[i], tile.columns[j], measured=False)
-    g_pos, g_neg = np.zeros(tile.present.shape), np.zeros(tile.present.shape)
-    g_pos[i, j], g_neg[i, j] = realise(true, pos[i, j], neg[i, j])
+    g_pos, g_neg = realised(tile, die, pos, neg)
     return replace(tile, chosen_pos=pos, chosen_neg=neg, g_pos=g_pos, g_neg=g_neg)
 
 

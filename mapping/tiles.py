@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinynets.checks import check_name, whole_number
+
 
 @dataclass(frozen=True)
 class TileConfig:
@@ -14,9 +16,7 @@ class TileConfig:
 
     def __post_init__(self) -> None:
         for name in ("n_word", "n_bit"):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name} must be a whole number >= 1; got {value!r}")
+            object.__setattr__(self, name, whole_number(getattr(self, name), name, least=1))
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class Tile:
     present (n_word, n_bit): True where the cell has devices, that is, a weight remains.
     chosen_pos, chosen_neg (n_word, n_bit) uint32: bit k is set where switch k is closed.
     g_pos, g_neg (n_word, n_bit): conductance of each bank [S], true values; 0 without devices.
+
+    Raises ValueError for a name or an index that is not safe in a netlist, lines that are not in
+    increasing order, shapes that disagree, and conductances that are negative, NaN or infinite.
     """
 
     layer: str
@@ -41,7 +44,23 @@ class Tile:
     g_neg: np.ndarray
 
     def __post_init__(self) -> None:
+        check_name(self.layer, "layer name")
+        if not isinstance(self.index, tuple | list) or len(self.index) != 2:
+            raise ValueError(
+                f"layer {self.layer}: a tile's index must be two whole numbers; "
+                f"got {str(self.index)[:80]!r}"
+            )
+        index = tuple(whole_number(k, f"tile index of {self.layer}", least=0) for k in self.index)
+        object.__setattr__(self, "index", index)
+        for name in ("rows", "columns"):
+            _check_lines(getattr(self, name), f"tile {self.name}: {name}")
         shape = (len(self.rows), len(self.columns))
+        for name, kind in (("present", "b"), ("chosen_pos", "u"), ("chosen_neg", "u")):
+            if getattr(self, name).dtype.kind != kind:
+                raise ValueError(
+                    f"tile {self.name}: {name} is of {getattr(self, name).dtype}; expected "
+                    f"{'bool' if kind == 'b' else 'unsigned whole numbers'}"
+                )
         for name in ("present", "chosen_pos", "chosen_neg", "g_pos", "g_neg"):
             array = getattr(self, name)
             if array.shape != shape:
@@ -73,6 +92,12 @@ class Tile:
     def n_bit(self) -> int:
         """Number of pairs of bit lines."""
         return len(self.columns)
+
+
+def _check_lines(lines: np.ndarray, what: str) -> None:
+    whole = lines.ndim == 1 and lines.dtype.kind in "iu" and lines.size > 0
+    if not whole or lines[0] < 0 or np.any(lines[1:] <= lines[:-1]):
+        raise ValueError(f"{what} must be whole numbers from 0, at least one, each above the last")
 
 
 def closed_switches(chosen: np.ndarray, n: int) -> np.ndarray:

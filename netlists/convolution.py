@@ -4,8 +4,9 @@ from mapping.design import MappedLayer
 
 _SCRIPT = '''"""Run images through convolution {name}: python run.py IN.npy OUT.npy
 
-IN.npy: (n_image, {channels}, height, width) word-line voltages [V]. OUT.npy: (n_image, {n_out},
-height, width) [V], r_feedback * (i_p - i_n) summed over the tiles; the bias is added digitally.
+IN.npy: (n_image, {channels!r}, height, width) word-line voltages [V]. OUT.npy: (n_image, {n_out!r},
+height, width) [V], r_feedback * A / (1 + A) * (i_p - i_n) summed over the tiles, A being the gain
+of the TIA; the bias is added digitally.
 Every position of the kernel is one input vector (im2col) of run.cir. Needs numpy and ngspice.
 """
 
@@ -16,7 +17,7 @@ import sys
 
 import numpy as np
 
-KERNEL, STRIDE, PADDING, DILATION = {kernel}, {stride}, {padding}, {dilation}
+KERNEL, STRIDE, PADDING, DILATION = {kernel!r}, {stride!r}, {padding!r}, {dilation!r}
 MAX_VECTORS = 1000  # in one sweep
 HERE = pathlib.Path(__file__).parent
 
@@ -61,6 +62,8 @@ if __name__ == "__main__":
 
 def driver(layer: MappedLayer) -> str:
     """Return a Python script for the directory of a convolution; it imports NumPy alone.
+
+    What is put into its text are the layer's name, letters and digits, and whole numbers.
 
     Raises ValueError for a dense layer.
     """

@@ -9,6 +9,7 @@ import numpy as np
 
 from mapping.design import MappedNetwork
 from mapping.tiles import Tile, closed_switches
+from tinynets.drafts import new_file
 
 #: Columns of the table of branches. word_line and bit_line count within the tile, input and output
 #: within the layer; measured_ohm is the meter's reading through the closed switch.
@@ -42,8 +43,8 @@ def branch_table(mapped: MappedNetwork, tile: Tile) -> dict[str, Any]:
         return np.repeat(values, n_branch)
 
     return {
-        "layer": [tile.layer] * (n_cell * n_branch),
-        "tile": [tile.name] * (n_cell * n_branch),
+        "layer": np.full(n_cell * n_branch, tile.layer),
+        "tile": np.full(n_cell * n_branch, tile.name),
         "word_line": each(i),
         "bit_line": each(j),
         "input": each(rows),
@@ -64,13 +65,11 @@ def closed_in(tile: Tile, n: int) -> np.ndarray:
 
 def write_selection(mapped: MappedNetwork, path: str | Path) -> None:
     """Write the table of all branches as CSV."""
-    draft = Path(f"{path}.tmp")
-    with draft.open("w", newline="", encoding="utf-8") as file:
+    with new_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         for tile in mapped.tiles:
             table.writerows(_rows(branch_table(mapped, tile)))
-    draft.replace(path)
 
 
 def _rows(table: dict[str, Any]) -> Iterator[tuple]:
@@ -90,13 +89,17 @@ def bitstream(tile: Tile, n: int) -> bytes:
 def masks_of(bits: bytes, present: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the masks chosen_pos, chosen_neg (n_word, n_bit) that a bitstream says.
 
-    present: (n_word, n_bit), which cells have devices. Raises ValueError for another length.
+    present: (n_word, n_bit), which cells have devices. Raises ValueError for another length, or
+    a last byte that is not filled with zeros.
     """
     i, j = np.nonzero(present)
     n_bit = len(i) * 2 * n
     if len(bits) != -(-n_bit // 8):
         raise ValueError(f"the bitstream has {len(bits)} bytes; {-(-n_bit // 8)} expected")
-    closed = np.unpackbits(np.frombuffer(bits, np.uint8), count=n_bit).reshape(len(i), 2, n)
+    unpacked = np.unpackbits(np.frombuffer(bits, np.uint8))
+    if unpacked[n_bit:].any():
+        raise ValueError("the bitstream goes on behind its last switch; zeros expected")
+    closed = unpacked[:n_bit].reshape(len(i), 2, n)
     weights = (np.uint32(1) << np.arange(n, dtype=np.uint32)).astype(np.uint32)
     masks = [np.zeros(present.shape, np.uint32) for _ in range(2)]
     for side in range(2):

@@ -8,7 +8,6 @@ Source: pins as in the data sheets of 74HC4066 and 74HC595 (SO14, SO16); IEC 600
 """
 
 import csv
-import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ import numpy as np
 from mapping.bank import ResistorBank
 from mapping.ladders import e_series
 from mapping.tiles import Tile, closed_switches
+from tinynets.drafts import added_files
 
 #: Most branches on a board: 250 quad switches, about all that fits on 300 mm × 300 mm.
 MAX_BRANCHES = 1000
@@ -27,7 +27,6 @@ MAX_BRANCHES = 1000
 #: Most pins of a header.
 MAX_PINS = 40
 
-_SAFE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _SIDES = ("p", "n")
 
 #: Of each switch of a 74HC4066: its two ends and its control.
@@ -71,8 +70,8 @@ def tile_board(tile: Tile, bank: ResistorBank) -> Board:
 
     tile: which cells are there. bank: nominal values [ohm], E24 as of `ResistorBank.discrete_e24`.
     Nets are named as the nodes of the tile's netlist: in_i, out_j_p, out_j_n.
-    Raises ValueError for a name that is not letters, digits and underscores, values that are not
-    E24, masks that select branches the bank lacks, or more branches or lines than a board takes.
+    Raises ValueError for values that are not E24, masks that select branches the bank lacks, or
+    more branches or lines than a board takes.
     """
     branches = list(_branches(tile, bank))
     _check(tile, bank, len(branches))
@@ -104,21 +103,14 @@ def write_board(board: Board, directory: str | Path) -> tuple[Path, Path]:
     The bill of materials has value, tolerance, package, symbol, count and references.
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    netlist, bill = directory / f"{board.name}.net", directory / f"{board.name}_bom.csv"
-    for path, write in ((netlist, _write_netlist), (bill, _write_bill)):
-        draft = path.with_name(f".{path.name}.tmp")
-        write(board, draft)
-        draft.replace(path)
-    return netlist, bill
+    netlist, bill = f"{board.name}.net", f"{board.name}_bom.csv"
+    with added_files(directory) as draft:
+        _write_netlist(board, draft / netlist)
+        _write_bill(board, draft / bill)
+    return directory / netlist, directory / bill
 
 
 def _check(tile: Tile, bank: ResistorBank, n_branch: int) -> None:
-    if not _SAFE.fullmatch(tile.name):
-        raise ValueError(
-            f"tile name {tile.name!r} is not safe in a netlist; use a letter followed by at most "
-            "99 letters, digits and underscores"
-        )
     for ohm in bank.r_nominal.tolist():
         decade = 10.0 ** np.floor(np.log10(ohm) + 1e-9)
         if np.abs(e_series(24) * decade / ohm - 1).min() > 1e-6:

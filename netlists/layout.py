@@ -4,7 +4,6 @@ Two programmings. "switch": each branch has a transistor, the selection is in th
 the gates. "via": the selection is a mask, a via is present where the branch is closed.
 """
 
-import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +25,7 @@ from netlists.floorplan import (
     strip_pitch,
 )
 from netlists.technology import DBU, HIGH_PO, Technology, klayout, to_dbu
+from tinynets.drafts import new_file
 
 if TYPE_CHECKING:
     import klayout.db as db
@@ -37,8 +37,6 @@ _STACK = 1000
 
 #: How far metal reaches over a via or a contact in a row of strips [database units].
 _VIA_METAL = 160
-
-_SAFE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -91,14 +89,9 @@ def tile_layout(
     of branches. Pads are named as the nodes of its netlist: in_i at the left, out_j_p and out_j_n
     at the bottom. Coordinates are multiples of DBU.
 
-    Raises ValueError for a name that is not letters, digits and underscores, masks that select
-    branches the bank lacks, and whatever `plan_cell` refuses; ImportError without KLayout.
+    Raises ValueError for masks that select branches the bank lacks, and whatever `plan_cell`
+    refuses; ImportError without KLayout.
     """
-    if not _SAFE.fullmatch(tile.name):
-        raise ValueError(
-            f"tile name {tile.name!r} is not safe in a layout; use a letter followed by at most "
-            "99 letters, digits and underscores"
-        )
     if np.any((tile.chosen_pos | tile.chosen_neg) >> np.uint32(bank.n)):
         raise ValueError(
             f"tile {tile.name} closes branches that the bank of {bank.n} does not have; "
@@ -143,9 +136,8 @@ def write_layout(layout: "db.Layout", path: str | Path) -> None:
         raise ValueError(f"{path.name} has suffix {path.suffix!r}; a layout is .gds or .oas")
     options.format = formats[path.suffix]
     options.gds2_write_timestamps = False
-    draft = path.with_name(f".{path.name}.tmp")
-    layout.write(str(draft), options)
-    draft.replace(path)
+    with new_file(path) as draft:
+        layout.write(str(draft), options)
 
 
 def read_layout(path: str | Path) -> "db.Layout":
@@ -176,10 +168,8 @@ def write_picture(
     view.zoom_fit()
     if box:
         view.zoom_box(klayout().DBox(*(1e6 * edge for edge in box)))
-    path = Path(path)
-    draft = path.with_name(f".{path.stem}.tmp.png")
-    view.save_image(str(draft), *size)
-    draft.replace(path)
+    with new_file(path) as draft:
+        view.save_image(str(draft), *size)
 
 
 def _new_layout() -> Any:

@@ -1,5 +1,6 @@
-"""Mask data of a tile in one call: drawn, checked, and written only when it is clean."""
+"""Mask data of tiles in one call: drawn, checked, and written only when all of it is clean."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mapping.bank import ResistorBank
@@ -9,22 +10,42 @@ from netlists.floorplan import Programming
 from netlists.layout import tile_layout, write_layout, write_picture
 from netlists.lvs import compare_layout
 from netlists.technology import HIGH_PO, Technology
+from tinynets.drafts import added_files
+
+_SUFFIXES = (".gds", ".oas", ".png")
 
 
 def write_masks(
-    tile: Tile,
+    tile: Tile | Sequence[Tile],
     bank: ResistorBank,
     directory: str | Path,
     technology: Technology = HIGH_PO,
     *,
     programming: Programming = "switch",
 ) -> list[Path]:
-    """Write `<tile>_<programming>` as .gds, .oas and .png; return the paths.
+    """Write `<tile>_<programming>` of a tile, or of each of several, as .gds, .oas and .png.
 
-    Arguments as of `netlists.layout.tile_layout`. The layout is checked first, against the rules
-    of the technology and against the tile.
+    Arguments as of `netlists.layout.tile_layout`. Every layout is checked first, against the rules
+    of the technology and against the tile. A new directory appears when all is written, in one
+    that exists the files do. Returns the paths.
     Raises what `tile_layout` does, and ValueError for a layout that a check does not pass.
     """
+    directory = Path(directory)
+    tiles = [tile] if isinstance(tile, Tile) else tile
+    with added_files(directory) as draft:
+        for each in tiles:
+            _write_tile(each, bank, draft, technology, programming)
+    names = [f"{each.name}_{programming}" for each in tiles]
+    return [directory / f"{name}{suffix}" for name in names for suffix in _SUFFIXES]
+
+
+def _write_tile(
+    tile: Tile,
+    bank: ResistorBank,
+    directory: Path,
+    technology: Technology,
+    programming: Programming,
+) -> None:
     layout = tile_layout(tile, bank, technology, programming=programming)
     problems = [f"{v.rule}: {v.count} places" for v in check_rules(layout, technology)]
     found = compare_layout(layout, tile, bank, technology, programming=programming)
@@ -34,11 +55,9 @@ def write_masks(
             f"the layout of tile {tile.name} is not written, {len(problems)} checks failed, "
             f"the first: {problems[0]}; draw it with `tile_layout` to look at it"
         )
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = [directory / f"{tile.name}_{programming}{suffix}" for suffix in (".gds", ".oas")]
-    for path in paths:
-        write_layout(layout, path)
-    picture = paths[0].with_suffix(".png")
+    geometry, archive, picture = (
+        directory / f"{tile.name}_{programming}{suffix}" for suffix in _SUFFIXES
+    )
+    write_layout(layout, geometry)
+    write_layout(layout, archive)
     write_picture(layout, picture)
-    return [*paths, picture]

@@ -1,10 +1,7 @@
 """Names that go into a netlist: none can add a card, none stands for two things."""
 
-import re
-
 from netlists.circuit import Circuit
-
-_SAFE = re.compile(r"[A-Za-z0-9_]+")
+from tinynets.checks import is_word
 
 
 def checked_names(circuit: Circuit) -> tuple[list[str], list[str]]:
@@ -19,7 +16,7 @@ def checked_names(circuit: Circuit) -> tuple[list[str], list[str]]:
         return nodes, branches  # numbered by us
     for kind, names in (("node", nodes), ("branch", branches)):
         for name in names:
-            if not _SAFE.fullmatch(name) or (kind == "branch" and name[0] not in "Rr"):
+            if not is_word(name) or (kind == "branch" and name[0] not in "Rr"):
                 raise ValueError(
                     f"{kind} name {name!r} is not safe in a netlist; use letters, digits and "
                     "underscores, and an R in front of a branch"

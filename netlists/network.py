@@ -4,8 +4,7 @@ Every branch resistor and every switch is an element. Wires and amplifiers are t
 `Circuit` that the fast engine solves; only its cells are opened up into their branches.
 """
 
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from netlists.circuit import CELL, Periphery, Wires
 from netlists.convolution import driver
 from netlists.size import Size, require_room
 from netlists.spice import MAX_VECTORS, OPTIONS, table_source, tia
+from tinynets.drafts import new_directory
 
 _SIDES = ("p", "n")
 
@@ -48,8 +48,6 @@ def write_network(
     directory is there already.
     """
     directory = Path(directory)
-    if directory.exists():
-        raise FileExistsError(f"{directory} exists; remove it or choose another directory")
     if not np.isfinite(mapped.die.bank.r_off):
         raise ValueError(
             "r_off is infinite, but a netlist needs a resistor for an open switch; "
@@ -71,18 +69,25 @@ def write_network(
     }
     for name, size in sizes.items():
         require_room(size, f"the netlist {name}", force=force)
-    drafts = directory.with_name(f"{directory.name}.tmp")
-    shutil.rmtree(drafts, ignore_errors=True)
-    drafts.mkdir(parents=True)
-    (drafts / "cell.inc").write_text(_cell(mapped.die.bank.n), encoding="utf-8")
-    for part in parts:
-        _write_layer(drafts / part.name, part, mapped.die, wires, periphery, volts[part.name])
-    if chain:
-        deck = network_deck(mapped, biases, periphery, chain, volts[mapped.layers[0].name])
-        (drafts / "network.cir").write_text("\n".join(deck), encoding="utf-8")
-    (drafts / "README.md").write_text(_readme(mapped, wires, periphery, sizes), encoding="utf-8")
-    drafts.rename(directory)
+    with new_directory(directory) as draft:
+        _write(draft / "cell.inc", [_cell(mapped.die.bank.n)])
+        for part in parts:
+            _write_layer(draft / part.name, part, mapped.die, wires, periphery, volts[part.name])
+        if chain:
+            deck = network_deck(mapped, biases, periphery, chain, volts[mapped.layers[0].name])
+            _write(draft / "network.cir", deck)
+        _write(draft / "README.md", [_readme(mapped, wires, periphery, sizes)])
     return directory
+
+
+def network_files(mapped: MappedNetwork) -> set[str]:
+    """Return the names of the files that `write_network` makes of a network without a chain."""
+    names = {"README.md", "cell.inc"}
+    for layer in mapped.layers:
+        inside = ["layer.inc", "run.cir", *(["run.py"] if layer.layer.conv else [])]
+        inside += [f"{tile.name}{suffix}" for tile in layer.tiles for suffix in (".inc", ".cir")]
+        names |= {f"{layer.name}/{name}" for name in inside}
+    return names
 
 
 def netlist_size(layers: Sequence[MappedLayer], n: int, n_vector: int) -> Size:
@@ -125,14 +130,17 @@ def _write_layer(
 ) -> None:
     directory.mkdir()
     for tile in layer.tiles:
-        text = "\n".join(_tile(tile, die, wires, periphery.for_tile(tile.name)))
-        (directory / f"{tile.name}.inc").write_text(text, encoding="utf-8")
-        deck = "\n".join(_run_tile(tile, v_in[:, tile.rows]))
-        (directory / f"{tile.name}.cir").write_text(deck, encoding="utf-8")
-    (directory / "layer.inc").write_text("\n".join(_layer(layer)), encoding="utf-8")
-    (directory / "run.cir").write_text("\n".join(_run(layer, v_in)), encoding="utf-8")
+        text = _tile(tile, die, wires, periphery.for_tile(tile.name))
+        _write(directory / f"{tile.name}.inc", text)
+        _write(directory / f"{tile.name}.cir", _run_tile(tile, v_in[:, tile.rows]))
+    _write(directory / "layer.inc", _layer(layer))
+    _write(directory / "run.cir", _run(layer, v_in))
     if layer.layer.conv:
-        (directory / "run.py").write_text(driver(layer), encoding="utf-8")
+        _write(directory / "run.py", [driver(layer)])
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("\n".join(lines), encoding="utf-8")
 
 
 def _cell(n: int) -> str:
@@ -201,7 +209,8 @@ def _layer(layer: MappedLayer) -> Iterator[str]:
     """Yield the subcircuit of a layer: its tiles, and the sum of their outputs."""
     ports = [f"in_{i}" for i in range(layer.layer.n_in)]
     ports += [f"out_{j}" for j in range(layer.layer.n_out)]
-    yield "* out_j = sum over tiles of r_feedback * (i_p - i_n), as added up after the ADCs"
+    yield "* out_j = sum over tiles of r_feedback * A / (1 + A) * (i_p - i_n), added up after ADCs;"
+    yield "* A is the gain of the TIAs"
     yield from (f".include {tile.name}.inc" for tile in layer.tiles)
     yield f".subckt layer_{layer.name} {' '.join(ports)}"
     terms: dict[int, list[str]] = {j: [] for j in range(layer.layer.n_out)}
@@ -264,8 +273,8 @@ def _readme(
     return f"""# SPICE netlists of a mapped network
 
 Run one layer: `cd <layer>; ngspice -b run.cir`. It sweeps the input vectors (a table per input over
-the index `vsel`) and writes `outputs.txt`: the index, then one column per output [V]. ngspice
-should say that it uses KLU; without it, large tiles take very long.
+the index `vsel`) and writes `outputs.txt`: a line of headings, then the index and one column per
+output [V]. ngspice should say that it uses KLU; without it, large tiles take very long.
 {whole}
 | layer | inputs | outputs | tiles | weights | kind |
 |---|---|---|---|---|---|
@@ -281,11 +290,14 @@ What a deck is to ngspice (46, with KLU), estimated:
   transimpedance amplifiers (TIA) at the bottom, outputs `out_j_p` and `out_j_n`. `Rd` driver,
   `Rw`, `Rb` wire segments, `Xc_i_j` the cell of word line i and bit line j. A pruned weight has no
   cell.
-- `<layer>/<layer>_<a>_<b>.cir`: that tile alone; `ngspice -b` writes `<layer>_<a>_<b>.txt`: the
-  index, then the current into each TIA [A], all positive bit lines first.
+- `<layer>/<layer>_<a>_<b>.cir`: that tile alone; `ngspice -b` writes `<layer>_<a>_<b>.txt`: a line
+  of headings, then for each input vector its index and the current into each TIA [A], all positive
+  bit lines first. A vector that drives no word line of the tile is left out (the first stays where
+  none does), and the index counts those that are there.
 - `<layer>/layer.inc`: the layer: its tiles, and ideal sums standing for the addition after the
-  ADCs: out_j = r_feedback * (i_p - i_n), summed over tiles. A convolution's inputs are one im2col
-  patch; the same tiles serve every position, and `run.py` takes whole images through them.
+  ADCs: out_j = r_feedback * A / (1 + A) * (i_p - i_n), A the gain of the TIA, summed over tiles.
+  A convolution's inputs are one im2col patch; the same tiles serve every position, and `run.py`
+  takes whole images through them.
 - `<layer>/run.cir`: the deck.
 
 Wires: {wires.r_word!r} ohm a word-line segment, {wires.r_bit!r} ohm a bit-line segment, drivers

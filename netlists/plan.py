@@ -1,13 +1,13 @@
 """The measurement plan as a file: which switches each reading closes, and the meter it is for."""
 
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
 
 from mapping.metrology import Meter, Plan
 from mapping.readings import told_apart
+from tinynets.drafts import new_file
 
 _METER = ("meter_relative", "meter_siemens")
 
@@ -26,13 +26,11 @@ def write_plan(plan: Plan, meter: Meter, path: str | Path) -> None:
 
     The last two columns are the standard error of a reading: a part of it, and siemens.
     """
-    draft = Path(f"{path}.{os.getpid()}.tmp")
-    with draft.open("w", newline="", encoding="utf-8") as file:
+    with new_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(plan_columns(plan.closed.shape[1]))
         for k, closed in enumerate(plan.closed.astype(int).tolist()):
             table.writerow([k, *closed, repr(float(meter.relative)), repr(float(meter.absolute))])
-    draft.replace(path)
 
 
 def read_plan(path: str | Path, n: int) -> tuple[Plan, Meter]:

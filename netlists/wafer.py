@@ -1,6 +1,6 @@
 """Measured values come in: a table of branches becomes the die that selection works with."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,16 @@ from mapping.design import MappedNetwork
 from mapping.metrology import Meter, Plan
 from mapping.readings import solve_banks
 from mapping.stuck import NEVER_CLOSES, NEVER_OPENS, WORKS
-from tinynets.extras import optional
+from netlists.wafer_table import UNITS, WaferError, read_batches
 
 #: A branch that conducts nothing: what a missing or defective one is taken for [ohm].
 DEFECTIVE_OHM = 1e15
-#: Columns of which a table has exactly one; measured_ohm is what a pack's own table calls it.
-UNITS = ("ohm", "measured_ohm", "siemens")
-_CELL = ("layer", "input", "output", "side")
-_WHAT = ("branch", "reading")  # what a value is of: one of these columns, not both
-_OPTIONAL = ("die", "stuck")
 _STUCK = {"": WORKS, "open": NEVER_CLOSES, "closed": NEVER_OPENS}
-_WHOLE = ("input", "output", *_WHAT)
 _SIDES = {"pos": 0, "neg": 1}
-_BATCH = 2**16  # rows held at once
 _SIGMAS = 6.0  # of the meter's absolute error, below zero, that a composite reading may lie
 _USABLE = 0.5  # part of the branches that must have a usable reading
-
-
-class WaferError(ValueError):
-    """A table of measurements that cannot be used."""
+_PREFIX = 1e3  # between the prefixes of a unit
+_HINTED = 0.005  # part of the branches that read as if they had another prefix, to say so
 
 
 @dataclass(frozen=True)
@@ -40,7 +31,8 @@ class Wafer:
 
     readings: layer -> (n_in, n_out, 2, n) [ohm] of each branch through its closed switch, NaN
     where there is none. defective: layer -> bool of that shape, only where a cell has devices.
-    n_stuck: switches that the table says are stuck, open or closed.
+    n_stuck: switches that the table says are stuck, open or closed. n_prefix: of those out of
+    range, the branches that would be in range with a reading 1,000 times larger or smaller.
     meter: its error. Of composite readings, else None: plan; raw, layer ->
     (n_in, n_out, 2, n_reading) [S] as they came, NaN where there is none. n_unread: readings of
     the plan that the table lacks; n_disagree: banks whose readings contradict each other.
@@ -53,11 +45,17 @@ class Wafer:
     n_missing: int
     n_out_of_range: int
     n_stuck: int
+    n_prefix: int = 0
     meter: Meter = field(default_factory=Meter)
     plan: Plan | None = None
     raw: Mapping[str, np.ndarray] | None = None
     n_unread: int = 0
     n_disagree: int = 0
+
+    @property
+    def hint(self) -> str:
+        """What many readings that are 1,000 times off may mean; nothing where they are few."""
+        return _hint(self.n_prefix, self.n_branch)
 
     def covariance(self, layer: str, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return the covariance (n_cell, 2, n, n) [S^2] of the branches of cells.
@@ -110,7 +108,7 @@ def read_wafer(
     meter = Meter(mapped.die.bank.meter_error) if meter is None else meter
     cells = {layer.name: layer.layer.mask.T for layer in mapped.layers}
     readings = _Readings(cells, mapped.die, path, plan, meter)
-    for first, batch in _batches(path, "branch" if plan is None else "reading"):
+    for first, batch in read_batches(path, "branch" if plan is None else "reading"):
         readings.add(first, batch)
     values, states = (readings.by_layer(part) for part in (readings.ohm, readings.state))
     if plan is None:
@@ -189,7 +187,7 @@ class _Readings:
         (unit,) = (name for name in UNITS if name in columns)
         value = columns[unit].to_numpy(zero_copy_only=False)
         of = np.asarray(flat % self.per_bank)
-        expected = "a positive value, or none for a defective branch"
+        expected = "a positive and finite value, or none for a defective branch"
         self._refuse(self._wrong(value, unit, of), first, unit, value, expected)
         # A row may repeat one of this batch or one of an earlier batch.
         order = np.argsort(flat, kind="stable")
@@ -210,7 +208,7 @@ class _Readings:
         """Return which values, of branches or readings `of`, no meter shows."""
         wrong = ~np.isnan(value) & ~(value > 0)
         if self.plan is None:
-            return wrong
+            return wrong | np.isinf(value)
         if unit == "siemens":
             # A meter with a fixed error may show less than nothing, of banks that conduct little.
             nothing = (value == 0) & ~self.plan.closed[of].any(axis=1)
@@ -267,7 +265,7 @@ def _judge(
     """Turn readings into a die, defects into branches that never conduct."""
     bank = mapped.die.bank
     nominal = bank.r_nominal + bank.r_on
-    n_branch = n_missing = n_far = 0
+    n_branch = n_missing = n_far = n_prefix = 0
     found, defective, failed = {}, {}, {}
     for layer in mapped.layers:
         ohm, cells = readings[layer.name], layer.layer.mask.T
@@ -278,19 +276,36 @@ def _judge(
         n_branch += int(cells.sum()) * 2 * bank.n
         n_missing += int(missing[cells].sum())
         n_far += int(far[cells].sum())
+        n_prefix += int((far & _off_by_prefix(ohm / nominal, low, high))[cells].sum())
         defective[layer.name] = (missing | far) & cells[:, :, None, None]
         resistor = (ohm - bank.r_on) / _warming(bank)
         found[layer.name] = np.where(missing | far, DEFECTIVE_OHM, resistor)
         failed[layer.name] = np.where(missing | far, NEVER_CLOSES, state)
+    hint = _hint(n_prefix, n_branch)
     if n_missing + n_far > (1 - _USABLE) * n_branch:
         raise WaferError(
             f"{path}: of {n_branch} branches {n_missing} have no reading and {n_far} are outside "
             f"{low:g} … {high:g} times nominal; at least half must be usable: check the unit, and "
-            "whether the table is of this network"
+            f"whether the table is of this network{'; ' * bool(hint)}{hint}"
         )
     n_stuck = sum(int(np.count_nonzero(state)) for state in states.values())
     die = Die.from_table(found, without_spread(bank), stuck=failed)
-    return Wafer(die, readings, defective, n_branch, n_missing, n_far, n_stuck)
+    return Wafer(die, readings, defective, n_branch, n_missing, n_far, n_stuck, n_prefix)
+
+
+def _off_by_prefix(ratio: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return which readings, over nominal, are in range with another prefix of their unit."""
+    larger, smaller = ratio * _PREFIX, ratio / _PREFIX
+    return ((low < larger) & (larger < high)) | ((low < smaller) & (smaller < high))
+
+
+def _hint(n_prefix: int, n_branch: int) -> str:
+    if n_prefix <= _HINTED * n_branch:
+        return ""
+    return (
+        f"{n_prefix} of {n_branch} branches ({n_prefix / n_branch:.1%}) read 1,000 times too much "
+        "or too little: a part of the table may be in another unit, such as kilohm"
+    )
 
 
 def without_spread(bank: ResistorBank) -> ResistorBank:
@@ -305,81 +320,3 @@ def _warming(bank: ResistorBank) -> float:
     """Return a resistor at the bank's temperature over itself at the reference."""
     kelvin = bank.temperature - T_REFERENCE
     return 1 + bank.tc1 * kelvin + bank.tc2 * kelvin**2
-
-
-def _batches(path: Path, what: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number of the first row, and typed columns, of one batch of rows after another."""
-    arrow = optional("pyarrow", extra="fab")
-    parquet = path.suffix == ".parquet"
-    row = 1 if parquet else 2  # a text has its header in row 1
-    try:
-        for batch in (_parquet if parquet else _csv)(path, arrow, what):
-            if batch.num_rows:
-                yield row, _typed(batch, arrow)
-            row += batch.num_rows
-    except OSError as error:
-        raise WaferError(f"{path} cannot be read: {error}") from error
-    except arrow.ArrowException as error:
-        raise WaferError(
-            f"{path} cannot be read near row {row}; expected whole numbers in input, output, "
-            f"{what} and numbers in the column of values: {error}"
-        ) from error
-
-
-def _parquet(path: Path, arrow: Any, what: str) -> Iterator[Any]:
-    with optional("pyarrow.parquet", extra="fab").ParquetFile(path) as file:
-        names = _columns(file.schema_arrow.names, path, what)
-        yield from file.iter_batches(_BATCH, columns=names)
-
-
-def _csv(path: Path, arrow: Any, what: str) -> Iterator[Any]:
-    csv = optional("pyarrow.csv", extra="fab")
-    with csv.open_csv(path) as head:
-        names = _columns(head.schema.names, path, what)
-    options = csv.ConvertOptions(include_columns=names, column_types=_types(names, arrow))
-    with csv.open_csv(path, convert_options=options) as file:
-        yield from file
-
-
-def _columns(names: list[str], path: Path, what: str) -> list[str]:
-    """Return the columns that are read; each must be there once."""
-    keys, other = (*_CELL, what), _WHAT[1 - _WHAT.index(what)]
-    optional_ = _OPTIONAL if what == "branch" else ("die",)  # what is stuck shows in readings
-    if other in names:
-        advice = "give --plan" if other == "reading" else "leave out --plan"
-        raise WaferError(
-            f"{path} has a column {other}; composite readings have a column reading and need the "
-            f"plan they follow, single ones have a column branch and no plan: {advice}"
-        )
-    if what == "reading" and "stuck" in names:
-        raise WaferError(
-            f"{path} has a column stuck, which goes with a column branch; remove it, composite "
-            "readings show which switches are stuck"
-        )
-    wanted = [name for name in names if name in (*keys, *UNITS, *optional_)]
-    units = [name for name in wanted if name in UNITS]
-    if len(units) != 1 or sorted(set(wanted) - {*optional_, *units}) != sorted(keys):
-        raise WaferError(
-            f"{path} has columns {names}; expected {', '.join(keys)} and one of {', '.join(UNITS)}"
-        )
-    if len(set(wanted)) != len(wanted):
-        raise WaferError(f"{path} has columns {names}; expected each of them once")
-    return wanted
-
-
-def _types(names: list[str], arrow: Any) -> dict[str, Any]:
-    kinds: dict[str, Any] = dict.fromkeys(_WHOLE, arrow.int64())
-    kinds |= dict.fromkeys(UNITS, arrow.float64())
-    return {name: kinds.get(name, arrow.string()) for name in names}
-
-
-def _typed(batch: Any, arrow: Any) -> dict[str, Any]:
-    """Return the columns of a batch by name; raises ArrowInvalid for what is no number."""
-    types = _types(batch.schema.names, arrow)
-    columns = {name: batch[name].cast(kind) for name, kind in types.items()}
-    if "stuck" in columns:
-        columns["stuck"] = columns["stuck"].fill_null("")
-    for name in (*_CELL, *_WHAT, "die"):
-        if name in columns and columns[name].null_count:
-            raise arrow.ArrowInvalid(f"column {name} has an empty field")
-    return columns

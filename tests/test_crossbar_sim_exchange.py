@@ -4,8 +4,10 @@ import csv
 import json
 import re
 import resource
+import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from crossbar_sim.config import ConfigError
 from crossbar_sim.exchange import export_run, pruned_model, read_run, reselect_run, score
 from crossbar_sim.study_config import with_values
 from crossbar_sim.wafer_report import DESIGNED, NEW, OLD
+from forging import flip, forge, mutate
 from mapping import Die
 from mapping.metrology import Meter, weighing_plan
 from mapping.repair import on_die
@@ -285,3 +288,65 @@ def test_a_disk_without_room_is_one_line_and_leaves_nothing(run_directory, tmp_p
         assert "File too large" in done.stderr
         assert "Traceback" not in done.stderr
         assert list((tmp_path / "out").iterdir()) == []
+
+
+READERS = {
+    "mapped.npz": lambda directory: read_run(directory),
+    "config.json": lambda directory: read_run(directory),
+    "model/pruned.pt": lambda directory: pruned_model(read_run(directory)[0], directory),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("how", ["missing", "empty", "cut", "flipped", "other", "a directory"])
+def test_a_damaged_file_of_a_run_is_named(run_directory, tmp_path, name, how):
+    copy = Path(shutil.copytree(run_directory, tmp_path / "copy"))
+    path = copy / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x80
+    path.unlink()
+    if how == "a directory":
+        path.mkdir()
+    elif how != "missing":
+        texts = {"empty": b"", "cut": content[: len(content) // 3], "flipped": content}
+        path.write_bytes(texts.get(how, b'{"a": [1]}'))
+    with pytest.raises(ConfigError, match=rf"(?s){re.escape(str(path))}.*; do the run again"):
+        READERS[name](copy)
+
+
+def test_a_network_of_another_run_is_refused(run_directory, tmp_path):
+    copy = Path(shutil.copytree(run_directory, tmp_path / "copy"))
+    text = (copy / "config.json").read_text()
+    assert '"die": {\n  "seed": 1\n }' in text
+    (copy / "config.json").write_text(
+        text.replace('"die": {\n  "seed": 1', '"die": {\n  "seed": 2')
+    )
+    with pytest.raises(ConfigError, match=r"mapped\.npz is of another die or tile size than"):
+        read_run(copy)
+
+
+def test_mutations_of_a_run_are_refused_or_change_nothing_it_can_tell(run_directory, tmp_path):
+    """Not told twice in a run: the module of a layer, its geometry and its products."""
+    rng = np.random.default_rng(1)
+    _, mapped = read_run(run_directory)
+    copy = Path(shutil.copytree(run_directory, tmp_path / "copy"))
+    refused = 0
+    for k in range(60):
+        for name in ("mapped.npz", "config.json"):
+            shutil.copy(run_directory / name, copy / name)
+        if k % 3:
+            forge(copy / "mapped.npz", lambda header, arrays: mutate(header, rng))
+        else:
+            flip(copy / ("mapped.npz", "config.json")[k % 2], rng)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of ladders with gaps
+            try:
+                found = read_run(copy)[1]
+            except ConfigError:
+                refused += 1
+                continue
+        assert (found.die, found.tile) == (mapped.die, mapped.tile)
+        for a, b in zip(mapped.tiles, found.tiles, strict=True):
+            np.testing.assert_array_equal(a.chosen_pos, b.chosen_pos)
+            np.testing.assert_array_equal(a.g_neg, b.g_neg)
+    assert refused > 30

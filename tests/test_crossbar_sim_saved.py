@@ -184,8 +184,11 @@ def remove(name):
     [
         (lambda header: header.update(version=99), "version 99; this program reads 1; use the"),
         (remove("version"), "version None; this program reads 1"),
-        (lambda header: header.update(format="other"), "circuits.json is not of a network on a"),
-        (remove("sha256"), "circuits.json is damaged: it has no checksums or no layers"),
+        (
+            lambda header: header.update(format="other"),
+            "circuits.json is not a crossbar-sim network on a die",
+        ),
+        (remove("sha256"), "circuits.json is damaged: sha256"),
         (lambda header: header.update(layers=[]), "circuits.json is damaged"),
         (lambda header: header["sha256"].clear(), "mapped.npz is damaged: its checksum"),
         (lambda header: header["layers"].pop("fc2"), "kept does not fit the model: 'fc2'"),
@@ -201,7 +204,7 @@ def test_other_headers_are_refused(perceptron, kept, change, message):
 
 def test_a_list_is_no_header(perceptron, kept):
     (kept / "circuits.json").write_text("[1]")
-    with pytest.raises(ValueError, match=r"circuits\.json is not of a network on a die"):
+    with pytest.raises(ValueError, match=r"circuits\.json is damaged: .*object"):
         load_network(perceptron[2], kept)
 
 
@@ -235,7 +238,7 @@ def test_nothing_is_executed(perceptron, kept, tmp_path, kind):
             np.savez(file, allow_pickle=True, bomb=np.array([Bomb(trace)], dtype=object))
 
     replace_state(kept, write)
-    with pytest.raises(ValueError, match=r"state\.npz holds other things than plain arrays"):
+    with pytest.raises(ValueError, match=r"state\.npz is .*holds other things than plain arrays"):
         load_network(perceptron[2], kept)
     assert not trace.exists()
     pickle.loads(pickled).close()
@@ -248,7 +251,7 @@ def test_a_single_array_is_no_state(perceptron, kept):
             np.save(file, np.zeros(3))
 
     replace_state(kept, write)
-    with pytest.raises(ValueError, match=r"state\.npz holds other things than plain arrays"):
+    with pytest.raises(ValueError, match=r"state\.npz is .*holds other things than plain arrays"):
         load_network(perceptron[2], kept)
 
 

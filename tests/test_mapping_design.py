@@ -130,7 +130,7 @@ def rewrite(path, change):
     ("change", "message"),
     [
         (lambda header, arrays: header.update(version=99), "version 99"),
-        (lambda header, arrays: header.update(format="other"), "not a mapped network"),
+        (lambda header, arrays: header.update(format="other"), "not a crossbar-sim mapped network"),
         (lambda header, arrays: arrays.update({"0/weight": arrays["0/weight"] + 1}), "0/weight"),
         (lambda header, arrays: arrays.pop("0/0/g_pos"), "0/0/g_pos"),
         (lambda header, arrays: arrays.update(extra=np.zeros(1)), "extra"),
@@ -150,11 +150,11 @@ def test_damaged_and_foreign_files_are_refused(mapped, tmp_path):
     with pytest.raises(ValueError, match="damaged"):
         MappedNetwork.load(path)
     path.write_text("hello")
-    with pytest.raises(ValueError, match="not a mapped network"):
+    with pytest.raises(ValueError, match=r"m\.npz is damaged or holds other things"):
         MappedNetwork.load(path)
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("a.txt", "hello")
-    with pytest.raises(ValueError, match="not a mapped network"):
+    with pytest.raises(ValueError, match=r"m\.npz is damaged or holds other things"):
         MappedNetwork.load(path)
     with pytest.raises(FileNotFoundError):
         MappedNetwork.load(tmp_path / "none.npz")
@@ -191,6 +191,15 @@ def tile(**changes):
     ("changes", "message"),
     [
         ({"rows": np.arange(3)}, r"expected \(3, 1\)"),
+        ({"layer": "fc\n.control"}, "not safe in a netlist"),
+        ({"index": ("0_1.inc\n.control", 0)}, "index of fc must be a whole number from 0"),
+        ({"index": (0, -1)}, "index of fc must be a whole number from 0"),
+        ({"index": (0,)}, "index must be two whole numbers"),
+        ({"rows": np.array([1, 0])}, "rows must be whole numbers from 0, at least one, each above"),
+        ({"rows": np.array([0.0, 1.0])}, "rows must be whole numbers"),
+        ({"columns": np.array([-1])}, "columns must be whole numbers from 0"),
+        ({"present": np.ones((2, 1))}, "present is of float64; expected bool"),
+        ({"chosen_pos": np.zeros((2, 1))}, "chosen_pos is of float64; expected unsigned"),
         ({"g_pos": np.array([[1e-6], [1e-6]])}, "g_pos is not zero where no device is"),
         ({"g_neg": np.array([[np.nan], [0]])}, "negative, NaN or infinite"),
         ({"g_neg": np.array([[-1e-6], [0]])}, "negative, NaN or infinite"),

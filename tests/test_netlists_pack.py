@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from forging import renew
 from mapping import Die, ResistorBank, TileConfig, map_network
 from netlists import Wires, read_pack, write_pack
 from netlists.fabrication import bitstream, masks_of
@@ -121,6 +122,16 @@ def test_bits_and_masks_are_inverse(network):
         masks_of(b"", network.tiles[0].present, 5)
 
 
+def test_bits_behind_the_last_switch_are_refused(network, copied):
+    tile = next(tile for tile in network.tiles if int(tile.present.sum()) * 10 % 8)
+    path = copied / "bitstreams" / f"{tile.name}.bin"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] | 1]))
+    renew(copied)
+    with pytest.raises(PackError, match=rf"{tile.name}\.bin: .* goes on behind its last switch"):
+        read_pack(copied)
+
+
 def edit_manifest(directory, change):
     path = directory / "manifest.json"
     manifest = json.loads(path.read_text())
@@ -138,7 +149,7 @@ def edit_manifest(directory, change):
         (lambda m: m["files"].update({"../evil": "0" * 64}), "outside the pack"),
         (lambda m: m["files"].update({"/etc/passwd": "0" * 64}), "outside the pack"),
         (lambda m: m["files"].pop("network.npz"), "no checksum for network.npz"),
-        (lambda m: m["tiles"].pop(), "other tiles"),
+        (lambda m: m["tiles"].pop(), "lists 5 tiles; network.npz holds 6"),
         (lambda m: m["die"].update(id="0" * 12), "another die"),
     ],
 )

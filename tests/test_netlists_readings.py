@@ -163,7 +163,7 @@ HEAD = "layer,input,output,side,reading,siemens\n"
         (HEAD + "fc1,0,0,pos,8,1e-5\n", "row 2 has reading = 8; expected 0 … 7"),
         (HEAD + "fc1,0,0,pos,-1,1e-5\n", "row 2 has reading = -1; expected 0 … 7"),
         (HEAD + "fc1,0,0,pos,x,1e-5\n", "expected whole numbers in input, output, reading"),
-        (HEAD + "fc1,0,0,pos,,1e-5\n", "column reading has an empty field"),
+        (HEAD + "fc1,0,0,pos,,1e-5\n", "row 2 has no reading; every row needs one"),
         (HEAD + "fc1,0,0,pos,1,1e-5\n" * 2, "row 3 has reading = 1; expected each reading once"),
         (HEAD + "fc1,1,0,pos,0,1e-5\n", "row 2 has output = 0; expected a cell that has devices"),
         (HEAD + "fc9,0,0,pos,0,1e-5\n", "row 2 has layer = fc9"),

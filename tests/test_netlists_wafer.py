@@ -118,8 +118,8 @@ HEAD = "layer,input,output,side,branch,ohm\n"
         (HEAD.replace("ohm", "ohm,ohm") + "fc1,0,0,pos,0,1,1\n", "one of ohm"),
         (HEAD.replace("ohm", "ohm,layer") + "fc1,0,0,pos,0,1,fc1\n", "each of them once"),
         (HEAD.replace("ohm", "ohm,die") + "fc1,0,0,pos,0,1e5,abc\n", "row 2 has die = abc"),
-        (HEAD + "fc1,0,0,pos,0\n", "cannot be read near row 2"),
-        (HEAD + "fc1,0,0,pos,,1e5\n", "column branch has an empty field"),
+        (HEAD + "fc1,0,0,pos,0\n", "cannot be read at row 2"),
+        (HEAD + "fc1,0,0,pos,,1e5\n", "row 2 has no branch; every row needs one"),
         (HEAD + "fc1,0,0,pos,0,0\n", "ohm = 0"),
         ("", "cannot be read"),
     ],
@@ -169,7 +169,7 @@ def test_wrong_rows_are_named_in_parquet(network, tmp_path):
 
 
 def test_a_branch_that_comes_again_in_a_later_batch(network, tmp_path, monkeypatch):
-    monkeypatch.setattr("netlists.wafer._BATCH", 16)
+    monkeypatch.setattr("netlists.wafer_table._BATCH", 16)
     csv, parquet = pytest.importorskip("pyarrow.csv"), pytest.importorskip("pyarrow.parquet")
     path = measurements(network, tmp_path / "w.csv")
     lines = path.read_text().splitlines()
@@ -257,3 +257,43 @@ def test_readings_and_defects_are_kept_for_the_report(network, tmp_path):
     assert sum(int(d.sum()) for d in found.defective.values()) == 2
     assert np.isnan(found.readings["fc1"][~cells]).all()
     assert np.isfinite(found.readings["fc1"][cells]).sum() == cells.sum() * 10 - 1
+
+
+def test_a_block_in_another_unit_is_hinted_at(network, tmp_path):
+    n_branch = sum(2 * BANK.n * int(layer.layer.mask.sum()) for layer in network.layers)
+    right = [
+        float(line.rsplit(",", 1)[1])
+        for line in measurements(network, tmp_path / "w.csv").read_text().splitlines()[1:]
+    ]
+    block = {k: right[k] / 1e3 for k in range(n_branch // 3)}
+    found = read_wafer(measurements(network, tmp_path / "w.csv", change=block), network)
+    assert found.n_prefix == found.n_out_of_range == len(block)
+    assert f"{len(block)} of {n_branch} branches" in found.hint
+    assert "another unit, such as kilohm" in found.hint
+    assert read_wafer(measurements(network, tmp_path / "w.csv"), network).hint == ""
+    with pytest.raises(WaferError, match=r"check the unit, .*such as kilohm"):
+        read_wafer(
+            measurements(
+                network, tmp_path / "w.csv", change={k: r / 1e3 for k, r in enumerate(right)}
+            ),
+            network,
+        )
+
+
+@pytest.mark.parametrize("value", ["inf", "1e309"])
+@pytest.mark.parametrize("unit", ["ohm", "siemens"])
+def test_a_reading_without_end_is_refused(network, tmp_path, value, unit):
+    path = measurements(network, tmp_path / "w.csv", change={4: value}, unit=unit)
+    with pytest.raises(
+        WaferError, match=rf"row 6 has {unit} = inf; expected a positive and finite"
+    ):
+        read_wafer(path, network)
+
+
+def test_the_row_of_what_is_no_number_is_named(network, tmp_path):
+    for k in (3, 70):
+        path = measurements(network, tmp_path / "w.csv", change={k: "abc"})
+        with pytest.raises(
+            WaferError, match=rf"at row {k + 2}; expected .*: .*invalid value 'abc'"
+        ):
+            read_wafer(path, network)

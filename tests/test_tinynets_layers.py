@@ -57,6 +57,40 @@ def test_refused_layers(changes, message):
         layer(**changes)
 
 
+GEOMETRY = {"kernel": (1, 1), "stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kernel": "(3,3)\nimport os"}, "kernel must be two whole numbers"),
+        ({"kernel": (3, 3, 3)}, "kernel must be two whole numbers"),
+        ({"kernel": (0, 1)}, "kernel must be a whole number from 1"),
+        ({"stride": (1.0, 1)}, "stride must be a whole number"),
+        ({"dilation": (True, 1)}, "dilation must be a whole number"),
+        ({"padding": (0, -1)}, "padding must be a whole number from 0"),
+        ({"padding": (0, 10**12)}, "padding must be a whole number"),
+        ({"in_channels": 0}, "in_channels must be a whole number from 1"),
+        ({"groups": 2}, "2 groups do not divide 3 channels"),
+    ],
+)
+def test_geometries_that_make_no_sense(changes, message):
+    parts = {"in_channels": 3, **GEOMETRY}
+    assert ConvGeometry(**parts | {"kernel": (np.int64(1), 1)}).kernel == (1, 1)
+    with pytest.raises(ValueError, match=message):
+        ConvGeometry(**parts | changes)
+
+
+def test_a_geometry_goes_with_its_weight():
+    assert layer(conv=ConvGeometry(3, **GEOMETRY)).conv.n_in == 3
+    with pytest.raises(ValueError, match="expected 2 inputs"):
+        layer(conv=ConvGeometry(2, **GEOMETRY))
+    with pytest.raises(ValueError, match="outputs that the groups divide"):
+        layer(conv=ConvGeometry(3, **GEOMETRY, groups=3))
+    with pytest.raises(ValueError, match="'fc': n_mvm must be a whole number from 1"):
+        layer(n_mvm=0)
+
+
 def test_networks():
     network = PrunedNetwork((layer(), layer(name="fc2")))
     assert network.layer("fc2").name == "fc2"

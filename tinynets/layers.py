@@ -1,11 +1,11 @@
 """What is left of a network after pruning: plain arrays, ready to be mapped onto resistors."""
 
-import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-_SAFE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+from tinynets.checks import check_name, whole_number
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,9 @@ class ConvGeometry:
 
     The kernel of every output channel is flattened to (in_channels * height * width) in torch's
     order. Groups are already written out: weights between different groups are pruned.
+
+    Raises ValueError for what is no whole number (they go into scripts), pairs that are not of a
+    window, and groups that do not divide the channels.
     """
 
     in_channels: int
@@ -23,6 +26,28 @@ class ConvGeometry:
     dilation: tuple[int, int]
     groups: int = 1
 
+    def __post_init__(self) -> None:
+        for name in ("in_channels", "groups"):
+            self._set(name, whole_number(getattr(self, name), name, least=1))
+        for name in ("kernel", "stride", "padding", "dilation"):
+            pair = getattr(self, name)
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise ValueError(f"{name} must be two whole numbers; got {str(pair)[:80]!r}")
+            least = 0 if name == "padding" else 1
+            self._set(name, tuple(whole_number(value, name, least=least) for value in pair))
+        if self.in_channels % self.groups:
+            raise ValueError(
+                f"{self.groups} groups do not divide {self.in_channels} channels; use a divisor"
+            )
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def n_in(self) -> int:
+        """Inputs of the flattened kernel, all groups written out."""
+        return self.in_channels * self.kernel[0] * self.kernel[1]
+
 
 @dataclass(frozen=True)
 class PrunedLayer:
@@ -31,11 +56,11 @@ class PrunedLayer:
     name: letters, digits and underscores; goes into file names and netlists.
     weight: (n_out, n_in) float64. mask: (n_out, n_in) bool, True where a weight remains.
     bias: (n_out,) or None. conv: geometry, or None for a dense layer.
-    module: path of the torch module it came from.
+    module: path of the torch module it came from, in no netlist or script.
     n_mvm: matrix-vector products per inference (output positions of a convolution).
 
-    Raises ValueError for an unsafe name, shapes that disagree, NaN or inf, or a weight that is
-    not zero where the mask says pruned.
+    Raises ValueError for an unsafe name, shapes that disagree (with the geometry too), NaN or inf,
+    or a weight that is not zero where the mask says pruned.
     """
 
     name: str
@@ -47,11 +72,9 @@ class PrunedLayer:
     n_mvm: int = 1
 
     def __post_init__(self) -> None:
-        if not _SAFE_NAME.fullmatch(self.name):
-            raise ValueError(
-                f"layer name {self.name!r} is not safe in a netlist; use a letter followed by "
-                "at most 63 letters, digits or underscores"
-            )
+        check_name(self.name, "layer name")
+        n_mvm = whole_number(self.n_mvm, f"layer {self.name!r}: n_mvm", least=1)
+        object.__setattr__(self, "n_mvm", n_mvm)
         weight = _frozen(self.weight, np.float64)
         mask = _frozen(self.mask, np.bool_)
         bias = None if self.bias is None else _frozen(self.bias, np.float64)
@@ -63,6 +86,8 @@ class PrunedLayer:
                 f"layer {self.name!r}: weight has shape {weight.shape} and mask {mask.shape}; "
                 "both must be (n_out, n_in)"
             )
+        if self.conv:
+            self._check_geometry(self.conv, weight)
         if bias is not None and bias.shape != weight.shape[:1]:
             raise ValueError(
                 f"layer {self.name!r}: bias has shape {bias.shape}, expected ({weight.shape[0]},)"
@@ -75,6 +100,14 @@ class PrunedLayer:
         if np.any(weight[~mask]):
             raise ValueError(
                 f"layer {self.name!r}: a pruned weight is not zero; multiply weight by mask"
+            )
+
+    def _check_geometry(self, conv: ConvGeometry, weight: np.ndarray) -> None:
+        if weight.shape[1] != conv.n_in or weight.shape[0] % conv.groups:
+            raise ValueError(
+                f"layer {self.name!r}: a weight of shape {weight.shape} does not go with "
+                f"{conv.in_channels} channels, a kernel of {conv.kernel} and {conv.groups} groups; "
+                f"expected {conv.n_in} inputs and outputs that the groups divide"
             )
 
     @property

@@ -1,0 +1,38 @@
+"""What a name and a number must be before they are written into a netlist, a script or a path."""
+
+from typing import Any
+
+import numpy as np
+
+MAX_NAME = 64
+#: More than any size, count or index that is written as text.
+LARGEST = 2**31 - 1
+
+
+def is_word(text: Any) -> bool:
+    """Say whether a text is nothing but ASCII letters, digits and underscores, at least one."""
+    return isinstance(text, str) and text.isascii() and text.replace("_", "0").isalnum()
+
+
+def check_name(name: Any, what: str) -> None:
+    """Raise ValueError unless a name can add nothing to a netlist, a script or a path."""
+    if not is_word(name) or not name[0].isalpha() or len(name) > MAX_NAME:
+        raise ValueError(
+            f"{what} {_short(name)} is not safe in a netlist; use a letter followed by "
+            f"at most {MAX_NAME - 1} letters, digits or underscores"
+        )
+
+
+def whole_number(value: Any, what: str, *, least: int) -> int:
+    """Return a whole number as an int; ValueError for anything else, or below `least`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or not least <= value <= LARGEST:
+        raise ValueError(
+            f"{what} must be a whole number from {least} to {LARGEST}; got {_short(value)}"
+        )
+    return int(value)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
