@@ -4,7 +4,7 @@ from typing import Any
 
 from _tables import load, table
 
-_NAMES = {"digits": "MLP 64-32-10", "digits_cnn": "small CNN"}
+_NAMES = {"digits": "MLP 64-128-64-10", "digits_cnn": "small CNN"}
 
 
 def sensitivity() -> str:
@@ -25,7 +25,7 @@ def sensitivity() -> str:
         + table(head, [first, *rows])
         + "\n\nThe die's energy by part: "
         + "; ".join(f"{_NAMES[name]} {_parts(one['die'])}" for name, one in examples.items())
-        + ".\n\nNot counted on either side, MLP 64-32-10:\n\n"
+        + ".\n\nNot counted on either side, MLP 64-128-64-10:\n\n"
         + table(["free", "side", "size per inference", "would be, pJ"], _free(examples["digits"]))
         + "\n\n"
         + _adc()

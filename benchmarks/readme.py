@@ -6,6 +6,7 @@ Run: python benchmarks/readme.py     (a test checks that both say what this writ
 from pathlib import Path
 
 import _tables_circuits as circuits
+import _tables_energy as energy
 import _tables_fabrication as fabrication
 import _tables_pruning as pruning
 import _tables_studies as studies
@@ -40,6 +41,7 @@ def page() -> str:
     """Return all results, picture paths relative to docs/."""
     chapters = {
         "The examples": [circuits.demo(), circuits.physics()],
+        "What the energy comparison assumes": [energy.sensitivity()],
         "Circuits": [circuits.circuits(), studies.speed()],
         "Selection": [
             circuits.selection(),

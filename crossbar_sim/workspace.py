@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crossbar_sim.config import ConfigError, RunConfig
+from crossbar_sim.failures import naming
 from tinynets.drafts import new_file
 
 

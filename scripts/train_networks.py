@@ -8,9 +8,9 @@ Run: python scripts/train_networks.py [CONFIG.toml ...]  (default: all of them; 
 
 import sys
 from pathlib import Path
-from platform import platform as described
 
 from crossbar_sim.config import RunConfig, read_toml
+from crossbar_sim.machine import summary
 from crossbar_sim.network import build_model, load_data, single_thread, train_and_prune
 from crossbar_sim.trained import load_trained, save_trained
 from tinynets.train import accuracy
@@ -29,7 +29,7 @@ def make(path: Path) -> None:
     with single_thread():
         networks = train_and_prune(config.with_weights(None), data)
     target.parent.mkdir(exist_ok=True)
-    save_trained(target, config, *networks, made_on=described())
+    save_trained(target, config, *networks, made_on=summary())
     kept = build_model(config), build_model(config)
     load_trained(config.with_weights(target), *kept)
     dense, pruned = (accuracy(model.eval(), data.x_test, data.y_test) for model in kept)
