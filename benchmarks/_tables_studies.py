@@ -146,7 +146,7 @@ def converters() -> str:
             lambda row: f"{row['accuracy'][0]:.1%}, {row['energy'][0] * 1e9:.0f}",
             {"tile.n_word, tile.n_bit": "tile's side"},
         )
-        + "\n\nADC energies are quantiles of published designs, which is why 10 bits cost less than 9.\n\n"
+        + "\n\nThe ADC follows one law in bits, at the median of published designs.\n\n"
         "![accuracy against bits](benchmarks/results/study_converters-accuracy.png)"
     )
 
@@ -214,7 +214,7 @@ def _cheapest() -> str:
 
 def _accelerator(found: dict[str, Any]) -> str:
     if found["per_joule"] is None:
-        return f"{found['name']}: none published"
+        return f"{found['name']}: no power read"
     return f"{found['name']}: {found['per_joule'] / 1e12:.2g} ({found['certainty']})"
 
 

@@ -179,7 +179,7 @@ def _adc(case: Case) -> float:
 
 def flatters(before: float, after: float) -> str:
     """Return whom the assumption flatters as it is made, by what changing it does to the ratio."""
-    if np.isclose(before, after, rtol=1e-3):
+    if np.isclose(before, after, rtol=1e-3, atol=0):
         return "neither"
     return "die" if after < before else "digital"
 

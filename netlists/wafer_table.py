@@ -35,12 +35,23 @@ def read_batches(path: Path, what: str) -> Iterator[tuple[int, dict[str, Any]]]:
     except OSError as error:
         raise WaferError(f"{path} cannot be read: {error}") from error
     except arrow.ArrowException as error:
-        found = re.search(r"Row #(\d+): (.*)", str(error), re.DOTALL)
-        where, reason = (f"at row {found[1]}", found[2]) if found else ("", str(error))
+        text = str(error) if parquet else _with_row(path, arrow, what) or str(error)
+        found = re.search(r"Row #(\d+): (.*)", text, re.DOTALL)
+        where, reason = (f"at row {found[1]}", found[2]) if found else ("", text)
         raise WaferError(
             f"{path} cannot be read {where or f'after row {row - 1}'}; expected whole numbers in "
             f"input, output, {what} and numbers in the column of values: {reason[:200]}"
         ) from error
+
+
+def _with_row(path: Path, arrow: Any, what: str) -> str:
+    """Return what is wrong with a text, and its row, which several threads leave out."""
+    try:
+        for _ in _csv(path, arrow, what, threads=False):
+            pass
+    except arrow.ArrowException as error:
+        return str(error)
+    return ""
 
 
 def _parquet(path: Path, arrow: Any, what: str) -> Iterator[Any]:
@@ -49,12 +60,13 @@ def _parquet(path: Path, arrow: Any, what: str) -> Iterator[Any]:
         yield from file.iter_batches(_BATCH, columns=names)
 
 
-def _csv(path: Path, arrow: Any, what: str) -> Iterator[Any]:
+def _csv(path: Path, arrow: Any, what: str, *, threads: bool = True) -> Iterator[Any]:
     csv = optional("pyarrow.csv", extra="fab")
-    with csv.open_csv(path) as head:
+    reading = csv.ReadOptions(use_threads=threads)
+    with csv.open_csv(path, read_options=reading) as head:
         names = _columns(head.schema.names, path, what)
-    options = csv.ConvertOptions(include_columns=names, column_types=_types(names, arrow))
-    with csv.open_csv(path, convert_options=options) as file:
+    kinds = csv.ConvertOptions(include_columns=names, column_types=_types(names, arrow))
+    with csv.open_csv(path, read_options=reading, convert_options=kinds) as file:
         yield from file
 
 

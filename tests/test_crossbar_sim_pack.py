@@ -13,6 +13,8 @@ from crossbar_sim.exchange import score
 from crossbar_sim.network import load_data, map_on_die, train_and_prune
 from netlists import read_pack, tile_circuit, write_pack
 
+pytestmark = pytest.mark.training
+
 pytest.importorskip("pyarrow")
 jsonschema = pytest.importorskip("jsonschema")
 SETTINGS = {

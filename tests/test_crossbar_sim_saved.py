@@ -22,6 +22,8 @@ from tinynets.data import digits
 from tinynets.extraction import extract
 from tinynets.models import digits_cnn, mlp
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(scope="module")
 def perceptron(digits_mlp):

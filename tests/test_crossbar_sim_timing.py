@@ -110,7 +110,7 @@ def test_a_tile_has_settled_within_half_a_step_of_its_adc():
     """Lines of one pole each, so the time is that pole's, for the strongest vector."""
     ends = {"tia_gain": 1e4, "gbw": 1e8, "r_feedback": 20e3, "adc_bits": 6}
     config = RunConfig.model_validate(
-        {"name": "a", "wires": {"r_word": 0, "r_bit": 0, "r_driver": 0}, "periphery": ends}
+        {"name": "a", "wires": {"source": "given", "r_word": 0.0, "r_bit": 0.0}, "periphery": ends}
     )
     assert is_slow(config)
     g_pos, g_neg = np.array([[1e-4], [2e-4]]), np.array([[2e-4], [1e-4]])

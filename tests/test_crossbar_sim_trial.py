@@ -13,6 +13,8 @@ from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.network import load_data, load_validation, train_and_prune
 from crossbar_sim.study_config import with_values
 
+pytestmark = pytest.mark.training
+
 BASE = RunConfig.model_validate(
     {
         "name": "small",

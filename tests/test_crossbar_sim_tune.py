@@ -28,6 +28,8 @@ from tinynets.masks import apply_masks, make_permanent, masks_of
 from tinynets.models import mlp
 from tinynets.train import accuracy, train
 
+pytestmark = pytest.mark.training
+
 OFFSET = {"periphery.v_offset_sigma": 2e-3, "periphery.auto_zero": False}
 WIRES = {
     "wires.source": "given",

@@ -29,6 +29,8 @@ from tinynets.models import mlp
 from tinynets.pruning import magnitude_masks
 from tinynets.train import train
 
+pytestmark = pytest.mark.training
+
 METHODS = ["in order", "clustered"]
 
 

@@ -21,6 +21,8 @@ from tinynets.layers import PrunedLayer, PrunedNetwork
 from tinynets.models import mlp
 from tinynets.train import train
 
+pytestmark = pytest.mark.training
+
 V_READ = 0.2
 BANK = ResistorBank(n=6, sigma_local=0.05, meter_error=0.001, r_on=1e3, r_off=1e9)
 

@@ -15,6 +15,8 @@ from tinynets.masks import masks_of
 from tinynets.models import digits_cnn, mlp
 from tinynets.train import accuracy, train
 
+pytestmark = pytest.mark.training
+
 CONFIG = TileConfig(16, 16)
 SIZE = {"n_word": 16, "n_bit": 16}
 

@@ -20,6 +20,8 @@ from tinynets.masks import masks_of
 from tinynets.models import digits_cnn, mlp
 from tinynets.train import predict, train
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(scope="module")
 def data():

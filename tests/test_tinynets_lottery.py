@@ -16,6 +16,8 @@ from tinynets.models import digits_cnn, mlp
 from tinynets.popup import INITS, edge_popup
 from tinynets.train import accuracy
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(scope="module")
 def data():

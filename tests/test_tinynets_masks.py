@@ -24,6 +24,8 @@ from tinynets.pruning import magnitude_masks, prune
 from tinynets.schedules import sparsities
 from tinynets.train import predict, train
 
+pytestmark = pytest.mark.training
+
 SCORES = {
     "a": torch.tensor([[1.0, 2.0, 3.0, 4.0], [8.0, 7.0, 6.0, 5.0]]),
     "b": torch.tensor([[9.0, 0.5, 0.25, 9.5]]),

@@ -17,6 +17,8 @@ from tinynets.metrics import compare, measure
 from tinynets.models import digits_cnn, mlp
 from tinynets.train import accuracy, predict, train
 
+pytestmark = pytest.mark.training
+
 MIXED = nn.Sequential(
     nn.Conv2d(1, 8, 3, padding=1, stride=2),
     nn.BatchNorm2d(8),

@@ -12,6 +12,8 @@ from tinynets.models import digits_cnn, mlp
 from tinynets.onnx_import import from_onnx
 from tinynets.train import predict, train
 
+pytestmark = pytest.mark.training
+
 onnx = pytest.importorskip("onnx")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
 RNG = np.random.default_rng(0)

@@ -13,6 +13,8 @@ from tinynets.models import mlp
 from tinynets.pruning import apply_masks, magnitude_masks, make_permanent
 from tinynets.train import accuracy, predict, train
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(scope="module")
 def data():

@@ -15,6 +15,8 @@ from tinynets.models import digits_cnn, mlp
 from tinynets.pruning import METHODS, prune_once
 from tinynets.train import accuracy, train
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(scope="module")
 def data():

@@ -13,6 +13,8 @@ from tinynets.loading import read_weights, save_weights
 from tinynets.models import mlp
 from tinynets.stacks import linear_stack
 
+pytestmark = pytest.mark.training
+
 
 def renamed(model, **names):
     return {

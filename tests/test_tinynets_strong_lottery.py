@@ -17,6 +17,8 @@ from tinynets.models import digits_cnn, mlp
 from tinynets.strong_lottery import METHODS, error_bound, strong_ticket
 from tinynets.train import train
 
+pytestmark = pytest.mark.training
+
 ROUNDING = 1e-12
 
 
