@@ -80,6 +80,7 @@ def train_and_prune(
     torch.manual_seed(config.seed)
     model = build_model(config)
     epochs = config.train.epochs
+    tell("train", 0, epochs)
     train(
         model,
         data,
@@ -105,6 +106,7 @@ def pruned_copy(config: RunConfig, model: nn.Module, data: Data, tell: Progress)
         "seed": config.seed,
         "progress": lambda k, n, _sparsity: tell("prune", k, n),
     }
+    tell("prune", 0, rule.rounds)
     if rule.method == "tiles":
         size = {"n_word": config.tile.n_word, "n_bit": config.tile.n_bit}
         pruned = prune_for_tiles(model, data, **size, **options)
@@ -149,6 +151,7 @@ def select_on_die(
     """Choose the switches for the weights alone, without any wire."""
     network = extract(model, torch.from_numpy(data.x_test[:1]))
     names = [layer.name for layer in network.layers]
+    tell("select", 0, len(names))
     return map_network(
         network,
         Die(config.bank.build(), seed=config.die.seed),
@@ -170,6 +173,7 @@ def calibrate_on_die(
     """Choose the switches anew for what the tiles multiply by with their wires."""
     network = extract(model, torch.from_numpy(data.x_test[:1]))
     aware = config.select.objective == "aware"
+    tell("calibrate", 0, config.calibrate.rounds)
     return calibrate(
         mapped,
         config.build_wires(),

@@ -13,6 +13,7 @@ from crossbar_sim.analog import CircuitLayer, circuit_inputs, to_torch
 from crossbar_sim.config import RunConfig
 from crossbar_sim.converters import n_pass
 from crossbar_sim.costs import OnDie, Parts, all_parts, cost_table, ideal_parts
+from crossbar_sim.kernels import compile_kernels
 from crossbar_sim.network import (
     Progress,
     build_model,
@@ -76,6 +77,7 @@ def run(
     tell = progress or (lambda step, done, total: None)
     with NgspiceWorker(time_limit=config.simulation.time_limit) as worker, single_thread():
         worker.probe()  # fail before the work, not after it
+        compile_kernels(tell)
         work = Workspace(Path(root), config, resume=resume)
         outcome = find_outcome(config, work, worker, tell)
         tell("report", 0, 1)
@@ -226,6 +228,7 @@ def write_netlists(
 def score(data: Data, networks: dict[str, nn.Module], tell: Progress) -> list[dict[str, Any]]:
     """Return the accuracy of each network on the whole test set."""
     rows = []
+    tell("accuracy", 0, len(networks))
     for k, (label, network) in enumerate(networks.items()):
         found = accuracy(network, data.x_test, data.y_test)
         rows.append({"network": label, "accuracy": found, "n_image": len(data.x_test)})

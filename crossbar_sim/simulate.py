@@ -45,6 +45,7 @@ def simulate(
     """
     work.path("tiles").mkdir(exist_ok=True)
     checks, solvers, physics = [], ("", ""), {}
+    tell("ngspice", 0, len(mapped.tiles))
     for k, tile in enumerate(mapped.tiles):
         volts = v_in[tile.layer][:, tile.rows]
 

@@ -58,7 +58,7 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
             bars.start()  # not before: even without a bar it would print a line
         if step not in tasks:
             tasks[step] = bars.add_task(step, total=total)
-        bars.update(tasks[step], completed=done)
+        bars.update(tasks[step], completed=done, total=total)
 
     try:
         yield tell
