@@ -7,10 +7,18 @@ from dataclasses import dataclass
 
 from crossbar_sim.ngspice import INSTALL_HELP, NgspiceError, NgspiceWorker, find_library
 
-_REQUIRED = ("numpy", "scipy", "networkx", "numba", "torch", "scikit-learn", "PySpice")
+_REQUIRED = (
+    "numpy",
+    "scipy",
+    "networkx",
+    "numba",
+    "torch",
+    "scikit-learn",
+    "PySpice",
+    "safetensors",
+)
 _OPTIONAL = {
     "onnx": "onnx",
-    "safetensors": "safetensors",
     "torch-pruning": "prune",
     "mlxtend": "data",
     "klayout": "layout",

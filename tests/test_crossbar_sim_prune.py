@@ -68,7 +68,6 @@ def rows_of(text):
 
 
 def test_a_configuration_is_trained_pruned_counted_and_saved(call, config, tmp_path):
-    pytest.importorskip("safetensors")
     code, out, err = call(config)
     assert code == 0, err
     first, second, total = rows_of(out)
@@ -289,11 +288,12 @@ def test_errors_are_one_line(call, config, trained, tmp_path, arguments, message
     assert not (tmp_path / "results").exists()
 
 
-def test_a_missing_package_names_its_extra_before_anything_is_trained(call, config, monkeypatch):
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    code, out, err = call(config)
+def test_a_missing_package_names_its_extra_before_anything_is_trained(call, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    (tmp_path / "net.onnx").write_bytes(b"")
+    code, out, err = call(tmp_path / "net.onnx", "--data", "digits", "--output", "s.onnx")
     assert (code, out) == (1, "")
-    assert "pip install 'crossbar-sim[safetensors]'" in err
+    assert "pip install 'crossbar-sim[onnx]'" in err
     assert "train" not in err
 
 

@@ -35,7 +35,8 @@ def trained(data):
 
 
 def test_both_file_formats_bring_the_weights_back(tmp_path, data, trained):
-    safetensors = pytest.importorskip("safetensors.torch")
+    import safetensors.torch as safetensors
+
     safetensors.save_file(trained.state_dict(), tmp_path / "m.safetensors")
     torch.save(trained.state_dict(), tmp_path / "m.pt")
     torch.save({"epoch": 3, "state_dict": trained.state_dict()}, tmp_path / "m.pth")
@@ -95,7 +96,6 @@ def test_damaged_and_foreign_files(tmp_path, trained):
         read_weights(tmp_path / "m.h5")
     with pytest.raises(FileNotFoundError):
         read_weights(tmp_path / "none.pt")
-    pytest.importorskip("safetensors")
     (tmp_path / "half.safetensors").write_bytes(b"\x10\x00\x00")
     with pytest.raises(ValueError, match="not a whole safetensors file"):
         read_weights(tmp_path / "half.safetensors")

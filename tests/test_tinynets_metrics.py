@@ -226,14 +226,13 @@ def test_a_missing_package_names_its_extra():
     # A fresh interpreter in which the optional packages cannot be imported.
     code = """
 import sys
-for package in ("torch_pruning", "onnx", "safetensors", "mlxtend.data"):
+for package in ("torch_pruning", "onnx", "mlxtend.data"):
     sys.modules[package] = None
 import torch
-from tinynets import data, filters, loading, models, onnx_import
+from tinynets import data, filters, models, onnx_import
 calls = {
     "prune": lambda: filters.prune_filters(models.mlp((4, 2)), torch.zeros(1, 4), sparsity=0.5),
     "onnx": lambda: onnx_import.from_onnx("m.onnx"),
-    "safetensors": lambda: loading.read_weights("m.safetensors"),
     "data": lambda: data.mnist5000(seed=0, flat=True),
 }
 for extra, call in calls.items():

@@ -86,8 +86,6 @@ def test_what_is_no_stack_is_refused(weights, message):
 
 @pytest.mark.parametrize("name", ["s.safetensors", "s.pt"])
 def test_saved_weights_hold_zeros_for_what_is_pruned(tmp_path, name):
-    if name.endswith("safetensors"):
-        pytest.importorskip("safetensors")
     data = digits(seed=0, flat=True)
     small = prune(mlp((64, 8, 10)), data, sparsity=0.5, rounds=1, epochs=0)
     assert save_weights(small, tmp_path / name) == tmp_path / name

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import nn
 
-from tinynets.extras import optional
 from tinynets.masks import apply_masks, copied, make_permanent
 
 _ACTIVATIONS = {
@@ -27,7 +27,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
 
     A .pt file may also hold {"state_dict": ...}. Raises ValueError for a file that is truncated,
     holds anything but tensors (a pickled model could execute code and is refused), or has another
-    suffix; FileNotFoundError; ImportError without safetensors.
+    suffix; FileNotFoundError.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -70,7 +70,7 @@ def save_weights(model: nn.Module, path: str | Path) -> Path:
     """Write a model's weights, pruned ones as zeros, to .safetensors or .pt; return the path.
 
     The tensors have the names of the unmasked model, so that it loads them as any others.
-    Raises ValueError for another suffix, ImportError without safetensors.
+    Raises ValueError for another suffix.
     """
     path = Path(path)
     check_target(path)
@@ -80,7 +80,7 @@ def save_weights(model: nn.Module, path: str | Path) -> Path:
     }
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     if path.suffix == ".safetensors":
-        optional("safetensors.torch", extra="safetensors").save_file(tensors, draft)
+        safetensors.torch.save_file(tensors, draft)
     else:
         torch.save(tensors, draft)
     draft.replace(path)
@@ -88,11 +88,9 @@ def save_weights(model: nn.Module, path: str | Path) -> Path:
 
 
 def check_target(path: Path) -> None:
-    """Raise what `save_weights` would: ValueError for the suffix, ImportError for a package."""
+    """Raise what `save_weights` would: ValueError for the suffix."""
     if path.suffix not in (".safetensors", ".pt", ".pth"):
         raise ValueError(f"{path}: expected a .safetensors, .pt or .pth file")
-    if path.suffix == ".safetensors":
-        optional("safetensors", extra="safetensors")
 
 
 def from_sklearn(classifier: Any) -> nn.Sequential:
@@ -124,10 +122,9 @@ def from_sklearn(classifier: Any) -> nn.Sequential:
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    package = optional("safetensors", extra="safetensors")
     try:
-        return optional("safetensors.torch", extra="safetensors").load_file(path)
-    except package.SafetensorError as error:
+        return safetensors.torch.load_file(path)
+    except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
 
 
