@@ -1,6 +1,7 @@
 """What the scripts that write tables share: kept results, and Markdown."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def has(*names: str) -> bool:
-    """Return whether there are kept outputs of these names."""
-    return all((RESULTS / f"{name}.json").exists() for name in names)
+def measured(section: Callable[[], str], *names: str) -> list[str]:
+    """Return a section, or, where its outputs are not kept, what says that they are to be made.
+
+    names: of the outputs, each of a script, or study_NAME of studies.py.
+    """
+    missing = [name for name in names if not (RESULTS / f"{name}.json").exists()]
+    if not missing:
+        return [section()]
+    scripts = [name.replace("study_", "studies.py ") for name in missing]
+    commands = ", ".join(f"`python benchmarks/{s if ' ' in s else s + '.py'}`" for s in scripts)
+    return [f"To be measured with these energies, wires and intervals: {commands}."]

@@ -128,9 +128,9 @@ def physics() -> str:
         ]
         rows.append([row["name"], row["unit"], *levels])
     return (
-        "What each non-ideality alone does to the pruned digits perceptron "
-        f"({found['ideal']['accuracy']:.1%} with ideal parts), mean over seeds "
-        "(`benchmarks/nonidealities.py`):\n\n"
+        "What each non-ideality alone does to the pruned perceptron that the example ships, one "
+        f"network on one die ({found['ideal']['accuracy']:.1%} with ideal parts), mean over five "
+        "seeds of the parts, not of trainings (`benchmarks/nonidealities.py`):\n\n"
         + table(["non-ideality", "unit", "mild", "usual", "harsh"], rows)
     )
 

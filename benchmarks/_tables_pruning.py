@@ -1,6 +1,6 @@
 """The README's sections on pruning, from the kept outputs of the scripts here."""
 
-from _tables import load, table
+from _tables import load, measured, table
 from scipy import stats
 
 #: Numbers of random units that the README shows.
@@ -10,12 +10,12 @@ _UNITS = (8, 16)
 def sections() -> list[str]:
     """Return the sections in order, as Markdown."""
     return [
-        baselines(),
+        *measured(baselines, "baselines"),
         lottery(),
         edge_popup(),
         strong_lottery(),
         flyhash(),
-        compaction(),
+        *measured(compaction, "compaction"),
         pruning_speed(),
     ]
 

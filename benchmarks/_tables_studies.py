@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from _tables import load, table
+from _tables import load, measured, table
 
+_PLOTS = "benchmarks/results"
 _MODELS = {"mlp": "784-300-100-10", "lenet5": "LeNet-5"}
 
 
@@ -73,14 +74,14 @@ def pivot(
     """A table of one metric: values of one key across, of others down."""
     rows = points(name)
     columns = list(dict.fromkeys(row[across] for row in rows))
-    lines: dict[tuple[str, ...], list[str]] = {}
+    lines: dict[tuple[str, ...], dict[Any, str]] = {}
     for row in rows:
-        lines.setdefault(tuple(_MODELS.get(row[k], str(row[k])) for k in down), []).append(
-            show(row)
-        )
+        key = tuple(_MODELS.get(row[k], str(row[k])) for k in down)
+        lines.setdefault(key, {})[row[across]] = show(row)
     heads = heads or {}
     head = [heads.get(key, key) for key in down] + [f"{column}" for column in columns]
-    return table(head, [[*key, *cells] for key, cells in lines.items()])
+    body = [[*key, *(cells.get(column, "–") for column in columns)] for key, cells in lines.items()]
+    return table(head, body)
 
 
 def branches() -> str:
@@ -88,7 +89,7 @@ def branches() -> str:
     heads = {"model.kind": "network", "prune.sparsity": "zeros", "variant": "selection"}
     return (
         "Accuracy on MNIST-5000 against branches a side (1 … 6), 64 × 64 tiles, 8-bit converters "
-        f"({setting('branches')}):\n\n"
+        f"({setting('branches')}; a dash where a trial failed):\n\n"
         + pivot(
             "branches",
             "bank.n",
@@ -96,7 +97,9 @@ def branches() -> str:
             lambda row: share(row["accuracy"]),
             heads,
         )
-        + "\n\n![accuracy against branches](benchmarks/results/study_branches-accuracy.png)"
+        + "\n\nWith more branches a weight conducts more; the feedback resistor stays, so that the dense perceptron's "
+        "amplifiers saturate at 1 V, and it loses accuracy to that.\n\n"
+        "![accuracy against branches](benchmarks/results/study_branches-accuracy.png)"
     )
 
 
@@ -243,29 +246,30 @@ def design() -> str:
     )
 
 
-def life() -> str:
+def life() -> list[str]:
     """Ageing, failures, temperature; with and without repair."""
+    years = "hours of work; resistors that drift by 5 % rms in the first 1,000"
+    stuck = "share of switches stuck open, and as many stuck closed"
+    heat = "kelvin; 500 ppm/K together, 50 ppm/K apart"
+    return [
+        *measured(lambda: _lived("life", "life.age", years), "study_life"),
+        *measured(
+            lambda: _lived("failures", "life.p_stuck_open, life.p_stuck_closed", stuck),
+            "study_failures",
+        ),
+        *measured(lambda: _lived("corners", "life.temperature", heat), "study_corners"),
+    ]
 
+
+def _lived(name: str, key: str, words: str) -> str:
     def show(row: dict[str, Any]) -> str:
         changed = row["n_changed"][0] / row["n_resistor"][0]
         return f"{row['accuracy'][0]:.1%}" + (f", {changed:.1%}" if changed else "")
 
-    parts = {
-        "life": ("life.age", "hours of work; resistors that drift by 5 % rms in the first 1,000"),
-        "failures": (
-            "life.p_stuck_open, life.p_stuck_closed",
-            "share of switches stuck open, and as many stuck closed",
-        ),
-        "corners": ("life.temperature", "kelvin; 500 ppm/K together, 50 ppm/K apart"),
-    }
-    texts = []
-    for name, (key, words) in parts.items():
-        shown = pivot(name, key, ["variant"], show, {"variant": "the die"})
-        texts.append(
-            f"Accuracy, and switches that a repair moves, against {words} ({setting(name)}):\n\n{shown}"
-        )
     return (
-        "\n\n".join(texts) + "\n\n![accuracy over life](benchmarks/results/study_life-accuracy.png)"
+        f"Accuracy, and switches that a repair moves, against {words} ({setting(name)}):\n\n"
+        + pivot(name, key, ["variant"], show, {"variant": "the die"})
+        + f"\n\n![accuracy]({_PLOTS}/study_{name}-accuracy.png)"
     )
 
 

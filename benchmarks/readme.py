@@ -3,7 +3,6 @@
 Run: python benchmarks/readme.py     (a test checks that both say what this writes)
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import _tables_circuits as circuits
@@ -11,7 +10,7 @@ import _tables_energy as energy
 import _tables_fabrication as fabrication
 import _tables_pruning as pruning
 import _tables_studies as studies
-from _tables import has
+from _tables import measured
 
 ROOT = Path(__file__).parent.parent
 START, END = "<!-- results: made by benchmarks/readme.py -->", "<!-- end of results -->"
@@ -32,8 +31,8 @@ def block() -> str:
         circuits.circuits(),
         circuits.selection(),
         studies.parts(),
-        studies.branches(),
-        studies.joules(),
+        *measured(studies.branches, "study_branches"),
+        *measured(studies.joules, "study_joules"),
         "All results, with what they were measured on: [docs/results.md](docs/results.md).",
     ]
     return "\n\n".join([START, "## Results", *parts, END])
@@ -56,13 +55,13 @@ def page() -> str:
         "Studies": [
             studies.parts(),
             studies.coverage(),
-            *measured(studies.branches, "branches"),
-            *measured(studies.scatter, "scatter"),
-            *measured(studies.wires, "wires"),
-            *measured(studies.converters, "converters"),
-            *measured(studies.joules, "joules"),
-            *measured(studies.design, "design"),
-            *measured(studies.life, "life", "failures", "corners"),
+            *measured(studies.branches, "study_branches"),
+            *measured(studies.scatter, "study_scatter"),
+            *measured(studies.wires, "study_wires"),
+            *measured(studies.converters, "study_converters"),
+            *measured(studies.joules, "study_joules"),
+            *measured(studies.design, "study_design"),
+            *studies.life(),
             studies.tuning(),
         ],
         "Pruning": pruning.sections(),
@@ -74,14 +73,6 @@ def page() -> str:
         parts += [f"## {title}", *sections]
     text = "\n\n".join(parts) + "\n"
     return text.replace("](benchmarks/", "](../benchmarks/").replace("](docs/", "](")
-
-
-def measured(section: Callable[[], str], *names: str) -> list[str]:
-    """Return the section on some studies, or what says that they are still to be run."""
-    if has(*(f"study_{name}" for name in names)):
-        return [section()]
-    commands = ", ".join(f"`python benchmarks/studies.py {name}`" for name in names)
-    return [f"Not yet measured since energy, wires and intervals changed: {commands}."]
 
 
 def replace(path: Path, text: str) -> None:
