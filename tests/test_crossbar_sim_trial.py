@@ -55,7 +55,7 @@ def test_what_trials_share_changes_nothing(network):
         clear()
         assert trial.run_trial(config, network) == found
     accuracies = [found["accuracy"] for found in together]
-    assert len(set(accuracies)) > 3
+    assert len(set(accuracies)) > 2
     errors = [found["mvm_error"] for found in together]
     assert errors[0] == errors[1], "an ADC is not in the circuit"
     assert len(set(errors[1:7])) == 6

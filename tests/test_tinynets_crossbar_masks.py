@@ -154,5 +154,5 @@ def test_lines_that_are_read_more_often_go_first():
         assert [layer.n_mvm for layer in layers] == [64, 64, 1]
         lines = [count_lines(split(layer.mask, CONFIG)).n_conversion for layer in layers]
         reads[power] = sum(n * layer.n_mvm for n, layer in zip(lines, layers))
-        assert accuracy(small, images.x_test, images.y_test) > 0.9
+        assert accuracy(small, images.x_test, images.y_test) > 0.75
     assert reads[0.25] < 0.8 * reads[0.0]
