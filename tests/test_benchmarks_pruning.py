@@ -19,7 +19,7 @@ def test_every_section_is_whole(sections):
     assert len(sections) == 7
     for text in sections:
         assert not re.search(r"\bnan\b|None|\{", text), text
-        (script,) = set(re.findall(r"`(benchmarks/\w+\.py)", text))
+        (script,) = set(re.findall(r"`(?:python )?(benchmarks/\w+\.py)", text))
         assert (ROOT / script).exists()
         for picture in re.findall(r"\]\((\S+\.png)\)", text):
             assert (ROOT / picture).exists()
