@@ -1,8 +1,5 @@
 """Real data, from an installed package or the user, split without leaks."""
 
-import math
-import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinynets.extras import optional
+from tinynets.npz import read_npz
 
 #: Size of the arrays of an NPZ file [bytes], in all; a small file can claim or unpack to any size.
 MAX_BYTES = 2**31
@@ -134,14 +132,7 @@ def from_npz(path: str | Path, *, seed: int = 0, test_share: float = 0.2) -> Dat
     the arrays that are missing, for a damaged file, or one that unpacks to over 2 GiB, which
     `from_dataset` can take.
     """
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is not a whole NPZ file")
-    try:
-        _check_size(path)
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise ValueError(f"{path} is damaged or holds objects, not arrays ({error})") from error
+    arrays = read_npz(path, most=MAX_BYTES, itemsize=np.dtype(np.float32).itemsize)
     whole = ("x_train", "y_train", "x_test", "y_test")
     if set(whole) <= set(arrays):
         x_train, y_train, x_test, y_test = (arrays[key] for key in whole)
@@ -153,35 +144,6 @@ def from_npz(path: str | Path, *, seed: int = 0, test_share: float = 0.2) -> Dat
     raise ValueError(
         f"{path} holds arrays {sorted(arrays)}; expected x and y, or {', '.join(whole)}"
     )
-
-
-def _check_size(path: str | Path) -> None:
-    """Raise ValueError where arrays are larger than MAX_BYTES, before any memory is taken."""
-    with zipfile.ZipFile(path) as file:
-        unpacked = sum(member.file_size for member in file.infolist())
-        claimed = sum(_claimed(file, member.filename) for member in file.infolist())
-    if max(unpacked, claimed) > MAX_BYTES:
-        raise ValueError(
-            f"its arrays take {max(unpacked, claimed) / 2**30:.3g} GiB; at most "
-            f"{MAX_BYTES / 2**30:g} GiB are read from a file"
-        )
-
-
-def _claimed(file: zipfile.ZipFile, name: str) -> int:
-    """Return the bytes that the header of an array asks for, as numbers of float32 at least."""
-    with file.open(name) as array:
-        version = np.lib.format.read_magic(array)
-        header = _HEADERS.get(version)
-        if header is None:
-            raise ValueError(f"array {name!r} has a header of the unknown version {version}")
-        shape, _, dtype = header(array)
-    return math.prod(shape) * max(dtype.itemsize, np.dtype(np.float32).itemsize)
-
-
-_HEADERS: dict[Any, Any] = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 
 def from_folder(

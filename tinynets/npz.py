@@ -5,7 +5,6 @@ import math
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,18 +14,22 @@ _HEADERS = {
 }
 
 
-def read_npz(path: str | Path) -> dict[str, np.ndarray]:
+def read_npz(
+    path: str | Path, *, most: int | None = None, itemsize: int = 1
+) -> dict[str, np.ndarray]:
     """Return all arrays of an NPZ file by name.
 
+    most: bytes that the arrays may take, all of this machine's memory if None. itemsize: bytes that
+    a number counts at least, for who makes wider ones of them.
     Raises ValueError naming the file for one that is damaged, that holds objects, or whose arrays
-    are not as long as they say or longer than this machine's memory; OSError for one that cannot
-    be opened.
+    are not as long as they say or take more; OSError for one that cannot be opened.
     """
     # Read first: what fails after that is the file's content, whatever exception it runs into.
     content = io.BytesIO(Path(path).read_bytes())
     try:
         with zipfile.ZipFile(content) as archive:
             entries = _entries(archive)
+            _check_size(archive, _memory() if most is None else most, itemsize)
             return {name: _array(archive, entry) for name, entry in entries.items()}
     except Exception as error:
         reason = str(error) or type(error).__name__
@@ -36,21 +39,29 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """Return the entries by the name of their array, their sizes checked."""
+    """Return the entries by the name of their array."""
     entries = archive.infolist()
     names = [entry.filename.removesuffix(".npy") for entry in entries]
     if len(set(names)) != len(names):
         raise ValueError("two arrays have one name")
-    total, memory = sum(entry.file_size for entry in entries), _memory()
-    if total > memory:
-        raise ValueError(f"its arrays take {total:,} bytes; this machine has {memory:,}")
     return dict(zip(names, entries))
 
 
+def _check_size(archive: zipfile.ZipFile, most: int, itemsize: int) -> None:
+    """Raise ValueError for arrays that unpack to more, or claim it, before any memory is taken."""
+    total = 0
+    for entry in archive.infolist():
+        shape, dtype, _ = _header(archive, entry)
+        total += max(entry.file_size, math.prod(shape) * max(dtype.itemsize, itemsize))
+    if total > most:
+        raise ValueError(
+            f"its arrays take {total / 2**30:.3g} GiB; at most {most / 2**30:.3g} GiB are read"
+        )
+
+
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
-    with archive.open(entry) as file:
-        shape, dtype = _header(file)
-        size = file.tell() + math.prod(shape) * dtype.itemsize
+    shape, dtype, start = _header(archive, entry)
+    size = start + math.prod(shape) * dtype.itemsize
     if dtype.hasobject:
         raise ValueError(f"{entry.filename} holds objects")
     if size != entry.file_size:
@@ -59,12 +70,16 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def _header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(file)
-    if version not in _HEADERS:
-        raise ValueError(f"arrays of version {version} are not read")
-    shape, _, dtype = _HEADERS[version](file)
-    return shape, dtype
+def _header(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo
+) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Return shape and type of an array, and where its numbers start."""
+    with archive.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise ValueError(f"arrays of version {version} are not read")
+        shape, _, dtype = _HEADERS[version](file)
+        return shape, dtype, file.tell()
 
 
 def _memory() -> int:
