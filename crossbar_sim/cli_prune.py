@@ -1,6 +1,5 @@
 """The command that prunes a network of the user's."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -266,6 +265,8 @@ def _draw(path: Path, found: dict[str, Any]) -> None:
     """Draw what is left of each layer, as bars, to a temporary name first."""
     from matplotlib.figure import Figure
 
+    from tinynets.drafts import new_file
+
     shown = {
         "weights": "weights",
         "macs": "MACs",
@@ -288,6 +289,5 @@ def _draw(path: Path, found: dict[str, Any]) -> None:
         frameon=False, ncols=len(shown), fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1)
     )
     figure.suptitle(_accuracy(found), fontsize=8)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    figure.savefig(draft, format="png", dpi=140, metadata={"Software": None})
-    draft.replace(path)
+    with new_file(path) as draft:
+        figure.savefig(draft, format="png", dpi=140, metadata={"Software": None})

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mapping.bank import ResistorBank
 from mapping.precision import PrecisionCurve, draw_from, precision_curve, useful_branches
+from tinynets.drafts import new_file
 
 #: Statistics of a curve, with what they are called in tables and plots.
 STATISTICS = {
@@ -112,11 +112,10 @@ def save_law(law: Law, stem: Path) -> list[Path]:
     paths = []
     for ending in ("csv", "png", "svg"):
         path = stem.with_name(f"{stem.name}.{ending}")
-        draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        if ending == "csv":
-            draft.write_text(to_csv(law), encoding="utf-8")
-        else:
-            figure.savefig(draft, format=ending, dpi=140)
-        draft.replace(path)
+        with new_file(path) as draft:
+            if ending == "csv":
+                draft.write_text(to_csv(law), encoding="utf-8")
+            else:
+                figure.savefig(draft, format=ending, dpi=140)
         paths.append(path)
     return paths

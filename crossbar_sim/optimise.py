@@ -1,6 +1,5 @@
 """Search the settings of a run that are best for several aims at once, under a budget."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from crossbar_sim.store import Store
 from crossbar_sim.study import Failure, PointSummary, Progress, Study, csv_text
 from crossbar_sim.study_config import Optimise, Range, StudyConfig
 from crossbar_sim.trial import OF_TESTS
+from tinynets.drafts import new_file
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,8 @@ class Search:
         paths = []
         for kind, content in written.items():
             path = stem.with_name(f"{stem.name}-search.{kind}")
-            draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            draft.write_bytes(content)
-            draft.replace(path)
+            with new_file(path) as draft:
+                draft.write_bytes(content)
             paths.append(path)
         return paths
 

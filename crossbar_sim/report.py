@@ -24,6 +24,7 @@ from mapping.compact import naive_tile_count
 from mapping.design import MappedLayer
 from mapping.tiles import Tile, TileConfig
 from netlists.build import tile_circuit
+from tinynets.drafts import new_file
 
 if TYPE_CHECKING:
     from crossbar_sim.run import Outcome
@@ -44,9 +45,8 @@ def write_report(outcome: "Outcome", directory: Path) -> None:
         (directory / "figures" / f"{name}.png").write_bytes(picture)
     numbers = without_infinities(numbers)
     html = render(numbers, pictures)
-    draft = directory / "report.html.tmp"
-    draft.write_text(html, encoding="utf-8")
-    draft.replace(directory / "report.html")
+    with new_file(directory / "report.html") as draft:
+        draft.write_text(html, encoding="utf-8")
     write_json(directory / "report.json", numbers)
 
 

@@ -1,12 +1,12 @@
 """A study's tables and plots."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from crossbar_sim import plots
 from crossbar_sim.statistics import image_half_width
 from crossbar_sim.study import PointSummary, Study, csv_text
+from tinynets.drafts import new_file
 
 
 def summary_csv(study: Study, metrics: list[str]) -> str:
@@ -79,7 +79,6 @@ def save_study(study: Study, stem: Path, metrics: list[str]) -> list[Path]:
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> Path:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    write(draft)
-    draft.replace(path)
+    with new_file(path) as draft:
+        write(draft)
     return path

@@ -5,7 +5,6 @@ same figures everywhere.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from crossbar_sim.config import ConfigError, RunConfig
+from tinynets.drafts import new_file
 from tinynets.loading import load_weights
 
 #: The settings that trained networks depend on; the tile's size where whole lines are pruned.
@@ -45,9 +45,8 @@ def save_trained(
         for name, value in model.state_dict().items()
     }
     settings = json.dumps(training_settings(config), sort_keys=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    safetensors.torch.save_file(tensors, draft, {"settings": settings, "made_on": made_on})
-    draft.replace(path)
+    with new_file(path) as draft:
+        safetensors.torch.save_file(tensors, draft, {"settings": settings, "made_on": made_on})
 
 
 def load_trained(config: RunConfig, dense: nn.Module, pruned: nn.Module) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +38,7 @@ from mapping.bits import effective_bits
 from mapping.design import MappedNetwork
 from netlists.build import tile_circuit
 from tinynets.data import Data
+from tinynets.drafts import new_file
 from tinynets.train import accuracy
 
 #: Images whose currents give a trial's power.
@@ -65,9 +65,8 @@ def trained_path(config: RunConfig, cache: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with single_thread():
             _, pruned = train_and_prune(config, load_data(config))
-        draft = path.with_suffix(f".{time.time_ns()}.tmp")
-        torch.save(pruned.state_dict(), draft)
-        draft.replace(path)
+        with new_file(path) as draft:
+            torch.save(pruned.state_dict(), draft)
     return path
 
 

@@ -1,7 +1,6 @@
 """Bring weights from files and other libraries, and take them back. No file is ever executed."""
 
 import io
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from tinynets.drafts import new_file
 from tinynets.masks import apply_masks, copied, make_permanent
 
 _ACTIVATIONS = {
@@ -78,12 +78,9 @@ def save_weights(model: nn.Module, path: str | Path) -> Path:
     tensors = {
         name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()
     }
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    if path.suffix == ".safetensors":
-        safetensors.torch.save_file(tensors, draft)
-    else:
-        torch.save(tensors, draft)
-    draft.replace(path)
+    save = safetensors.torch.save_file if path.suffix == ".safetensors" else torch.save
+    with new_file(path) as draft:
+        save(tensors, draft)
     return path
 
 

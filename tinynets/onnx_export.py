@@ -1,12 +1,12 @@
 """Give a pruned network back in the ONNX file that it came in."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
+from tinynets.drafts import new_file
 from tinynets.extras import optional
 from tinynets.masks import copied, make_permanent
 from tinynets.onnx_import import OnnxNetwork
@@ -45,9 +45,8 @@ def save_onnx(model: nn.Module, source: str | Path, path: str | Path) -> Path:
             onnx.numpy_helper.from_array(np.ascontiguousarray(value, old.dtype), holders[name].name)
         )
     path = Path(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.write_bytes(file.SerializeToString())
-    draft.replace(path)
+    with new_file(path) as draft:
+        draft.write_bytes(file.SerializeToString())
     return path
 
 
