@@ -24,11 +24,12 @@ def points(name: str) -> list[dict[str, Any]]:
 def setting(name: str) -> str:
     """How a study was made, for a caption."""
     found = load(f"study_{name}")
-    worst = max(p["metrics"]["ngspice_error"][2] for p in found["points"])
+    worst, n = found["ngspice_worst"], len(found["failures"])
+    failed = f"; {n} trials failed, whose dies are left out" if n else ""
     return (
         f"`crossbar-sim study examples/studies/{name}.toml`; {found['intervals']}; "
         f"{found['n_trial']} trials in {found['seconds'] / 60:.0f} minutes; one tile of each "
-        f"also solved by ngspice, which differs by at most {worst:.0e}"
+        f"also solved by ngspice, which differs by at most {worst:.0e}{failed}"
     )
 
 
@@ -89,7 +90,7 @@ def branches() -> str:
     heads = {"model.kind": "network", "prune.sparsity": "zeros", "variant": "selection"}
     return (
         "Accuracy on MNIST-5000 against branches a side (1 … 6), 64 × 64 tiles, 8-bit converters "
-        f"({setting('branches')}; a dash where a trial failed):\n\n"
+        f"({setting('branches')}):\n\n"
         + pivot(
             "branches",
             "bank.n",

@@ -77,9 +77,12 @@ def run_study(name: str) -> dict[str, Any]:
     print_table(name, [*points[0].point, *METRICS[name]], rows)
     result = {"machine": machine(), "seconds": seconds, "intervals": covered(points)}
     result["modelled"] = modelled(base)
-    result["n_trial"] = len(found.records())
+    records = found.records()
+    result["n_trial"] = len(records)
+    result["ngspice_worst"] = max(r.metrics["ngspice_error"] for r in records)
+    result["failures"] = [vars(failure) for failure in found.failures]
     # Of both cores, while trials run; training one network after another is not in it.
-    result["trial_seconds"] = sum(record.seconds for record in found.records())
+    result["trial_seconds"] = sum(record.seconds for record in records)
     result["points"] = [described(point) for point in points]
     if name == "joules":
         result |= joules(found, points)

@@ -120,10 +120,14 @@ def verdict(digital: list[dict[str, Any]]) -> list[str]:
 def _win_or_lose(digital: list[dict[str, Any]], key: str) -> str:
     found = {row["node"]: row[f"{key}_ratio"] for row in digital}
     ratios = {node: ratio for node, ratio in found.items() if ratio is not None}
-    loses = [f"{1 / ratio:.2g} × as much as {node}" for node, ratio in ratios.items() if ratio <= 1]
-    wins = [f"{ratio:.2g} × less than {node}" for node, ratio in ratios.items() if ratio > 1]
+    loses = [f"{_times(1 / x)} as much as {node}" for node, x in ratios.items() if x <= 1]
+    wins = [f"{_times(x)} less than {node}" for node, x in ratios.items() if x > 1]
     words = [f"the die loses, using {', '.join(loses)}"] if loses else []
     return "; ".join([*words, f"it wins, using {', '.join(wins)}"] if wins else words)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f} ×" if ratio >= 100 else f"{ratio:.2g} ×"
 
 
 def _sum(parts: list[dict[str, float]]) -> dict[str, float]:

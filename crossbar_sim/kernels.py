@@ -3,11 +3,10 @@
 Run: python -m crossbar_sim.kernels
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from crossbar_sim.calibrate import calibrate
+from crossbar_sim.network import Progress
 from crossbar_sim.nodal import solve, transfer_matrix
 from crossbar_sim.terminal import messages, progress_bars
 from mapping.bank import Die, ResistorBank
@@ -17,9 +16,6 @@ from mapping.tiles import TileConfig
 from netlists.build import tile_circuit
 from netlists.circuit import Periphery, Wires
 from tinynets.layers import PrunedLayer, PrunedNetwork
-
-#: Called with the step's name, what is done and what is to do.
-Progress = Callable[[str, int, int], None]
 
 _RULES = (
     SelectionRule(),

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from crossbar_sim.solution import Solution
 from mapping.tiles import Tile
 from netlists.circuit import CELL
 
+_JOULE = EngFormatter("J", places=1)
 _BLUE, _LIGHT, _ORANGE, _GREY = "#2b6cb0", "#90cdf4", "#dd6b20", "#718096"
 
 
@@ -102,7 +104,7 @@ def energy_bars(
     labels, heights, colours = zip(*bars[::-1])
     axes.barh(labels, np.array(heights) * 1e12, color=colours)
     for k, height in enumerate(heights):
-        axes.annotate(f" {height * 1e12:.4g}", (height * 1e12, k), va="center", size=9)
+        axes.annotate(f" {_JOULE(height)}", (height * 1e12, k), va="center", size=9)
     axes.axvline(bars[0][1] * 1e12, color=_ORANGE, lw=0.8, ls=":")
     axes.set(xscale="log", xlabel="energy [pJ]", title=title)
     axes.margins(x=0.2)
@@ -117,7 +119,8 @@ def energy_parts(analog: Mapping[str, float]) -> bytes:
     shares = np.array([analog[name] for name in names]) * 1e12
     axes.barh(names, shares, color=_ORANGE)
     for k, share in enumerate(shares):
-        axes.annotate(f" {share:.3g} ({share / shares.sum():.1%})", (share, k), va="center", size=8)
+        label = f" {_JOULE(share / 1e12)} ({share / shares.sum():.1%})"
+        axes.annotate(label, (share, k), va="center", size=8)
     axes.set(xlabel="energy per inference [pJ]", title="Where the analog energy goes")
     axes.margins(x=0.25)
     return png(figure)

@@ -17,6 +17,7 @@ from crossbar_sim.energy import network_energy, verdict, yardstick
 from crossbar_sim.machine import described
 from crossbar_sim.nodal import solve
 from crossbar_sim.physics import physics_numbers
+from crossbar_sim.trained import origin
 from crossbar_sim.verification import TileCheck
 from crossbar_sim.workspace import write_json
 from mapping.bits import worst_case_bits
@@ -91,6 +92,7 @@ def report_numbers(outcome: "Outcome", outputs: "Outputs") -> dict[str, Any]:
         | {"adc_case": config.energy.adc_case, "verdict": verdict(energy["digital"])},
         "yardstick": stick | {"verdict": verdict(stick["digital"])},
         "modelled": modelled(outcome.config),
+        "network": origin(config),
         "config": config.as_json(),
         "versions": versions(),
     }

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import importlib.metadata
 import io
-import itertools
 import json
 import os
 import time
@@ -23,7 +22,7 @@ from crossbar_sim.statistics import Interval, nested_interval, yield_interval
 from crossbar_sim.stopping import end_with
 from crossbar_sim.store import Record, Store
 from crossbar_sim.study_config import StudyConfig, with_values
-from crossbar_sim.trial import run_trial, trained_path, training_key
+from crossbar_sim.trial import run_trial, source_digest, trained_path, training_key
 
 #: Called with the number of finished trials, of how many.
 Progress = Callable[[int, int], None]
@@ -34,12 +33,8 @@ _PACKAGES = ("tinynets", "mapping", "netlists", "crossbar_sim")
 @cache
 def code_version() -> str:
     """Return the version and a hash of the source, so that a change of code makes new trials."""
-    root = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for package in _PACKAGES:
-        for path in sorted((root / package).glob("*.py")):
-            digest.update(path.name.encode() + path.read_bytes())
-    return f"{importlib.metadata.version('crossbar-sim')}+{digest.hexdigest()[:12]}"
+    digest = source_digest(*(f"{package}/*.py" for package in _PACKAGES))
+    return f"{importlib.metadata.version('crossbar-sim')}+{digest}"
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,7 @@ class Failure:
     point: dict[str, Any]
     die: int
     reason: str
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,8 @@ class PointSummary:
         """What the intervals of the metrics cover."""
         if self.n_training == 1:
             return f"t over {self.n_die} dies of one training"
-        return f"t over {self.n_training} trainings of {self.n_die} dies"
+        dies = "one die" if self.n_die == 1 else f"{self.n_die} dies"
+        return f"t over {self.n_training} trainings of {dies}"
 
     def metric(self, name: str) -> Interval:
         """Return a metric's mean; ConfigError for one that there is not."""
@@ -203,7 +200,7 @@ class Study:
     def _keep(self, outcome: "Outcome") -> None:
         trial, die = outcome.trial, outcome.trial.config.die.seed
         if outcome.metrics is None:
-            self.failures.append(Failure(trial.point, die, outcome.reason))
+            self.failures.append(Failure(trial.point, die, outcome.reason, trial.key))
             return
         made = trial.config.as_json(), outcome.metrics, outcome.seconds, code_version()
         about = trial.key, self.config.name, trial.point, die
@@ -221,16 +218,19 @@ class Study:
         return self._narrow(self._counted(trials, known))
 
     def _counted(self, trials: list[Trial], known: dict[str, Record]) -> list[Record]:
-        """Return the trials that count: those of the first dies without a gap in any training, up
-        to where they may stop."""
-        each = self.config.trainings
-        first = itertools.takewhile(lambda trial: trial.key in known, trials)
-        records = [known[trial.key] for trial in first]
-        whole = len(records) - len(records) % each
-        for n in range(each, whole, each):
-            if self._narrow(records[:n]):
-                return records[:n]
-        return records[:whole]
+        """Return the trials that count: those of the first dies that are known in all trainings,
+        up to where they may stop. A die is left out, in all of them, where its trial failed."""
+        each, failed = self.config.trainings, {failure.key for failure in self.failures}
+        records: list[Record] = []
+        for k in range(0, len(trials), each):
+            keys = [trial.key for trial in trials[k : k + each]]
+            if not known.keys() | failed >= set(keys):
+                break
+            if known.keys() >= set(keys):
+                records += [known[key] for key in keys]
+            if records and self._narrow(records):
+                break
+        return records
 
     def _narrow(self, records: list[Record]) -> bool:
         """Return whether so many dies tell the mean well enough."""

@@ -73,6 +73,14 @@ def load_trained(config: RunConfig, dense: nn.Module, pruned: nn.Module) -> str:
     return about["made_on"]
 
 
+def origin(config: RunConfig) -> str:
+    """Say where the network of a run comes from, for its report."""
+    if config.model.weights is None:
+        return "trained and pruned in this run"
+    path = Path(config.model.weights)
+    return f"read from {path.name}, trained and pruned on {_read(path)[1]['made_on']}"
+
+
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,26 @@ from tinynets.train import accuracy
 N_POWER_IMAGE = 8
 #: Stand for wires where nothing depends on them, and a bank need not be one that can be drawn.
 _IDEAL_WIRES = WiresConfig(source="given", r_word=0.0, r_bit=0.0)
+#: The source of training and pruning.
+_TRAINING_CODE = ("tinynets/*.py", "crossbar_sim/network.py", "crossbar_sim/tune.py")
 #: Metrics of test images, which report and must not choose.
 OF_TESTS = ("accuracy", "loss")
 
 
+@cache
+def source_digest(*patterns: str) -> str:
+    """Return twelve digits that change with the source files that match, below the packages."""
+    root, digest = Path(__file__).parent.parent, hashlib.sha256()
+    for pattern in patterns:
+        for path in sorted(root.glob(pattern)):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
 def training_key(config: RunConfig) -> str:
-    """Return the hash of what the trained and pruned network depends on."""
-    text = json.dumps(_for_training(config).as_json(), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """Return the hash of what the trained and pruned network depends on: settings and code."""
+    parts = [_for_training(config).as_json(), source_digest(*_TRAINING_CODE)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def trained_path(config: RunConfig, cache: Path) -> Path:

@@ -26,7 +26,7 @@ from crossbar_sim.statistics import (
     yield_interval,
 )
 from crossbar_sim.store import Record, Store, StoreError, StoreFault
-from crossbar_sim.study import Study
+from crossbar_sim.study import Failure, Study
 from crossbar_sim.study_config import Range, Sample, Stop, StudyConfig, load_study, with_values
 from crossbar_sim.study_report import save_study, summary_csv
 from crossbar_sim.trial import trained_path
@@ -124,6 +124,22 @@ def test_a_failing_trial_is_listed_and_the_others_go_on(files, tmp_path):
         (1e-9, 2),
     ]
     assert [summary.n_die for summary in found.summary()] == [2]
+
+
+def test_a_die_that_failed_does_not_take_those_after_it_along(done, tmp_path):
+    """Of three dies whose first failed, the two others are the point's; before, none was."""
+    trials = done.by_point[0]
+    store = Store(tmp_path / "two.sqlite")
+    kept = {record.key: record for record in done.store.records()}
+    for trial in trials[1:]:
+        store.add(kept[trial.key])
+    late = Study(done.config, done.base, store)
+    assert late.summary() == [], "the first die may still come"
+    failure = Failure(trials[0].point, 1, "VerificationError: differ", trials[0].key)
+    (found,) = replace(late, failures=[failure]).summary()
+    assert found.n_die == 2
+    values = [kept[trial.key].metrics["accuracy"] for trial in trials[1:]]
+    assert found.metric("accuracy").value == approx(np.mean(values))
 
 
 def test_a_killed_study_loses_only_trials_in_flight_and_resumes(files, tmp_path):

@@ -98,6 +98,12 @@ def test_images_held_out_are_not_trained_on_and_change_nothing_else(network):
     assert trial.training_key(config) != trial.training_key(BASE)
 
 
+def test_other_code_of_training_makes_another_network(monkeypatch):
+    before = trial.training_key(BASE)
+    monkeypatch.setattr(trial, "_TRAINING_CODE", ("mapping/*.py",))
+    assert trial.training_key(BASE) != before
+
+
 @pytest.mark.parametrize("method", ["iterative_magnitude", "magnitude", "tiles"])
 def test_a_dense_network_is_trained_as_long_as_a_pruned_one(monkeypatch, method):
     """The same calls of training, whatever the sparsity; a dense one loses no weight."""

@@ -12,6 +12,8 @@ from crossbar_sim.config import load_config
 from crossbar_sim.network import load_data, map_on_die, train_and_prune
 from netlists import tile_circuit, to_spice
 
+pytestmark = pytest.mark.anywhere
+
 ROOT = Path(__file__).parent.parent
 KEPT = json.loads((ROOT / "tests" / "golden" / "same_everywhere.json").read_text())
 DEMO = json.loads((ROOT / "benchmarks" / "results" / "demo.json").read_text())
@@ -68,6 +70,7 @@ def test_the_figures_of_the_demo(name, tmp_path):
     kept = DEMO["examples"][name]["shipped"]
     found = {row["network"]: row["accuracy"] for row in numbers["accuracy"]}
     assert found == kept["accuracy"]
+    assert numbers["network"].startswith(f"read from {name}.safetensors, trained and pruned on ")
     assert numbers["sparsity"] == kept["sparsity"]
     assert numbers["energy"]["analog_total"] == approx(kept["energy_J"], rel=1e-3)
     worst = min(layer["bits"]["worst"] for layer in numbers["layers"])

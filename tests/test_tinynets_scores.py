@@ -50,7 +50,7 @@ def one_shot(model, data, method, sparsity, scope="layer"):
 def test_every_score_beats_random_without_training(data, trained):
     found = {method: one_shot(trained, data, method, 0.7) for method in METHODS}
     informed = [found[method] for method in METHODS if method != "random"]
-    assert min(informed) > found["random"] + 0.02  # by 0.1 and more over trainings
+    assert min(informed) > found["random"] + 0.02  # by 0.095 and more over trainings
     assert found["second_order"] >= max(informed) - 0.02
 
 
