@@ -24,12 +24,14 @@ def points(name: str) -> list[dict[str, Any]]:
 def setting(name: str) -> str:
     """How a study was made, for a caption."""
     found = load(f"study_{name}")
-    worst, n = found["ngspice_worst"], len(found["failures"])
+    n = len(found.get("failures", []))
     failed = f"; {n} trials failed, whose dies are left out" if n else ""
+    worst = found.get("ngspice_worst")
+    differs = "" if worst is None else f", which differs by at most {worst:.0e}"
     return (
         f"`crossbar-sim study examples/studies/{name}.toml`; {found['intervals']}; "
         f"{found['n_trial']} trials in {found['seconds'] / 60:.0f} minutes; one tile of each "
-        f"also solved by ngspice, which differs by at most {worst:.0e}{failed}"
+        f"also solved by ngspice{differs}{failed}"
     )
 
 
