@@ -57,6 +57,8 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.weights_sha256 and not self.weights:
+            raise ValueError("weights_sha256 is that of weights, which is not given")
         # As many as MNIST needs; nine weights link two channels, and images are 28 × 28 at most.
         dense = sum(a * b for a, b in itertools.pairwise((784, *self.hidden, 10)))
         first, second = self.channels

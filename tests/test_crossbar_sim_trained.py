@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from crossbar_sim.config import ConfigError, load_config
+from crossbar_sim.config import ConfigError, RunConfig, checked, load_config
 from crossbar_sim.network import build_model, load_data, train_and_prune
 from crossbar_sim.study_config import with_values
 from crossbar_sim.trained import load_trained, save_trained, training_settings
@@ -80,6 +80,11 @@ def test_the_file_is_part_of_what_a_run_is(config):
     safetensors.torch.save_file(tensors, path, about)
     with pytest.raises(ConfigError, match="has changed: its SHA-256 is"):
         config.with_weights(path)
+
+
+def test_a_checksum_of_no_file_is_refused():
+    with pytest.raises(ConfigError, match="weights_sha256 is that of weights, which is not given"):
+        checked({"name": "a", "model": {"weights_sha256": "0" * 64}}, RunConfig, "a.toml")
 
 
 @pytest.mark.parametrize(
