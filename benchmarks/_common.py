@@ -15,7 +15,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numba
 
-from crossbar_sim.machine import arithmetic
+from crossbar_sim.system.machine import arithmetic
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -17,8 +17,8 @@ import torch
 from _common import figure, machine, print_table, save_json, timed
 
 from mapping import Die, ResistorBank
-from mapping.encode import g_per_weight
-from mapping.select import (
+from mapping.selection.encode import g_per_weight
+from mapping.selection.select import (
     SCALE_FACTORS,
     layer_aware_scale,
     realise,
@@ -26,9 +26,9 @@ from mapping.select import (
     select_layer_aware,
 )
 from tinynets import extract, prune
-from tinynets.data import Data, digits
-from tinynets.models import mlp
-from tinynets.train import train
+from tinynets.networks.data import Data, digits
+from tinynets.networks.models import mlp
+from tinynets.networks.training import train
 
 N_BRANCH = (1, 2, 3, 4, 6)
 N_DIE = 3

@@ -2,10 +2,10 @@
 
 The envelope of all designs is 0.267 pJ + 1.446e-7 pJ * 4^ENOB a conversion: his rule, the mean of
 the three best in each regime. Each design stands above it by some factor at its own ENOB. The
-quantiles of that factor over all designs give one smooth law in bits, which `crossbar_sim.power`
-uses; by band of ENOB the median factor is 13 to 75, so that the law is a convention, not a fit.
-Counted are designs of 1 MS/s and more since 2012, energy P / f_Nyquist, ENOB from the SNDR that
-his plots use. Intervals of quantiles are exact (binomial), 95 %.
+quantiles of that factor over all designs give one smooth law in bits, which
+`crossbar_sim.energy.power` uses; by band of ENOB the median factor is 13 to 75, so that the law is
+a convention, not a fit. Counted are designs of 1 MS/s and more since 2012, energy P / f_Nyquist,
+ENOB from the SNDR that his plots use. Intervals of quantiles are exact (binomial), 95 %.
 
 The table is not kept here: https://github.com/bmurmann/ADC-survey, xls/ADCsurvey_latest.xlsx
 Run: python benchmarks/adc_survey.py ADCsurvey_latest.xlsx
@@ -23,7 +23,7 @@ import numpy as np
 from _common import print_table, save_json
 from scipy import stats
 
-from crossbar_sim.power import ADC_FACTORS, adc_envelope
+from crossbar_sim.energy.power import ADC_FACTORS, adc_envelope
 
 YEAR, RATE = 2012, 1e6
 QUANTILES = {"lower quartile": 0.25, "median": 0.5, "upper quartile": 0.75}

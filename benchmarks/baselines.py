@@ -36,14 +36,14 @@ from matplotlib.ticker import NullFormatter
 from torch import nn
 
 import tinynets
-from crossbar_sim.digital import NODES, arithmetic, weight_fetch
-from crossbar_sim.statistics import mean_interval
+from crossbar_sim.energy.digital import NODES, arithmetic, weight_fetch
+from crossbar_sim.study.intervals import mean_interval
 from mapping import TileConfig
-from mapping.compact import TileCounts, count_lines, split
-from tinynets.data import Data, mnist5000
-from tinynets.masks import copied
-from tinynets.models import mlp
-from tinynets.train import accuracy, train
+from mapping.tiling.compact import TileCounts, count_lines, split
+from tinynets.networks.data import Data, mnist5000
+from tinynets.networks.masks import copied
+from tinynets.networks.models import mlp
+from tinynets.networks.training import accuracy, train
 
 SEEDS = (2, 3, 4, 5)
 ROUNDS, EPOCHS, DENSE_EPOCHS = 4, 3, 12

@@ -20,7 +20,7 @@ numbers of resistors at which the meter does not yet limit.
 import numpy as np
 from _common import figure, machine, print_table, save_json, timed
 
-from mapping.precision import precision_curve
+from mapping.selection.precision import precision_curve
 from tinynets.subset_sum import solve
 
 SINGLE_N = (6, 8, 10, 12, 14, 16)

@@ -12,8 +12,8 @@ import warnings
 import numpy as np
 from _common import figure, machine, print_table, save_json
 
-from crossbar_sim.calibrate import calibrate
-from crossbar_sim.calibrate_tile import pair_matrix, wanted
+from crossbar_sim.calibration.switches import calibrate
+from crossbar_sim.calibration.tile import pair_matrix, wanted
 from mapping import Die, LadderGapWarning, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires
 from tinynets import PrunedLayer, PrunedNetwork

@@ -28,10 +28,10 @@ from _common import RESULTS, figure, machine, print_table, save_json
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import splu
 
-from crossbar_sim.ngspice import NgspiceWorker, sweep_job
-from crossbar_sim.ngspice_library import find_library
-from crossbar_sim.ngspice_process import run_job
-from crossbar_sim.nodal import solve, transfer_matrix
+from crossbar_sim.ngspice.library import find_library
+from crossbar_sim.ngspice.process import run_job
+from crossbar_sim.ngspice.worker import NgspiceWorker, sweep_job
+from crossbar_sim.solvers.nodal import solve, transfer_matrix
 from netlists import Periphery, Wires, array_circuit
 
 WIRES, R_WIRE = Wires(1.0, 1.0), 1.0
@@ -149,7 +149,7 @@ def largest() -> dict:
     """A 1024 × 1024 array in a process of its own, which tells its peak memory."""
     code = """
 import json, re, time, numpy as np
-from crossbar_sim.nodal import solve
+from crossbar_sim.solvers.nodal import solve
 from netlists import Wires, array_circuit
 peak = lambda: 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 g = 10 ** np.random.default_rng(0).uniform(-6, -4, (1024, 1024))

@@ -8,8 +8,9 @@ on 3,200 MNIST images and pruned by single weights or by groups of a tile, three
 energy within a point of the dense network, which is trained for as many epochs. "Within" is decided
 on 800 images held out of the training images; accuracies are those on 1,000 test images.
 
-Joules are those of DACs, amplifiers and ADCs at 8 bits, typical figures of `crossbar_sim.power`
-with a feedback factor of 0.2; what devices conduct does not depend on how a layer is cut.
+Joules are those of DACs, amplifiers and ADCs at 8 bits, typical figures of
+`crossbar_sim.energy.power` with a feedback factor of 0.2; what devices conduct does not depend on
+how a layer is cut.
 """
 
 from functools import partial
@@ -20,15 +21,15 @@ import torch
 from _common import figure, machine, print_table, save_json, timed
 from activation_aware import mnist
 
-from crossbar_sim.power import Figures, adc_energy, dac_energy, tia_energy
-from crossbar_sim.statistics import mean_interval
+from crossbar_sim.energy.power import Figures, adc_energy, dac_energy, tia_energy
+from crossbar_sim.study.intervals import mean_interval
 from mapping import TileConfig
-from mapping.compact import Method, TileCounts, compare, count_lines, split, split_dense
+from mapping.tiling.compact import Method, TileCounts, compare, count_lines, split, split_dense
 from tinynets import extract, prune
-from tinynets.crossbar_masks import prune_for_tiles
-from tinynets.data import Data
-from tinynets.models import mlp
-from tinynets.train import accuracy, train
+from tinynets.networks.data import Data
+from tinynets.networks.models import mlp
+from tinynets.networks.training import accuracy, train
+from tinynets.pruning.for_tiles import prune_for_tiles
 
 N = 1024
 SIZES = (32, 128)

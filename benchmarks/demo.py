@@ -15,8 +15,8 @@ from typing import Any
 from _common import machine, print_table, save_json
 
 from crossbar_sim.config import RunConfig, load_config
-from crossbar_sim.run import run
-from crossbar_sim.study_config import with_values
+from crossbar_sim.config.study import with_values
+from crossbar_sim.jobs.run import run
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ("digits", "digits_cnn")

@@ -20,10 +20,9 @@ import torch
 from _common import figure, machine, print_table, save_json
 from activation_aware import mnist
 
-from crossbar_sim.hashing import crossbar_projection
+from crossbar_sim.on_die.flyhash_projection import crossbar_projection
 from mapping import Die, ResistorBank, TileConfig
 from netlists import Wires
-from tinynets.data import Data, digits
 from tinynets.flyhash import (
     FlyHash,
     dense_hash,
@@ -32,6 +31,7 @@ from tinynets.flyhash import (
     recall,
     sparse_projection,
 )
+from tinynets.networks.data import Data, digits
 
 K = 10
 WINNERS = (4, 8, 16, 32, 64)

@@ -19,7 +19,7 @@ import numpy as np
 from _common import machine, print_table, save_json
 from scipy import stats
 
-from crossbar_sim.statistics import mean_interval, nested_interval
+from crossbar_sim.study.intervals import mean_interval, nested_interval
 
 SIZES = (3, 5, 10, 30)
 N_SIMULATION = 4000

@@ -12,12 +12,12 @@ import numpy as np
 from _common import RESULTS, machine, print_table, save_json, timed
 
 from mapping import Die, ResistorBank, TileConfig, map_network
-from netlists.drc import check_rules
-from netlists.floorplan import plan_cell
-from netlists.layout import cell_layout, tile_layout, write_layout, write_picture
-from netlists.lvs import compare_layout
-from netlists.technology import DBU, HIGH_PO, klayout
-from tinynets.layers import PrunedLayer, PrunedNetwork
+from netlists.layout.drawing import cell_layout, tile_layout, write_layout, write_picture
+from netlists.layout.drc import check_rules
+from netlists.layout.floorplan import plan_cell
+from netlists.layout.lvs import compare_layout
+from netlists.layout.technology import DBU, HIGH_PO, klayout
+from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
 N = 64
 BANK = ResistorBank.sky130_high_po(n=6, r_min=20e3)

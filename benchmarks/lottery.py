@@ -14,11 +14,12 @@ import torch
 from _common import figure, machine, print_table, save_json
 from torch import nn
 
-from tinynets.data import Data, mnist5000
-from tinynets.lottery import Ticket, Trainer, reinitialised, shuffled, tickets, train_from, trainer
-from tinynets.models import mlp
-from tinynets.popup import edge_popup
-from tinynets.train import accuracy
+from tinynets.lottery import reinitialised, shuffled, tickets, train_from, trainer
+from tinynets.lottery.winning_tickets import Ticket, Trainer
+from tinynets.networks.data import Data, mnist5000
+from tinynets.networks.models import mlp
+from tinynets.networks.training import accuracy
+from tinynets.pruning.edge_popup import edge_popup
 
 SIZES = (784, 300, 100, 10)
 EPOCHS, ROUNDS, EVERY = 12, 18, 3

@@ -13,8 +13,9 @@ import numpy as np
 from _common import machine, print_table, save_json
 
 from mapping import Branches, Die, ResistorBank
-from mapping.metrology import Survey, one_at_a_time, select_surveyed, weighing_plan
-from mapping.select import realise, select
+from mapping.selection.select import realise, select
+from mapping.wafer.reading_plan import one_at_a_time, weighing_plan
+from mapping.wafer.survey import Survey, select_surveyed
 
 N_DIE, N_CELL = 5, 1000
 METERS = {

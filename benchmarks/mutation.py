@@ -1,7 +1,7 @@
 """Small faults put into the physics, one at a time: how many of them do the tests notice?
 
 Run: python benchmarks/mutation.py --jobs 2   (about an hour; what is done already is kept)
-     python benchmarks/mutation.py --module crossbar_sim/noise.py
+     python benchmarks/mutation.py --module crossbar_sim/periphery/noise.py
 
 Each mutant is tried with the test files of its module, in a copy of the tree in a temporary
 directory. A verdict is kept as long as the module and those test files are what they were. The
@@ -36,44 +36,62 @@ from _mutants import Source, change
 ROOT = Path(__file__).parent.parent
 COPIED = ("tinynets", "mapping", "netlists", "crossbar_sim", "tests", "examples", "benchmarks")
 
-#: Each module's test files, those that fail soonest first: tests/test_<name>.py.
+#: Each module's test files, those that fail soonest first: tests/NAME.py.
 MODULES = {
-    "crossbar_sim/power.py": ("crossbar_sim_energy",),
-    "crossbar_sim/energy.py": ("crossbar_sim_energy",),
-    "crossbar_sim/digital.py": ("crossbar_sim_energy",),
-    "crossbar_sim/noise.py": ("crossbar_sim_noise",),
-    "crossbar_sim/timing.py": ("crossbar_sim_timing",),
-    "crossbar_sim/converters.py": ("crossbar_sim_converters", "crossbar_sim_analog"),
-    "crossbar_sim/readout.py": ("crossbar_sim_analog", "crossbar_sim_saved"),
-    "crossbar_sim/solution.py": ("solvers_agree", "crossbar_sim_analog"),
-    "crossbar_sim/verification.py": ("crossbar_sim_verification",),
-    "netlists/build.py": ("netlists_build", "conventions", "netlists_decks", "solvers_agree"),
-    "netlists/circuit.py": (
-        "netlists_build",
-        "conventions",
-        "netlists_decks",
-        "crossbar_sim_analog",
-        "crossbar_sim_noise",
+    "crossbar_sim/energy/power.py": ("crossbar_sim/energy/test_energy",),
+    "crossbar_sim/energy/inference.py": ("crossbar_sim/energy/test_energy",),
+    "crossbar_sim/energy/digital.py": ("crossbar_sim/energy/test_energy",),
+    "crossbar_sim/periphery/noise.py": ("crossbar_sim/periphery/test_noise",),
+    "crossbar_sim/periphery/settling.py": ("crossbar_sim/periphery/test_settling",),
+    "crossbar_sim/periphery/converters.py": (
+        "crossbar_sim/periphery/test_converters",
+        "crossbar_sim/on_die/test_analog",
     ),
-    "netlists/geometry.py": ("netlists_geometry",),
-    "mapping/place.py": ("mapping_place",),
-    "mapping/select.py": ("mapping_select", "mapping_encode"),
-    "mapping/bank.py": ("mapping_bank", "mapping_stuck"),
-    "mapping/compensation.py": ("mapping_select",),
+    "crossbar_sim/on_die/readout.py": (
+        "crossbar_sim/on_die/test_analog",
+        "crossbar_sim/on_die/test_saved_network",
+    ),
+    "crossbar_sim/solvers/solution.py": (
+        "crossbar_sim/solvers/test_solvers_agree",
+        "crossbar_sim/on_die/test_analog",
+    ),
+    "crossbar_sim/ngspice/verification.py": ("crossbar_sim/ngspice/test_verification",),
+    "netlists/circuit/build.py": (
+        "netlists/circuit/test_build",
+        "project/test_conventions",
+        "netlists/spice/test_decks",
+        "crossbar_sim/solvers/test_solvers_agree",
+    ),
+    "netlists/circuit/circuit.py": (
+        "netlists/circuit/test_build",
+        "project/test_conventions",
+        "netlists/spice/test_decks",
+        "crossbar_sim/on_die/test_analog",
+        "crossbar_sim/periphery/test_noise",
+    ),
+    "netlists/circuit/wire_geometry.py": ("netlists/circuit/test_wire_geometry",),
+    "mapping/network/map_network.py": ("mapping/network/test_map_network",),
+    "mapping/selection/select.py": (
+        "mapping/selection/test_select",
+        "mapping/selection/test_encode",
+    ),
+    "mapping/bank/bank.py": ("mapping/bank/test_bank", "mapping/bank/test_stuck"),
+    "mapping/selection/activation_aware.py": ("mapping/selection/test_select",),
 }
 
 #: Survivors that no test can kill, or need not: "module: the changed line" and why.
 EXPLAINED = {
-    "mapping/bank.py: stuck: Mapping[str, np.ndarray] | None = field(default=None, repr=True)": (
+    "mapping/bank/bank.py: "
+    "stuck: Mapping[str, np.ndarray] | None = field(default=None, repr=True)": (
         "what is printed of a die"
     ),
-    "mapping/bank.py: if not bank.tc1_sigma and not kelvin:": (
+    "mapping/bank/bank.py: if not bank.tc1_sigma and not kelvin:": (
         "equivalent: a shortcut, for the spread is zero where either is"
     ),
-    "crossbar_sim/timing.py: _INSTANT = 2e-06": (
+    "crossbar_sim/periphery/settling.py: _INSTANT = 2e-06": (
         "a mode a million times faster than the slowest is left out or not: no answer changes"
     ),
-    "mapping/compensation.py: _jit = njit(cache=True, nogil=False)": "only slower",
+    "mapping/selection/activation_aware.py: _jit = njit(cache=True, nogil=False)": "only slower",
 }
 
 
@@ -98,7 +116,7 @@ def digest(path: str, text: bytes) -> str:
 
 
 def tests_of(path: str) -> list[str]:
-    return [f"tests/test_{name}.py" for name in MODULES[path]]
+    return [f"tests/{name}.py" for name in MODULES[path]]
 
 
 class Bench:

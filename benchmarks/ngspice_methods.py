@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 from _common import figure, machine, print_table, save_json
 
-from crossbar_sim.ngspice import NgspiceWorker, sweep_job
-from crossbar_sim.ngspice_library import find_library
-from crossbar_sim.ngspice_process import _engine, _load, run_job
-from crossbar_sim.nodal import solve
+from crossbar_sim.ngspice.library import find_library
+from crossbar_sim.ngspice.process import _engine, _load, run_job
+from crossbar_sim.ngspice.worker import NgspiceWorker, sweep_job
+from crossbar_sim.solvers.nodal import solve
 from netlists import Circuit, Periphery, Wires, array_circuit, to_spice
-from netlists.pyspice import to_pyspice
-from netlists.size import Size
-from netlists.spice import OPTIONS, elements
+from netlists.circuit.size import Size
+from netlists.spice.pyspice_circuit import to_pyspice
+from netlists.spice.text import OPTIONS, elements
 
 WIRES, ENDS = Wires(1.0, 1.0), Periphery(tia_gain=1e4)
 VECTORS = 32
@@ -168,7 +168,7 @@ print(used.ru_maxrss, used.ru_utime + used.ru_stime)
 
 
 def footprint(n: int, n_vector: int = 4) -> dict:
-    """Memory and time of stock ngspice in batch mode, beside what `netlists.size` says."""
+    """Memory and time of stock ngspice in batch mode, beside what `netlists.circuit.size` says."""
     circuit, v_in = array(n)
     size = Size.of_circuits([len(circuit.elements.branch_ohm) + 3 * n], n_vector)
     with tempfile.TemporaryDirectory() as directory:

@@ -14,17 +14,17 @@ import torch
 from _common import figure, machine, print_table, save_json
 
 from crossbar_sim import Converters, NgspiceWorker, solve, to_torch
-from crossbar_sim.analog import circuit_inputs
 from crossbar_sim.config import load_config
-from crossbar_sim.network import load_data, map_on_die, train_and_prune
-from crossbar_sim.noise import Noise, effective_bits, output_noise, output_noise_ngspice
-from crossbar_sim.switch import Gate, check_switch
-from crossbar_sim.timing import charging_energy, product_energy, settling, step_ngspice
+from crossbar_sim.on_die.analog import circuit_inputs
+from crossbar_sim.periphery.noise import Noise, effective_bits, output_noise, output_noise_ngspice
+from crossbar_sim.periphery.settling import charging_energy, product_energy, settling, step_ngspice
+from crossbar_sim.periphery.transmission_gate import Gate, check_switch
+from crossbar_sim.pipeline.steps import load_data, map_on_die, train_and_prune
 from mapping import ResistorBank
 from netlists import Periphery, Wires, tile_circuit
-from netlists.floorplan import drawn_wires, plan_cell
-from netlists.technology import DBU, XHIGH_PO
-from tinynets.train import accuracy
+from netlists.layout.floorplan import drawn_wires, plan_cell
+from netlists.layout.technology import DBU, XHIGH_PO
+from tinynets.networks.training import accuracy
 
 ROOT = Path(__file__).parent.parent
 SEEDS = range(5)

@@ -22,8 +22,8 @@ from _common import machine, print_table, save_json, timed
 
 from mapping import Die, MappedLayer, MappedNetwork, ResistorBank, TileConfig, map_network
 from netlists import read_pack, write_pack
-from netlists.wafer import read_wafer
-from tinynets.layers import PrunedLayer, PrunedNetwork
+from netlists.fabrication.measured_wafer import read_wafer
+from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
 N_OUT = (75, 300, 1200)  # outputs of a dense layer of 280 inputs, 2 x 6 branches a cell
 WAFER = (1000, 834)  # inputs, outputs: ten million branches

@@ -12,7 +12,7 @@ with sampled instead of exhaustive targets, so worst cases differ by what the sa
 import numpy as np
 from _common import figure, machine, print_table, save_json, timed
 
-from mapping.precision import (
+from mapping.selection.precision import (
     full_scale,
     meter_curve,
     precision_curve,

@@ -10,11 +10,11 @@ from _common import machine, print_table, save_json, timed
 from torch import nn
 
 import tinynets
-from tinynets.data import Data, mnist5000
-from tinynets.masks import apply_masks, choose, copied, weight_layers
-from tinynets.models import mlp
-from tinynets.scores import activation, magnitude
-from tinynets.train import train
+from tinynets.networks.data import Data, mnist5000
+from tinynets.networks.masks import apply_masks, choose, copied, weight_layers
+from tinynets.networks.models import mlp
+from tinynets.networks.training import train
+from tinynets.pruning.scores import activation, magnitude
 
 EPOCHS, REPEATS = 3, 5
 SCOPES = ("global", "layer", "output", "2:4")

@@ -15,19 +15,19 @@ import numpy as np
 import torch
 from _common import machine, print_table, save_json
 
-from crossbar_sim.analog import circuit_inputs, to_torch
 from crossbar_sim.config import RunConfig, load_config
-from crossbar_sim.digital import NODES, arithmetic, weight_fetch
-from crossbar_sim.energy import network_energy, sum_counts
-from crossbar_sim.network import build_model, load_data, map_on_die, single_thread
-from crossbar_sim.nodal import solve
-from crossbar_sim.physics import amplifier_numbers, tile_physics
-from crossbar_sim.power import ADC_FACTORS, Case, tile_energy
-from crossbar_sim.run import layer_passes
-from crossbar_sim.study_config import with_values
-from crossbar_sim.trial import trained_path
-from mapping.design import MappedNetwork
-from netlists.build import tile_circuit
+from crossbar_sim.config.study import with_values
+from crossbar_sim.energy.digital import NODES, arithmetic, weight_fetch
+from crossbar_sim.energy.inference import network_energy, sum_counts
+from crossbar_sim.energy.power import ADC_FACTORS, Case, tile_energy
+from crossbar_sim.on_die.analog import circuit_inputs, to_torch
+from crossbar_sim.pipeline.outcome import layer_passes
+from crossbar_sim.pipeline.steps import build_model, load_data, map_on_die, single_thread
+from crossbar_sim.pipeline.tile_limits import amplifier_numbers, tile_physics
+from crossbar_sim.solvers.nodal import solve
+from crossbar_sim.study.trial import trained_path
+from mapping.network.mapped_network import MappedNetwork
+from netlists.circuit.build import tile_circuit
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NODE = NODES[0]

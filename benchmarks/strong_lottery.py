@@ -28,10 +28,10 @@ import torch
 from _common import figure, machine, print_table, save_json, timed
 from torch import nn
 
-from tinynets.data import digits
-from tinynets.models import digits_cnn, mlp
-from tinynets.strong_lottery import error_bound, strong_ticket
-from tinynets.train import train
+from tinynets.lottery.strong import error_bound, strong_ticket
+from tinynets.networks.data import digits
+from tinynets.networks.models import digits_cnn, mlp
+from tinynets.networks.training import train
 
 SEEDS = (0, 1, 2)
 N_SUM = (2, 4, 6, 8, 10, 12, 14, 16)

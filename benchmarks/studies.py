@@ -15,18 +15,18 @@ import torch
 from _common import RESULTS, machine, print_table, save_json
 
 from crossbar_sim.config import RunConfig
-from crossbar_sim.digital import ACCELERATORS, energies
-from crossbar_sim.energy import sum_counts
-from crossbar_sim.network import build_model, load_data
-from crossbar_sim.optimise import optimise
-from crossbar_sim.report import modelled
-from crossbar_sim.store import Store
-from crossbar_sim.study import PointSummary, Study
-from crossbar_sim.study_config import load_study, with_values
-from crossbar_sim.study_report import covered, save_study
-from crossbar_sim.trial import trained_path
-from tinynets.extraction import extract
-from tinynets.train import accuracy
+from crossbar_sim.config.study import load_study, with_values
+from crossbar_sim.energy.digital import ACCELERATORS, energies
+from crossbar_sim.energy.inference import sum_counts
+from crossbar_sim.pipeline.steps import build_model, load_data
+from crossbar_sim.report.run_report import modelled
+from crossbar_sim.study.runner import PointSummary, Study
+from crossbar_sim.study.search import optimise
+from crossbar_sim.study.store import Store
+from crossbar_sim.study.tables import covered, save_study
+from crossbar_sim.study.trial import trained_path
+from tinynets.networks.extraction import extract
+from tinynets.networks.training import accuracy
 
 ROOT = Path(__file__).parent.parent
 STUDIES = ROOT / "examples" / "studies"

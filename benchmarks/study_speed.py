@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from _common import machine, print_table, save_json
 
-from crossbar_sim.analog import to_torch
-from crossbar_sim.network import build_model, load_data, select_on_die
-from crossbar_sim.store import Store
-from crossbar_sim.study import Study
-from crossbar_sim.study_config import StudyConfig, load_study, with_values
-from crossbar_sim.trial import trained_path
-from tinynets.train import accuracy
+from crossbar_sim.config.study import StudyConfig, load_study, with_values
+from crossbar_sim.on_die.analog import to_torch
+from crossbar_sim.pipeline.steps import build_model, load_data, select_on_die
+from crossbar_sim.study.runner import Study
+from crossbar_sim.study.store import Store
+from crossbar_sim.study.trial import trained_path
+from tinynets.networks.training import accuracy
 
 STUDY = Path(__file__).parent.parent / "examples" / "studies" / "wires.toml"
 REPEATS = 7

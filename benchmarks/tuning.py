@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from _common import RESULTS, machine, print_table, save_json
 
-from crossbar_sim.analog import to_torch
-from crossbar_sim.config import RunConfig
-from crossbar_sim.network import build_model, load_data, select_on_die
-from crossbar_sim.trial import trained_path
-from crossbar_sim.tune import (
+from crossbar_sim.calibration.tune import (
     Parts,
     calibrate_outputs,
     fine_tune,
     fine_tune_layer_by_layer,
     train_noise_aware,
 )
+from crossbar_sim.config import RunConfig
+from crossbar_sim.on_die.analog import to_torch
+from crossbar_sim.pipeline.steps import build_model, load_data, select_on_die
+from crossbar_sim.study.trial import trained_path
 from mapping import LadderGapWarning
-from tinynets.train import accuracy
+from tinynets.networks.training import accuracy
 
 DIES = range(1, 6)
 BASE = {

@@ -6,41 +6,43 @@ The names below are loaded on first use: a worker process needs no torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tinynets import moved
+
 if TYPE_CHECKING:
-    from crossbar_sim.analog import circuit_inputs, to_torch
-    from crossbar_sim.converters import Converters
-    from crossbar_sim.hashing import crossbar_projection
-    from crossbar_sim.ngspice import NgspiceError, NgspiceWorker, solve_ngspice
-    from crossbar_sim.ngspice_pool import solve_tiles
-    from crossbar_sim.nodal import solve, transfer_matrix
-    from crossbar_sim.noise import Noise, output_noise
-    from crossbar_sim.solution import Solution
-    from crossbar_sim.store import Store
-    from crossbar_sim.study import Study
-    from crossbar_sim.timing import settling
-    from crossbar_sim.verification import Verification, chosen_tiles, random_inputs, verify
+    from crossbar_sim.ngspice.pool import solve_tiles
+    from crossbar_sim.ngspice.verification import Verification, chosen_tiles, random_inputs, verify
+    from crossbar_sim.ngspice.worker import NgspiceError, NgspiceWorker, solve_ngspice
+    from crossbar_sim.on_die.analog import circuit_inputs, to_torch
+    from crossbar_sim.on_die.flyhash_projection import crossbar_projection
+    from crossbar_sim.periphery.converters import Converters
+    from crossbar_sim.periphery.noise import Noise, output_noise
+    from crossbar_sim.periphery.settling import settling
+    from crossbar_sim.solvers.nodal import solve, transfer_matrix
+    from crossbar_sim.solvers.solution import Solution
+    from crossbar_sim.study.runner import Study
+    from crossbar_sim.study.store import Store
 
 _HOME = {
-    "Converters": "crossbar_sim.converters",
-    "NgspiceError": "crossbar_sim.ngspice",
-    "NgspiceWorker": "crossbar_sim.ngspice",
-    "Noise": "crossbar_sim.noise",
-    "Solution": "crossbar_sim.solution",
-    "Store": "crossbar_sim.store",
-    "Study": "crossbar_sim.study",
-    "Verification": "crossbar_sim.verification",
-    "chosen_tiles": "crossbar_sim.verification",
-    "circuit_inputs": "crossbar_sim.analog",
-    "crossbar_projection": "crossbar_sim.hashing",
-    "output_noise": "crossbar_sim.noise",
-    "random_inputs": "crossbar_sim.verification",
-    "settling": "crossbar_sim.timing",
-    "solve": "crossbar_sim.nodal",
-    "solve_ngspice": "crossbar_sim.ngspice",
-    "solve_tiles": "crossbar_sim.ngspice_pool",
-    "to_torch": "crossbar_sim.analog",
-    "transfer_matrix": "crossbar_sim.nodal",
-    "verify": "crossbar_sim.verification",
+    "Converters": "crossbar_sim.periphery.converters",
+    "NgspiceError": "crossbar_sim.ngspice.worker",
+    "NgspiceWorker": "crossbar_sim.ngspice.worker",
+    "Noise": "crossbar_sim.periphery.noise",
+    "Solution": "crossbar_sim.solvers.solution",
+    "Store": "crossbar_sim.study.store",
+    "Study": "crossbar_sim.study.runner",
+    "Verification": "crossbar_sim.ngspice.verification",
+    "chosen_tiles": "crossbar_sim.ngspice.verification",
+    "circuit_inputs": "crossbar_sim.on_die.analog",
+    "crossbar_projection": "crossbar_sim.on_die.flyhash_projection",
+    "output_noise": "crossbar_sim.periphery.noise",
+    "random_inputs": "crossbar_sim.ngspice.verification",
+    "settling": "crossbar_sim.periphery.settling",
+    "solve": "crossbar_sim.solvers.nodal",
+    "solve_ngspice": "crossbar_sim.ngspice.worker",
+    "solve_tiles": "crossbar_sim.ngspice.pool",
+    "to_torch": "crossbar_sim.on_die.analog",
+    "transfer_matrix": "crossbar_sim.solvers.nodal",
+    "verify": "crossbar_sim.ngspice.verification",
 }
 
 __all__ = [
@@ -65,6 +67,8 @@ __all__ = [
     "transfer_matrix",
     "verify",
 ]
+
+moved.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -6,12 +6,12 @@ Run: python examples/compaction.py
 import torch
 
 from mapping import TileConfig
-from mapping.compact import compare
+from mapping.tiling.compact import compare
 from tinynets import extract, prune
-from tinynets.crossbar_masks import prune_for_tiles
-from tinynets.data import digits
-from tinynets.models import mlp
-from tinynets.train import accuracy, train
+from tinynets.networks.data import digits
+from tinynets.networks.models import mlp
+from tinynets.networks.training import accuracy, train
+from tinynets.pruning.for_tiles import prune_for_tiles
 
 
 def main() -> None:

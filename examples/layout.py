@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from mapping import Die, ResistorBank, TileConfig, map_network
-from netlists.kicad import tile_board, write_board
-from netlists.masks import write_masks
-from netlists.technology import HIGH_PO
-from tinynets.layers import PrunedLayer, PrunedNetwork
+from netlists.fabrication.board import tile_board, write_board
+from netlists.layout.mask_set import write_masks
+from netlists.layout.technology import HIGH_PO
+from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
 directory = Path(sys.argv[1] if len(sys.argv) > 1 else "results/layout")
 

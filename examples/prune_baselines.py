@@ -3,10 +3,10 @@
 import torch
 
 import tinynets
-from tinynets.data import digits
-from tinynets.metrics import Metrics
-from tinynets.models import mlp
-from tinynets.train import train
+from tinynets.networks.data import digits
+from tinynets.networks.models import mlp
+from tinynets.networks.training import train
+from tinynets.pruning.metrics import Metrics
 
 torch.set_num_threads(1)  # for networks this small, threads cost more than they give
 data = digits(seed=0, flat=True)

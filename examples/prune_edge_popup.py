@@ -3,9 +3,9 @@
 import torch
 
 import tinynets
-from tinynets.data import digits
-from tinynets.models import digits_cnn, mlp
-from tinynets.train import accuracy
+from tinynets.networks.data import digits
+from tinynets.networks.models import digits_cnn, mlp
+from tinynets.networks.training import accuracy
 
 torch.set_num_threads(1)  # for networks this small, threads cost more than they give
 NETWORKS = {"dense": mlp((64, 200, 10)), "convolutional": digits_cnn((16, 32))}

@@ -3,9 +3,9 @@
 import torch
 
 import tinynets
-from tinynets.data import digits
-from tinynets.models import digits_cnn
-from tinynets.train import train
+from tinynets.networks.data import digits
+from tinynets.networks.models import digits_cnn
+from tinynets.networks.training import train
 
 torch.set_num_threads(1)  # for networks this small, threads cost more than they give
 data = digits(seed=0, flat=False)

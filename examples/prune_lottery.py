@@ -2,10 +2,10 @@
 
 import torch
 
-from tinynets.data import digits
 from tinynets.lottery import reinitialised, shuffled, tickets, train_from, trainer
-from tinynets.models import mlp
-from tinynets.train import accuracy
+from tinynets.networks.data import digits
+from tinynets.networks.models import mlp
+from tinynets.networks.training import accuracy
 
 torch.set_num_threads(1)  # for networks this small, threads cost more than they give
 data = digits(seed=0, flat=True)

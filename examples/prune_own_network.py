@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import tinynets
-from tinynets.data import digits
-from tinynets.train import accuracy, train
+from tinynets.networks.data import digits
+from tinynets.networks.training import accuracy, train
 
 
 def build() -> nn.Module:

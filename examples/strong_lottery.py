@@ -5,10 +5,10 @@ Run: python examples/strong_lottery.py
 
 import torch
 
-from tinynets.data import digits
-from tinynets.models import mlp
-from tinynets.strong_lottery import METHODS, error_bound, strong_ticket
-from tinynets.train import accuracy, predict, train
+from tinynets.lottery.strong import METHODS, error_bound, strong_ticket
+from tinynets.networks.data import digits
+from tinynets.networks.models import mlp
+from tinynets.networks.training import accuracy, predict, train
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crossbar_sim.exchange import read_run, reselect_run
+from crossbar_sim.jobs.wafer_loop import read_run, reselect_run
 
 RUN = Path(sys.argv[1] if len(sys.argv) > 1 else "results/digits")
 DRIFT, BROKEN = 0.05, 0.02

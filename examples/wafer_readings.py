@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from crossbar_sim.exchange import export_run, read_run, reselect_run
+from crossbar_sim.jobs.wafer_loop import export_run, read_run, reselect_run
 from mapping import Die
-from netlists.plan import read_plan
+from netlists.fabrication.plan_file import read_plan
 
 RUN = Path(sys.argv[1] if len(sys.argv) > 1 else "results/digits")
 FIXED, DRIFT = 1e-8, 0.2  # meter's error [S]; of every resistor since it was selected

@@ -1,9 +1,11 @@
 """Turn weights into selections of imprecise resistors, and layers into crossbar tiles."""
 
 from mapping.bank import Branches, Die, LadderGapWarning, ResistorBank
-from mapping.design import MappedLayer, MappedNetwork
-from mapping.place import SelectionRule, map_network
-from mapping.tiles import Tile, TileConfig
+from mapping.network.map_network import SelectionRule, map_network
+from mapping.network.mapped_layer import MappedLayer
+from mapping.network.mapped_network import MappedNetwork
+from mapping.tiling.tiles import Tile, TileConfig
+from tinynets import moved
 
 __all__ = [
     "Branches",
@@ -17,3 +19,5 @@ __all__ = [
     "TileConfig",
     "map_network",
 ]
+
+moved.install()

@@ -1,12 +1,13 @@
 """Circuits as arrays, and the SPICE text written from them."""
 
-from netlists.build import array_circuit, tile_circuit
-from netlists.chain import Chain
 from netlists.circuit import Circuit, Elements, Grid, Periphery, Wires
-from netlists.network import write_network
-from netlists.pack import read_pack, write_pack
-from netlists.pyspice import to_pyspice
-from netlists.spice import to_spice
+from netlists.circuit.build import array_circuit, tile_circuit
+from netlists.fabrication.pack import read_pack, write_pack
+from netlists.spice.chain import Chain
+from netlists.spice.deck_directory import write_network
+from netlists.spice.pyspice_circuit import to_pyspice
+from netlists.spice.text import to_spice
+from tinynets import moved
 
 __all__ = [
     "Chain",
@@ -23,3 +24,5 @@ __all__ = [
     "write_network",
     "write_pack",
 ]
+
+moved.install()

@@ -161,7 +161,7 @@ install_package() {
 
 # Solve a small circuit with the library that the package finds; fails without KLU.
 probe() {
-    .venv/bin/python -c 'from crossbar_sim.ngspice import NgspiceWorker as W
+    .venv/bin/python -c 'from crossbar_sim.ngspice.worker import NgspiceWorker as W
 with W(time_limit=60) as w: print("setup: ngspice", w.probe().version, "with KLU,", w.library)'
 }
 
@@ -173,4 +173,4 @@ make_venv
 install_torch
 install_package
 probe || manual
-.venv/bin/python -m crossbar_sim.kernels
+.venv/bin/python -m crossbar_sim.pipeline.warm_up

@@ -9,11 +9,12 @@ Run: python scripts/train_networks.py [CONFIG.toml ...]  (default: all of them; 
 import sys
 from pathlib import Path
 
-from crossbar_sim.config import RunConfig, read_toml
-from crossbar_sim.machine import summary
-from crossbar_sim.network import build_model, load_data, single_thread, train_and_prune
-from crossbar_sim.trained import load_trained, save_trained
-from tinynets.train import accuracy
+from crossbar_sim.config import RunConfig
+from crossbar_sim.config.run import read_toml
+from crossbar_sim.pipeline.steps import build_model, load_data, single_thread, train_and_prune
+from crossbar_sim.pipeline.trained import load_trained, save_trained
+from crossbar_sim.system.machine import summary
+from tinynets.networks.training import accuracy
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ("examples/digits.toml", "examples/digits_cnn.toml", "tests/networks/small.toml")

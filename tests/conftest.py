@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from crossbar_sim.config import load_config
-from crossbar_sim.network import load_data, train_and_prune
-from crossbar_sim.ngspice import NgspiceWorker
+from crossbar_sim.ngspice.worker import NgspiceWorker
+from crossbar_sim.pipeline.steps import load_data, train_and_prune
 from mapping import Die, ResistorBank, TileConfig, map_network
-from tinynets.layers import PrunedLayer, PrunedNetwork
+from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
 ROOT = Path(__file__).parent.parent
 

@@ -1,53 +1,55 @@
 """Prune a trained network, and the subset-sum theory that tells how well resistors can hold it.
 
-The names below are loaded on first use, so that the numerical modules (`subset_sum`, `layers`)
-can be imported without torch.
+The names below are loaded on first use, so that the numerical modules (`subset_sum`,
+`networks.layers`) can be imported without torch.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tinynets import moved
+
 if TYPE_CHECKING:
-    from tinynets.compress import low_rank, quantise
-    from tinynets.crossbar_masks import prune_for_tiles
-    from tinynets.extraction import extract
-    from tinynets.filters import prune_filters
     from tinynets.flyhash import FlyHash
-    from tinynets.folding import fold_batch_norm
-    from tinynets.layers import ConvGeometry, PrunedLayer, PrunedNetwork
-    from tinynets.loading import from_sklearn, load_weights, save_weights
+    from tinynets.formats.linear_stack import linear_stack
+    from tinynets.formats.onnx_export import save_onnx
+    from tinynets.formats.onnx_import import from_onnx
+    from tinynets.formats.weights import from_sklearn, load_weights, save_weights
     from tinynets.lottery import tickets
-    from tinynets.metrics import compare, measure
-    from tinynets.onnx_export import save_onnx
-    from tinynets.onnx_import import from_onnx
-    from tinynets.popup import edge_popup
+    from tinynets.lottery.strong import strong_ticket
+    from tinynets.networks.batch_norm import fold_batch_norm
+    from tinynets.networks.extraction import extract
+    from tinynets.networks.layers import ConvGeometry, PrunedLayer, PrunedNetwork
     from tinynets.pruning import prune
-    from tinynets.stacks import linear_stack
-    from tinynets.strong_lottery import strong_ticket
+    from tinynets.pruning.compression import low_rank, quantise
+    from tinynets.pruning.edge_popup import edge_popup
+    from tinynets.pruning.filters import prune_filters
+    from tinynets.pruning.for_tiles import prune_for_tiles
+    from tinynets.pruning.metrics import compare, measure
 
 _HOME = {
-    "ConvGeometry": "layers",
-    "FlyHash": "flyhash",
-    "PrunedLayer": "layers",
-    "PrunedNetwork": "layers",
-    "compare": "metrics",
-    "edge_popup": "popup",
-    "extract": "extraction",
-    "fold_batch_norm": "folding",
-    "from_onnx": "onnx_import",
-    "from_sklearn": "loading",
-    "linear_stack": "stacks",
-    "load_weights": "loading",
-    "low_rank": "compress",
-    "measure": "metrics",
-    "prune": "pruning",
-    "prune_filters": "filters",
-    "prune_for_tiles": "crossbar_masks",
-    "quantise": "compress",
-    "save_onnx": "onnx_export",
-    "save_weights": "loading",
-    "strong_ticket": "strong_lottery",
-    "tickets": "lottery",
+    "ConvGeometry": "tinynets.networks.layers",
+    "FlyHash": "tinynets.flyhash",
+    "PrunedLayer": "tinynets.networks.layers",
+    "PrunedNetwork": "tinynets.networks.layers",
+    "compare": "tinynets.pruning.metrics",
+    "edge_popup": "tinynets.pruning.edge_popup",
+    "extract": "tinynets.networks.extraction",
+    "fold_batch_norm": "tinynets.networks.batch_norm",
+    "from_onnx": "tinynets.formats.onnx_import",
+    "from_sklearn": "tinynets.formats.weights",
+    "linear_stack": "tinynets.formats.linear_stack",
+    "load_weights": "tinynets.formats.weights",
+    "low_rank": "tinynets.pruning.compression",
+    "measure": "tinynets.pruning.metrics",
+    "prune": "tinynets.pruning.methods",
+    "prune_filters": "tinynets.pruning.filters",
+    "prune_for_tiles": "tinynets.pruning.for_tiles",
+    "quantise": "tinynets.pruning.compression",
+    "save_onnx": "tinynets.formats.onnx_export",
+    "save_weights": "tinynets.formats.weights",
+    "strong_ticket": "tinynets.lottery.strong",
+    "tickets": "tinynets.lottery.winning_tickets",
 }
 
 __all__ = [
@@ -75,8 +77,10 @@ __all__ = [
     "tickets",
 ]
 
+moved.install()
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'tinynets' has no attribute {name!r}")
-    return getattr(import_module(f"tinynets.{_HOME[name]}"), name)
+    return getattr(import_module(_HOME[name]), name)

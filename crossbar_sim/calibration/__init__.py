@@ -1,0 +1,1 @@
+"""What is adapted to the finished die: switches against wires, outputs, digital training."""

@@ -1,0 +1,129 @@
+"""One tile whose switches are chosen for what it multiplies by with its wires."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from crossbar_sim.calibration.descent import descend
+from crossbar_sim.solvers.nodal import transfer_matrix
+from mapping.bank import Die
+from mapping.network.mapped_layer import MappedLayer
+from mapping.selection.select import realise, select_on_die, split_mask
+from mapping.tiling.tiles import Tile
+from netlists.circuit import Periphery, Wires
+from netlists.circuit.build import tile_circuit
+
+#: Every round takes the least conducting subset within this part of the last rms error: lighter
+#: arrays drop less, and a choice that moves little from round to round lets the rounds converge.
+_TOLERANCE = 0.2
+#: What a neighbour's error counts beside a cell's own in the first and the last round of descent.
+_CARE = (0.003, 0.9)
+
+
+def pair_matrix(tile: Tile, wires: Wires, periphery: Periphery) -> np.ndarray:
+    """Return what a tile multiplies by (n_word, n_bit) [S]: both lines of a pair, and its TIAs."""
+    g = transfer_matrix(tile_circuit(tile, wires, periphery))
+    share = 1.0 / (1.0 + 1.0 / periphery.tia_gain)
+    return share * (g[:, : tile.n_bit] - g[:, tile.n_bit :])
+
+
+def wanted(layer: MappedLayer, tile: Tile) -> np.ndarray:
+    """Return the conductances (n_word, n_bit) [S] that a tile's weights ask for."""
+    target = layer.g_per_weight[:, None] * layer.layer.weight
+    return target[np.ix_(tile.columns, tile.rows)].T * tile.present
+
+
+def _care(k: int, rounds: int) -> float:
+    """Return what neighbours count in round k: little at first, when they will be chosen again."""
+    return _CARE[0] * (_CARE[1] / _CARE[0]) ** ((k - 1) / max(rounds - 2, 1))
+
+
+class TileWork:
+    """One tile under calibration: its targets, and the best selection so far by the meter."""
+
+    def __init__(
+        self,
+        tile: Tile,
+        layer: MappedLayer,
+        die: Die,
+        wires: Wires,
+        periphery: Periphery,
+    ) -> None:
+        self.die, self.wires, self.periphery = die, wires, periphery
+        self.i, self.j = np.nonzero(tile.present)
+        self.cells = tile.layer, tile.rows[self.i], tile.columns[self.j]
+        self.measured = die.branches(*self.cells, measured=True)
+        self.aim = wanted(layer, tile)
+        rms = np.sqrt(self._error(self._with(tile, self.measured)))
+        self.best = self._select(tile, self.aim, _TOLERANCE * rms)
+        self.errors = [self._error(self.best)]
+
+    def improve(self, rounds: int) -> None:
+        """Move the targets by what is missing and select all cells again; then descend.
+
+        A new choice changes the load of its lines and so the drop of its neighbours, which is what
+        the rounds of descent reckon with.
+        """
+        tile = self.best
+        for k in range(rounds):
+            gap = np.where(tile.present, self.aim - self._matrix(tile), 0.0)
+            if not k:
+                rms = np.sqrt(np.mean(gap[tile.present] ** 2))
+                tile = self._select(tile, self.aim + gap, _TOLERANCE * rms)
+            else:
+                tile = self._refine(tile, gap, _care(k, rounds))
+            error = self._error(tile)
+            if error < self.errors[-1]:
+                self.best = tile
+            self.errors.append(min(error, self.errors[-1]))
+
+    def _refine(self, tile: Tile, gap: np.ndarray, care: float) -> Tile:
+        """Choose every cell once more, knowing what its load does to its neighbours."""
+        n, delta = self.die.bank.n, self.measured.g_closed - self.measured.g_open
+        old = tile.chosen_pos[self.i, self.j].astype(np.uint64)
+        old |= tile.chosen_neg[self.i, self.j].astype(np.uint64) << np.uint64(n)
+        wires = self.wires.r_driver, self.wires.r_word, self.wires.r_bit
+        new = descend(
+            delta.reshape(len(old), 2 * n),
+            old,
+            (self.i, self.j),
+            (tile.g_pos, tile.g_neg),
+            gap,
+            (*wires, self.periphery.r_tia_input),
+            care,
+        )
+        return self._chosen(tile, *split_mask(new, n))
+
+    def true_tile(self) -> Tile:
+        """Return the best selection with the true conductances."""
+        true = self.die.branches(*self.cells, measured=False)
+        return self._with(self.best, true)
+
+    def _select(self, tile: Tile, target: np.ndarray, tolerance: float) -> Tile:
+        """Choose the lightest subset within a tolerance [S] of each target [S], by the meter."""
+        rule = {"objective": "power", "tolerance": tolerance}
+        found, _, _ = select_on_die(self.die, *self.cells, target[self.i, self.j], **rule)
+        return self._chosen(tile, found.chosen_pos, found.chosen_neg)
+
+    def _chosen(self, tile: Tile, pos: np.ndarray, neg: np.ndarray) -> Tile:
+        """Return the tile with other switches closed, by the meter."""
+        masks = self._spread({"chosen_pos": pos, "chosen_neg": neg})
+        return self._with(replace(tile, **masks), self.measured)
+
+    def _with(self, tile: Tile, branches) -> Tile:
+        chosen = tile.chosen_pos[self.i, self.j], tile.chosen_neg[self.i, self.j]
+        g_pos, g_neg = realise(branches, *chosen)
+        return replace(tile, **self._spread({"g_pos": g_pos, "g_neg": g_neg}))
+
+    def _spread(self, cells: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        full = {name: np.zeros(self.aim.shape, values.dtype) for name, values in cells.items()}
+        for name, values in cells.items():
+            full[name][self.i, self.j] = values
+        return full
+
+    def _matrix(self, tile: Tile) -> np.ndarray:
+        return pair_matrix(tile, self.wires, self.periphery)
+
+    def _error(self, tile: Tile) -> float:
+        """Mean square error of the tile's matrix [S^2], by the meter."""
+        return float(np.mean((self._matrix(tile) - self.aim) ** 2))

@@ -1,0 +1,5 @@
+"""The command line: `main` is the entry point, `app` the application."""
+
+from crossbar_sim.cli.entry import main
+
+__all__ = ["main"]

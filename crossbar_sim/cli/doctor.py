@@ -1,0 +1,89 @@
+"""Say what is installed, and whether the main job can run."""
+
+import importlib.metadata
+import os
+import platform
+from dataclasses import dataclass
+
+from crossbar_sim.ngspice.worker import INSTALL_HELP, NgspiceError, NgspiceWorker, find_library
+
+_REQUIRED = (
+    "numpy",
+    "scipy",
+    "networkx",
+    "numba",
+    "torch",
+    "scikit-learn",
+    "PySpice",
+    "safetensors",
+)
+_OPTIONAL = {
+    "onnx": "onnx",
+    "torch-pruning": "prune",
+    "mlxtend": "data",
+    "klayout": "layout",
+    "distributed": "cluster",
+    "pandas": "study",
+    "optuna": "optimise",
+    "jsonschema": "fab",
+    "badcrossbar": "bench",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis; remedy says what to do when it is not ok."""
+
+    what: str
+    found: str
+    ok: bool = True
+    remedy: str = ""
+
+
+def diagnose() -> list[Finding]:
+    """Return every finding; the main job can run when all are ok."""
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    findings = [Finding("Python", platform.python_version()), Finding("machine", system)]
+    findings += [_package(name) for name in _REQUIRED]
+    findings += [_extra(name, extra) for name, extra in _OPTIONAL.items()]
+    return [*findings, _threads(), *_ngspice()]
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name, "missing", False, f"pip install {name}")
+
+
+def _extra(name: str, extra: str) -> Finding:
+    try:
+        return Finding(f"{name} (extra {extra})", importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        how = f"not installed; if wanted: pip install 'crossbar-sim[{extra}]'"
+        return Finding(f"{name} (extra {extra})", how)
+
+
+def _threads() -> Finding:
+    import numba
+    import torch
+
+    return Finding("threads", f"torch {torch.get_num_threads()}, numba {numba.get_num_threads()}")
+
+
+def _ngspice() -> list[Finding]:
+    """Find the library and make it solve a circuit."""
+    try:
+        library = find_library()
+    except NgspiceError as error:
+        return [Finding("ngspice library", "not found", False, str(error))]
+    source = "NGSPICE_LIBRARY_PATH" if os.environ.get("NGSPICE_LIBRARY_PATH") else "found"
+    findings = [Finding("ngspice library", f"{library} ({source})")]
+    try:
+        with NgspiceWorker(time_limit=60, library=library, require_klu=False) as worker:
+            result = worker.probe()
+    except NgspiceError as error:
+        return [*findings, Finding("ngspice run", "failed", False, f"{error}; {INSTALL_HELP}")]
+    findings.append(Finding("ngspice version", str(result.version)))
+    solver = Finding("ngspice solver", "KLU" if result.klu else "Sparse", result.klu, INSTALL_HELP)
+    return [*findings, solver]

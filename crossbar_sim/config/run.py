@@ -1,0 +1,272 @@
+"""The configuration of a run: one TOML file, every key checked before anything starts."""
+
+import difflib
+import hashlib
+import json
+import math
+import re
+import tomllib
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError, model_validator
+
+from crossbar_sim.config.bounds import Name, Section, within
+from crossbar_sim.config.sections import (
+    BankConfig,
+    CalibrateConfig,
+    DieConfig,
+    EnergyConfig,
+    GeometryConfig,
+    LifeConfig,
+    ModelConfig,
+    NoiseConfig,
+    PeripheryConfig,
+    PruneConfig,
+    SelectConfig,
+    SimulationConfig,
+    TilesConfig,
+    TrainConfig,
+    TuneConfig,
+    WiresConfig,
+)
+from mapping.bank import Die
+from netlists.circuit import Wires
+from netlists.layout.floorplan import CellPlan
+
+_Kind = TypeVar("_Kind", bound=BaseModel)
+
+#: Size of the largest file that is parsed, and parts of the longest dotted key in it.
+MAX_BYTES, MAX_PARTS = 1_000_000, 40
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message is one line for the user."""
+
+
+class RunConfig(Section):
+    """Everything that a run depends on.
+
+    validation: share of the training images that nothing is trained on, by which settings may be
+    chosen; the test images then only report.
+    """
+
+    name: Name
+    seed: Annotated[int, within(0, 2**31 - 1)] = 1
+    data: Literal["digits", "mnist5000"] = "digits"
+    validation: Annotated[float, within(0, 0.5)] = 0.0
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    prune: PruneConfig = PruneConfig()
+    bank: BankConfig = BankConfig()
+    die: DieConfig = DieConfig()
+    tile: TilesConfig = TilesConfig()
+    select: SelectConfig = SelectConfig()
+    calibrate: CalibrateConfig = CalibrateConfig()
+    life: LifeConfig = LifeConfig()
+    tune: TuneConfig = TuneConfig()
+    wires: WiresConfig = WiresConfig()
+    geometry: GeometryConfig = GeometryConfig()
+    periphery: PeripheryConfig = PeripheryConfig()
+    noise: NoiseConfig = NoiseConfig()
+    energy: EnergyConfig = EnergyConfig()
+    simulation: SimulationConfig = SimulationConfig()
+    quick: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.model.kind == "lenet5" and self.data != "mnist5000":
+            raise ValueError(f"model.kind = 'lenet5' takes 28 × 28 images; got data {self.data!r}")
+        self.life.later(Die(self.bank.build()))
+        wires = self._checked_wires()
+        quick = not (wires.c_word or wires.c_bit) and math.isinf(self.periphery.gbw)
+        if self.energy.t_read == "settling" and quick:
+            raise ValueError(
+                "energy.t_read = 'settling', but nothing takes time; give wires.c_word, "
+                "wires.c_bit or periphery.gbw, or a t_read in seconds"
+            )
+        return self
+
+    def _checked_wires(self) -> Wires:
+        try:
+            return self.build_wires()
+        except ValueError as error:
+            raise ValueError(
+                f'wires.source = "drawn", but this bank cannot be drawn: {error}; or state the '
+                'wires, with wires.source = "given"'
+            ) from error
+
+    def build_wires(self) -> Wires:
+        """Return the wires: those of the drawn cell, or those that the configuration states."""
+        if self.wires.source != "drawn":
+            return self.wires.stated()
+        return self.geometry.wires(self.bank.build(), self.wires.r_driver)
+
+    def cell(self) -> CellPlan | None:
+        """Return the drawn cell of one weight; None where wires are stated for one that cannot be.
+
+        Such a bank, of discrete parts for instance, has no area here.
+        """
+        try:
+            return self.geometry.cell(self.bank.build())
+        except ValueError:
+            if self.wires.source == "drawn":
+                raise
+            return None
+
+    def as_json(self, **options: Any) -> dict[str, Any]:
+        """Return all settings as plain JSON values, infinity as a string; options: of pydantic."""
+        return json.loads(self.model_dump_json(**options))
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that change with any setting."""
+        text = json.dumps(self.as_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def with_weights(self, path: Path | None) -> "RunConfig":
+        """Return the same run of a network that a file holds, or, with None, that it trains."""
+        update: dict[str, str | None] = {"weights": None, "weights_sha256": None}
+        if path is not None:
+            update = {"weights": str(path.resolve()), "weights_sha256": _sha256(path)}
+            if self.model.weights_sha256 not in (None, update["weights_sha256"]):
+                raise ConfigError(
+                    f"{path} has changed: its SHA-256 is {update['weights_sha256']}, but "
+                    f"model.weights_sha256 is {self.model.weights_sha256}"
+                )
+        return self.model_copy(update={"model": self.model.model_copy(update=update)})
+
+    def made_quick(self) -> "RunConfig":
+        """Return the same run with few images and, where it trains, little training."""
+        few = {"n_image": min(self.simulation.n_image, 4)}
+        update = {"quick": True, "simulation": self.simulation.model_copy(update=few)}
+        if self.model.weights is None:
+            rounds, epochs = self.prune.rounds, self.prune.epochs_per_round
+            short = {"rounds": min(rounds, 4), "epochs_per_round": min(epochs, 8)}
+            update["train"] = self.train.model_copy(update={"epochs": min(self.train.epochs, 10)})
+            update["prune"] = self.prune.model_copy(update=short)
+        return self.model_copy(update=update)
+
+
+def load_config(path: str | Path) -> RunConfig:
+    """Read a run's TOML file; see `read_toml`. A file of weights is looked for beside it."""
+    config = read_toml(Path(path), RunConfig)
+    if config.model.weights is None:
+        return config
+    return config.with_weights(Path(path).parent / config.model.weights)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"model.weights: {path} cannot be read ({error.strerror})") from error
+
+
+def read_toml(path: Path, kind: type[_Kind]) -> _Kind:
+    """Read a TOML file; ConfigError names file, key, value and what is allowed, in one line."""
+    try:
+        raw = tomllib.loads(_text(path))
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not valid TOML (nested too deeply)") from error
+    except ValueError as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path}: not valid TOML ({shortened(str(error), 200)})") from error
+    _refuse_other_kind(path, raw, kind)
+    return checked(raw, kind, f"{path}")
+
+
+def _text(path: Path) -> str:
+    """Return the text of a TOML file that can be parsed in reasonable time and memory."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path}: over {MAX_BYTES:,} bytes, which no configuration needs")
+    text = content.decode().replace("\r\n", "\n")
+    # tomllib takes time and memory that grow as the square of the parts of a dotted key.
+    if max(part.count(".") for part in re.split(r"[][,=#{}\n]", text)) > MAX_PARTS:
+        raise ConfigError(f"{path}: not valid TOML (a key of more than {MAX_PARTS} parts)")
+    return text
+
+
+def _refuse_other_kind(path: Path, raw: dict[str, Any], kind: type[BaseModel]) -> None:
+    """Raise ConfigError for a study in place of a run, or the other way round."""
+    is_study, of_runs = "base" in raw, set(RunConfig.model_fields) - {"name"}
+    if is_study and kind is RunConfig:
+        raise ConfigError(
+            f"{path}: this is a study, it has a key 'base'; use `crossbar-sim study`, or give a run"
+        )
+    if not is_study and kind is not RunConfig and of_runs & set(raw):
+        raise ConfigError(
+            f"{path}: this is a run, not a study, which would have a key 'base'; use "
+            "`crossbar-sim run`, or give a study"
+        )
+
+
+def checked(raw: dict[str, Any], kind: type[_Kind], where: str) -> _Kind:
+    """Return settings as a configuration; ConfigError says where the first problem is."""
+    try:
+        with warnings.catch_warnings():
+            # Whoever works with a bank builds it again and shows its warnings once.
+            warnings.simplefilter("ignore")
+            return kind.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {first_problem(error, kind)}") from error
+
+
+def first_problem(error: ValidationError, kind: type[BaseModel]) -> str:
+    """Say the first problem in one line: key, what is allowed, value given.
+
+    kind: the configuration that was to be made; it tells the keys that there are.
+    """
+    problem = error.errors()[0]
+    place = [str(part) for part in problem["loc"] if part != "str"]
+    key = shortened(".".join(place))
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}{_instead(place, kind)}{more}"
+    if problem["type"] == "missing":
+        return f"key {key!r} is missing{more}"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = shortened(re.sub(r"^Input should be", "must be", message), 400) + more
+    if isinstance(problem["input"], dict | BaseModel):  # a rule about several keys together
+        return f"{key}: {message}" if key else message
+    return f"{key} = {_shown(problem['input'])}: {message}"
+
+
+def _instead(place: list[str], kind: type[BaseModel]) -> str:
+    """Return what to write in place of an unknown key: the nearest one, and all there are."""
+    for part in place[:-1]:
+        field = kind.model_fields.get(part)
+        kind = (_table(field.annotation) if field else None) or kind
+    known = list(kind.model_fields)
+    near = difflib.get_close_matches(place[-1][:60], known, n=1)
+    guess = f"; did you mean {'.'.join([*place[:-1], near[0]])!r}?" if near else ""
+    return f"{guess}; known here: {', '.join(known)}"
+
+
+def _table(annotation: Any) -> type[BaseModel] | None:
+    """Return the table that a key's type is, or holds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_table, get_args(annotation))), None)
+
+
+def shortened(text: str, length: int = 60) -> str:
+    """Return a text cut to a length, with a sign that it was."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return shortened(repr(value))
+    except ValueError:  # Python refuses to print whole numbers of thousands of digits
+        return "a number of thousands of digits"

@@ -1,0 +1,234 @@
+"""What a study is: points of a grid, a sample, variants or a search, and the run that they vary."""
+
+import itertools
+import math
+from collections.abc import Iterable
+from functools import reduce
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+from scipy.stats import qmc
+
+from crossbar_sim.config.bounds import (
+    LARGEST,
+    Count,
+    Name,
+    Positive,
+    Probability,
+    Section,
+    Seed,
+    within,
+)
+from crossbar_sim.config.run import ConfigError, RunConfig, checked, load_config, read_toml
+
+#: Seeds of dies that are set aside for each training, so that none shares a die with another.
+DIES_OF_A_TRAINING = 1000
+#: Values of a key that is varied, at least one.
+Choices = Annotated[list[Any], Field(min_length=1)]
+#: Names, given as an array.
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+Number = Annotated[float, within(-LARGEST, LARGEST)]
+#: Trials of the largest study: more would not end.
+MAX_TRIALS = 1_000_000
+
+
+class Range(Section):
+    """Values of one sampled parameter: low … high, on a log scale or as whole numbers."""
+
+    low: Number
+    high: Number
+    log: bool = False
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high; got {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log scale needs low > 0; got {self.low}")
+        if self.integer and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError(f"whole numbers need whole ends; got {self.low} and {self.high}")
+        return self
+
+    def value(self, share: float) -> float | int:
+        """Return the value at a share of the way from low to high."""
+        if self.log:
+            found = self.low * (self.high / self.low) ** share
+        else:
+            found = self.low + (self.high - self.low) * share
+        return round(found) if self.integer else float(found)
+
+
+class Sample(Section):
+    """n points at random or by a scrambled Sobol sequence, over the ranges of some parameters."""
+
+    method: Literal["random", "sobol"] = "sobol"
+    n: Count = 16
+    seed: Seed = 0
+    range: Annotated[dict[str, Range], Field(min_length=1)]
+
+    def points(self) -> list[dict[str, Any]]:
+        """Return the points, the same for the same seed."""
+        if self.method == "sobol":
+            engine = qmc.Sobol(len(self.range), rng=self.seed)
+            shares = engine.random(2 ** math.ceil(math.log2(self.n)))[: self.n]
+        else:
+            shares = np.random.default_rng(self.seed).random((self.n, len(self.range)))
+        return [
+            {key: r.value(float(share)) for (key, r), share in zip(self.range.items(), row)}
+            for row in shares
+        ]
+
+
+class Stop(Section):
+    """Stop a point after the first dies (of each training) whose mean has so narrow an interval."""
+
+    metric: str = "accuracy"
+    half_width: Positive
+    min_dies: Annotated[int, within(3, 1_000_000)] = 5
+
+
+class Optimise(Section):
+    """A search for the settings that are best for several aims at once.
+
+    maximise, minimise: metrics of a trial, means over the dies; none of test images. budget: upper
+    bounds of metrics, as n_resistor, area [m²] or energy [J]; a point beyond one is never among the
+    best. range: what may be chosen, by key: a range or a list. n: points tried, in generations of
+    `population`.
+    """
+
+    maximise: Names = ("accuracy_validation",)
+    minimise: Names = ("energy",)
+    budget: dict[str, Number] = Field(default_factory=dict)
+    range: Annotated[dict[str, Range | Choices], Field(min_length=1)]
+    n: Count = 64
+    population: Annotated[int, within(2, 100_000)] = 16
+    seed: Annotated[int, within(0, 2**32 - 1)] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.maximise + self.minimise:
+            raise ValueError("maximise and minimise are both empty; name a metric")
+        return self
+
+
+class StudyConfig(Section):
+    """What to study.
+
+    base: TOML file of the run that is varied. dies: number of chips, seeds first_die and on, the
+    same for every point. trainings: networks trained anew at every point, seeds of the run counted
+    up from its own, each on dies of its own, whose seeds are 1,000 further on. grid: lists of
+    values by key, as "bank.n"; every combination is a point. sample: points at random instead of,
+    or on top of, a grid. variants: named sets of keys, each of which goes with every point. No key
+    may be set in two of these. yield_accuracy: a die is good from this accuracy on. optimise: a
+    search instead of all points. x, panel: the keys on the plots' axis and of their panels, or the
+    first key and one panel; "variant" is a key, too.
+    """
+
+    name: Name
+    base: Annotated[Path, Field(strict=False)]
+    dies: Count = 10
+    trainings: Annotated[int, within(1, 1000)] = 1
+    first_die: Annotated[int, within(0, 2**62)] = 1
+    grid: dict[str, Choices] = Field(default_factory=dict)
+    sample: Sample | None = None
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    stop: Stop | None = None
+    optimise: Optimise | None = None
+    x: str | None = None
+    panel: Names = ()
+    yield_accuracy: Probability = 0.9
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        sampled = list(self.sample.range) if self.sample else []
+        own, of_variants = [*self.grid, *sampled], set[str]().union(*self.variants.values())
+        if "variant" in own:
+            raise ValueError("'variant' is the key of [variants]; name another in grid or sample")
+        single, of_some = _single(own), set(_single(of_variants))
+        if twice := [key for key in single if single.count(key) > 1 or key in of_some]:
+            raise ValueError(f"{twice[0]!r} is set twice; keep it in one of grid, sample, variants")
+        if self.trainings > 1 and "seed" in {*single, *of_some}:
+            raise ValueError("trainings > 1 sets 'seed' itself; leave it out, or trainings at 1")
+        if self.trainings > 1 and self.dies > DIES_OF_A_TRAINING:
+            raise ValueError(
+                f"with trainings > 1 there are at most {DIES_OF_A_TRAINING} dies; got {self.dies}"
+            )
+        known = {*own, *of_variants} | ({"variant"} if self.variants else set())
+        for key in (self.x, *self.panel):
+            if key is not None and key not in known:
+                raise ValueError(f"x or panel is {key!r}; choose from {', '.join(sorted(known))}")
+        sizes = *map(len, self.grid.values()), len(self.variants) or 1, self.dies
+        n_trial = math.prod(sizes) * (self.sample.n if self.sample else 1)
+        if n_trial > MAX_TRIALS:
+            raise ValueError(
+                f"grid, sample, variants and dies make {n_trial:,} trials; make it {MAX_TRIALS:,} "
+                "at most"
+            )
+        return self
+
+    def points(self) -> list[dict[str, Any]]:
+        """Return every combination of the grid, times every point of the sample, and variants."""
+        grids = [dict(zip(self.grid, values)) for values in itertools.product(*self.grid.values())]
+        samples = self.sample.points() if self.sample else [{}]
+        variants = [{"variant": name} for name in self.variants] or [{}]
+        return [a | b | c for c in variants for a in grids for b in samples]
+
+    def values(self, point: dict[str, Any]) -> dict[str, Any]:
+        """Return the keys of a run, as "bank.n", that a point sets."""
+        plain = {key: value for key, value in point.items() if key != "variant"}
+        return self.variants.get(point.get("variant", ""), {}) | plain
+
+    def seeds(self, seed: int) -> list[tuple[int, int]]:
+        """Return the seeds of every (training, die), the first dies of all trainings first.
+
+        seed: of the run, which is that of the first training.
+        """
+        return [
+            (seed + k, self.first_die + DIES_OF_A_TRAINING * k + die)
+            for die in range(self.dies)
+            for k in range(self.trainings)
+        ]
+
+    def drawn(self, point: dict[str, Any], base: RunConfig) -> dict[str, Any]:
+        """Return a point with the keys of the plots, which may be those of its variant or base."""
+        values = self.values(point)
+        asked = [key for key in (self.x, *self.panel) if key and key not in point]
+        return point | {k: values[k] if k in values else _value(base, k) for k in asked}
+
+
+def _single(keys: Iterable[str]) -> list[str]:
+    """Split keys that stand together, as "tile.n_word, tile.n_bit"."""
+    return [key.strip() for together in keys for key in together.split(",")]
+
+
+def _value(config: RunConfig, keys: str) -> Any:
+    """Return the value of a key, as "bank.n", or of the first of several."""
+    return reduce(getattr, _single([keys])[0].split("."), config)
+
+
+def load_study(path: str | Path) -> tuple[StudyConfig, RunConfig]:
+    """Read a study's TOML file and the run it varies; ConfigError in one line."""
+    path = Path(path)
+    config = read_toml(path, StudyConfig)
+    return config, load_config(path.parent / config.base)
+
+
+def with_values(base: RunConfig, values: dict[str, Any]) -> RunConfig:
+    """Return a configuration with some keys, as "bank.n", set; ConfigError for a bad one.
+
+    Several keys, "tile.n_word, tile.n_bit", get the same value.
+    """
+    raw = base.model_dump()
+    single = [(key, v) for keys, v in values.items() for key in _single([keys])]
+    for key, value in single:
+        *sections, last = key.split(".")
+        place = raw
+        for section in sections:
+            place = place.get(section)
+            if not isinstance(place, dict):
+                raise ConfigError(f"the study varies {key!r}, which is no key of a run")
+        place[last] = value
+    return checked(raw, RunConfig, f"the study sets {values}")

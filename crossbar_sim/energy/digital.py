@@ -1,0 +1,153 @@
+"""What the same arithmetic costs in digital logic."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tinynets.networks.flops import Counts
+
+PJ = 1e-12
+KB = 1024
+
+
+@dataclass(frozen=True)
+class DigitalNode:
+    """Energies in a process node [J]: a product, a sum.
+
+    sram: memories, smallest first, as (bytes, energy of a 64-bit read); none where no figure was
+    read, and then no fetch is counted. certainty: "published", or what is uncertain about it.
+    """
+
+    name: str
+    multiply: float
+    add: float
+    bits: int
+    sram: tuple[tuple[int, float], ...]
+    source: str
+    certainty: str = "published"
+
+
+_HOROWITZ = (
+    "Horowitz, ISSCC 2014, 45 nm, 0.9 V, as public code and PMC8934428 (table 3) quote his table"
+)
+_JOUPPI = "Jouppi et al., ISCA 2021, table 2, as a listing in public code quotes it"
+_SECOND_HAND = "arithmetic read second hand; memory not read, so not stated"
+_SRAM = ((8 * KB, 10 * PJ), (32 * KB, 20 * PJ), (1024 * KB, 100 * PJ))
+
+#: int8 multiplies into 32-bit sums.
+NODES = (
+    DigitalNode("45 nm int8", 0.2 * PJ, 0.1 * PJ, 8, _SRAM, _HOROWITZ),
+    DigitalNode("45 nm fp32", 3.7 * PJ, 0.9 * PJ, 32, _SRAM, _HOROWITZ),
+    DigitalNode("7 nm int8", 0.07 * PJ, 0.03 * PJ, 8, (), _JOUPPI, _SECOND_HAND),
+    DigitalNode("7 nm fp32", 1.31 * PJ, 0.38 * PJ, 32, (), _JOUPPI, _SECOND_HAND),
+)
+
+#: A 32-bit addition [J], such as the die's own logic does outside its tiles.
+ADD = NODES[0].add
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """A product and what is published of it: operations per second [1/s] and power [W].
+
+    A multiplication and an addition are two operations. power: None where no figure was read.
+    certainty: "published", or what is uncertain about it.
+    """
+
+    name: str
+    operations: float
+    power: float | None
+    source: str
+    certainty: str
+
+    @property
+    def per_joule(self) -> float | None:
+        """Operations per joule, at peak."""
+        return self.operations / self.power if self.power else None
+
+
+_SELLER = "read at a user of the product, not its maker"
+
+#: Peak figures at each maker's own precision; what a network reaches is less.
+ACCELERATORS = (
+    Accelerator(
+        "IBM HERMES (phase-change memory, 14 nm, 8-bit, one-phase reads)",
+        63.1e12,
+        63.1 / 9.76,
+        "Le Gallo et al., Nature Electronics 2023, abstract: 63.1 TOPS, 9.76 TOPS/W; four-phase "
+        "reads, more precise: 16.1 TOPS, 2.48 TOPS/W",
+        "published",
+    ),
+    Accelerator(
+        "Mythic M1076 (analog flash, int8)",
+        26e12,
+        3.5,
+        "page of Hyundai MIB on the M1076: 26 TOPS at 3 … 4 W; Mythic's own page: over 4 TOPS/W",
+        _SELLER,
+    ),
+    Accelerator(
+        "Intel NCS2 (Myriad X)",
+        1e12,
+        None,
+        "Intel, Optimize Networks for the NCS 2: 1 TOPS on networks; no power was read",
+        "published",
+    ),
+    Accelerator(
+        "IBM Spyre (successor of the AIU)",
+        300e12,
+        75.0,
+        "documentation of torch-spyre: over 300 TOPS at 75 W",
+        "published",
+    ),
+)
+
+
+def arithmetic(node: DigitalNode, n_mac: int) -> float:
+    """Return the energy [J] of multiplications and additions alone."""
+    return n_mac * (node.multiply + node.add)
+
+
+def memory(node: DigitalNode, n_weight: int) -> tuple[str, float]:
+    """Return the name of the smallest memory that holds the weights, and its 64-bit read [J].
+
+    Weights beyond the largest are taken to lie in several of that size, which leaves out the way to
+    them: a lower bound, and so named. Raises ValueError for a node without memories.
+    """
+    if not node.sram:
+        raise ValueError(f"no figure for memory was read for {node.name}; compare arithmetic alone")
+    n_byte = -(-n_weight * node.bits // 8)
+    for size, read in node.sram:
+        if n_byte <= size:
+            return f"{size // KB} KB", read
+    size, read = node.sram[-1]
+    return f"{-(-n_byte // size)} × {size // KB} KB, a lower bound", read
+
+
+def weight_fetch(node: DigitalNode, n_weight: int) -> float:
+    """Return the energy [J] of reading each weight once per inference from `memory`.
+
+    This favours the digital side: a convolution's weights are taken to stay in registers for all
+    positions, and the indices of a sparse format cost nothing (`crossbar_sim.energy.uncounted`).
+    """
+    return n_weight * node.bits / 64 * memory(node, n_weight)[1]
+
+
+def energies(counts: Counts) -> list[dict[str, Any]]:
+    """Return for every node the energy per inference [J], dense and with non-zero weights only.
+
+    "…_with_fetch" and "…_memory" are None for a node without a figure for memory.
+    """
+    return [_row(node, counts) for node in NODES]
+
+
+def _row(node: DigitalNode, counts: Counts) -> dict[str, Any]:
+    row: dict[str, Any] = {"node": node.name}
+    kinds = {
+        "dense": (counts.n_mac, counts.n_weight),
+        "nonzero": (counts.n_mac_nonzero, counts.n_remaining),
+    }
+    for kind, (n_mac, n_weight) in kinds.items():
+        row[kind] = arithmetic(node, n_mac)
+        fetch = weight_fetch(node, n_weight) if node.sram else None
+        row[f"{kind}_with_fetch"] = None if fetch is None else row[kind] + fetch
+        row[f"{kind}_memory"] = memory(node, n_weight)[0] if node.sram else None
+    return row | {"source": node.source, "certainty": node.certainty}

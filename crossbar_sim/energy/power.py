@@ -1,0 +1,160 @@
+"""Watts and joules of a matrix-vector product, from the circuit's own currents."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from scipy.constants import Boltzmann
+
+from crossbar_sim.energy.digital import ADD
+from crossbar_sim.periphery.converters import Converters
+from crossbar_sim.periphery.settling import wire_charge
+from crossbar_sim.solvers.solution import Solution
+from mapping.bank.checks import T_REFERENCE
+from mapping.tiling.tiles import Tile
+from netlists.circuit import Periphery
+
+Case = Literal["envelope", "lower quartile", "median"]
+
+#: How far the energy of published ADCs lies above the envelope at their own effective bits, by
+#: case. Source: 297 designs of 1 MS/s and more since 2012 in B. Murmann, ADC Performance Survey
+#: 1997-2025; measured by benchmarks/adc_survey.py, 95 % intervals 10.7 … 16.7 and 28.5 … 44.6.
+ADC_FACTORS: dict[Case, float] = {"envelope": 1.0, "lower quartile": 13.2, "median": 35.0}
+
+#: Power of a 1-bit DAC [W]; each further bit doubles it. Source: MNSIM 2.0, DAC.py (thu-nics, read
+#: there), which scales the 1-bit DAC of ISAAC (Shafiee et al., ISCA 2016) to 2 … 8 bits.
+_P_DAC = 3.9e-6
+
+#: Channel noise of a MOS transistor, 4 k T gamma / gm. Source: gamma 2/3 of a long channel.
+_GAMMA = 2.0 / 3.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is not in the circuit: the energy of converters and amplifiers, and the time.
+
+    t_read [s]: how long the array conducts, and word lines are held, for one product. adc_case:
+    which designs count, see `adc_energy`. v_dd [V]: supply of drivers and amplifiers, of either
+    sign. tia_v_ov [V], tia_c_load [F], tia_factor: of the amplifier, see `amplifier_energy`.
+    """
+
+    t_read: float = 100e-9
+    adc_case: Case = "median"
+    v_dd: float = 1.0
+    tia_v_ov: float = 0.15
+    tia_c_load: float = 100e-15
+    tia_factor: float = 4.0
+
+
+def adc_envelope(bits: float) -> float:
+    """Return the least energy of a conversion [J] that designs of so many effective bits reach.
+
+    0.267 pJ + 1.446e-7 pJ * 4^bits. Source: B. Murmann, ADC Performance Survey, energy plot.
+    """
+    return (0.267 + 1.446e-7 * 4.0**bits) * 1e-12
+
+
+def adc_energy(bits: float, case: Case) -> float:
+    """Return the energy of one conversion [J]: the envelope times the factor of a case.
+
+    bits: 1 … 24, taken to be effective; case: one of ADC_FACTORS. Smooth and monotone in bits; a
+    design may well lie off the law, whose factor is 13 to 75 by band of bits for the median
+    (benchmarks/results/adc_survey.json). Raises ValueError for another case or other bits.
+    """
+    if case not in ADC_FACTORS:
+        raise ValueError(f"adc_case must be one of {', '.join(get_args(Case))}; got {case!r}")
+    if not 1 <= bits <= 24:
+        raise ValueError(f"an ADC has 1 … 24 bits; got {bits}")
+    return ADC_FACTORS[case] * adc_envelope(bits)
+
+
+def dac_energy(bits: int, t_hold: float) -> float:
+    """Return the energy [J] of a DAC that holds its word line for t_hold [s].
+
+    bits: 1 … 24. The power is 3.9 uW * 2^(bits - 1), as long as it holds. Raises ValueError for
+    other bits. Source: see _P_DAC.
+    """
+    if not 1 <= bits <= 24:
+        raise ValueError(f"a DAC has 1 … 24 bits; got {bits}")
+    return _P_DAC * 2.0 ** (bits - 1) * t_hold
+
+
+def transconductance(figures: Figures, gbw: float) -> float:
+    """Return what a one-stage amplifier needs for a gain-bandwidth [Hz]: 2 pi C_load gbw [S]."""
+    return 2.0 * math.pi * figures.tia_c_load * gbw
+
+
+def transistor_noise(gm: float, temperature: float = T_REFERENCE) -> float:
+    """Return the input noise [V/sqrt(Hz)] of a differential pair: sqrt(2 * 4 k T gamma / gm)."""
+    return math.sqrt(8.0 * Boltzmann * temperature * _GAMMA / gm)
+
+
+def tia_energy(figures: Figures, bits: int, beta: np.ndarray) -> np.ndarray:
+    """Return the amplifier's energy [J] for settling once to `bits`, whatever its speed.
+
+    beta: feedback factor 1 / (1 + r_feedback * total conductance of the line). With transistors
+    that give gm = 2 I / v_ov and a closed loop of 2 pi f C_load / beta, the energy is
+    v_dd v_ov C_load (bits + 1) ln 2 / (2 beta); tia_factor makes it real.
+    """
+    ideal = figures.v_dd * figures.tia_v_ov * figures.tia_c_load * (bits + 1) * math.log(2)
+    return figures.tia_factor * ideal / (2 * beta)
+
+
+def amplifier_energy(
+    figures: Figures, ends: Periphery, g_line: np.ndarray, bits: int
+) -> np.ndarray:
+    """Return the energy [J] of the amplifier of each line for one read.
+
+    g_line: total conductance of the lines [S]. An amplifier of a given gain-bandwidth has
+    gm = 2 pi C_load gbw and the bias current gm v_ov / 2 (square law) all through the read:
+    tia_factor v_dd I t_read, tia_factor standing for its other branches. Where gbw is infinite
+    nothing says how fast it is, and it is taken as fast as `bits` in a read need: `tia_energy`.
+    Source: square-law MOS transistor, gm = 2 I / v_ov; one-stage amplifier, gbw = gm / (2 pi C).
+    """
+    if not math.isfinite(ends.gbw):
+        return tia_energy(figures, bits, 1.0 / ends.noise_gain(g_line))
+    bias = transconductance(figures, ends.gbw) * figures.tia_v_ov / 2.0
+    return np.full(len(g_line), figures.tia_factor * figures.v_dd * bias * figures.t_read)
+
+
+@dataclass(frozen=True)
+class TileEnergy:
+    """One tile: mean power by part [W] and energy per product by part [J]."""
+
+    power: dict[str, float]
+    energy: dict[str, float]
+
+
+#: Entries of `Solution.power` that deliver what the other parts turn into heat.
+_DELIVER = ("source", "TIA output")
+
+
+def tile_energy(
+    tile: Tile, solution: Solution, converters: Converters, figures: Figures, *, n_pass: int = 1
+) -> TileEnergy:
+    """Return power and energy of a tile, averaged over the batch of its solution.
+
+    Every word line has a DAC, every bit line a TIA, every pair of bit lines an ADC; each works
+    once in each of n_pass passes (phases of signed inputs, bits of serial ones), and so does the
+    array, whose solution holds the vectors of all passes. All current comes from the supply v_dd:
+    what does not heat the circuit heats the output stages of drivers and TIAs. "charging" is the
+    charge of the wires, from the supply. "digital": a 32-bit addition for each reading, into the
+    layer's sums, and one more where a zero is subtracted.
+    Raises ValueError for ideal converters, which no figure is known for.
+    """
+    drive_bits = converters.drive_bits
+    if converters.adc_bits is None or drive_bits is None:
+        raise ValueError("energy needs real converters; give dac_bits and adc_bits")
+    power = {part: float(value.mean()) for part, value in solution.power().items()}
+    stages = {part: float(p.mean()) for part, p in solution.stage_power(figures.v_dd).items()}
+    heat = {part: p for part, p in power.items() if part not in _DELIVER} | stages
+    energy = {part: p * figures.t_read for part, p in heat.items()}
+    energy["charging"] = figures.v_dd * float(wire_charge(solution).mean())
+    g_line = np.concatenate([tile.g_pos.sum(axis=0), tile.g_neg.sum(axis=0)])
+    ends = solution.circuit.periphery
+    energy["amplifier"] = float(amplifier_energy(figures, ends, g_line, converters.adc_bits).sum())
+    energy["DAC"] = tile.n_word * dac_energy(drive_bits, figures.t_read)
+    energy["ADC"] = tile.n_bit * adc_energy(converters.adc_bits, figures.adc_case)
+    energy["digital"] = tile.n_bit * (1 + converters.auto_zero) * ADD
+    return TileEnergy(power, {part: n_pass * joules for part, joules in energy.items()})

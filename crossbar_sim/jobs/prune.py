@@ -1,0 +1,307 @@
+"""Prune a network that a user brings: read it, prune it, count what that saves."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from crossbar_sim.config import ConfigError, RunConfig, load_config
+from crossbar_sim.pipeline.steps import Progress, build_model, load_data
+from mapping.tiling.compact import count_lines, split, split_dense
+from mapping.tiling.tiles import TileConfig
+from tinynets.formats.linear_stack import linear_stack
+from tinynets.formats.onnx_import import from_onnx
+from tinynets.formats.weights import load_weights, read_weights
+from tinynets.networks import data as tasks
+from tinynets.networks.data import Data
+from tinynets.networks.extraction import extract
+from tinynets.networks.flops import Counts, count
+from tinynets.networks.layers import PrunedLayer
+from tinynets.networks.masks import n_to_keep, weight_layers
+from tinynets.networks.training import train
+from tinynets.pruning import METHODS as SCORES
+from tinynets.pruning import prune
+from tinynets.pruning.compression import check_bits, quantise
+from tinynets.pruning.filters import prune_filters
+from tinynets.pruning.for_tiles import prune_for_tiles
+from tinynets.pruning.metrics import FULL_BITS, compare, measure
+from tinynets.pruning.schedules import sparsities
+
+#: A score of single weights, or what removes more at once.
+GROUPS = ("tiles", "filters")
+METHODS = (*SCORES, *GROUPS)
+_OWN = ("digits", "mnist5000")
+WEIGHTS = (".safetensors", ".pt", ".pth")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A trained network and the data to prune it on."""
+
+    model: nn.Module
+    data: Data
+
+    @property
+    def example(self) -> torch.Tensor:
+        """One input."""
+        return torch.from_numpy(self.data.x_test[:1])
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to prune; see `tinynets.prune`. None: what the method has as its default.
+
+    round_to: channels left by "filters" are a multiple of it. bits: of a weight in the end, 0 for
+    all that it has. by_reads: see `prune_for_tiles`.
+    """
+
+    method: str
+    sparsity: float | None
+    rounds: int
+    epochs: int
+    learning_rate: float
+    seed: int
+    tile: TileConfig
+    scope: str | None = None
+    schedule: str | None = None
+    exclude: tuple[str, ...] = ()
+    round_to: int = 1
+    bits: int = 0
+    by_reads: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}")
+        if self.method in GROUPS:
+            if self.schedule is not None:
+                raise ValueError(f"method {self.method!r} has its own schedule; leave it out")
+            if self.scope not in (None, "global", "layer"):
+                raise ValueError(
+                    f"scope must be 'global' or 'layer' for method {self.method!r}; got "
+                    f"{self.scope!r}"
+                )
+        if self.round_to > 1 and self.method != "filters":
+            raise ValueError(f"round_to is for method 'filters'; the method is {self.method!r}")
+        if self.by_reads and self.method != "tiles":
+            raise ValueError(f"by_reads is for method 'tiles'; the method is {self.method!r}")
+        if self.bits:
+            check_bits(self.bits)
+        # What fails here fails before a configuration is trained.
+        n_to_keep(self.sparsity, self.scope or "global")
+        sparsities(self.schedule or "one_shot", self.sparsity or 0.0, self.rounds)
+
+
+def read_settings(source: Path, config: Path | None) -> RunConfig | None:
+    """Return the configuration that a source is, or that tells the architecture of its weights.
+
+    Raises ConfigError for a source of another suffix, or one that needs no configuration.
+    """
+    if source.suffix not in (".toml", ".onnx", *WEIGHTS):
+        raise ConfigError(f"{source}: expected a .toml, .onnx, .safetensors or .pt file")
+    if config and source.suffix not in WEIGHTS:
+        raise ConfigError(f"--config tells the network of a file of weights; {source} is none")
+    path = source if source.suffix == ".toml" else config
+    return load_config(path) if path else None
+
+
+def read_task(
+    source: Path,
+    settings: RunConfig | None,
+    options: Options,
+    tell: Progress,
+    *,
+    data: str | None = None,
+    size: tuple[int, int] | None = None,
+) -> Task:
+    """Return the network of a TOML, ONNX or weights file, and its data.
+
+    A TOML configuration is trained first. Weights without settings must be those of a stack of
+    Linear layers. data, size: see `read_data`; None for the data of the settings.
+    Raises ConfigError for a file that is not there, no data, or data that the network does not
+    take; ValueError as the readers do.
+    """
+    if not source.is_file():
+        raise ConfigError(f"{source}: there is no such file")
+    if settings:
+        known = {"data": data} if data in _OWN else {}
+        settings = settings.model_copy(update={"seed": options.seed} | known)
+    model = _model(source, settings)
+    weight_layers(model, options.exclude)  # an unknown name had better fail before training
+    if data is not None:
+        found = read_data(data, size=size, seed=options.seed)
+    elif settings:
+        found = load_data(settings)
+    else:
+        raise ConfigError(f"{source} brings no data; pass --data")
+    found = fitted(model, found)
+    if source.suffix == ".toml" and settings:
+        epochs = settings.train.epochs
+        tell("train", 0, epochs)
+        train(
+            model,
+            found,
+            **settings.train.model_dump(),
+            seed=settings.seed,
+            progress=lambda n: tell("train", n, epochs),
+        )
+    return Task(model, found)
+
+
+def _model(source: Path, settings: RunConfig | None) -> nn.Module:
+    """Return the network, untrained where the source is a configuration."""
+    if source.suffix == ".onnx":
+        return from_onnx(source)
+    if settings is None:
+        try:
+            return linear_stack(read_weights(source))
+        except ValueError as error:
+            raise ConfigError(f"{source}: {error}; here, pass --config") from error
+    torch.manual_seed(settings.seed)
+    model = build_model(settings)
+    return model if source.suffix == ".toml" else load_weights(model, source).eval()
+
+
+def read_data(name: str, *, size: tuple[int, int] | None, seed: int) -> Data:
+    """Return "digits", "mnist5000", the arrays of an .npz, or the images of a folder.
+
+    size: (height, width) of a folder's images. Raises ConfigError for anything else.
+    """
+    if name in _OWN:
+        return getattr(tasks, name)(seed=seed, flat=False)
+    if name.endswith(".npz") and Path(name).is_file():
+        return tasks.from_npz(name, seed=seed)
+    if not Path(name).is_dir():
+        raise ConfigError(f"--data must be digits, mnist5000, an .npz or a folder; got {name!r}")
+    if size is None:
+        raise ConfigError(f"--data {name} is a folder of images; pass --size HEIGHT WIDTH")
+    return tasks.from_folder(name, size=size, seed=seed)
+
+
+def fitted(model: nn.Module, data: Data) -> Data:
+    """Return the data in the shape that a classifier takes: as it is, or each sample a vector.
+
+    Raises ConfigError when it takes neither, or has fewer outputs than there are classes.
+    """
+    problem = ""
+    for flat in (False, True):
+        shapes = [(len(x), -1) if flat else x.shape for x in (data.x_train, data.x_test)]
+        x_train, x_test = data.x_train.reshape(shapes[0]), data.x_test.reshape(shapes[1])
+        try:
+            with torch.no_grad():
+                y = model.eval()(torch.from_numpy(x_test[:2]))
+        except (RuntimeError, IndexError, ValueError, TypeError) as error:
+            problem = problem or str(error).splitlines()[0]
+            continue
+        if y.ndim == 2 and len(y) == len(x_test[:2]):
+            if y.shape[1] < data.n_class:
+                raise ConfigError(
+                    f"the network has {y.shape[1]} outputs and data {data.name!r} "
+                    f"{data.n_class} classes"
+                )
+            return replace(data, x_train=x_train, x_test=x_test)
+        problem = problem or f"outputs have shape {tuple(y.shape)}, not (n_sample, n_class)"
+    raise ConfigError(
+        f"the network does not take the samples of data {data.name!r}, of shape "
+        f"{data.x_test.shape[1:]}: {problem}"
+    )
+
+
+def pruned(task: Task, options: Options, tell: Progress) -> nn.Module:
+    """Return a pruned, fine-tuned and perhaps quantised copy of a task's network.
+
+    Raises ValueError as `prune` does.
+    """
+    small = _pruned(task, options, tell)
+    return quantise(small, options.bits, exclude=options.exclude) if options.bits else small
+
+
+def _pruned(task: Task, options: Options, tell: Progress) -> nn.Module:
+    training: dict[str, Any] = {"epochs": options.epochs, "learning_rate": options.learning_rate}
+    common: dict[str, Any] = {"exclude": options.exclude, "sparsity": options.sparsity}
+    given: dict[str, Any] = {"scope": options.scope, "schedule": options.schedule}
+    given = {name: value for name, value in given.items() if value is not None}
+    rounds: dict[str, Any] = {
+        "rounds": options.rounds,
+        "seed": options.seed,
+        "progress": lambda k, n, _sparsity: tell("prune", k, n),
+    }
+    if options.method == "filters":
+        small = prune_filters(
+            task.model, task.example, **common, **given, round_to=options.round_to
+        )
+        return train(
+            small,
+            task.data,
+            **training,
+            seed=options.seed,
+            progress=lambda n: tell("fine-tune", n, options.epochs),
+        )
+    if options.method == "tiles":
+        side = vars(options.tile)
+        return prune_for_tiles(
+            task.model,
+            task.data,
+            **side,
+            by_reads=options.by_reads,
+            **given,
+            **common,
+            **training,
+            **rounds,
+        )
+    return prune(
+        task.model, task.data, method=options.method, **given, **common, **training, **rounds
+    )
+
+
+def figures(task: Task, small: nn.Module, options: Options) -> dict[str, Any]:
+    """Return what `metrics.compare` does, and a row of figures for each layer and in total.
+
+    The rows count weights and arithmetic before and after, and what tiles hold: of the network
+    before, every row and column; after, those with a weight, in order. digital: what has
+    parameters but no place on a tile, such as a batch norm.
+    """
+    before, after = (extract(model, task.example) for model in (task.model, small))
+    rows = [_row(*pair, options.tile) for pair in zip(before.layers, after.layers, strict=True)]
+    found = compare(
+        measure(task.model, task.example, task.data),
+        measure(small, task.example, task.data, bits=options.bits or FULL_BITS),
+    )
+    total = {key: sum(row[key] for row in rows) for key in rows[0] if key not in _RATIOS}
+    digital = {"digital": list(after.digital)}
+    return found | {"rows": rows, "total": _with_ratios("total", total)} | digital
+
+
+_RATIOS = ("layer", "compression_ratio", "speedup")
+
+
+def _row(before: PrunedLayer, after: PrunedLayer, tile: TileConfig) -> dict[str, Any]:
+    was, now = count(before), count(after)
+    cells = {"before": split_dense(before.weight.shape, tile), "after": split(after.mask, tile)}
+    lines = {when: count_lines(blocks) for when, blocks in cells.items()}
+    row = _arithmetic(was, now)
+    for what in ("n_tile", "n_cell"):
+        row |= {f"{what[2:]}s_{when}": getattr(n, what) for when, n in lines.items()}
+    row |= {f"conversions_{w}": n.n_conversion * before.n_mvm for w, n in lines.items()}
+    return _with_ratios(before.name, row)
+
+
+def _arithmetic(was: Counts, now: Counts) -> dict[str, int]:
+    return {
+        "weights_before": was.n_weight,
+        "weights_after": now.n_remaining,
+        "macs_before": was.n_mac,
+        "macs_after": now.n_mac_nonzero,
+        "flops_before": was.n_flop,
+        "flops_after": now.n_flop_nonzero,
+    }
+
+
+def _with_ratios(name: str, row: dict[str, int]) -> dict[str, Any]:
+    return {
+        "layer": name,
+        **row,
+        "compression_ratio": row["weights_before"] / row["weights_after"],
+        "speedup": row["macs_before"] / row["macs_after"],
+    }

@@ -1,0 +1,36 @@
+"""The main job: from a trained network to a simulated die and its report."""
+
+from pathlib import Path
+
+from crossbar_sim.config import RunConfig
+from crossbar_sim.ngspice.worker import NgspiceWorker
+from crossbar_sim.pipeline.outcome import find_outcome
+from crossbar_sim.pipeline.steps import Progress, single_thread
+from crossbar_sim.pipeline.warm_up import compile_kernels
+from crossbar_sim.pipeline.workspace import Workspace
+from crossbar_sim.report.run_report import write_report
+
+
+def run(
+    config: RunConfig,
+    root: str | Path = "results",
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Do the whole job and return the directory `root/<name>` with its report.
+
+    resume: go on where an interrupted run of the same settings stopped. progress: see `Progress`.
+    Raises ConfigError, NgspiceError when ngspice cannot be used, VerificationError when the two
+    engines disagree. The final directory appears only when everything is done.
+    """
+    tell = progress or (lambda step, done, total: None)
+    with NgspiceWorker(time_limit=config.simulation.time_limit) as worker, single_thread():
+        worker.probe()  # fail before the work, not after it
+        compile_kernels(tell)
+        work = Workspace(Path(root), config, resume=resume)
+        outcome = find_outcome(config, work, worker, tell)
+        tell("report", 0, 1)
+        write_report(outcome, work.directory)
+        tell("report", 1, 1)
+        return work.finish()

@@ -1,0 +1,213 @@
+"""Solve circuits with ngspice, in a worker process that may hang or crash without harm."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
+
+from crossbar_sim.ngspice.library import INSTALL_HELP, find_library
+from crossbar_sim.ngspice.process import Job, JobResult, NgspiceError, Resistors, run_job, start
+from crossbar_sim.solvers.solution import Solution
+from crossbar_sim.system.stopping import end_with
+from netlists.circuit import Circuit
+from netlists.circuit.names import checked_names
+from netlists.circuit.size import Size, require_room
+from netlists.spice.text import OPTIONS, elements
+
+__all__ = ["INSTALL_HELP", "NgspiceError", "NgspiceWorker", "find_library", "solve_ngspice"]
+
+#: Without KLU ngspice re-orders its matrix for every point; with more nodes that is hopeless.
+MAX_NODES_WITHOUT_KLU = 10_000
+
+#: Longest time [s] that a process may take to start and load ngspice.
+START_LIMIT = 120.0
+
+_PROBE = "* probe\nv1 a 0 1\nr1 a 0 1\n.options klu\n.dc v1 0 1 1\n.save i(v1)\n.end\n"
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A circuit that ngspice parses once; others of the same topology only change its resistors.
+
+    key: equal for circuits that differ in nothing but the values of their branches. names, ohms:
+    the branches as the netlist has them.
+    """
+
+    key: tuple
+    netlist: str
+    names: tuple[str, ...]
+    ohms: np.ndarray
+
+
+class NgspiceWorker:
+    """ngspice in a process of its own, used as a context manager.
+
+    time_limit [s]: a job that takes longer is killed; the start of the process does not count.
+    After a kill or a crash the next job gets a new process. require_klu: refuse an ngspice
+    without the KLU solver.
+    """
+
+    def __init__(
+        self, *, time_limit: float = 300.0, library: str | None = None, require_klu: bool = True
+    ) -> None:
+        self.library = library or find_library()
+        self.time_limit = time_limit
+        self.require_klu = require_klu
+        self._executor: ProcessPoolExecutor | None = None
+        self._owner = os.getpid()
+        self._parsed: Parsed | None = None
+
+    def __enter__(self) -> "NgspiceWorker":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def run(self, job: Job) -> JobResult:
+        """Solve one job. Raises NgspiceError when ngspice fails, hangs, crashes or lacks KLU."""
+        if self._owner != os.getpid():  # a fork: the process belongs to whom this was copied from
+            self._executor, self._owner = None, os.getpid()
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(
+                max_workers=1, initializer=end_with, initargs=(self._owner,)
+            )
+            self._call(START_LIMIT, start, self.library)
+        result = self._call(self.time_limit, run_job, self.library, job)
+        check_result(result, job)
+        if self.require_klu and not result.klu:
+            raise NgspiceError(
+                f"ngspice {result.version} solved without KLU, which is far too slow for "
+                f"crossbars; {INSTALL_HELP}"
+            )
+        return result
+
+    def _call(self, limit: float, function: Callable, *arguments: object) -> Any:
+        """Call a function in the process, which does not outlive the limit [s] or a crash."""
+        assert self._executor is not None
+        try:
+            return self._executor.submit(function, *arguments).result(limit)
+        except FutureTimeoutError as error:
+            self.close()
+            raise NgspiceError(
+                f"ngspice ran longer than its limit of {limit:g} s and was killed; "
+                "raise the limit or pass fewer vectors or a smaller tile"
+            ) from error
+        except BrokenProcessPool as error:
+            self.close()
+            raise NgspiceError(
+                "ngspice crashed and took its process with it; run `crossbar-sim doctor` to see "
+                "which library is used"
+            ) from error
+
+    def probe(self) -> JobResult:
+        """Solve a one-resistor circuit, to learn version and solver."""
+        return self.run(Job(_PROBE, "dc", ("v1#branch",), 2))
+
+    def parsed(self, circuit: Circuit) -> Parsed:
+        """Return the netlist to solve a circuit with: the last one's, where it fits."""
+        _, branches = checked_names(circuit)
+        key = _topology(circuit)
+        if self._parsed is None or self._parsed.key != key:
+            netlist, ohms = sweep_netlist(circuit), circuit.elements.branch_ohm
+            self._parsed = Parsed(key, netlist, tuple(branches), ohms)
+        return self._parsed
+
+    def close(self) -> None:
+        """Stop the process, whatever it is doing."""
+        if self._executor is not None and self._owner == os.getpid():
+            self._executor.shutdown(wait=True, kill_workers=True)
+        self._executor = None
+
+
+def solve_ngspice(
+    circuit: Circuit,
+    v_in: np.ndarray,
+    *,
+    worker: NgspiceWorker | None = None,
+    force: bool = False,
+) -> Solution:
+    """Return the outputs that ngspice computes for every input vector.
+
+    circuit, v_in: as for `crossbar_sim.solve`; every vector is solved by ngspice itself, in one
+    `.dc` sweep on one parsed circuit. worker: a running one, else one is started for this call; one
+    that gets circuits of the same topology after another only changes their resistors.
+    force: go on even if the circuit looks too large for this machine.
+
+    Raises ValueError for inputs that do not fit or a name that is not safe in a netlist,
+    NetlistTooLarge before ngspice would exhaust the machine, NgspiceError when it fails.
+    """
+    if worker is None:
+        with NgspiceWorker() as worker:
+            return solve_ngspice(circuit, v_in, worker=worker, force=force)
+    v_in = circuit.check_inputs(v_in)
+    if not worker.require_klu and circuit.elements.n_node > MAX_NODES_WITHOUT_KLU:
+        raise NgspiceError(
+            f"{circuit.elements.n_node} nodes without KLU would take hours; the limit is "
+            f"{MAX_NODES_WITHOUT_KLU}; use an ngspice with KLU or smaller tiles"
+        )
+    size = Size.of_circuits([len(circuit.elements.branch_ohm)], len(v_in))
+    require_room(size, "the circuit", force=force)
+    result = worker.run(sweep_job(worker.parsed(circuit), circuit, v_in))
+    n_line, values = circuit.n_line, result.values.T
+    return Solution(
+        circuit=circuit,
+        v_in=v_in,
+        i_out=values[:, :n_line],
+        v_out=values[:, n_line:],
+        v_node=None,
+        solver=f"ngspice {result.version} ({'KLU' if result.klu else 'Sparse'})",
+        residual=float("nan"),
+    )
+
+
+def sweep_netlist(circuit: Circuit) -> str:
+    """Return a netlist whose input voltages are asked for at each point of a sweep of `vsel`."""
+    nodes, inputs = circuit.names[0], circuit.elements.input_nodes.tolist()
+    sources = [f"vext_{i} {nodes[k]} 0 external" for i, k in enumerate(inputs)]
+    saved = " ".join(f"i(vtia_{j}) v(out_{j})" for j in range(circuit.n_line))
+    cards = ["vsel sel 0 0", OPTIONS, f".save {saved}", ".end", ""]
+    return "\n".join(["* crossbar", *elements(circuit), *sources, *cards])
+
+
+def sweep_job(parsed: Parsed, circuit: Circuit, v_in: np.ndarray) -> Job:
+    """Return the job that solves a circuit of the parsed topology for v_in (n_batch, n_word)."""
+    lines = range(circuit.n_line)
+    return Job(
+        parsed.netlist,
+        "dc",
+        (*(f"vtia_{j}#branch" for j in lines), *(f"out_{j}" for j in lines)),
+        len(v_in),
+        command=f"dc vsel 0 {len(v_in) - 1} 1",
+        resistors=Resistors(parsed.names, parsed.ohms, circuit.elements.branch_ohm),
+        v_in=v_in,
+    )
+
+
+def check_result(result: object, job: Job) -> None:
+    """Raise NgspiceError unless a result has the shape that its job asked for."""
+    wanted = (len(job.vectors), job.n_point)
+    values = result.values if isinstance(result, JobResult) else np.empty(0)
+    if values.shape != wanted or not np.isfinite(values).all():
+        raise NgspiceError(
+            f"the worker returned {type(result).__name__} with values of shape {values.shape}; "
+            f"expected a finite JobResult of shape {wanted}; run the job again"
+        )
+
+
+def _topology(circuit: Circuit) -> tuple:
+    """Return what two circuits have in common when only the values of their branches differ."""
+    parts = circuit.elements
+    ends = circuit.periphery
+    arrays = (parts.branch_from, parts.branch_to, parts.input_nodes, parts.tia_nodes)
+    arrays = (*arrays, ends.offsets(circuit.n_line))
+    return parts.n_node, *(a.tobytes() for a in arrays), replace(ends, seed=0, tile="")

@@ -1,0 +1,1 @@
+"""A network in torch whose layers run on their tiles."""

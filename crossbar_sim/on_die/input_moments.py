@@ -1,0 +1,48 @@
+"""Second moments of what enters a layer, for selection that is aware of its inputs."""
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from crossbar_sim.on_die.analog import capture_inputs, patches
+from mapping.network.map_network import SecondMoment
+from tinynets.networks.layers import PrunedLayer, PrunedNetwork
+
+
+def second_moments(
+    model: nn.Module, network: PrunedNetwork, calibration: torch.Tensor
+) -> SecondMoment:
+    """Return the function that `map_network` asks for the second moment of a layer's inputs.
+
+    model: the digital network, not changed; network: its layers; calibration: inputs, never test
+    data. Layers that are mapped already count with the weights they are believed to realise, so
+    that a layer also makes up for errors of the layers before it.
+    """
+    model = copy.deepcopy(model).eval()
+
+    def second_moment(name: str, believed: Mapping[str, np.ndarray]) -> np.ndarray:
+        for done, weight in believed.items():
+            write_weight(model, network.layer(done), weight)
+        layer = network.layer(name)
+        x = capture_inputs(model, [layer.module], calibration)[layer.module]
+        x = x if layer.conv is None else patches(x, layer.conv)
+        rows = x.flatten(0, -2).double().numpy()
+        return rows.T @ rows / len(rows)
+
+    return second_moment
+
+
+def write_weight(model: nn.Module, layer: PrunedLayer, weight: np.ndarray) -> None:
+    """Write a flattened weight (n_out, n_in) back into the torch module it came from."""
+    module = model.get_submodule(layer.module)
+    groups = layer.conv.groups if layer.conv else 1
+    rows = np.split(weight, groups)
+    columns = layer.n_in // groups
+    parts = [part[:, k * columns : (k + 1) * columns] for k, part in enumerate(rows)]
+    held = module.weight
+    assert isinstance(held, torch.Tensor)
+    with torch.no_grad():
+        held.copy_(torch.from_numpy(np.concatenate(parts)).view_as(held))

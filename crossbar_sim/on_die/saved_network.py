@@ -1,0 +1,186 @@
+"""Keep a network on the die in a directory: its mapping, its circuits, what was trained since."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from torch import nn
+
+from crossbar_sim.on_die.analog import CircuitLayer, InputRange, circuit_layers, with_module
+from crossbar_sim.periphery.converters import Converters
+from crossbar_sim.periphery.noise import Noise
+from mapping.network.header import built, check_start, first_problem
+from mapping.network.mapped_layer import MappedLayer
+from mapping.network.mapped_network import MappedNetwork
+from netlists.circuit import Periphery, Wires
+from tinynets.files.drafts import new_directory
+from tinynets.files.npz import read_npz
+from tinynets.networks.masks import copied
+
+FORMAT, VERSION = "crossbar-sim network on a die", 1
+_SUMMED = ("mapped.npz", "state.npz")
+_FILES = (*_SUMMED, "circuits.json")
+
+
+def save_network(on_die: nn.Module, mapped: MappedNetwork, directory: str | Path) -> Path:
+    """Write a network of `to_torch`, tuned or not, into a directory of its own.
+
+    mapped: the mapping that it was made from. Written are mapped.npz, state.npz (all parameters and
+    buffers, digital ones included) and circuits.json (wires, amplifiers, converters, noise, and the
+    range of every layer; checksums of the other two). The directory appears whole or not at all.
+    Raises FileExistsError for a directory that exists, ValueError for a network that holds other
+    layers than the mapping.
+    """
+    directory = Path(directory)
+    if directory.exists():
+        raise FileExistsError(f"{directory} exists; name a new directory")
+    layers = circuit_layers(on_die)
+    if set(layers) != {layer.layer.module for layer in mapped.layers}:
+        raise ValueError(
+            f"the network has circuits for {sorted(layers)}, the mapping for "
+            f"{sorted(layer.layer.module for layer in mapped.layers)}; save them together"
+        )
+    with new_directory(directory) as draft:
+        _write(draft, layers, mapped, _digital_state(on_die))
+    return directory
+
+
+def _write(
+    draft: Path,
+    layers: Mapping[str, CircuitLayer],
+    mapped: MappedNetwork,
+    state: Mapping[str, torch.Tensor],
+) -> None:
+    mapped.save(draft / "mapped.npz")
+    arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in state.items()}
+    np.savez_compressed(draft / "state.npz", **arrays)
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "sha256": {name: _digest(draft / name) for name in _SUMMED},
+        "layers": {path: _describe(layer) for path, layer in layers.items()},
+    }
+    (draft / "circuits.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
+
+
+def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, MappedNetwork]:
+    """Return the network that `save_network` wrote, and its mapping.
+
+    model: a module of the same architecture and precision, whatever its weights; it is not changed.
+    Noise starts its stream anew, and nothing has saturated. Nothing in the files is executed.
+    Raises ValueError naming the file that is missing, damaged, of another version, or the directory
+    that does not fit the model.
+    """
+    directory = Path(directory)
+    for name in _FILES:
+        if not (directory / name).is_file():
+            raise ValueError(f"{directory / name} is missing; expected {', '.join(_FILES)}")
+    header = _header(directory / "circuits.json")
+    for name in _SUMMED:
+        if _digest(directory / name) != header.sha256.get(name):
+            raise ValueError(f"{directory / name} is damaged: its checksum does not match")
+    mapped = MappedNetwork.load(directory / "mapped.npz")
+    state = read_npz(directory / "state.npz")
+    on_die = copied(model).eval()
+    try:
+        for layer in mapped.layers:
+            path = layer.layer.module
+            replaced = _layer(header.layers[path], layer, next(model.parameters()).dtype)
+            on_die = with_module(on_die, path, replaced)
+        _restore(on_die, state)
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{directory} does not fit the model: {error}") from error
+    for layer in circuit_layers(on_die).values():
+        if layer.converters.auto_zero:
+            layer.trim()
+    return on_die, mapped
+
+
+class _Circuits(BaseModel):
+    """What circuits.json says of a layer; each part is a dataclass of its own."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    wires: dict[str, JsonValue]
+    periphery: dict[str, JsonValue]
+    converters: dict[str, JsonValue]
+    noise: dict[str, JsonValue] | None
+    input_range: dict[str, JsonValue]
+    v_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+
+
+class _Header(BaseModel):
+    """The content of circuits.json."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    format: JsonValue = None
+    version: JsonValue = None
+    sha256: dict[str, str]
+    layers: dict[str, _Circuits]
+
+
+def _header(path: Path) -> _Header:
+    """Return the content of circuits.json, checked."""
+    text = path.read_bytes()
+    try:
+        check_start(text, FORMAT, VERSION)
+        return _Header.model_validate_json(text)
+    except ValidationError as error:
+        raise ValueError(f"{path} is damaged: {first_problem(error)}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from error
+
+
+def _describe(layer: CircuitLayer) -> dict[str, Any]:
+    return {
+        "wires": asdict(layer.wires),
+        "periphery": asdict(layer.periphery),
+        "converters": asdict(layer.converters),
+        "noise": asdict(layer.noise) if layer.noise else None,
+        "input_range": asdict(layer.input_range),
+        "v_limit": layer.v_limit,
+    }
+
+
+def _layer(entry: _Circuits, mapped: MappedLayer, dtype: torch.dtype) -> CircuitLayer:
+    noise = None if entry.noise is None else built(Noise, entry.noise, "noise")
+    layer = CircuitLayer(
+        mapped,
+        built(Wires, entry.wires, "wires"),
+        built(Periphery, entry.periphery, "periphery"),
+        built(Converters, entry.converters, "converters"),
+        built(InputRange, entry.input_range, "input_range"),
+        noise,
+        dtype=dtype,
+    )
+    layer.set_range(entry.v_limit)
+    return layer
+
+
+def _digital_state(on_die: nn.Module) -> dict[str, torch.Tensor]:
+    """Return all of a network's state but the circuits of its tiles, which the mapping tells."""
+    inside = tuple(f"{path}.readouts.".lstrip(".") for path in circuit_layers(on_die))
+    return {k: v.detach() for k, v in on_die.state_dict().items() if not k.startswith(inside)}
+
+
+def _restore(on_die: nn.Module, state: dict[str, np.ndarray]) -> None:
+    found = {name: torch.from_numpy(value) for name, value in state.items()}
+    held = _digital_state(on_die)
+    if set(found) != set(held):
+        raise ValueError(f"only one of them has parameters {sorted(set(found) ^ set(held))[:3]}")
+    kinds = [name for name, value in found.items() if value.dtype != held[name].dtype]
+    if kinds:
+        name = kinds[0]
+        raise ValueError(f"{name!r} is {found[name].dtype}, the model's is {held[name].dtype}")
+    on_die.load_state_dict(found, strict=False)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""What stands around the cells: converters, amplifiers in time, noise, transmission gates."""

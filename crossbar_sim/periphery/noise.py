@@ -1,0 +1,143 @@
+"""Noise at the outputs of a circuit: every resistor, every amplifier, exact for the real wires."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.constants import Boltzmann
+
+from crossbar_sim.ngspice.process import Job
+from crossbar_sim.ngspice.worker import NgspiceWorker
+from crossbar_sim.solvers.nodal import tia_response
+from mapping.bank.checks import T_REFERENCE
+from mapping.selection.bits import effective_bits as effective_bits
+from netlists.circuit import Circuit, Periphery
+from netlists.circuit.circuit import PARTS
+from netlists.spice.text import elements
+
+#: Transfers from branches to outputs that are held in memory at a time.
+_MAX_TRANSFERS = 20_000_000
+#: ngspice's `.noise` has no KLU, and its old solver takes minutes for more nodes than this.
+MAX_SPICE_NODES = 3000
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise of every read: noise bandwidth [Hz], temperature [K], and the seed of its draws."""
+
+    bandwidth: float
+    temperature: float = T_REFERENCE
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("bandwidth", "temperature"):
+            value = getattr(self, name)
+            if not 0 < value < np.inf:
+                raise ValueError(f"{name} must be > 0 and finite; got {value}")
+
+    def pair_volts(self, circuit: Circuit) -> np.ndarray:
+        """Return the noise (n_bit,) [V rms] of each pair's difference."""
+        density = output_noise(circuit, temperature=self.temperature, pairs=True)
+        return density.volts(self.bandwidth)
+
+
+@dataclass(frozen=True)
+class NoiseDensity:
+    """Voltage noise of outputs by source, white: source -> (n_out,) [V²/Hz].
+
+    Sources: "cell", "word line", "bit line", "driver"; "input", the resistance at the TIAs'
+    inputs; "feedback", their feedback resistors; "amplifier", `Periphery.v_noise`.
+    """
+
+    by_source: dict[str, np.ndarray]
+
+    @property
+    def total(self) -> np.ndarray:
+        """All sources together (n_out,) [V²/Hz]; they are independent."""
+        return np.sum(list(self.by_source.values()), axis=0)
+
+    def volts(self, bandwidth: float) -> np.ndarray:
+        """Return the noise (n_out,) [V rms] in a noise bandwidth [Hz]."""
+        return np.sqrt(self.total * bandwidth)
+
+
+def output_noise(
+    circuit: Circuit, *, temperature: float = T_REFERENCE, pairs: bool = False
+) -> NoiseDensity:
+    """Return the noise of every output, or of every pair's difference, at low frequency.
+
+    circuit: any circuit. temperature [K]. pairs: outputs are all positive lines, then all negative
+    ones, and what counts is their difference. One solution for each output: how 1 V at its
+    amplifier's input spreads is also how the noise current of each resistor reaches it.
+    Source: adjoint network, Director, Rohrer, IEEE Trans. Circuit Theory 16 (1969) 318; thermal
+    noise 4 k T / R, Nyquist, Phys. Rev. 32 (1928) 110.
+    """
+    mix = np.eye(circuit.n_line)
+    if pairs:
+        half = circuit.n_line // 2
+        mix = mix[half:] - mix[:half]
+    size = max(1, _MAX_TRANSFERS // len(circuit.elements.branch_ohm))
+    parts = [mix[k : k + size] for k in range(0, len(mix), size)]
+    chunks = [_chunk_noise(circuit, temperature, part) for part in parts]
+    return NoiseDensity({name: np.concatenate([c[name] for c in chunks]) for name in chunks[0]})
+
+
+def _chunk_noise(circuit: Circuit, temperature: float, mix: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the noise of mix @ outputs, by source; mix (n_out, n_line)."""
+    parts, ends = circuit.elements, circuit.periphery
+    v_node, i_line = tia_response(circuit, mix)
+    thermal, scale = 4.0 * Boltzmann * temperature, ends.share * ends.r_feedback
+    transfer = scale * (v_node[:, parts.branch_from] - v_node[:, parts.branch_to])
+    density = transfer**2 * (thermal / parts.branch_ohm)
+    found = {p: density[:, parts.branch_part == k].sum(axis=1) for k, p in enumerate(PARTS)}
+    # Behind the line stands a voltage source with r_tia_input, which each of these also moves.
+    feedback = scale * (mix + i_line * ends.r_feedback / (1.0 + ends.tia_gain))
+    amplifier = ends.share * mix - scale * ends.share * i_line
+    found["input"] = thermal * ends.r_input * _power(scale * i_line)
+    found["feedback"] = thermal / ends.r_feedback * _power(feedback)
+    found["amplifier"] = ends.v_noise**2 * _power(amplifier)
+    return found
+
+
+def _power(transfer: np.ndarray) -> np.ndarray:
+    return (transfer**2).sum(axis=1)
+
+
+def line_noise(
+    g_line: np.ndarray, periphery: Periphery, *, temperature: float = T_REFERENCE
+) -> np.ndarray:
+    """Return the noise [V²/Hz] of a line of total conductance g_line [S], for ideal wires.
+
+    (4 k T r_feedback N + v_noise² N²) / (1 + N / gain)², N being the noise gain. The first term is
+    the thermal noise of feedback resistor and line, the second that of the amplifier.
+    """
+    n = periphery.noise_gain(g_line)
+    thermal = 4.0 * Boltzmann * temperature * periphery.r_feedback * n
+    return (thermal + (periphery.v_noise * n) ** 2) / (1.0 + n / periphery.tia_gain) ** 2
+
+
+def output_noise_ngspice(
+    circuit: Circuit, bandwidth: float, *, worker: NgspiceWorker, pairs: bool = False
+) -> np.ndarray:
+    """Return the noise (n_out,) [V rms] that ngspice's `.noise` finds in 1 Hz … 1 Hz + bandwidth.
+
+    bandwidth [Hz]: far below the amplifiers' poles. worker: one with require_klu=False, since
+    `.noise` refuses KLU. pairs: as for `output_noise`. The temperature is 300.15 K. Raises
+    ValueError for more than MAX_SPICE_NODES nodes, or for an ideal amplifier, whose text has no
+    feedback resistor that could make noise.
+    """
+    if np.isinf(circuit.periphery.tia_gain):
+        raise ValueError("tia_gain is inf; ngspice needs a finite one to see the feedback's noise")
+    if circuit.elements.n_node > MAX_SPICE_NODES:
+        raise ValueError(
+            f"{circuit.elements.n_node} nodes are too many for .noise without KLU; "
+            f"use an array of at most {MAX_SPICE_NODES} nodes"
+        )
+    nodes = circuit.names[0]
+    inputs = [f"vin_{i} {nodes[k]} 0 dc 0 ac 1" for i, k in enumerate(circuit.elements.input_nodes)]
+    body = "\n".join(["* noise", *elements(circuit, noise=True), *inputs])
+    half = circuit.n_line // 2
+    lines = range(half) if pairs else range(circuit.n_line)
+    outputs = [f"v(out_{j + half},out_{j})" if pairs else f"v(out_{j})" for j in lines]
+    cards = [f".noise {out} vin_0 lin 11 1 {1.0 + bandwidth!r}\n.end\n" for out in outputs]
+    jobs = [Job(f"{body}\n{card}", "noise", ("onoise_total",), 1) for card in cards]
+    return np.array([worker.run(job).values[0, 0] for job in jobs])

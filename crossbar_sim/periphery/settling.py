@@ -1,0 +1,263 @@
+"""How long outputs take to settle after the inputs step, and what charging the wires costs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.linalg import SuperLU, splu
+
+from crossbar_sim.ngspice.process import Job
+from crossbar_sim.ngspice.worker import NgspiceWorker
+from crossbar_sim.solvers.nodal import SolverError
+from crossbar_sim.solvers.solution import Solution
+from netlists.circuit import Circuit
+from netlists.circuit.circuit import BIT_LINE, DRIVER, WORD_LINE
+from netlists.spice.text import OPTIONS, elements
+
+#: Modes kept of a circuit: the more, the closer its response, from the slowest mode on.
+ORDER = 40
+#: A mode faster than this part of the slowest has settled at once.
+_INSTANT = 1e-6
+#: Points in time at which a response is looked at, three times, each time closer.
+_N_TIME = 2000
+
+
+@dataclass(frozen=True)
+class Settling:
+    """When the outputs of a circuit have settled after a step from rest.
+
+    time (n_batch,) [s]: from then on no output is further from its final value than tolerance
+    times the largest output. slowest [s]: largest time constant that the steps excite.
+    """
+
+    time: np.ndarray
+    slowest: float
+    tolerance: float
+
+
+def settling(
+    circuit: Circuit, v_in: np.ndarray, tolerance: float, *, order: int = ORDER
+) -> Settling:
+    """Return the settling time of the outputs after the inputs step from 0 V to v_in.
+
+    circuit: of a regular array, with `Wires.c_word`, `Wires.c_bit` and `Periphery.gbw`; the swing
+    is left out. v_in: (n_batch, n_word) or (n_word,) [V]. tolerance: relative, such as 2**-9 for
+    half a step of 8 bits. order: modes kept; twice as many, and so on, while one of them grows.
+
+    One sparse factorisation and `order` solutions for each vector: the response is that of the
+    circuit projected on the vectors that its moments span. It is exact when there are no more
+    modes than `order`. Raises ValueError for a tolerance outside 0 … 1, SolverError for a circuit
+    that never settles.
+    Source: Odabasioglu, Celik, Pileggi, IEEE TCAD 17 (1998) 645 (moment matching by projection).
+    """
+    v_in = circuit.check_inputs(v_in)
+    if not 0 < tolerance < 1:
+        raise ValueError(f"tolerance must lie between 0 and 1; got {tolerance}")
+    dynamics = _dynamics(circuit)
+    found = [_settle(dynamics, v, tolerance, order) for v in v_in]
+    return Settling(
+        time=np.array([time for time, _ in found]),
+        slowest=max(slowest for _, slowest in found),
+        tolerance=tolerance,
+    )
+
+
+def node_capacitance(circuit: Circuit) -> np.ndarray:
+    """Return the capacitance to ground (n_node,) [F] of every node of a regular array.
+
+    A word-line segment loads the cell that it ends at, a bit-line segment the cell that it starts
+    at. Where wires have no resistance the whole line is one node. Raises ValueError for a circuit
+    that is not a regular array.
+    """
+    grid, parts = circuit.grid, circuit.elements
+    if grid is None:
+        raise ValueError("capacitances come with the wires of a regular array; pass its circuit")
+    _, n_word, n_bit = grid.g.shape
+    wires, c_node = grid.wires, np.zeros(parts.n_node)
+    if wires.r_word:
+        np.add.at(c_node, parts.branch_to[parts.branch_part == WORD_LINE], wires.c_word)
+    else:
+        driven = parts.branch_to[parts.branch_part == DRIVER]
+        c_node[driven if wires.r_driver else parts.input_nodes] += n_bit * wires.c_word
+    if wires.r_bit:
+        np.add.at(c_node, parts.branch_from[parts.branch_part == BIT_LINE], wires.c_bit)
+    else:
+        c_node[parts.tia_nodes] += n_word * wires.c_bit
+    return c_node
+
+
+def charging_energy(solution: Solution) -> np.ndarray:
+    """Return the energy (n_batch,) [J] that charging the wires takes, sum of C v² over nodes.
+
+    The drivers deliver it on top of the static power while the nodes rise to their voltages: half
+    is lost on the way, half when they fall again. Exact for any resistances and amplifiers without
+    a pole, since the network is reciprocal. Raises ValueError without node voltages.
+    """
+    if solution.v_node is None:
+        raise ValueError("this solution holds no node voltages; use solve(…, nodes=True)")
+    return solution.v_node**2 @ node_capacitance(solution.circuit)
+
+
+def wire_charge(solution: Solution) -> np.ndarray:
+    """Return the charge (n_batch,) [C] that the wires take, sum of C |v| over nodes.
+
+    Times a supply voltage: what the supply of drivers delivers while the nodes rise. Raises
+    ValueError without node voltages.
+    """
+    if solution.v_node is None:
+        raise ValueError("this solution holds no node voltages; use solve(…, nodes=True)")
+    return np.abs(solution.v_node) @ node_capacitance(solution.circuit)
+
+
+def product_energy(solution: Solution, time: np.ndarray | float) -> np.ndarray:
+    """Return the energy (n_batch,) [J] that the drivers deliver for one read of a given time [s].
+
+    The array conducts all the while, and its wires are charged once. Amplifiers and converters
+    come on top.
+    """
+    return solution.power()["source"] * time + charging_energy(solution)
+
+
+@dataclass(frozen=True)
+class _Dynamics:
+    """A x + B v_in = E x', x being all voltages that are not given, the TIAs' outputs the last."""
+
+    factor: SuperLU
+    e: np.ndarray
+    b: csr_array
+    n_line: int
+
+    def rest(self, v_in: np.ndarray) -> np.ndarray:
+        """Return the final x for inputs (n_word,) [V]."""
+        return -self.factor.solve(self.b @ v_in)
+
+    def moment(self, x: np.ndarray) -> np.ndarray:
+        """Return A^-1 E x, minus the area under a deviation that starts at x."""
+        return self.factor.solve(self.e * x)
+
+
+def _dynamics(circuit: Circuit) -> _Dynamics:
+    """Write down the equations of a circuit, the node of each amplifier's output included.
+
+    An amplifier is v_out' / (2 pi gbw) = -v_entry - v_out / gain.
+    """
+    parts, ends, n_line = circuit.elements, circuit.periphery, circuit.n_line
+    line = np.arange(n_line)
+    entry = parts.n_node + line if ends.r_input else parts.tia_nodes
+    out = max(parts.n_node, int(entry.max()) + 1) + line
+    links = [(parts.branch_from, parts.branch_to, 1.0 / parts.branch_ohm)]
+    links.append((entry, out, np.full(n_line, 1.0 / ends.r_feedback)))
+    if ends.r_input:
+        links.append((parts.tia_nodes, entry, np.full(n_line, 1.0 / ends.r_input)))
+    tail, head, g = (np.concatenate(part) for part in zip(*links))
+    size = int(out[-1]) + 1
+    shape = (size, size)
+    entries = (np.concatenate([tail, head]), np.concatenate([head, tail]))
+    between = coo_array((np.concatenate([g, g]), entries), shape=shape).tocsr()
+    leaving = coo_array((between.sum(axis=1), (np.arange(size), np.arange(size))), shape=shape)
+    a = (between - leaving).tolil()
+    a[out] = 0
+    a[out, entry] = -1.0
+    a[out, out] = -1.0 / ends.tia_gain
+    free = np.setdiff1d(np.arange(size), [0, *parts.input_nodes])
+    e = np.zeros(size)
+    e[: parts.n_node] = node_capacitance(circuit)
+    e[out] = 1.0 / (2.0 * np.pi * ends.gbw)
+    rows = a.tocsr()[free]
+    return _Dynamics(splu(rows[:, free].tocsc()), e[free], rows[:, parts.input_nodes], n_line)
+
+
+def _settle(dynamics: _Dynamics, v_in: np.ndarray, tolerance: float, order: int):
+    """Return settling time and slowest time constant [s] for one step."""
+    final = dynamics.rest(v_in)
+    limit = tolerance * np.abs(final[-dynamics.n_line :]).max()
+    tau, share = _modes(dynamics, final, order)
+    if not len(tau) or not limit:
+        return 0.0, 0.0
+    slowest = float(-np.real(tau).min())
+
+    def beyond(time: np.ndarray) -> np.ndarray:
+        left = np.real(share @ np.exp(time / tau[:, None]))
+        return np.abs(left).max(axis=0) > limit
+
+    first, last = 0.0, slowest * (np.log(1.0 / tolerance) + 5.0)
+    while beyond(np.array([last]))[0]:
+        last *= 2.0
+    for _ in range(3):
+        time = np.linspace(first, last, _N_TIME)
+        over = np.flatnonzero(beyond(time))
+        if not len(over):
+            return first, slowest
+        first, last = time[over[-1]], time[over[-1] + 1]
+    return float(last), slowest
+
+
+def _modes(dynamics: _Dynamics, start: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return time constants (n_mode,) and the share (n_line, n_mode) of each in each output.
+
+    What the outputs lack at time t after a step is share @ exp(t / tau).
+    """
+    basis, hessenberg = _arnoldi(dynamics, start, order)
+    tau, vector = np.linalg.eig(hessenberg)
+    slow = np.abs(tau) > _INSTANT * np.abs(tau).max(initial=0.0)
+    if (np.real(tau[slow]) >= 0).any():
+        if order >= len(start):
+            raise SolverError("the outputs never settle: a mode of this circuit grows")
+        return _modes(
+            dynamics, start, 2 * order
+        )  # a projection may ring where its circuit does not
+    weight = np.linalg.solve(vector, np.linalg.norm(start) * np.eye(len(tau))[0])
+    share = (basis[:, -dynamics.n_line :].T @ vector) * weight
+    return tau[slow], share[:, slow]
+
+
+def _arnoldi(dynamics: _Dynamics, start: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return an orthonormal basis (m, n) of the moments of a step, and A^-1 E in it (m, m)."""
+    order = min(order, len(start))
+    basis, h = np.zeros((order + 1, len(start))), np.zeros((order + 1, order))
+    basis[0] = start / (np.linalg.norm(start) or 1.0)
+    for k in range(order):
+        fresh = dynamics.moment(basis[k])
+        size = np.linalg.norm(fresh)
+        for _ in range(2):  # twice is enough to keep the basis orthogonal
+            part = basis[: k + 1] @ fresh
+            h[: k + 1, k] += part
+            fresh -= part @ basis[: k + 1]
+        h[k + 1, k] = np.linalg.norm(fresh)
+        if h[k + 1, k] <= 1e-12 * size:
+            return basis[: k + 1], h[: k + 1, : k + 1]
+        basis[k + 1] = fresh / h[k + 1, k]
+    return basis[:order], h[:order]
+
+
+def step_ngspice(
+    circuit: Circuit, v_in: np.ndarray, times: np.ndarray, *, worker: NgspiceWorker
+) -> np.ndarray:
+    """Return the outputs (n_time, n_line) [V] that ngspice finds after a step at t = 0.
+
+    v_in: (n_word,) [V]. times: (n_time,) [s], evenly spaced from 0. Raises ValueError for other
+    times or inputs that do not fit, NgspiceError when ngspice cannot be trusted.
+    """
+    names = tuple(f"out_{j}" for j in range(circuit.n_line))
+    text = step_deck(circuit, v_in, times)
+    return worker.run(Job(text, "tran", names, len(times))).values.T
+
+
+def step_deck(circuit: Circuit, v_in: np.ndarray, times: np.ndarray) -> str:
+    """Return the netlist of `step_ngspice`: a `.tran` of the circuit with its capacitors."""
+    (v_in,) = circuit.check_inputs(v_in)
+    step = float(times[-1]) / (len(times) - 1)
+    if not np.allclose(times, step * np.arange(len(times)), rtol=0, atol=1e-6 * step):
+        raise ValueError(f"times must be evenly spaced from 0; got {times}")
+    nodes = circuit.names[0]
+    rise = step * 1e-4  # ngspice cannot jump
+    cards = [
+        f"vin_{i} {nodes[k]} 0 pwl(0 0 {rise!r} {v!r})"
+        for i, (k, v) in enumerate(zip(circuit.elements.input_nodes, v_in.tolist()))
+    ]
+    c_node = node_capacitance(circuit)
+    cards += [f"cwire_{k} {nodes[k]} 0 {c_node[k].item()!r}" for k in np.flatnonzero(c_node)]
+    saved = " ".join(f"v(out_{j})" for j in range(circuit.n_line))
+    cards += [f"{OPTIONS} interp reltol=1e-6", f".save {saved}"]
+    cards.append(f".tran {step!r} {float(times[-1])!r} 0 {step!r}")
+    return "\n".join(["* step", *elements(circuit), *cards, ".end", ""])

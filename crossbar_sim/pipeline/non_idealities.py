@@ -1,0 +1,102 @@
+"""What each non-ideality of a run costs in accuracy, alone and all together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import nn
+
+from crossbar_sim.config import RunConfig
+from crossbar_sim.periphery.converters import Converters
+from crossbar_sim.periphery.noise import Noise
+from netlists.circuit import Periphery, Wires
+from tinynets.networks.data import Data
+from tinynets.networks.training import predict
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a network on a die is made of; everything ideal by default."""
+
+    wires: Wires = field(default_factory=Wires)
+    periphery: Periphery = field(default_factory=Periphery)
+    converters: Converters = field(default_factory=Converters)
+    noise: Noise | None = None
+
+
+#: Returns the network on the die with given parts.
+OnDie = Callable[[Parts], nn.Module]
+
+
+def all_parts(config: RunConfig) -> Parts:
+    """Return every part as real as the configuration says."""
+    ends = config.periphery
+    return Parts(config.build_wires(), ends.build(), ends.converters(), config.noise.build())
+
+
+def ideal_parts(config: RunConfig) -> Parts:
+    """Return parts without any non-ideality, but with the run's ranges and way of driving."""
+    ends = config.periphery
+    return Parts(periphery=Periphery(ends.r_feedback), converters=ends.ideal_converters())
+
+
+def single_parts(config: RunConfig) -> dict[str, Parts]:
+    """Return for each non-ideality that is on the ideal parts with it alone."""
+    real, ideal = all_parts(config), ideal_parts(config)
+    ends, conv = real.periphery, real.converters
+
+    def amplifier(**terms: Any) -> Parts:
+        return replace(ideal, periphery=replace(ideal.periphery, seed=ends.seed, **terms))
+
+    def converter(*names: str) -> Parts:
+        terms = {name: getattr(conv, name) for name in names}
+        return replace(ideal, converters=replace(ideal.converters, seed=conv.seed, **terms))
+
+    offset = "TIA offset, auto-zeroed" if conv.auto_zero else "TIA offset"
+    dac = ("dac_bits", "dac_gain_sigma", "dac_offset_sigma", "dac_inl", "inputs")
+    adc = ("adc_bits", "adc_gain_sigma", "adc_offset_sigma", "adc_inl")
+    terms = {
+        "wires and drivers": replace(ideal, wires=real.wires),
+        "finite TIA gain, input resistance": amplifier(
+            tia_gain=ends.tia_gain, r_input=ends.r_input
+        ),
+        offset: amplifier(v_offset_sigma=ends.v_offset_sigma),
+        "TIA swing": amplifier(v_swing=ends.v_swing),
+        "DAC": converter(*dac),
+        "ADC": converter(*adc),
+        "noise": replace(amplifier(v_noise=ends.v_noise), noise=real.noise),
+    }
+    off = {label for label, parts in terms.items() if _same(parts, ideal)}
+    return {label: parts for label, parts in terms.items() if label not in off}
+
+
+def _same(parts: Parts, ideal: Parts) -> bool:
+    """Return whether parts are ideal but for a seed."""
+    seeds = {"seed": 0}
+    return (
+        parts.wires.ideal == ideal.wires.ideal
+        and replace(parts.periphery, **seeds) == replace(ideal.periphery, **seeds)
+        and replace(parts.converters, **seeds) == replace(ideal.converters, **seeds)
+        and parts.noise == ideal.noise
+    )
+
+
+def cost_table(config: RunConfig, data: Data, on_die: OnDie) -> list[dict[str, Any]]:
+    """Return accuracy and error of the logits on the test set, for each term and for all.
+
+    error: rms change of the logits against ideal parts, in parts of their own rms.
+    """
+    wanted = predict(on_die(ideal_parts(config)), data.x_test)
+    size = float((wanted**2).mean() ** 0.5)
+    cases = single_parts(config) | {"all together": all_parts(config)}
+    rows = []
+    for label, parts in cases.items():
+        found = predict(on_die(parts), data.x_test)
+        rows.append(
+            {
+                "term": label,
+                "accuracy": float((found.argmax(1) == data.y_test).mean()),
+                "error": float(((found - wanted) ** 2).mean() ** 0.5) / size,
+            }
+        )
+    return rows

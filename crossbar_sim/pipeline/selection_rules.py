@@ -1,0 +1,67 @@
+"""The same network on the same die under other rules of selection, side by side."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from crossbar_sim.on_die.analog import to_torch
+from crossbar_sim.on_die.input_moments import second_moments
+from crossbar_sim.periphery.converters import Converters
+from mapping.bank import Die
+from mapping.network.map_network import SelectionRule, map_network
+from mapping.network.mapped_network import MappedNetwork
+from mapping.tiling.tiles import TileConfig
+from netlists.circuit import Periphery, Wires
+from tinynets.networks.data import Data
+from tinynets.networks.layers import PrunedNetwork
+from tinynets.networks.training import accuracy
+
+#: What the report compares. The lightest subset may be half a step of 8 bits away.
+RULES = {
+    "nearest subset": SelectionRule(),
+    "lightest within half an LSB of 8 bits": SelectionRule(objective="power"),
+    "best of 8, read as a whole": SelectionRule(n_candidate=8),
+    "aware of its inputs": SelectionRule(objective="aware"),
+}
+
+
+def compare_rules(
+    model: nn.Module,
+    network: PrunedNetwork,
+    die: Die,
+    tile: TileConfig,
+    data: Data,
+    *,
+    v_rms: float,
+    n_calibration: int,
+) -> list[dict[str, Any]]:
+    """Return what each rule of RULES gives: switches, conductance, power, error, accuracy.
+
+    v_rms: of a word line [V], the same for all; power is what the branches then dissipate with
+    ideal wires [W]. Accuracy is on the test set, everything but the selection ideal.
+    """
+    calibration = torch.from_numpy(data.x_train[:n_calibration])
+    moments = second_moments(model, network, calibration)
+    rows = []
+    for label, rule in RULES.items():
+        mapped = map_network(network, die, tile, rule=rule, second_moment=moments)
+        ideal = Wires(), Periphery(), Converters()
+        on_die = to_torch(model, mapped, *ideal, calibration=calibration)
+        g_total = sum(float((t.g_pos + t.g_neg).sum()) for t in mapped.tiles)
+        rows.append(
+            {
+                "rule": label,
+                "n_closed": sum(layer.n_closed for layer in mapped.layers),
+                "power": v_rms**2 * g_total,
+                "rms_error": rms_error(mapped),
+                "accuracy": accuracy(on_die, data.x_test, data.y_test),
+            }
+        )
+    return rows
+
+
+def rms_error(mapped: MappedNetwork) -> float:
+    """Return the rms error of all remaining weights, each in parts of its layer's largest."""
+    return float(np.sqrt(np.mean(np.concatenate([layer.error for layer in mapped.layers]) ** 2)))

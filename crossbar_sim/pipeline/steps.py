@@ -1,0 +1,227 @@
+"""A configuration's network: its data, its training and pruning, its place on the die."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import nn
+
+from crossbar_sim.calibration.switches import Calibration, calibrate
+from crossbar_sim.calibration.tune import calibrate_outputs, fine_tune, train_noise_aware
+from crossbar_sim.config import RunConfig
+from crossbar_sim.on_die.input_moments import second_moments
+from crossbar_sim.pipeline.trained import load_trained
+from mapping.bank import Die
+from mapping.network.map_network import SecondMoment, map_network
+from mapping.network.mapped_network import MappedNetwork
+from mapping.network.repair import on_die, reselect
+from tinynets.networks.data import Data, digits, mnist5000
+from tinynets.networks.extraction import extract
+from tinynets.networks.layers import PrunedNetwork
+from tinynets.networks.models import digits_cnn, lenet5, mlp
+from tinynets.networks.training import train
+from tinynets.pruning import prune
+from tinynets.pruning.compression import quantise
+from tinynets.pruning.for_tiles import prune_for_tiles
+from tinynets.pruning.methods import make_permanent
+
+#: Called with the step's name, what is done and what is to do.
+Progress = Callable[[str, int, int], None]
+
+
+def load_data(config: RunConfig) -> Data:
+    """Return the data set of a configuration, less what it holds out for validation.
+
+    ImportError names the extra that it needs.
+    """
+    whole = _whole_data(config)
+    part = _for_selection(config, whole)
+    return replace(whole, x_train=part.x_train, y_train=part.y_train) if part else whole
+
+
+def load_validation(config: RunConfig) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the samples and labels that a configuration holds out, in no other part; or None."""
+    part = _for_selection(config, _whole_data(config))
+    return (part.x_test, part.y_test) if part else None
+
+
+def _whole_data(config: RunConfig) -> Data:
+    load = {"digits": digits, "mnist5000": mnist5000}[config.data]
+    return load(seed=config.seed, flat=config.model.kind == "mlp")
+
+
+def _for_selection(config: RunConfig, whole: Data) -> Data | None:
+    if not config.validation:
+        return None
+    return whole.for_selection(share=config.validation, seed=config.seed)
+
+
+def build_model(config: RunConfig) -> nn.Sequential:
+    """Return the untrained network of a configuration."""
+    size = {"digits": 8, "mnist5000": 28}[config.data]
+    if config.model.kind == "mlp":
+        return mlp((size**2, *config.model.hidden, 10))
+    if config.model.kind == "lenet5":
+        return lenet5()
+    return digits_cnn(config.model.channels, size)
+
+
+def train_and_prune(
+    config: RunConfig, data: Data, tell: Progress = lambda step, done, total: None
+) -> tuple[nn.Module, nn.Module]:
+    """Train a network on the training set, and prune a copy of it; or read both from their file."""
+    if config.model.weights:
+        dense, pruned = build_model(config), build_model(config)
+        load_trained(config, dense, pruned)
+        return dense.eval(), pruned.eval()
+    torch.manual_seed(config.seed)
+    model = build_model(config)
+    epochs = config.train.epochs
+    tell("train", 0, epochs)
+    train(
+        model,
+        data,
+        **config.train.model_dump(),
+        seed=config.seed,
+        progress=lambda n: tell("train", n, epochs),
+    )
+    return model, pruned_copy(config, model, data, tell)
+
+
+def pruned_copy(config: RunConfig, model: nn.Module, data: Data, tell: Progress) -> nn.Module:
+    """Return a model pruned, and then quantised, as a configuration says.
+
+    With a sparsity of 0 no weight goes, but the rounds of training are the same: a dense network
+    to compare with is trained as long as those that are pruned.
+    """
+    rule = config.prune
+    options: dict[str, Any] = {
+        "sparsity": rule.sparsity,
+        "rounds": rule.rounds,
+        "epochs": rule.epochs_per_round,
+        "learning_rate": rule.learning_rate,
+        "seed": config.seed,
+        "progress": lambda k, n, _sparsity: tell("prune", k, n),
+    }
+    tell("prune", 0, rule.rounds)
+    if rule.method == "tiles":
+        size = {"n_word": config.tile.n_word, "n_bit": config.tile.n_bit}
+        pruned = prune_for_tiles(model, data, **size, **options)
+    else:
+        pruned = prune(model, data, method=rule.method, **options)
+    pruned = make_permanent(pruned)
+    if rule.noise:
+        options = {"epochs": rule.epochs_per_round, "learning_rate": rule.learning_rate}
+        pruned = train_noise_aware(pruned, data, sigma=rule.noise, seed=config.seed, **options)
+    return quantise(pruned, rule.bits) if rule.bits else pruned
+
+
+def map_on_die(
+    config: RunConfig,
+    model: nn.Module,
+    data: Data,
+    tell: Progress = lambda step, done, total: None,
+) -> MappedNetwork:
+    """Map a network onto the die of a configuration, as it is when the die has had its life."""
+    return lived(config, choose_on_die(config, model, data, tell))
+
+
+def choose_on_die(
+    config: RunConfig,
+    model: nn.Module,
+    data: Data,
+    tell: Progress = lambda step, done, total: None,
+) -> MappedNetwork:
+    """Map a network onto a new die, calibrated against its wires if the configuration says so."""
+    mapped = select_on_die(config, model, data, tell)
+    if not config.calibrate.rounds:
+        return mapped
+    return calibrate_on_die(config, model, data, mapped, tell).mapped
+
+
+def select_on_die(
+    config: RunConfig,
+    model: nn.Module,
+    data: Data,
+    tell: Progress = lambda step, done, total: None,
+) -> MappedNetwork:
+    """Choose the switches for the weights alone, without any wire."""
+    network = extract(model, torch.from_numpy(data.x_test[:1]))
+    names = [layer.name for layer in network.layers]
+    tell("select", 0, len(names))
+    return map_network(
+        network,
+        Die(config.bank.build(), seed=config.die.seed),
+        config.tile.build(),
+        rule=config.select.build(),
+        tiling=config.tile.tiling,
+        second_moment=_moments(config, model, network, data),
+        progress=lambda name: tell("select", names.index(name) + 1, len(names)),
+    )
+
+
+def calibrate_on_die(
+    config: RunConfig,
+    model: nn.Module,
+    data: Data,
+    mapped: MappedNetwork,
+    tell: Progress = lambda step, done, total: None,
+) -> Calibration:
+    """Choose the switches anew for what the tiles multiply by with their wires."""
+    network = extract(model, torch.from_numpy(data.x_test[:1]))
+    aware = config.select.objective == "aware"
+    tell("calibrate", 0, config.calibrate.rounds)
+    return calibrate(
+        mapped,
+        config.build_wires(),
+        config.periphery.build(),
+        rounds=config.calibrate.rounds,
+        second_moment=_moments(config, model, network, data) if aware else None,
+        progress=lambda done, total: tell("calibrate", done, total),
+    )
+
+
+def _moments(
+    config: RunConfig, model: nn.Module, network: PrunedNetwork, data: Data
+) -> SecondMoment:
+    images = torch.from_numpy(data.x_train[: config.select.n_calibration])
+    return second_moments(model, network, images)
+
+
+def tuned(config: RunConfig, on_die: nn.Module, digital: nn.Module, data: Data) -> nn.Module:
+    """Return a network on the die with what [tune] says done for it."""
+    rule = config.tune
+    if rule.n_output:
+        on_die = calibrate_outputs(on_die, digital, torch.from_numpy(data.x_train[: rule.n_output]))
+    if rule.epochs:
+        options = {"epochs": rule.epochs, "learning_rate": rule.learning_rate}
+        on_die = fine_tune(on_die, data, **options, seed=config.seed)
+    return on_die
+
+
+def lived(config: RunConfig, mapped: MappedNetwork) -> MappedNetwork:
+    """Return a network on its die after what [life] says: aged, hotter, failing, mended."""
+    life = config.life
+    if not life.happens:
+        return mapped
+    die = life.later(mapped.die)
+    if life.repair:
+        return reselect(mapped, die, tolerance=life.tolerance).mapped
+    return on_die(mapped, die)
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Run torch on one thread: these networks are small, and sums keep their order."""
+    # Once in a process, numba's first question of this kind puts torch's number up again.
+    numba.get_num_threads()
+    n_thread = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_thread)

@@ -1,0 +1,125 @@
+"""What limits a tile beyond its matrix: how fast it settles, how much it hums, how large it is."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from crossbar_sim.config import RunConfig
+from crossbar_sim.energy.power import transconductance, transistor_noise
+from crossbar_sim.periphery.noise import output_noise
+from crossbar_sim.periphery.settling import settling
+from mapping.selection.bits import effective_bits
+from mapping.tiling.tiles import Tile
+from netlists.circuit.build import tile_circuit
+from netlists.layout.technology import DBU
+
+#: Vectors of a batch whose settling is looked at; the slowest counts.
+_N_VECTOR = 8
+
+
+@dataclass(frozen=True)
+class TilePhysics:
+    """One tile.
+
+    t_settling [s]: until the slowest of some real vectors is within half a step of the ADC, 0 where
+    nothing is slow. noise_density [V²/Hz]: of the noisiest pair's difference. full_scale [V]: from
+    the lowest to the highest output of the real vectors. area [m²]: of its cells as drawn, None
+    where they cannot be.
+    """
+
+    t_settling: float
+    noise_density: float
+    full_scale: float
+    area: float | None
+
+    def noise_bits(self, bandwidth: float) -> float | None:
+        """Return the effective bits that noise leaves at a bandwidth [Hz]; None without signal."""
+        if not self.full_scale:
+            return None
+        rms = np.sqrt(self.noise_density * bandwidth)
+        return float(effective_bits(self.full_scale, rms))
+
+
+def tile_physics(config: RunConfig, tile: Tile, v_in: np.ndarray) -> TilePhysics:
+    """Return what limits a tile for inputs v_in (n_batch, n_word) [V]."""
+    circuit = tile_circuit(tile, config.build_wires(), config.periphery.build())
+    strong = np.argsort(-np.abs(v_in).sum(axis=1), kind="stable")[:_N_VECTOR]
+    slow = is_slow(config)
+    tolerance = 2.0 ** -(config.periphery.adc_bits + 1)
+    time = settling(circuit, v_in[strong], tolerance).time.max() if slow else 0.0
+    noise = output_noise(circuit, temperature=config.noise.temperature, pairs=True)
+    g = tile.g_pos - tile.g_neg
+    swing = config.periphery.r_feedback * np.abs(v_in @ g).max()
+    cell = config.cell()
+    return TilePhysics(
+        float(time),
+        float(noise.total.max()),
+        2.0 * float(swing),
+        tile.n_word * tile.n_bit * cell.area if cell else None,
+    )
+
+
+def is_slow(config: RunConfig) -> bool:
+    """Return whether anything in a circuit takes time: capacitance, or an amplifier's pole."""
+    wires = config.build_wires()
+    return bool(wires.c_word or wires.c_bit or np.isfinite(config.periphery.gbw))
+
+
+def physics_numbers(
+    config: RunConfig, physics: dict[str, TilePhysics], t_read: float
+) -> dict[str, Any]:
+    """Return what the report states: per tile, the slowest, the noisiest, and areas."""
+    bandwidth = config.noise.bandwidth or 1.0 / (2.0 * t_read)
+    tiles = [
+        {"tile": name} | asdict(found) | {"noise_bits": found.noise_bits(bandwidth)}
+        for name, found in physics.items()
+    ]
+    bits = [row["noise_bits"] for row in tiles if row["noise_bits"] is not None]
+    wires = config.build_wires()
+    return {
+        "tiles": tiles,
+        "slow": is_slow(config),
+        "t_read": t_read,
+        "t_settling": max(found.t_settling for found in physics.values()),
+        "bandwidth": bandwidth,
+        "least_noise_bits": min(bits, default=None),
+        "silent": [row["tile"] for row in tiles if row["noise_bits"] is None],
+        "amplifier": amplifier_numbers(config),
+        "wires": asdict(wires),
+    } | _areas(config, physics)
+
+
+def amplifier_numbers(config: RunConfig) -> dict[str, float] | None:
+    """Return what the amplifiers' gain-bandwidth implies beside what the run states; None for none.
+
+    gm [S] and bias [A] of `crossbar_sim.energy.power.amplifier_energy`; v_noise of such a pair of
+    transistors and v_noise_stated [V/sqrt(Hz)]; bias_for_noise [A]: what the stated noise takes,
+    0 where none is stated.
+    """
+    ends, figures = config.periphery, config.energy.build(0.0)
+    if not np.isfinite(ends.gbw):
+        return None
+    gm, kelvin = transconductance(figures, ends.gbw), config.noise.temperature
+    bias, noise = gm * figures.tia_v_ov / 2.0, transistor_noise(gm, kelvin)
+    needed = bias * (noise / ends.v_noise) ** 2 if ends.v_noise else 0.0
+    return {
+        "gm": gm,
+        "bias": bias,
+        "v_noise": noise,
+        "v_noise_stated": ends.v_noise,
+        "bias_for_noise": needed,
+    }
+
+
+def _areas(config: RunConfig, physics: dict[str, TilePhysics]) -> dict[str, Any]:
+    """Return the area of a weight [m²], its sides [m], and the area of all tiles; or None."""
+    cell = config.cell()
+    if cell is None:
+        return dict.fromkeys(("area_weight", "cell_width", "cell_height", "area_tiles"))
+    return {
+        "area_weight": cell.area,
+        "cell_width": cell.width * DBU,
+        "cell_height": cell.height * DBU,
+        "area_tiles": sum(found.area or 0.0 for found in physics.values()),
+    }

@@ -1,0 +1,122 @@
+"""A trained network and its pruned copy in one safetensors file, with how they were made.
+
+Training gives other last bits on another processor, so an example that ships its network gives the
+same figures everywhere.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from crossbar_sim.config import ConfigError, RunConfig
+from tinynets.files.drafts import new_file
+from tinynets.formats.weights import load_weights
+
+#: The settings that trained networks depend on; the tile's size where whole lines are pruned.
+TRAINING = ("seed", "data", "validation", "model", "train", "prune")
+_PARTS = ("dense", "pruned")
+
+
+def training_settings(config: RunConfig) -> dict[str, Any]:
+    """Return the settings that the trained and the pruned network depend on, as JSON values."""
+    settings = config.as_json()
+    names = (*TRAINING, "tile") if config.prune.method == "tiles" else TRAINING
+    kept = {name: settings[name] for name in names}
+    kept["model"] = {k: v for k, v in kept["model"].items() if not k.startswith("weights")}
+    return kept
+
+
+def save_trained(
+    path: Path, config: RunConfig, dense: nn.Module, pruned: nn.Module, *, made_on: str
+) -> None:
+    """Write both networks in half precision, with the settings and the machine that made them.
+
+    Half precision is what a file of both takes least space in; the networks are what it holds, so
+    score them after reading it back. made_on: processor, threads and library, in words.
+    """
+    tensors = {
+        f"{part}.{name}": value.half().contiguous()
+        for part, model in zip(_PARTS, (dense, pruned))
+        for name, value in model.state_dict().items()
+    }
+    settings = json.dumps(training_settings(config), sort_keys=True)
+    with new_file(path) as draft:
+        safetensors.torch.save_file(tensors, draft, {"settings": settings, "made_on": made_on})
+
+
+def load_trained(config: RunConfig, dense: nn.Module, pruned: nn.Module) -> str:
+    """Put the weights of `config.model.weights` into both networks; return what made them.
+
+    Raises ConfigError for a file that cannot be read, that was made with other settings of
+    training, or whose tensors do not fit.
+    """
+    path = Path(config.model.weights or "")
+    tensors, about = _read(path)
+    theirs, mine = json.loads(about["settings"]), training_settings(config)
+    if different := _differences(theirs, mine):
+        raise ConfigError(
+            f"{path} holds a network made with {different}; give the configuration those "
+            "settings, or take model.weights out of it to train one"
+        )
+    for part, model in zip(_PARTS, (dense, pruned)):
+        prefix = f"{part}."
+        own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        try:
+            load_weights(model, {name: value.float() for name, value in own.items()})
+        except ValueError as error:
+            raise ConfigError(f"{path}, {part} network: {error}") from error
+    return about["made_on"]
+
+
+def origin(config: RunConfig) -> str:
+    """Say where the network of a run comes from, for its report."""
+    if config.model.weights is None:
+        return "trained and pruned in this run"
+    path = Path(config.model.weights)
+    return f"read from {path.name}, trained and pruned on {_read(path)[1]['made_on']}"
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ConfigError(f"{path} cannot be read as a safetensors file ({error})") from error
+    if not {"settings", "made_on"} <= about.keys() or not _is_json(about["settings"]):
+        raise ConfigError(
+            f"{path} does not say how its network was trained; expected a file of "
+            "scripts/train_networks.py"
+        )
+    return tensors, about
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _differences(theirs: dict[str, Any], mine: dict[str, Any]) -> str:
+    """Say which settings differ, theirs first."""
+    mine, theirs = _flat(mine), _flat(theirs)
+    rows = [
+        f"{key} = {theirs.get(key)!r}, not {mine.get(key)!r}"
+        for key in sorted(mine.keys() | theirs.keys())
+        if mine.get(key) != theirs.get(key)
+    ]
+    return "; ".join(rows)
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    flat = {}
+    for table, found in settings.items():
+        keys = found.items() if isinstance(found, dict) else [("", found)]
+        flat |= {f"{table}.{key}".rstrip("."): value for key, value in keys}
+    return flat

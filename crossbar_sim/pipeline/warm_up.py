@@ -1,0 +1,71 @@
+"""Compile the kernels that numba compiles at their first use and then keeps beside their source.
+
+Run: python -m crossbar_sim.pipeline.warm_up
+"""
+
+import numpy as np
+
+from crossbar_sim.calibration.switches import calibrate
+from crossbar_sim.pipeline.steps import Progress
+from crossbar_sim.solvers.nodal import solve, transfer_matrix
+from crossbar_sim.system.terminal import messages, progress_bars
+from mapping.bank import Die, ResistorBank
+from mapping.network.map_network import SelectionRule, map_network
+from mapping.network.mapped_network import MappedNetwork
+from mapping.tiling.tiles import TileConfig
+from netlists.circuit import Periphery, Wires
+from netlists.circuit.build import tile_circuit
+from tinynets.networks.layers import PrunedLayer, PrunedNetwork
+
+_RULES = (
+    SelectionRule(),
+    SelectionRule(objective="power"),
+    SelectionRule(objective="aware", scale_per="output"),
+)
+
+
+def compile_kernels(tell: Progress | None = None) -> None:
+    """Map and solve a small network in each way that a run does.
+
+    About half a minute on a new machine, a tenth of a second when all is compiled.
+    """
+    tell = tell or (lambda step, done, total: None)
+    steps = [*(lambda rule=rule: _mapped(rule) for rule in _RULES), _solved, _calibrated]
+    for done, step in enumerate(steps):
+        tell("kernels", done, len(steps))
+        step()
+    tell("kernels", len(steps), len(steps))
+
+
+def _mapped(rule: SelectionRule) -> MappedNetwork:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(6, 12)) * (rng.random((6, 12)) < 0.5)
+    network = PrunedNetwork((PrunedLayer("fc", weight, weight != 0),))
+    bank = ResistorBank(n=6, ratio=1.75, sigma_local=0.05, meter_error=1e-3, r_on=1e3, r_off=1e9)
+    moments = rng.random((40, 12))
+    return map_network(
+        network,
+        Die(bank, seed=1),
+        TileConfig(8, 4),
+        rule=rule,
+        tiling="clustered",
+        second_moment=lambda name, believed: moments.T @ moments / len(moments),
+    )
+
+
+def _solved() -> None:
+    for tile in _mapped(_RULES[0]).tiles:
+        circuit = tile_circuit(tile, Wires(1.0, 1.0, r_driver=100.0), Periphery(tia_gain=1e4))
+        for n_batch in (1, 12):
+            solve(circuit, np.full((n_batch, tile.n_word), 0.1), nodes=True)
+        transfer_matrix(circuit)
+
+
+def _calibrated() -> None:
+    calibrate(_mapped(_RULES[0]), Wires(1.0, 1.0), Periphery(tia_gain=1e4), rounds=1)
+
+
+if __name__ == "__main__":
+    messages.print("compiling kernels, once on a machine (about half a minute)", highlight=False)
+    with progress_bars() as bars:
+        compile_kernels(bars)

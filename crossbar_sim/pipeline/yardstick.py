@@ -1,0 +1,52 @@
+"""The energy of one dense product, which every run states beside its own network's."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from crossbar_sim.config import RunConfig
+from crossbar_sim.energy.inference import compared
+from crossbar_sim.energy.power import tile_energy
+from crossbar_sim.solvers.nodal import solve
+from mapping.bank import Die
+from mapping.network.map_network import map_layer
+from mapping.tiling.tiles import TileConfig
+from netlists.circuit.build import tile_circuit
+from tinynets.networks.flops import count
+from tinynets.networks.layers import PrunedLayer
+
+#: Size of the yardstick: one dense product of 100 × 100.
+YARDSTICK = 100
+
+
+def yardstick(config: RunConfig, t_read: float) -> dict[str, Any]:
+    """Return the energy of one dense 100 × 100 product with random weights and inputs.
+
+    The same bank, wires, amplifiers, figures and read time [s] as the run's; inputs uniform in
+    0 … v_read. A dense line carries more current than a pruned one, so the feedback resistor is
+    chosen anew: the largest output equals the amplifiers' supply.
+    """
+    rng = np.random.default_rng(config.seed)
+    weight = rng.normal(size=(YARDSTICK, YARDSTICK))
+    layer = PrunedLayer("yardstick", weight, np.ones(weight.shape, dtype=bool))
+    die = Die(config.bank.build(), seed=config.die.seed)
+    (tile,) = map_layer(layer, die, TileConfig(YARDSTICK, YARDSTICK)).tiles
+    volts = rng.uniform(0, config.periphery.v_read, size=(8, YARDSTICK))
+    wires, ends = config.build_wires(), config.periphery.build()
+    first = solve(tile_circuit(tile, wires, ends), volts)
+    r_feedback = config.energy.v_dd / float(np.abs(first.i_out).max())
+    circuit = tile_circuit(tile, wires, replace(ends, r_feedback=r_feedback))
+    figures = replace(config.energy.build(t_read), t_read=t_read)
+    solution = solve(circuit, volts, nodes=True)
+    used = tile_energy(tile, solution, config.periphery.converters(), figures)
+    counts, analog = count(layer), sum(used.energy.values())
+    return {
+        "n_mac": counts.n_mac,
+        "n_flop": counts.n_flop,
+        "r_feedback": r_feedback,
+        "power": used.power,
+        "analog": used.energy,
+        "analog_total": analog,
+        "digital": compared(counts, analog),
+    }

@@ -1,0 +1,1 @@
+"""Pages and plots of what a run or a wafer found; nothing is computed here."""

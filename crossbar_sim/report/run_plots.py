@@ -1,0 +1,252 @@
+"""Pictures of a run, as PNG bytes."""
+
+import io
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from crossbar_sim.solvers.solution import Solution
+from mapping.tiling.tiles import Tile
+from netlists.circuit.circuit import CELL
+
+_JOULE = EngFormatter("J", places=1)
+_BLUE, _LIGHT, _ORANGE, _GREY = "#2b6cb0", "#90cdf4", "#dd6b20", "#718096"
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def conductances(tile: Tile) -> bytes:
+    """Draw g_pos - g_neg of a tile; cells without devices stay white."""
+    g = np.where(tile.present, tile.g_pos - tile.g_neg, np.nan) * 1e6
+    limit = float(np.nanmax(np.abs(g)))
+    figure, axes = _cell_axes(f"Conductance of tile {tile.name}")
+    image = axes.imshow(g, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="g_pos − g_neg [µS]", shrink=0.85)
+    return png(figure)
+
+
+def ir_drop(tile: Tile, solution: Solution) -> bytes:
+    """Draw how much of a word line's voltage each cell misses, every input fully on.
+
+    solution: of the tile's circuit, for one vector of equal inputs.
+    """
+    if solution.v_node is None:
+        raise ValueError("the picture needs node voltages; solve with the fast engine")
+    circuit, volts = solution.circuit.elements, solution.v_node[0]
+    is_cell = circuit.branch_part == CELL
+    across = (volts[circuit.branch_from] - volts[circuit.branch_to])[is_cell]
+    # Cells stand in the circuit in the order of np.nonzero, positive bank first.
+    side, word, bit = np.nonzero(np.stack([tile.g_pos, tile.g_neg]))
+    missing = np.full((2, *tile.present.shape), np.nan)
+    missing[side, word, bit] = 1.0 - across / solution.v_in[0, word]
+    worst = np.fmax(missing[0], missing[1]) * 100
+    figure, axes = _cell_axes(f"IR drop in tile {tile.name}, all inputs on")
+    image = axes.imshow(worst, cmap="viridis", interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="voltage missing at the cell [%]", shrink=0.85)
+    return png(figure)
+
+
+def selection_errors(errors: Mapping[str, np.ndarray]) -> bytes:
+    """Draw a histogram of |weight error| for every layer, in parts of its largest weight."""
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    found = np.concatenate([np.abs(e) for e in errors.values()])
+    found = np.maximum(found, 1e-9)
+    bins = np.geomspace(found.min(), found.max() * 1.01, 40)
+    parts = [np.maximum(np.abs(e), 1e-9) for e in errors.values()]
+    axes.hist(parts, bins, stacked=True, label=list(errors))
+    axes.set(
+        xscale="log",
+        xlabel="|realised − wanted| / largest weight of the layer",
+        ylabel="weights",
+        title="Selection error",
+    )
+    axes.legend(title="layer", frameon=False)
+    return png(figure)
+
+
+def outputs(wanted: np.ndarray, found: np.ndarray) -> bytes:
+    """Draw the circuits' outputs against the products wanted, and the difference, all [V]."""
+    figure = Figure(figsize=(5.6, 4.8), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    limit = 1e3 * max(np.abs(wanted).max(), np.abs(found).max())
+    style: dict[str, Any] = {"ms": 2.5, "color": _BLUE, "alpha": 0.5, "rasterized": True}
+    upper.plot([-limit, limit], [-limit, limit], color=_GREY, lw=0.8)
+    upper.plot(1e3 * wanted, 1e3 * found, ".", **style)
+    upper.set(ylabel="circuit [mV]", title="Outputs of every tile")
+    lower.axhline(0, color=_GREY, lw=0.8)
+    lower.plot(1e3 * wanted, 1e3 * (found - wanted), ".", **style)
+    lower.set(xlabel="wanted: r_feedback · v_in · g_target [mV]", ylabel="difference [mV]")
+    return png(figure)
+
+
+def energy_bars(
+    analog: Mapping[str, float], digital: Sequence[Mapping[str, Any]], title: str
+) -> bytes:
+    """Draw the analog energy beside the digital figures [J], on a log scale."""
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    bars = [("analog, this die", sum(analog.values()), _ORANGE)]
+    for row in digital:
+        bars.append((f"{row['node']}, non-zero", float(row["nonzero"]), _BLUE))
+        if row["nonzero_with_fetch"] is not None:
+            fetched = float(row["nonzero_with_fetch"])
+            bars.append((f"{row['node']}, + weight fetch", fetched, _LIGHT))
+    labels, heights, colours = zip(*bars[::-1])
+    axes.barh(labels, np.array(heights) * 1e12, color=colours)
+    for k, height in enumerate(heights):
+        axes.annotate(f" {_JOULE(height)}", (height * 1e12, k), va="center", size=9)
+    axes.axvline(bars[0][1] * 1e12, color=_ORANGE, lw=0.8, ls=":")
+    axes.set(xscale="log", xlabel="energy [pJ]", title=title)
+    axes.margins(x=0.2)
+    return png(figure)
+
+
+def energy_parts(analog: Mapping[str, float]) -> bytes:
+    """Draw where the analog energy goes [J]."""
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    names = sorted(analog, key=lambda name: analog[name])
+    shares = np.array([analog[name] for name in names]) * 1e12
+    axes.barh(names, shares, color=_ORANGE)
+    for k, share in enumerate(shares):
+        label = f" {_JOULE(share / 1e12)} ({share / shares.sum():.1%})"
+        axes.annotate(label, (share, k), va="center", size=8)
+    axes.set(xlabel="energy per inference [pJ]", title="Where the analog energy goes")
+    axes.margins(x=0.25)
+    return png(figure)
+
+
+def accuracy_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draw test accuracy from the float network to the die."""
+    figure = Figure(figsize=(6.4, 2.9), layout="constrained")
+    axes = figure.add_subplot()
+    labels = [row["network"] for row in rows][::-1]
+    values = [100 * row["accuracy"] for row in rows][::-1]
+    axes.barh(labels, values, color=[_ORANGE] * (len(rows) - 2) + [_BLUE] * 2)
+    for k, value in enumerate(values):
+        axes.annotate(f" {value:.2f} %", (value, k), va="center", size=9)
+    axes.set(xlabel="test accuracy [%]", xlim=(max(0, min(values) - 10), 104))
+    return png(figure)
+
+
+def cost_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draw what each non-ideality does to the logits, alone, and to accuracy."""
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    labels = [row["term"] for row in rows][::-1]
+    errors = np.array([max(row["error"], 1e-9) for row in rows][::-1])
+    axes.barh(labels, errors, color=[_ORANGE, *[_BLUE] * (len(rows) - 1)])
+    for k, row in enumerate(rows[::-1]):
+        axes.annotate(f" {row['accuracy']:.2%}", (errors[k], k), va="center", size=9)
+    axes.set(
+        xscale="log",
+        xlabel="rms error of the logits (label: test accuracy)",
+        title="Each non-ideality alone, and all together",
+    )
+    axes.margins(x=0.25)
+    return png(figure)
+
+
+def study(
+    points: Sequence[Mapping[str, Any]],
+    intervals: Sequence[tuple[float, float, float]],
+    metric: str,
+    *,
+    x: str | None = None,
+    panel: Sequence[str] = (),
+    note: str = "",
+) -> bytes:
+    """Draw a metric (value, low, high) against one parameter, one line per other values.
+
+    x: the parameter, the first one by default; panel: those whose values have axes of their own;
+    note: what the intervals are.
+    """
+    x = x or next(iter(points[0]), "point")
+    panels: dict[str, dict[str, list[tuple[Any, tuple[float, float, float]]]]] = {}
+    for k, (point, interval) in enumerate(zip(points, intervals)):
+        title = ", ".join(f"{key} = {point[key]}" for key in panel)
+        others = [key for key in _varied(points) if key != x and key not in panel]
+        label = ", ".join(
+            str(point[key]) if key == "variant" else f"{key} = {point[key]}" for key in others
+        )
+        lines = panels.setdefault(title, {})
+        lines.setdefault(label, []).append((point.get(x, k), interval))
+    n_column = min(len(panels), 2)
+    n_row = -(-len(panels) // n_column)
+    size = (7.2 if n_column == 1 else 5.4 * n_column, 4.6 if n_row == 1 else 4.0 * n_row)
+    figure = Figure(figsize=size, layout="constrained")
+    for k, (title, lines) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(n_row, n_column, k)
+        _draw_lines(axes, lines)
+        axes.set(xlabel=x, ylabel=metric, title=title)
+    figure.suptitle(fill(note, 100), fontsize=7)
+    return png(figure)
+
+
+def _varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the parameters that have more than one value."""
+    return [key for key in points[0] if len({str(point.get(key)) for point in points}) > 1]
+
+
+def _draw_lines(axes, lines: Mapping[str, list[tuple[Any, tuple[float, float, float]]]]) -> None:
+    seen = [row[0] for rows in lines.values() for row in rows]
+    numeric = all(isinstance(value, int | float) for value in seen)
+    for k, (label, rows) in enumerate(lines.items()):
+        values, (value, low, high) = [row[0] for row in rows], np.array([row[1] for row in rows]).T
+        reach = np.nan_to_num([value - low, high - value], posinf=0.0, neginf=0.0)
+        marker = "os^Dvp*x"[k % 8]
+        axes.errorbar(
+            values,
+            value,
+            yerr=np.maximum(reach, 0),
+            fmt=f"{marker}-" if numeric else marker,
+            markersize=4,
+            capsize=3,
+            label=label or None,
+        )
+    if numeric and 0 < 20 * min(seen) < max(seen):
+        axes.set_xscale("log")
+    if not numeric:
+        axes.tick_params(axis="x", labelrotation=40)
+        for tick in axes.get_xticklabels():
+            tick.set(ha="right", rotation_mode="anchor")
+    axes.grid(alpha=0.3)
+    if any(lines):
+        axes.legend(frameon=False, fontsize=8)
+
+
+def pareto(
+    values: Sequence[tuple[float, ...]],
+    verdicts: Sequence[tuple[bool, bool]],
+    names: tuple[str, str],
+) -> bytes:
+    """Draw the points of a search by two aims; verdicts: whether within budget, whether best."""
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    groups = {"over budget": (False, False), "within budget": (True, False), "best": (True, True)}
+    for (label, verdict), colour in zip(groups.items(), (_GREY, _LIGHT, _ORANGE)):
+        here = [pair for pair, found in zip(values, verdicts) if found == verdict]
+        if here:
+            y, x = zip(*sorted(here, key=lambda pair: pair[1]))
+            axes.plot(x, y, "o-" if label == "best" else "o", color=colour, label=label)
+    axes.set(xlabel=names[1], ylabel=names[0])
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return png(figure)
+
+
+def _cell_axes(title: str):
+    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(title=title, xlabel="bit line (output)", ylabel="word line (input)")
+    return figure, axes

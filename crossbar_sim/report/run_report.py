@@ -1,0 +1,288 @@
+"""The report of a run: one HTML file that needs no network, and the same numbers as JSON."""
+
+import base64
+import importlib.metadata
+import math
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from crossbar_sim.config import RunConfig
+from crossbar_sim.energy.inference import network_energy, verdict
+from crossbar_sim.ngspice.verification import TileCheck
+from crossbar_sim.pipeline.outcome import Outcome
+from crossbar_sim.pipeline.tile_limits import physics_numbers
+from crossbar_sim.pipeline.trained import origin
+from crossbar_sim.pipeline.workspace import write_json
+from crossbar_sim.pipeline.yardstick import yardstick
+from crossbar_sim.report import run_plots as plots
+from crossbar_sim.solvers.nodal import solve
+from crossbar_sim.system.machine import described
+from mapping.network.mapped_layer import MappedLayer
+from mapping.selection.bits import worst_case_bits
+from mapping.tiling.compact import naive_tile_count
+from mapping.tiling.tiles import Tile, TileConfig
+from netlists.circuit.build import tile_circuit
+from tinynets.files.drafts import new_file
+
+#: A target counts as out of reach when selection misses it by more than this part of the largest.
+REACH = 0.01
+
+_PACKAGES = ("numpy", "scipy", "numba", "torch", "PySpice", "scikit-learn", "crossbar-sim")
+
+
+def write_report(outcome: Outcome, directory: Path) -> None:
+    """Write report.html, report.json and figures/ into a directory."""
+    outputs = tile_outputs(outcome)
+    numbers = report_numbers(outcome, outputs)
+    pictures = draw(outcome, numbers, outputs)
+    (directory / "figures").mkdir(exist_ok=True)
+    for name, picture in pictures.items():
+        (directory / "figures" / f"{name}.png").write_bytes(picture)
+    numbers = without_infinities(numbers)
+    html = render(numbers, pictures)
+    with new_file(directory / "report.html") as draft:
+        draft.write_text(html, encoding="utf-8")
+    write_json(directory / "report.json", numbers)
+
+
+def _check_row(check: TileCheck) -> dict[str, Any]:
+    return asdict(check) | {"error": check.error}
+
+
+def report_numbers(outcome: Outcome, outputs: "Outputs") -> dict[str, Any]:
+    """Return everything the report states, ready for JSON."""
+    config, mapped, simulated = outcome.config, outcome.mapped, outcome.simulated
+    checks = simulated.verification
+    energy = network_energy(mapped, simulated.energies)
+    stick = yardstick(config, simulated.t_read)
+    wanted, found = outputs.wanted, outputs.found
+    return {
+        "name": config.name,
+        "quick": config.quick,
+        "seed": config.seed,
+        "die": {"id": mapped.die.id, "seed": mapped.die.seed},
+        "accuracy": outcome.accuracies,
+        "sparsity": outcome.network.sparsity,
+        "digital_modules": list(outcome.network.digital),
+        "layers": [layer_numbers(layer, mapped.tile, mapped.die.bank.n) for layer in mapped.layers],
+        "reach": REACH,
+        "rules": outcome.rules,
+        "calibrated": outcome.calibrated,
+        "verification": {
+            "solvers": list(checks.solvers),
+            "tolerance": checks.tolerance,
+            "passed": checks.passed,
+            "worst": _check_row(checks.worst),
+            "tiles": [_check_row(check) for check in checks.checks],
+        },
+        "mvm_error": {
+            "rms": float(np.sqrt(np.mean((found - wanted) ** 2)) / np.abs(wanted).max()),
+            "worst": float(np.abs(found - wanted).max() / np.abs(wanted).max()),
+        },
+        "largest_output": outputs.largest,
+        "costs": outcome.costs,
+        "physics": physics_numbers(config, simulated.physics, simulated.t_read),
+        "energy": energy
+        | {"adc_case": config.energy.adc_case, "verdict": verdict(energy["digital"])},
+        "yardstick": stick | {"verdict": verdict(stick["digital"])},
+        "modelled": modelled(outcome.config),
+        "network": origin(config),
+        "config": config.as_json(),
+        "versions": versions(),
+    }
+
+
+def without_infinities(value: Any) -> Any:
+    """Return numbers with None for those that do not exist, such as a ratio to nothing."""
+    if isinstance(value, dict):
+        return {key: without_infinities(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_infinities(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def layer_numbers(layer: MappedLayer, config: TileConfig, n_branch: int) -> dict[str, Any]:
+    """Return the row of one layer: counts, and how well its weights are realised.
+
+    n_branch: branches of one bank.
+    """
+    source, error = layer.layer, np.abs(layer.error)
+    missed = layer.missed(REACH)
+    quantiles = dict(
+        zip(("median", "p90", "p99", "worst"), np.quantile(error, [0.5, 0.9, 0.99, 1]))
+    )
+    return {
+        "name": source.name,
+        "kind": "convolution (im2col)" if source.conv else "dense",
+        "n_in": source.n_in,
+        "n_out": source.n_out,
+        "n_weight": source.n_weight,
+        "n_remaining": source.n_remaining,
+        "n_tile": len(layer.tiles),
+        "n_tile_naive": naive_tile_count(source.weight.shape, config),
+        "n_branch": 2 * source.n_remaining * n_branch,
+        "n_closed": layer.n_closed,
+        "error": {name: float(value) for name, value in quantiles.items()},
+        "bits": {name: bits(value) for name, value in quantiles.items()},
+        "missed": [
+            {"output": int(o), "input": int(i)} for o, i in zip(missed.columns, missed.rows)
+        ],
+    }
+
+
+def bits(error: float) -> float:
+    """Return the worst-case bits of a weight in ±largest that is off by error * largest."""
+    return float(worst_case_bits(max(error, 1e-18), 2.0))  # JSON has no infinity
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Differential outputs of all tiles, vectors and pairs [V].
+
+    wanted: the product with the weights themselves, without selection error or wires.
+    found: what the circuits give. largest: largest magnitude of a single TIA's output.
+    """
+
+    wanted: np.ndarray
+    found: np.ndarray
+    largest: float
+
+
+def tile_outputs(outcome: Outcome) -> Outputs:
+    """Solve every tile for the run's real inputs and put wanted and found side by side."""
+    wires, periphery = outcome.config.build_wires(), outcome.config.periphery.build()
+    wanted, found, largest = [], [], 0.0
+    for layer in outcome.mapped.layers:
+        target = (layer.g_per_weight[:, None] * layer.layer.weight).T
+        for tile in layer.tiles:
+            volts = outcome.v_in[layer.name][:, tile.rows]
+            g = target[np.ix_(tile.rows, tile.columns)] * tile.present
+            wanted.append((periphery.r_feedback * (volts @ g)).ravel())
+            v_out = solve(tile_circuit(tile, wires, periphery), volts).v_out
+            found.append((v_out[:, tile.n_bit :] - v_out[:, : tile.n_bit]).ravel())
+            largest = max(largest, float(np.abs(v_out).max()))
+    return Outputs(np.concatenate(wanted), np.concatenate(found), largest)
+
+
+def modelled(config: RunConfig) -> dict[str, list[str]]:
+    """Return which non-idealities a run has on, with their values, and which off."""
+    bank, wires, ends = config.bank, config.build_wires(), config.periphery
+    life = config.life
+    terms = {
+        "lot spread of resistors": bank.sigma_lot,
+        "gradient across the die": bank.sigma_gradient,
+        f"local spread of resistors ({bank.distribution})": bank.sigma_local,
+        "meter error": bank.meter_error,
+        "switch on-resistance [ohm]": bank.r_on,
+        "spread of on-resistance": bank.sigma_on,
+        "switch off-leakage [S]": 1.0 / bank.r_off,
+        "temperature away from 300.15 K [K]": bank.temperature - 300.15,
+        "stuck-open switches": bank.p_stuck_open,
+        "stuck-closed switches": bank.p_stuck_closed,
+        "age [h]": life.age,
+        "drift in 1,000 h, mean and spread": max(abs(bank.drift), bank.drift_sigma)
+        * bool(life.age),
+        "temperature at work away from 300.15 K [K]": (life.temperature or 300.15) - 300.15,
+        "switches stuck open after selection": life.p_stuck_open,
+        "switches stuck closed after selection": life.p_stuck_closed,
+        f"word-line wire ({config.wires.source}) [ohm per segment]": wires.r_word,
+        f"bit-line wire ({config.wires.source}) [ohm per segment]": wires.r_bit,
+        "driver resistance [ohm]": wires.r_driver,
+        "word-line capacitance [F per segment]": wires.c_word,
+        "bit-line capacitance [F per segment]": wires.c_bit,
+        "finite TIA gain (1/gain)": 1.0 / ends.tia_gain,
+        "TIA input resistance [ohm]": ends.r_input,
+        "TIA offset, sigma [V]": ends.v_offset_sigma,
+        "TIA output swing (1/V)": 1.0 / ends.v_swing,
+        "TIA gain-bandwidth (1/Hz)": 1.0 / ends.gbw,
+        "amplifier noise [V/√Hz]": ends.v_noise if config.noise.bandwidth else 0.0,
+        "noise bandwidth [Hz]": config.noise.bandwidth,
+        "DAC gain, offset, INL": max(ends.dac_gain_sigma, ends.dac_offset_sigma, ends.dac_inl),
+        "ADC gain, offset, INL": max(ends.adc_gain_sigma, ends.adc_offset_sigma, ends.adc_inl),
+    }
+    on = [f"{name}: {value:g}" for name, value in terms.items() if value]
+    on.append(f"DAC {ends.dac_bits} bits, ADC {ends.adc_bits} bits, {ends.inputs} inputs")
+    on += ["auto-zero of the ADC"] if ends.auto_zero else []
+    tune, rounds = config.tune, config.calibrate.rounds
+    # What is fitted or trained is digital: the netlists of a run do not know of it.
+    done = {
+        f"switches chosen against the wires, {rounds} rounds": rounds,
+        f"repair after the die's life, within {life.tolerance:g}": life.repair,
+        f"gain and offset of outputs fitted on {tune.n_output} training images, digitally, in no "
+        "netlist": tune.n_output,
+        f"digital parameters trained through the die, {tune.epochs} epochs, in no "
+        "netlist": tune.epochs,
+    }
+    on += [name for name, acts in done.items() if acts]
+    off = [name for name, value in terms.items() if not value]
+    off += ["slew rate", "1/f noise", "curvature of the switch"]
+    return {"on": on, "off": off}
+
+
+def versions() -> dict[str, str]:
+    """Return what computed the results: versions, and the machine."""
+    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version()} | found | described()
+
+
+def draw(outcome: Outcome, numbers: dict[str, Any], outputs: Outputs) -> dict[str, bytes]:
+    """Return the report's pictures by name."""
+    mapped, config = outcome.mapped, outcome.config
+    tile = max(mapped.tiles, key=_size)
+    circuit = tile_circuit(tile, config.build_wires(), config.periphery.build())
+    full_on = solve(circuit, np.full(tile.n_word, config.periphery.v_read), nodes=True)
+    energy, stick = numbers["energy"], numbers["yardstick"]
+    return {
+        "accuracy": plots.accuracy_bars(outcome.accuracies),
+        "costs": plots.cost_bars(outcome.costs),
+        "selection": plots.selection_errors({layer.name: layer.error for layer in mapped.layers}),
+        "conductances": plots.conductances(tile),
+        "ir_drop": plots.ir_drop(tile, full_on),
+        "outputs": plots.outputs(outputs.wanted, outputs.found),
+        "energy": plots.energy_bars(energy["analog"], energy["digital"], "Energy of one inference"),
+        "energy_parts": plots.energy_parts(energy["analog"]),
+        "yardstick": plots.energy_bars(
+            stick["analog"], stick["digital"], "Energy of one dense 100 × 100 product"
+        ),
+    }
+
+
+def render(
+    numbers: dict[str, Any], pictures: dict[str, bytes], template: str = "report.html.j2"
+) -> str:
+    """Return the page, pictures inside it."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("crossbar_sim.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"si": si, "number": number}
+    encoded = {name: base64.b64encode(data).decode() for name, data in pictures.items()}
+    return environment.get_template(template).render(r=numbers, pictures=encoded)
+
+
+def number(value: float | None, form: str) -> str:
+    """Return a value in a format as '%.1f', or a dash for one that does not exist."""
+    return "–" if value is None else form % value
+
+
+def si(value: float | None, unit: str) -> str:
+    """Return a value with an SI prefix, as in `12.3 µW`, or a dash for one that does not exist."""
+    if value is None:
+        return "–"
+    if value == 0:
+        return f"0 {unit}"
+    power = int(np.clip(np.floor(np.log10(abs(value)) / 3), -6, 3))
+    prefix = {-6: "a", -5: "f", -4: "p", -3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G"}
+    return f"{value / 1000.0**power:.3g} {prefix[power]}{unit}"
+
+
+def _size(tile: Tile) -> int:
+    return int(tile.present.sum())

@@ -1,0 +1,268 @@
+"""The report of a measured wafer: readings against nominal, and what reselection does."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossbar_sim.pipeline.workspace import write_json
+from crossbar_sim.report import wafer_plots
+from crossbar_sim.report.run_report import bits, render, si, versions
+from mapping.bank import Die
+from mapping.network.mapped_network import MappedNetwork
+from mapping.network.repair import Repair, on_die
+from netlists.fabrication.measured_wafer import Wafer, without_spread
+
+#: Most changes that the page lists; all of them are in changes.csv.
+MAX_LISTED = 24
+_CHUNK = 2**14  # cells whose covariance is held at once
+#: What a network is called that sits on the die it was selected for, and the two that follow.
+DESIGNED, OLD, NEW = "as designed", "measured die, old switches", "measured die, reselected"
+
+
+@dataclass(frozen=True)
+class Reselection:
+    """A run on its measured wafer.
+
+    designed: as the run made it; measured: its switches on the measured die; repair: reselected
+    there. tolerance: of the reselection, a part of the largest weight. accuracies: rows of
+    network and accuracy.
+    """
+
+    name: str
+    designed: MappedNetwork
+    measured: MappedNetwork
+    wafer: Wafer
+    repair: Repair
+    tolerance: float
+    accuracies: list[dict[str, Any]]
+
+
+def write_wafer_report(found: Reselection, directory: Path) -> None:
+    """Write report.html, self-contained, and report.json into a directory."""
+    numbers = wafer_numbers(found)
+    html = render(numbers, draw(found), "wafer_report.html.j2")
+    (directory / "report.html").write_text(html, encoding="utf-8")
+    write_json(directory / "report.json", numbers)
+
+
+def wafer_numbers(found: Reselection) -> dict[str, Any]:
+    """Return everything the page states, ready for JSON."""
+    wafer, repair, mended = found.wafer, found.repair, found.repair.mapped
+    listed = [asdict(change) for change in repair.changes]
+    return {
+        "name": found.name,
+        "die": {"designed": found.designed.die.id, "measured": wafer.die.id},
+        "tolerance": found.tolerance,
+        "hint": wafer.hint,
+        "branches": {
+            "n": wafer.n_branch,
+            "missing": wafer.n_missing,
+            "out_of_range": wafer.n_out_of_range,
+            "off_by_1000": wafer.n_prefix,
+            "stuck": wafer.n_stuck,
+        },
+        "readings": reading_numbers(found),
+        "nominal": nominal_table(found),
+        "accuracy": found.accuracies,
+        "errors": error_table(found),
+        "cells_off": repair.n_cell,
+        "cells_unmended": repair.n_unmended,
+        "cells": sum(layer.layer.n_remaining for layer in mended.layers),
+        "changes": {"n": len(listed), "listed": listed[:MAX_LISTED], "tiles": change_table(found)},
+        "missed": [
+            {
+                "layer": layer.name,
+                "input": int(row),
+                "output": int(column),
+                "g_target": float(target),
+                "g_predicted": float(g),
+            }
+            for layer in mended.layers
+            for row, column, target, g in zip(*_missed(layer.missed(found.tolerance)))
+        ],
+        "versions": versions(),
+    }
+
+
+def nominal_table(found: Reselection) -> list[dict[str, Any]]:
+    """Return for each branch of a bank how its readings lie about the nominal value."""
+    rows = []
+    for k, readings in enumerate(_by_branch(found)):
+        good = readings["deviation"]
+        spread = float(np.std(good, ddof=1)) if len(good) > 1 else None
+        rows.append(
+            {
+                "branch": k,
+                "ohm": float(_nominal(found.designed)[k]),
+                "n": len(good),
+                "mean": float(np.mean(good)) if len(good) else None,
+                "sigma": spread,
+                "least": float(good.min()) if len(good) else None,
+                "largest": float(good.max()) if len(good) else None,
+                "missing": readings["missing"],
+                "out_of_range": readings["out_of_range"],
+            }
+        )
+    return rows
+
+
+def reading_numbers(found: Reselection) -> dict[str, Any]:
+    """Return how the branches were read, and how well each of a bank's is then known.
+
+    uncertainty: for each branch the median and the worst standard error, as parts of its value;
+    None of a meter without any error.
+    """
+    wafer, plan = found.wafer, found.wafer.plan
+    return {
+        "composite": plan is not None and bool((plan.closed.sum(axis=1) > 1).any()),
+        "per_bank": None if plan is None else len(plan.closed),
+        "unread": wafer.n_unread,
+        "disagree": wafer.n_disagree,
+        "meter": {"relative": wafer.meter.relative, "siemens": wafer.meter.absolute},
+        "uncertainty": None if wafer.meter.exact else _uncertainty(found),
+    }
+
+
+def _uncertainty(found: Reselection) -> list[dict[str, Any]]:
+    """Return median and worst relative standard error of each branch, of those not defective."""
+    parts: list[list[np.ndarray]] = [[] for _ in _nominal(found.designed)]
+    for layer in found.designed.layers:
+        rows, columns = np.nonzero(layer.layer.mask.T)
+        for start in range(0, len(rows), _CHUNK):
+            cells = layer.name, rows[start : start + _CHUNK], columns[start : start + _CHUNK]
+            variance = np.diagonal(found.wafer.covariance(*cells), axis1=-2, axis2=-1)
+            good = ~found.wafer.defective[layer.name][cells[1:]]
+            ohm = found.wafer.readings[layer.name][cells[1:]]
+            for k, part in enumerate(parts):
+                at = ..., k
+                part.append(np.sqrt(variance[at][good[at]]) * ohm[at][good[at]])
+    values = [np.concatenate(part) for part in parts]
+    return [
+        {
+            "branch": k,
+            "median": float(np.median(value)) if len(value) else None,
+            "worst": float(value.max()) if len(value) else None,
+        }
+        for k, value in enumerate(values)
+    ]
+
+
+def error_table(found: Reselection) -> list[dict[str, Any]]:
+    """Return how far the weights are off at each stage, as parts of the largest of their layer."""
+    nominal = on_die(found.designed, Die(without_spread(found.designed.die.bank)))
+    stages = {"same switches, every resistor nominal": _errors(nominal), **_stages(found)}
+    rows = []
+    for label, errors in stages.items():
+        size = np.abs(errors)
+        median, p99, worst = np.quantile(size, [0.5, 0.99, 1])
+        rows.append(
+            {
+                "stage": label,
+                "rms": float(np.sqrt(np.mean(size**2))),
+                "median": float(median),
+                "p99": float(p99),
+                "worst": float(worst),
+                "bits": bits(median),
+                "n_off": int((size > found.tolerance).sum()),
+            }
+        )
+    return rows
+
+
+def change_table(found: Reselection) -> list[dict[str, Any]]:
+    """Return for each tile how many switches close and open, and in how many cells."""
+    changes = found.repair.changes
+    closed = Counter(change.tile for change in changes if change.closed)
+    opened = Counter(change.tile for change in changes if not change.closed)
+    cells = Counter(tile for tile, *_ in {(c.tile, c.word_line, c.bit_line) for c in changes})
+    n = 2 * found.designed.die.bank.n
+    return [
+        {
+            "tile": tile.name,
+            "cells": int(tile.present.sum()),
+            "switches": int(tile.present.sum()) * n,
+            "cells_changed": cells[tile.name],
+            "closed": closed[tile.name],
+            "opened": opened[tile.name],
+        }
+        for tile in found.designed.tiles
+    ]
+
+
+def draw(found: Reselection) -> dict[str, bytes]:
+    """Return the page's pictures by name."""
+    ohms = _nominal(found.designed)
+    deviations = {
+        f"{k}: {si(ohm, 'Ω')}": readings["deviation"]
+        for k, (ohm, readings) in enumerate(zip(ohms, _by_branch(found)))
+    }
+    networks = {OLD: found.measured, NEW: found.repair.mapped}
+    target = np.concatenate([_targets(layer) for layer in found.designed.layers])
+    n_changed = {tile.name: np.zeros(tile.present.shape) for tile in found.designed.tiles}
+    for change in found.repair.changes:
+        n_changed[change.tile][change.word_line, change.bit_line] += 1
+    most = max(found.designed.tiles, key=lambda tile: n_changed[tile.name].sum())
+    return {
+        "deviations": wafer_plots.deviations(deviations),
+        "errors": wafer_plots.weight_errors(_stages(found), found.tolerance),
+        "predicted": wafer_plots.predicted(
+            target, {label: _conductances(network) for label, network in networks.items()}
+        ),
+        "accuracy": wafer_plots.accuracies(found.accuracies),
+        "changes": wafer_plots.changes(most, n_changed[most.name]),
+    }
+
+
+def _stages(found: Reselection) -> dict[str, np.ndarray]:
+    """Return the weight errors of all cells: designed, then on the measured die, old and new."""
+    designed = []
+    for layer in found.designed.layers:
+        wanted, mask = layer.layer.weight, layer.layer.mask
+        error = layer.predicted / layer.g_per_weight[:, None] - wanted
+        designed.append(error[mask] / (np.abs(wanted).max() or 1.0))
+    networks = {OLD: found.measured, NEW: found.repair.mapped}
+    return {DESIGNED: np.concatenate(designed)} | {k: _errors(v) for k, v in networks.items()}
+
+
+def _errors(mapped: MappedNetwork) -> np.ndarray:
+    return np.concatenate([layer.error for layer in mapped.layers])
+
+
+def _targets(layer: Any) -> np.ndarray:
+    return (layer.g_per_weight[:, None] * layer.layer.weight)[layer.layer.mask]
+
+
+def _conductances(mapped: MappedNetwork) -> np.ndarray:
+    found = [layer.g_per_weight[:, None] * layer.weight for layer in mapped.layers]
+    return np.concatenate([g[layer.layer.mask] for g, layer in zip(found, mapped.layers)])
+
+
+def _missed(missed: Any) -> tuple[np.ndarray, ...]:
+    return missed.rows, missed.columns, missed.target, missed.realised
+
+
+def _nominal(mapped: MappedNetwork) -> np.ndarray:
+    """Return what each branch would read [ohm], through its closed switch."""
+    return mapped.die.bank.r_nominal + mapped.die.bank.r_on
+
+
+def _by_branch(found: Reselection) -> list[dict[str, Any]]:
+    """Return for each branch of a bank its usable deviations, and how many have none and why."""
+    nominal, wafer = _nominal(found.designed), found.wafer
+    rows = []
+    for k, ohm in enumerate(nominal):
+        deviation, missing, far = [], 0, 0
+        for layer in found.designed.layers:
+            cells = layer.layer.mask.T
+            reading = wafer.readings[layer.name][..., k][cells]
+            defective = wafer.defective[layer.name][..., k][cells]
+            deviation.append(reading[~defective] / ohm - 1)
+            missing += int(np.isnan(reading).sum())
+            far += int((defective & ~np.isnan(reading)).sum())
+        rows.append(
+            {"deviation": np.concatenate(deviation), "missing": missing, "out_of_range": far}
+        )
+    return rows

@@ -1,0 +1,1 @@
+"""The fast exact engine: node voltages and output currents of a circuit."""

@@ -1,0 +1,247 @@
+"""The fast engine: exact nodal analysis of any circuit."""
+
+import numpy as np
+import scipy
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.linalg import splu
+
+from crossbar_sim.solvers.grid import (
+    GridSolution,
+    SolverError,
+    is_regular,
+    solve_grid,
+    transfer_grid,
+)
+from crossbar_sim.solvers.solution import Solution
+from netlists.circuit import Circuit
+
+__all__ = ["SolverError", "solve", "transfer_matrix"]
+
+#: Largest accepted violation of Kirchhoff's current law at a node, relative to the sum of the
+#: magnitudes of all g * v that meet there (the componentwise backward error of the solve).
+RESIDUAL_LIMIT = 1e-12
+#: For output currents alone, a batch of this part of the word lines is worth a transfer matrix.
+_WORTH_A_MATRIX = 0.25
+
+_SPARSE = f"nodal, sparse (scipy {scipy.__version__} SuperLU)"
+
+
+def solve(circuit: Circuit, v_in: np.ndarray, *, nodes: bool = False) -> Solution:
+    """Return the outputs, and on request all node voltages, for every input vector.
+
+    circuit: any circuit. v_in: (n_batch, n_word) or (n_word,) [V]. nodes: keep the voltages of all
+    nodes, which power and pictures need. Regular arrays with resistive wires are solved by their
+    structure (`crossbar_sim.solvers.grid`), anything else by a sparse factorisation.
+
+    Raises ValueError for inputs that do not fit, SolverError for a circuit with a node that
+    nothing holds, or when the residual is too large.
+    """
+    v_in = circuit.check_inputs(v_in)
+    v_tia = circuit.periphery.share * circuit.periphery.offsets(circuit.n_line)
+    if not is_regular(circuit):
+        return _solve_sparse(circuit, v_in, v_tia, nodes)
+    found = _solve_regular(circuit, v_in, nodes)
+    return _superpose(found, v_tia) if v_tia.any() else found
+
+
+def _solve_regular(circuit: Circuit, v_in: np.ndarray, nodes: bool) -> Solution:
+    """Solve a regular array without offsets, by its structure."""
+    if not nodes and len(v_in) >= max(2, _WORTH_A_MATRIX * circuit.n_word):
+        return _multiply(circuit, v_in)
+    found = solve_grid(circuit, v_in)
+    return _solution(
+        circuit,
+        v_in,
+        found.i_out,
+        _grid_nodes(circuit, v_in, found) if nodes else None,
+        "nodal, word lines eliminated and conjugate gradients",
+        found.residual,
+    )
+
+
+def transfer_matrix(circuit: Circuit) -> np.ndarray:
+    """Return the matrix (n_word, n_line) [S] that the array multiplies by: i_out = v_in @ it.
+
+    With ideal wires and TIAs this is the conductance matrix itself. Raises SolverError when it
+    disagrees with a direct solution of one random vector.
+    """
+    if not is_regular(circuit):
+        no_offset = np.zeros(circuit.n_line)
+        return _solve_sparse(circuit, np.eye(circuit.n_word), no_offset, False).i_out
+    matrix = transfer_grid(circuit)
+    _check_matrix(circuit, matrix)
+    return matrix
+
+
+def tia_response(circuit: Circuit, v_tia: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what voltages at the amplifiers' inputs do, with every word line at 0 V.
+
+    circuit: any circuit. v_tia: (n_batch, n_line) [V], each in series with r_tia_input. Returns
+    the node voltages (n_batch, n_node) [V] and the currents (n_batch, n_line) [A] into the TIAs.
+    With 1 V at TIA k alone, the voltage at a node is also what part of a current injected there
+    flows into TIA k: the network is reciprocal. Raises SolverError as `solve` does.
+    """
+    found = _solve_sparse(circuit, np.zeros((len(v_tia), circuit.n_word)), v_tia, True)
+    assert found.v_node is not None
+    return found.v_node, found.i_out
+
+
+def _multiply(circuit: Circuit, v_in: np.ndarray) -> Solution:
+    """Solve by the transfer matrix."""
+    matrix = transfer_grid(circuit)
+    error = _check_matrix(circuit, matrix)
+    return _solution(circuit, v_in, v_in @ matrix, None, "nodal, transfer matrix", error)
+
+
+def _check_matrix(circuit: Circuit, matrix: np.ndarray) -> float:
+    """Return how far a transfer matrix is from a solved vector, of the largest current."""
+    v_in = np.random.default_rng(0).uniform(-1.0, 1.0, size=(1, circuit.n_word))
+    wanted = solve_grid(circuit, v_in).i_out
+    largest = float(np.abs(wanted).max())
+    error = float(np.abs(v_in @ matrix - wanted).max() / largest) if largest else 0.0
+    if not error <= 1e-9:
+        raise SolverError(
+            f"the transfer matrix is off by {error:.1e} of the largest current (limit 1e-09); "
+            "conductances lie many decades apart"
+        )
+    return error
+
+
+def _grid_nodes(circuit: Circuit, v_in: np.ndarray, found: GridSolution) -> np.ndarray:
+    """Return all node voltages (n_batch, n_node) in the order of the circuit's elements."""
+    grid, n_batch = circuit.grid, len(v_in)
+    assert grid is not None
+    n_side, n_word, n_bit = grid.g.shape
+    driver = grid.wires.r_driver
+    i_in = (v_in - found.v_word[:, :, 0]) / (driver + grid.wires.r_word)
+    bit = found.v_bit.reshape(n_batch, n_word, n_side, n_bit).transpose(0, 2, 1, 3)
+    parts = [
+        np.zeros((n_batch, 1)),
+        v_in,
+        *([v_in - driver * i_in] if driver else []),
+        found.v_word.reshape(n_batch, -1),
+        bit.reshape(n_batch, -1),
+        found.i_out * circuit.periphery.r_tia_input,
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def _superpose(found: Solution, v_tia: np.ndarray) -> Solution:
+    """Add to a solution without offsets what the offsets alone do; the circuit is linear."""
+    v_node, i_out = tia_response(found.circuit, v_tia[None])
+    return _solution(
+        found.circuit,
+        found.v_in,
+        found.i_out + i_out,
+        None if found.v_node is None else found.v_node + v_node,
+        f"{found.solver}; offsets: {_SPARSE}",
+        found.residual,
+    )
+
+
+def _solve_sparse(circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray, nodes: bool) -> Solution:
+    """Solve any circuit by one sparse factorisation.
+
+    v_tia: (n_line,) or (n_batch, n_line), the voltage [V] behind the input of each TIA.
+    """
+    parts = circuit.elements
+    fixed = _fixed_nodes(circuit)
+    free = np.setdiff1d(np.arange(parts.n_node), fixed)
+    g = _conductance_matrix(circuit)
+    v_node = np.zeros((parts.n_node, len(v_in)))
+    v_node[parts.input_nodes] = v_in.T
+    behind = np.broadcast_to(v_tia, (len(v_in), circuit.n_line)).T
+    injected = np.zeros_like(v_node)
+    if circuit.periphery.r_tia_input:
+        injected[parts.tia_nodes] = behind / circuit.periphery.r_tia_input
+    else:
+        v_node[parts.tia_nodes] = behind
+    if len(free):
+        rows = g[free]
+        drive = injected[free] - rows[:, fixed] @ v_node[fixed]
+        factor = _factor(rows[:, free])
+        v_node[free] = factor.solve(drive)
+        v_node[free] += factor.solve(drive - rows[:, free] @ v_node[free])  # refine once
+    residual = _residual(g[free], v_node, injected[free])
+    if not residual <= RESIDUAL_LIMIT:
+        raise SolverError(
+            f"Kirchhoff's current law is violated by {residual:.1e} of the currents at a node "
+            f"(limit {RESIDUAL_LIMIT:.0e}); look for conductances many decades apart"
+        )
+    i_out = _tia_current(circuit, g, v_node, behind)
+    return _solution(circuit, v_in, i_out, v_node.T if nodes else None, _SPARSE, residual)
+
+
+def _solution(
+    circuit: Circuit,
+    v_in: np.ndarray,
+    i_out: np.ndarray,
+    v_node: np.ndarray | None,
+    solver: str,
+    residual: float,
+) -> Solution:
+    """Add the TIAs' outputs: share * (v_offset - i_out * r_feedback), up to the swing."""
+    ends = circuit.periphery
+    v_out = ends.share * (ends.offsets(circuit.n_line) - i_out * ends.r_feedback)
+    v_out = v_out.clip(-ends.v_swing, ends.v_swing)
+    return Solution(circuit, v_in, i_out, v_out, v_node, solver, residual)
+
+
+def _fixed_nodes(circuit: Circuit) -> np.ndarray:
+    """Return the nodes whose voltage is given: ground, inputs, ideal virtual grounds."""
+    ideal = circuit.periphery.r_tia_input == 0
+    tia = circuit.elements.tia_nodes if ideal else circuit.elements.tia_nodes[:0]
+    return np.concatenate([[0], circuit.elements.input_nodes, tia])
+
+
+def _conductance_matrix(circuit: Circuit) -> csr_array:
+    """Return the symmetric nodal matrix (n_node, n_node) [S], TIA inputs as shunts to ground."""
+    parts = circuit.elements
+    a, b, g = parts.branch_from, parts.branch_to, 1.0 / parts.branch_ohm
+    row, column, value = [a, b, a, b], [a, b, b, a], [g, g, -g, -g]
+    if circuit.periphery.r_tia_input:
+        tia = parts.tia_nodes
+        row, column = [*row, tia], [*column, tia]
+        value = [*value, np.full(len(tia), 1.0 / circuit.periphery.r_tia_input)]
+    entries = (np.concatenate(value), (np.concatenate(row), np.concatenate(column)))
+    return coo_array(entries, shape=(parts.n_node, parts.n_node)).tocsr()
+
+
+def _factor(matrix: csr_array):
+    try:
+        return splu(
+            matrix.tocsc(),
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        )
+    except RuntimeError as error:
+        raise SolverError(
+            f"the circuit has a node that nothing holds at a voltage ({error}); "
+            "connect it or leave it out"
+        ) from error
+
+
+def _residual(rows: csr_array, v_node: np.ndarray, injected: np.ndarray) -> float:
+    """Return the largest net current at a free node over what meets there, sum of |g v|.
+
+    injected: current (n_free, n_batch) [A] from outside.
+    Source: Oettli, Prager, Numer. Math. 6 (1964) 405.
+    """
+    meeting = abs(rows) @ np.abs(v_node) + np.abs(injected)
+    net = np.abs(rows @ v_node - injected)
+    return float((net / np.where(meeting > 0, meeting, 1.0)).max(initial=0.0))
+
+
+def _tia_current(
+    circuit: Circuit, g: csr_array, v_node: np.ndarray, behind: np.ndarray
+) -> np.ndarray:
+    """Return the current (n_batch, n_line) from each bit line into its TIA.
+
+    behind: (n_line, n_batch) the voltage behind the TIAs' inputs [V].
+    """
+    tia = circuit.elements.tia_nodes
+    if circuit.periphery.r_tia_input:
+        return (v_node[tia] - behind).T / circuit.periphery.r_tia_input
+    # Held at a voltage: what the branches bring is the nodal matrix's row, with the sign turned.
+    return -(g[tia] @ v_node).T

@@ -1,0 +1,92 @@
+"""What a solver found in a circuit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from netlists.circuit import Circuit
+from netlists.circuit.circuit import PARTS
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Outputs of a circuit for a batch of input vectors.
+
+    i_out: (n_batch, n_line) current out of each bit line into its TIA [A].
+    v_out: (n_batch, n_line) output voltage of each TIA [V].
+    v_node: (n_batch, n_node) all node voltages [V], or None where the solver did not keep them.
+    solver: its name and version. residual: relative error of Kirchhoff's current law, in the
+    solver's own measure.
+    """
+
+    circuit: Circuit
+    v_in: np.ndarray
+    i_out: np.ndarray
+    v_out: np.ndarray
+    v_node: np.ndarray | None
+    solver: str
+    residual: float
+
+    @property
+    def n_saturated(self) -> int:
+        """Number of outputs, over lines and vectors, that stand at the amplifiers' swing."""
+        # ngspice's limit may round to the double just below it.
+        return int((np.abs(self.v_out) >= self.circuit.periphery.v_swing * (1 - 1e-12)).sum())
+
+    def power(self) -> dict[str, np.ndarray]:
+        """Return the power (n_batch,) [W] by part, and what sources and amplifiers deliver.
+
+        Heat: cell, word line, bit line, driver; "input", the resistance at the TIAs' inputs;
+        "feedback", their feedback resistors. Delivered: "source" by the input voltages, behind the
+        drivers' resistance; "TIA output" by the amplifiers' outputs, whose loops are taken to go on
+        where a swing clips. What is delivered is what turns into heat (Tellegen's theorem).
+        """
+        c, ends = self.circuit.elements, self.circuit.periphery
+        drop = self._drop()
+        heat = drop**2 / c.branch_ohm
+        power = {part: heat[:, c.branch_part == k].sum(axis=1) for k, part in enumerate(PARTS)}
+        square = (self.i_out**2).sum(axis=1)
+        power["input"], power["feedback"] = square * ends.r_input, square * ends.r_feedback
+        power["source"] = (self.v_in * self._input_current(drop)).sum(axis=1)
+        power["TIA output"] = -(self._loop() * self.i_out).sum(axis=1)
+        return power
+
+    def stage_power(self, v_dd: float) -> dict[str, np.ndarray]:
+        """Return the power (n_batch,) [W] that heats the output stages of drivers and TIAs.
+
+        All current comes from a supply of v_dd [V] of either sign, while the circuit only takes
+        current times signal. A stage whose output is beyond v_dd is taken to have a supply as high
+        as its output.
+        """
+        stages = {
+            "driver stage": (self.v_in, self._input_current(self._drop())),
+            "TIA stage": (self._loop(), -self.i_out),
+        }
+        return {
+            part: (np.maximum(v_dd, np.abs(volts)) * np.abs(amps) - volts * amps).sum(axis=1)
+            for part, (volts, amps) in stages.items()
+        }
+
+    def _nodes(self) -> np.ndarray:
+        if self.v_node is None:
+            raise ValueError("this solution holds no node voltages; use solve(…, nodes=True)")
+        return self.v_node
+
+    def _drop(self) -> np.ndarray:
+        """Return the voltage (n_batch, n_branch) across each branch."""
+        v_node, c = self._nodes(), self.circuit.elements
+        return v_node[:, c.branch_from] - v_node[:, c.branch_to]
+
+    def _loop(self) -> np.ndarray:
+        """Return the output (n_batch, n_line) [V] of each amplifier before any clipping."""
+        ends = self.circuit.periphery
+        v_tia = self._nodes()[:, self.circuit.elements.tia_nodes]
+        return v_tia - self.i_out * (ends.r_input + ends.r_feedback)
+
+    def _input_current(self, drop: np.ndarray) -> np.ndarray:
+        """Return the current (n_batch, n_word) that each input node feeds into its branches."""
+        c, current = self.circuit.elements, drop / self.circuit.elements.branch_ohm
+        total = np.zeros((c.n_node, len(drop)))
+        np.add.at(total, c.branch_from, current.T)
+        np.subtract.at(total, c.branch_to, current.T)
+        return total[c.input_nodes].T

@@ -1,0 +1,1 @@
+"""Many dies × many settings: trials, their store, intervals, tables and searches."""

@@ -1,0 +1,330 @@
+"""Accuracy studies: a grid or sample of parameters × many dies, each trial kept as it ends."""
+
+import csv
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+from crossbar_sim.config import ConfigError, RunConfig
+from crossbar_sim.config.study import StudyConfig, with_values
+from crossbar_sim.study.intervals import Interval, nested_interval, yield_interval
+from crossbar_sim.study.store import Record, Store
+from crossbar_sim.study.trial import run_trial, source_digest, trained_path, training_key
+from crossbar_sim.system import machine
+from crossbar_sim.system.stopping import end_with
+
+#: Called with the number of finished trials, of how many.
+Progress = Callable[[int, int], None]
+
+_PACKAGES = ("tinynets", "mapping", "netlists", "crossbar_sim")
+
+
+@cache
+def code_version() -> str:
+    """Return the version and a hash of the source, so that a change of code makes new trials."""
+    digest = source_digest(*(f"{package}/**/*.py" for package in _PACKAGES))
+    return f"{importlib.metadata.version('crossbar-sim')}+{digest}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration, trained with one seed, on one die."""
+
+    point: dict[str, Any]
+    config: RunConfig
+
+    @property
+    def key(self) -> str:
+        """Hash of everything the result depends on; the run's name is not part of it."""
+        parts = [self.config.as_json(exclude={"name"}), code_version()]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial that raised instead of giving metrics."""
+
+    point: dict[str, Any]
+    die: int
+    reason: str
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class PointSummary:
+    """A point over its trainings and dies: intervals of every metric, and the yield.
+
+    n_die: of each training. yield_: of all dies, an interval that covers no other training.
+    """
+
+    point: dict[str, Any]
+    n_die: int
+    metrics: dict[str, Interval]
+    yield_: Interval
+    n_training: int = 1
+
+    @property
+    def basis(self) -> str:
+        """What the intervals of the metrics cover."""
+        if self.n_training == 1:
+            return f"t over {self.n_die} dies of one training"
+        dies = "one die" if self.n_die == 1 else f"{self.n_die} dies"
+        return f"t over {self.n_training} trainings of {dies}"
+
+    def metric(self, name: str) -> Interval:
+        """Return a metric's mean; ConfigError for one that there is not."""
+        if name not in self.metrics:
+            raise _no_metric(name, self.metrics)
+        return self.metrics[name]
+
+
+def _no_metric(name: str, known: Iterable[str]) -> ConfigError:
+    return ConfigError(f"no metric {name!r}; there are {', '.join(known)}")
+
+
+@dataclass
+class Study:
+    """A study and its store; `run` computes what is missing, `summary` tells what is known.
+
+    points: those of the configuration, unless others are given.
+    """
+
+    config: StudyConfig
+    base: RunConfig
+    store: Store
+    points: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.points = self.points or self.config.points()
+
+    @cached_property
+    def by_point(self) -> list[list[Trial]]:
+        """The trials of every point: by die, those of all trainings together."""
+        return [self._of_point(point) for point in self.points]
+
+    def _of_point(self, point: dict[str, Any]) -> list[Trial]:
+        config = with_values(self.base, self.config.values(point))
+        return [
+            Trial(point, with_values(config, {"seed": training, "die.seed": die}))
+            for training, die in self.config.seeds(config.seed)
+        ]
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, die after die, so that every point is known a little early on."""
+        return [trial for of_die in zip(*self.by_point) for trial in of_die]
+
+    def run(
+        self,
+        *,
+        n_jobs: int = -1,
+        dask: str | None = None,
+        progress: Progress | None = None,
+    ) -> "Study":
+        """Compute the trials that the store lacks; return self.
+
+        n_jobs: processes, -1 for one per core. dask: address of a running scheduler to use
+        instead; it is given all trials at once, so that no point stops early. A trial that fails is
+        listed in `failures`; the others go on.
+        """
+        # Points that come to the same configuration share its trials.
+        trials = list({trial.key: trial for trial in self.trials}.values())
+        networks = self._train({training_key(t.config): t.config for t in trials}, n_jobs)
+        known = self.store.keys()
+        todo = [trial for trial in trials if trial.key not in known]
+        done = len(trials) - len(todo)
+        work = ((t, networks[training_key(t.config)]) for t in todo if not self._settled(t))
+        for outcome in _execute_all(work, n_jobs, dask):
+            done += 1
+            self._keep(outcome)
+            if progress:
+                progress(done, len(trials))
+        return self
+
+    def records(self) -> list[Record]:
+        """Return the stored trials that belong to this study as it is configured now."""
+        known = self._known()
+        # Another study, or another point of this one, may have computed a trial under its name.
+        found = [(known[trial.key], trial.point) for trial in self.trials if trial.key in known]
+        return [replace(record, study=self.config.name, point=point) for record, point in found]
+
+    @property
+    def machines(self) -> list[str]:
+        """Return the machines that computed the trials, each in one line."""
+        return sorted({record.machine for record in self.records() if record.machine})
+
+    def summary(self) -> list[PointSummary]:
+        """Return every point that has a trial; where dies stop early, only those before count."""
+        known = self._known()
+        found = [(trials[0].point, self._counted(trials, known)) for trials in self.by_point]
+        return [self._summarise(point, records) for point, records in found if records]
+
+    def to_csv(self) -> str:
+        """Return all trials as CSV, one line each: point, seeds of training and die, metrics."""
+        rows = [
+            {**r.point, "training": r.config["seed"], "die": r.die, **r.metrics}
+            for r in self.records()
+        ]
+        return csv_text(rows)
+
+    def to_pandas(self) -> Any:
+        """Return all trials as a pandas DataFrame; ImportError names the extra it needs."""
+        try:
+            import pandas  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ImportError("pandas is missing; pip install 'crossbar-sim[study]'") from error
+        return pandas.read_csv(io.StringIO(self.to_csv()))
+
+    def _train(self, configs: dict[str, RunConfig], n_jobs: int) -> dict[str, Path]:
+        """Train each network once, beside the store."""
+        directory = self.store.path.with_name(f"{self.store.path.stem}.networks")
+        me = os.getpid()
+        calls = (joblib.delayed(_train_here)(me, c, directory) for c in configs.values())
+        with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
+            options: dict[str, Any] = {"batch_size": 1}
+            paths: Any = joblib.Parallel(**options)(calls)
+        return dict(zip(configs, paths))
+
+    def _keep(self, outcome: "Outcome") -> None:
+        trial, die = outcome.trial, outcome.trial.config.die.seed
+        if outcome.metrics is None:
+            self.failures.append(Failure(trial.point, die, outcome.reason, trial.key))
+            return
+        made = trial.config.as_json(), outcome.metrics, outcome.seconds, code_version()
+        about = trial.key, self.config.name, trial.point, die
+        self.store.add(Record(*about, *made, outcome.machine))
+
+    def _known(self) -> dict[str, Record]:
+        return {record.key: record for record in self.store.records()}
+
+    def _settled(self, trial: Trial) -> bool:
+        """Return whether the point of a trial needs no further die."""
+        if not self.config.stop:
+            return False
+        known = self._known()
+        trials = next(ts for ts in self.by_point if ts[0].point == trial.point)
+        return self._narrow(self._counted(trials, known))
+
+    def _counted(self, trials: list[Trial], known: dict[str, Record]) -> list[Record]:
+        """Return the trials that count: those of the first dies that are known in all trainings,
+        up to where they may stop. A die is left out, in all of them, where its trial failed."""
+        each, failed = self.config.trainings, {failure.key for failure in self.failures}
+        records: list[Record] = []
+        for k in range(0, len(trials), each):
+            keys = [trial.key for trial in trials[k : k + each]]
+            if not known.keys() | failed >= set(keys):
+                break
+            if known.keys() >= set(keys):
+                records += [known[key] for key in keys]
+            if records and self._narrow(records):
+                break
+        return records
+
+    def _narrow(self, records: list[Record]) -> bool:
+        """Return whether so many dies tell the mean well enough."""
+        stop = self.config.stop
+        if stop is None or len(records) < stop.min_dies * self.config.trainings:
+            return False
+        if stop.metric not in records[0].metrics:
+            raise _no_metric(stop.metric, records[0].metrics)
+        return self._interval(stop.metric, records).half_width <= stop.half_width
+
+    def _interval(self, metric: str, records: list[Record]) -> Interval:
+        values = np.array([record.metrics[metric] for record in records])
+        return nested_interval(values.reshape(-1, self.config.trainings).T)
+
+    def _summarise(self, point: dict[str, Any], records: list[Record]) -> PointSummary:
+        metrics = {name: self._interval(name, records) for name in records[0].metrics}
+        good = sum(r.metrics["accuracy"] >= self.config.yield_accuracy for r in records)
+        share, each = yield_interval(good, len(records)), self.config.trainings
+        return PointSummary(point, len(records) // each, metrics, share, each)
+
+
+def csv_text(rows: list[dict[str, Any]], *, digits: int | None = None) -> str:
+    """Return rows as CSV with a header of all their names; digits: of each number, or all."""
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+    table.writeheader()
+    for row in rows:
+        short = {k: f"{v:.{digits}g}" for k, v in row.items() if digits and isinstance(v, float)}
+        table.writerow(row | short)
+    return text.getvalue()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial: its metrics, or none and the reason; time [s]; and the machine."""
+
+    trial: Trial
+    metrics: dict[str, float] | None
+    reason: str
+    seconds: float
+    machine: str
+
+
+def _execute_all(
+    todo: Iterable[tuple[Trial, Path]], n_jobs: int, dask: str | None
+) -> Iterator[Outcome]:
+    """Yield outcomes as they come, from local processes or a Dask cluster."""
+    if dask is not None:
+        yield from _on_dask(todo, dask)
+        return
+    with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
+        options: dict[str, Any] = {"batch_size": 1, "pre_dispatch": "n_jobs"}
+        pool = joblib.Parallel(return_as="generator_unordered", **options)
+        me = os.getpid()
+        found: Any = pool(joblib.delayed(_execute_here)(me, *trial) for trial in todo)
+        yield from found
+
+
+def _on_dask(todo: Iterable[tuple[Trial, Path]], address: str) -> Iterator[Outcome]:
+    """Yield outcomes of a cluster; a trial of a worker that died runs again on another."""
+    try:
+        from distributed import (  # pyright: ignore[reportMissingImports]
+            Client,
+            as_completed,
+        )
+    except ImportError as error:
+        raise ImportError("Dask is missing; pip install 'crossbar-sim[cluster]'") from error
+    with Client(address, timeout="30s") as client:
+        futures = [client.submit(_execute, trial, path, pure=False) for trial, path in todo]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def _train_here(parent: int, config: RunConfig, directory: Path) -> Path:
+    """Train a network in a process of this machine that must not outlive the study's."""
+    _end_with(parent)
+    return trained_path(config, directory)
+
+
+def _execute_here(parent: int, trial: Trial, network: Path) -> Outcome:
+    """Run one trial in a process of this machine that must not outlive the study's."""
+    _end_with(parent)
+    return _execute(trial, network)
+
+
+_end_with = cache(end_with)  # one watch is enough
+
+
+def _execute(trial: Trial, network: Path) -> Outcome:
+    """Run one trial in a worker; an exception becomes a reason."""
+    start, metrics, reason = time.perf_counter(), None, ""
+    try:
+        metrics = run_trial(trial.config, network)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    return Outcome(trial, metrics, reason, time.perf_counter() - start, machine.summary())

@@ -1,0 +1,198 @@
+"""Search the settings of a run that are best for several aims at once, under a budget."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crossbar_sim.config import ConfigError, RunConfig
+from crossbar_sim.config.study import Optimise, Range, StudyConfig
+from crossbar_sim.report import run_plots as plots
+from crossbar_sim.study.runner import Failure, PointSummary, Progress, Study, csv_text
+from crossbar_sim.study.store import Store
+from crossbar_sim.study.trial import OF_TESTS
+from tinynets.files.drafts import new_file
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One point of a search: its means and intervals, whether within budget, whether best.
+
+    best: within budget, and no other such point is at least as good in every aim and better in one.
+    """
+
+    summary: PointSummary
+    feasible: bool
+    best: bool
+
+
+@dataclass
+class Search:
+    """A search, and what it has found; machines: that computed its trials, each in one line."""
+
+    config: StudyConfig
+    aims: Optimise
+    tried: list[Tried]
+    failures: list[Failure]
+    machines: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics aimed at."""
+        return [*self.aims.maximise, *self.aims.minimise]
+
+    def to_csv(self) -> str:
+        """Return one line per point: its settings, aims and budgets with intervals, verdict.
+
+        The best also have their accuracy on the test images, by which nothing was chosen.
+        """
+        rows = []
+        for tried in self.tried:
+            row: dict[str, Any] = {**tried.summary.point, "n_die": tried.summary.n_die}
+            for name in dict.fromkeys([*self.names, *self.aims.budget]):
+                found = tried.summary.metrics[name]
+                row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+            row |= {"within_budget": tried.feasible, "best": tried.best}
+            row |= {"accuracy": tried.summary.metric("accuracy").value} if tried.best else {}
+            rows.append(row)
+        return csv_text(rows, digits=6)
+
+    def save(self, stem: Path) -> list[Path]:
+        """Write STEM-search.csv and, for the first two aims, STEM-search.png; return the paths."""
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        written = {"csv": self.to_csv().encode()}
+        if len(self.names) > 1 and self.tried:
+            metrics = [tried.summary.metrics for tried in self.tried]
+            written["png"] = plots.pareto(
+                [tuple(found[name].value for name in self.names[:2]) for found in metrics],
+                [(tried.feasible, tried.best) for tried in self.tried],
+                (self.names[0], self.names[1]),
+            )
+        paths = []
+        for kind, content in written.items():
+            path = stem.with_name(f"{stem.name}-search.{kind}")
+            with new_file(path) as draft:
+                draft.write_bytes(content)
+            paths.append(path)
+        return paths
+
+
+def optimise(
+    config: StudyConfig,
+    base: RunConfig,
+    store: Store,
+    *,
+    n_jobs: int = -1,
+    dask: str | None = None,
+    progress: Progress | None = None,
+) -> Search:
+    """Search as `config.optimise` says, every point on all dies; the same seed finds the same.
+
+    Trials are kept in the store, so that an interrupted search goes on where it stopped. Other
+    arguments as for `Study.run`. Raises ConfigError for a study without [optimise], for metrics
+    that there are not or that are of test images, ImportError without Optuna.
+    Source: NSGA-II, Deb et al., IEEE Trans. Evol. Comput. 6 (2002) 182, as Optuna has it.
+    """
+    aims = config.optimise
+    if aims is None:
+        raise ConfigError("the study has no [optimise] table; see examples/studies/design.toml")
+    _check_aims(aims, base)
+    try:
+        import optuna  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError("Optuna is missing; pip install 'crossbar-sim[optimise]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.NSGAIISampler(population_size=aims.population, seed=aims.seed)
+    up, down = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
+    directions = [up] * len(aims.maximise) + [down] * len(aims.minimise)
+    search = optuna.create_study(directions=directions, sampler=sampler)
+    summaries: list[PointSummary] = []
+    failures: list[Failure] = []
+    machines: set[str] = set()
+    for start in range(0, aims.n, aims.population):
+        asked = [search.ask() for _ in range(min(aims.population, aims.n - start))]
+        points = {_key(point): point for point in (_point(trial, aims) for trial in asked)}
+        study = Study(config, base, store, list(points.values()))
+
+        def tell(n: int, _total: int, start: int = start) -> None:
+            if progress:
+                progress(start + n // (config.dies * config.trainings), aims.n)
+
+        study.run(n_jobs=n_jobs, dask=dask, progress=tell)
+        failures += study.failures
+        machines |= set(study.machines)
+        found = {_key(summary.point): summary for summary in study.summary()}
+        for trial in asked:
+            summary = found.get(_key(trial.params))
+            if summary is None:
+                search.tell(trial, state=optuna.trial.TrialState.FAIL)
+                continue
+            for name, over in _over(summary, aims).items():
+                trial.set_constraint(name, over)
+            names = *aims.maximise, *aims.minimise
+            search.tell(trial, [summary.metric(name).value for name in names])
+            summaries.append(summary)
+        if progress:
+            progress(start + len(asked), aims.n)
+    return Search(config, aims, _judged(summaries, aims), failures, sorted(machines))
+
+
+def _check_aims(aims: Optimise, base: RunConfig) -> None:
+    """Nothing is chosen by the images that are to tell how good the choice is."""
+    names = [*aims.maximise, *aims.minimise, *aims.budget]
+    if wrong := [name for name in names if name in OF_TESTS]:
+        raise ConfigError(
+            f"the search would choose by {wrong[0]!r}, which is of test images; name "
+            "'accuracy_validation'"
+        )
+    if "accuracy_validation" in names and not base.validation:
+        raise ConfigError(
+            "the search aims at 'accuracy_validation' and the run holds no image out for it; set "
+            "validation = 0.2 in the run, before its tables"
+        )
+
+
+def _point(trial: Any, aims: Optimise) -> dict[str, Any]:
+    """Let the sampler choose every key of a point."""
+    point = {}
+    for key, choice in aims.range.items():
+        if not isinstance(choice, Range):
+            point[key] = trial.suggest_categorical(key, choice)
+        elif choice.integer:
+            point[key] = trial.suggest_int(
+                key, round(choice.low), round(choice.high), log=choice.log
+            )
+        else:
+            point[key] = trial.suggest_float(key, choice.low, choice.high, log=choice.log)
+    return point
+
+
+def _over(summary: PointSummary, aims: Optimise) -> dict[str, float]:
+    """Return by how much each budget is exceeded, in parts of it; at most 0 where it is kept."""
+    return {
+        name: (summary.metric(name).value - bound) / (abs(bound) or 1.0)
+        for name, bound in aims.budget.items()
+    }
+
+
+def _judged(summaries: list[PointSummary], aims: Optimise) -> list[Tried]:
+    """Say of every different point whether it is within budget and among the best."""
+    different = list({_key(summary.point): summary for summary in summaries}.values())
+    feasible = [all(over <= 0 for over in _over(summary, aims).values()) for summary in different]
+    costs = [
+        [-s.metric(name).value for name in aims.maximise]
+        + [s.metric(name).value for name in aims.minimise]
+        for s in different
+    ]
+    rivals = [cost for cost, fits in zip(costs, feasible) if fits]
+    return [
+        Tried(summary, fits, fits and not any(_dominates(rival, cost) for rival in rivals))
+        for summary, fits, cost in zip(different, feasible, costs)
+    ]
+
+
+def _dominates(a: list[float], b: list[float]) -> bool:
+    return a != b and all(x <= y for x, y in zip(a, b))
+
+
+def _key(point: dict[str, Any]) -> str:
+    return repr(sorted(point.items()))

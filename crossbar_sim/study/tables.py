@@ -1,0 +1,84 @@
+"""A study's tables and plots."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from crossbar_sim.report import run_plots as plots
+from crossbar_sim.study.intervals import image_half_width
+from crossbar_sim.study.runner import PointSummary, Study, csv_text
+from tinynets.files.drafts import new_file
+
+
+def summary_csv(study: Study, metrics: list[str]) -> str:
+    """Return one CSV line per point: its values, trainings, dies, metrics with intervals, yield.
+
+    interval: what the intervals are and cover. images: half of the interval that the number of
+    test images leaves to an accuracy, beside that over dies and trainings.
+    """
+    rows = []
+    for summary in study.summary():
+        row = {**summary.point, "n_training": summary.n_training, "n_die": summary.n_die}
+        row |= {"interval": summary.basis, "images": of_images(summary)}
+        for name in metrics:
+            interval = summary.metric(name)
+            row |= {
+                name: interval.value,
+                f"{name}_low": interval.low,
+                f"{name}_high": interval.high,
+            }
+        share = summary.yield_
+        row |= {"yield": share.value, "yield_low": share.low, "yield_high": share.high}
+        rows.append(row)
+    return csv_text(rows, digits=6)
+
+
+def of_images(summary: PointSummary) -> float:
+    """Return by how much a point's accuracy may be off for the number of test images alone."""
+    return image_half_width(summary.metric("accuracy").value, summary.metric("n_test").value)
+
+
+def covered(summaries: list[PointSummary]) -> str:
+    """Return what the intervals of all points cover, and what they do not."""
+    bases = dict.fromkeys(summary.basis for summary in summaries)
+    n_test = dict.fromkeys(f"{summary.metric('n_test').value:,.0f}" for summary in summaries)
+    widest = max(of_images(summary) for summary in summaries)
+    return (
+        f"95 % intervals, {' or '.join(bases)}; not of the {' or '.join(n_test)} test images, "
+        f"which leave ± {widest:.1%} or less to an accuracy (binomial)"
+    )
+
+
+def save_study(study: Study, stem: Path, metrics: list[str]) -> list[Path]:
+    """Write STEM.csv (all trials), STEM.parquet and STEM-METRIC.png; return their paths.
+
+    Raises ImportError that names the extra when Parquet cannot be written.
+    """
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    frame = study.to_pandas()
+    summaries = study.summary()
+    paths = [
+        _write(
+            stem.with_name(f"{stem.name}.csv"),
+            lambda p: p.write_text(study.to_csv(), encoding="utf-8"),
+        ),
+        _write(stem.with_name(f"{stem.name}.parquet"), lambda p: frame.to_parquet(p)),
+    ]
+    for name in metrics:
+        found = [summary.metric(name) for summary in summaries]
+        picture = plots.study(
+            [study.config.drawn(summary.point, study.base) for summary in summaries],
+            [(interval.value, interval.low, interval.high) for interval in found],
+            name,
+            x=study.config.x,
+            panel=study.config.panel,
+            note=covered(summaries),
+        )
+        path = stem.with_name(f"{stem.name}-{name}.png")
+        paths.append(_write(path, lambda p, picture=picture: p.write_bytes(picture)))
+    return paths
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> Path:
+    with new_file(path) as draft:
+        write(draft)
+    return path

@@ -1,0 +1,111 @@
+"""Whether the parts of a mapped network belong together: tiles, masks, scales, conductances."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mapping.bank import Die
+from mapping.network.mapped_layer import MappedLayer
+from mapping.selection.select import realise
+from mapping.tiling.tiles import Tile, TileConfig
+
+#: Relative difference that another processor's rounding may make to a conductance, and more.
+_ROUNDING = 1e-9
+
+
+def check_parts(layers: Sequence[MappedLayer], die: Die, size: TileConfig) -> None:
+    """Raise ValueError unless a network is whole and conducts what its die and switches say.
+
+    size: of the largest tile.
+
+    Checked are, of each layer, scales and predictions; tiles, which together hold every remaining
+    weight once and fit the tile size; tables of the die; and the conductance of every bank.
+    """
+    names = [layer.name.lower() for layer in layers]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"layer names must differ (ignoring case), one at least; got {names}")
+    # Absurd numbers may overflow; what they make is compared, and refused, all the same.
+    with np.errstate(all="ignore"):
+        for layer in layers:
+            _check_scales(layer)
+            _check_tiles(layer, size)
+            _check_die(layer, die)
+            for tile in layer.tiles:
+                _check_conductances(tile, die)
+
+
+def realised(tile: Tile, die: Die, pos: np.ndarray, neg: np.ndarray) -> list[np.ndarray]:
+    """Return g_pos, g_neg (n_word, n_bit) [S] of a tile with other masks, as a die truly is."""
+    i, j = np.nonzero(tile.present)
+    true = die.branches(tile.layer, tile.rows[i], tile.columns[j], measured=False)
+    found = [np.zeros(tile.present.shape) for _ in range(2)]
+    for g, values in zip(found, realise(true, pos[i, j], neg[i, j])):
+        g[i, j] = values
+    return found
+
+
+def _check_scales(layer: MappedLayer) -> None:
+    scale, predicted, shape = layer.g_per_weight, layer.predicted, layer.layer.weight.shape
+    if scale.shape != shape[:1] or not (np.isfinite(scale).all() and (scale > 0).all()):
+        raise ValueError(
+            f"layer {layer.name!r}: g_per_weight must be {shape[0]} finite values above zero [S]"
+        )
+    if predicted.shape != shape or not np.isfinite(predicted).all():
+        raise ValueError(f"layer {layer.name!r}: predicted must be {shape} finite values [S]")
+    if np.any(predicted[~layer.layer.mask]):
+        raise ValueError(f"layer {layer.name!r}: predicted is not zero where no weight remains")
+
+
+def _check_tiles(layer: MappedLayer, size: TileConfig) -> None:
+    mask = layer.layer.mask
+    held = np.zeros(mask.shape, np.int64)
+    for tile in layer.tiles:
+        if tile.layer != layer.name:
+            raise ValueError(f"layer {layer.name!r} has a tile of layer {tile.layer!r}")
+        if tile.rows[-1] >= mask.shape[1] or tile.columns[-1] >= mask.shape[0]:
+            raise ValueError(
+                f"tile {tile.name}: its lines go to input {tile.rows[-1]} and output "
+                f"{tile.columns[-1]}; the layer has {mask.shape[1]} and {mask.shape[0]}"
+            )
+        if tile.n_word > size.n_word or tile.n_bit > size.n_bit:
+            raise ValueError(
+                f"tile {tile.name} is {tile.n_word} × {tile.n_bit}; the largest of this network "
+                f"is {size.n_word} × {size.n_bit}"
+            )
+        held[np.ix_(tile.columns, tile.rows)] += tile.present.T
+    if len({tile.index for tile in layer.tiles}) != len(layer.tiles):
+        raise ValueError(f"layer {layer.name!r}: two of its tiles have one index")
+    if np.any(held != mask):
+        output, line = np.argwhere(held != mask)[0].tolist()
+        raise ValueError(
+            f"layer {layer.name!r}: its tiles hold the weight of output {output} and input {line} "
+            f"{held[output, line]} times; expected {int(mask[output, line])}"
+        )
+
+
+def _check_die(layer: MappedLayer, die: Die) -> None:
+    shape = (*layer.layer.weight.shape[::-1], 2, die.bank.n)
+    for what, table in (("table", die.table), ("stuck", die.stuck)):
+        if table is None:
+            continue
+        found = table[layer.name].shape if layer.name in table else None
+        if found != shape:
+            raise ValueError(
+                f"the die's {what} of layer {layer.name!r} has shape {found}; expected {shape}"
+            )
+
+
+def _check_conductances(tile: Tile, die: Die) -> None:
+    if np.any((tile.chosen_pos | tile.chosen_neg) >> np.uint64(die.bank.n)):
+        raise ValueError(
+            f"tile {tile.name} closes branches that the bank of {die.bank.n} does not have"
+        )
+    expected = realised(tile, die, tile.chosen_pos, tile.chosen_neg)
+    for name, g in zip(("g_pos", "g_neg"), expected):
+        far = ~(np.abs(getattr(tile, name) - g) <= _ROUNDING * g)
+        if far.any():
+            i, j = np.argwhere(far)[0].tolist()
+            raise ValueError(
+                f"tile {tile.name}: {name} of word line {i} and bit line {j} is "
+                f"{getattr(tile, name)[i, j]:.6g} S; its die and switches give {g[i, j]:.6g} S"
+            )

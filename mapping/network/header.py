@@ -1,0 +1,126 @@
+"""The header of a saved network: what a file says, checked against one schema before it is used."""
+
+import json
+from dataclasses import asdict, fields
+from functools import cache
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+)
+
+from tinynets.files.checks import LARGEST
+
+FORMAT = "crossbar-sim mapped network"
+VERSION = 1
+
+_Kind = TypeVar("_Kind")
+_Index = Annotated[int, Field(ge=0, le=LARGEST)]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("a path of a module must be text without control characters")
+    return text
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class LayerHeader(_Part):
+    """What the header says of a layer; `tiles` are their indices, in order."""
+
+    name: str
+    module: Annotated[str, AfterValidator(_printable), Field(max_length=1000)]
+    n_mvm: int
+    conv: dict[str, JsonValue] | None
+    tiles: list[tuple[_Index, _Index]]
+
+
+class Header(_Part):
+    """The header of a saved network. sha256: of each array, by its name."""
+
+    format: str
+    version: int
+    bank: dict[str, JsonValue]
+    seed: int
+    tile: dict[str, JsonValue]
+    layers: Annotated[list[LayerHeader], Field(min_length=1)]
+    sha256: dict[str, str]
+
+    @staticmethod
+    def read(text: bytes) -> "Header":
+        """Return a header that was written as JSON; the ValueError's text goes after the path."""
+        check_start(text, FORMAT, VERSION)
+        try:
+            return Header.model_validate_json(text)
+        except ValidationError as error:
+            raise ValueError(f"is damaged: {first_problem(error)}") from error
+
+
+def built(kind: type[_Kind], values: Any, what: str) -> _Kind:
+    """Return a dataclass made of a file's values, of exactly the types that its fields have.
+
+    Raises ValueError naming `what` for values that are no object, fields that are not known (of a
+    newer version, say), of another type, or that the dataclass refuses.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{what} must be an object; got {str(values)[:60]!r}")
+    known: Any = kind
+    if unknown := sorted(values.keys() - {field.name for field in fields(known)}):
+        raise ValueError(
+            f"{what} has {unknown[0][:60]!r}, which this program does not know; "
+            "read it with the program that wrote it or a newer one"
+        )
+    try:
+        return _adapter(kind).validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        raise ValueError(f"{what}: {first_problem(error)}") from error
+    except ArithmeticError as error:
+        raise ValueError(f"{what} has a number that is too large or too small: {error}") from error
+
+
+def plain(part: Any) -> Any:
+    """Return a dataclass as JSON gives it back."""
+    return json.loads(json.dumps(asdict(part)))
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say the first problem in one line: where it is, and what was expected."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(map(str, problem["loc"]))
+    return f"{where}: {problem['msg']}"[:300]
+
+
+@cache
+def _adapter(kind: type[_Kind]) -> TypeAdapter[_Kind]:
+    return TypeAdapter(kind)
+
+
+class _Start(BaseModel):
+    """What tells the kind of a file, whatever else is in it."""
+
+    format: JsonValue = None
+    version: JsonValue = None
+
+
+def check_start(text: bytes, format_: str, version: int) -> None:
+    """Raise ValueError unless JSON is of a format and version; its message goes after the path."""
+    try:
+        start = _Start.model_validate_json(text)
+    except ValidationError as error:
+        raise ValueError(f"is damaged: {first_problem(error)}") from error
+    if start.format != format_:
+        raise ValueError(f"is not a {format_}")
+    if start.version != version:
+        raise ValueError(
+            f"has version {str(start.version)[:20]}; this program reads {version}; "
+            "use the program that wrote it or a newer one"
+        )

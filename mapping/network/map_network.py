@@ -1,0 +1,209 @@
+"""The facade: from a pruned network and a die to every switch of every cell."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mapping.bank import Die
+from mapping.network.mapped_layer import MappedLayer
+from mapping.network.mapped_network import MappedNetwork
+from mapping.selection.encode import g_lsb, g_per_weight
+from mapping.selection.program_verify import program_verify
+from mapping.selection.select import (
+    CellSelection,
+    layer_aware_scale,
+    realise,
+    select_layer_aware,
+    select_on_die,
+)
+from mapping.tiling.compact import Block, split
+from mapping.tiling.tiles import Tile, TileConfig
+from mapping.wafer.survey import Survey, select_surveyed
+from tinynets.networks.layers import PrunedLayer, PrunedNetwork
+
+#: Called with the layer's name when it has been mapped.
+Progress = Callable[[str], None]
+#: How a layer's lines are shared out among tiles.
+Tiling = Literal["in order", "clustered"]
+#: Returns the second moment (n_in, n_in) of a layer's inputs on calibration data, given its name
+#: and the weights (n_out, n_in) that the layers mapped so far are believed to realise.
+SecondMoment = Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class SelectionRule:
+    """How the switches of a cell are chosen.
+
+    objective: "error", the nearest subset; "power", the least conducting subset within
+    tolerance_lsb steps of an lsb_bits-bit converter over the dense band; "aware", errors of an
+    output's cells cancel on calibration inputs (needs a second moment).
+    scale_per: "layer" or "output", what shares one g_per_weight. max_closed: switches of a cell
+    that may be closed, or None. n_candidate: subsets that are set and read as a whole, the best
+    kept (program-verify), each bank with a relative error of composite_error. survey: readings of
+    several branches together, from which branches are estimated; the choice minds how uncertain
+    they are. Without one, the die's meter reads every branch alone. fit_scale: with "error", take
+    of several scales the one that errs least on an output (needs a second moment); "aware" does.
+
+    Raises ValueError for options that do not go together.
+    """
+
+    objective: Literal["error", "power", "aware"] = "error"
+    scale_per: Literal["layer", "output"] = "layer"
+    tolerance_lsb: float = 0.5
+    lsb_bits: int = 8
+    max_closed: int | None = None
+    n_candidate: int = 1
+    composite_error: float = 0.0
+    survey: Survey | None = None
+    fit_scale: bool = False
+
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether the choice needs the second moment of a layer's inputs."""
+        return self.objective == "aware" or self.fit_scale
+
+    def __post_init__(self) -> None:
+        if self.objective not in ("error", "power", "aware"):
+            raise ValueError(f"objective must be error, power or aware; got {self.objective!r}")
+        if self.n_candidate < 1:
+            raise ValueError(f"n_candidate must be at least 1; got {self.n_candidate}")
+        if self.n_candidate > 1 and (self.objective != "error" or self.max_closed is not None):
+            raise ValueError("n_candidate > 1 goes with objective='error' and no max_closed only")
+        if self.objective == "aware" and self.max_closed is not None:
+            raise ValueError("objective='aware' has no max_closed; leave it out")
+        alone = self.objective == "error" and self.max_closed is None and self.n_candidate == 1
+        if self.survey is not None and not alone:
+            raise ValueError(
+                "survey goes with objective='error', no max_closed and n_candidate = 1 only"
+            )
+        if self.fit_scale and not (alone and self.survey is None):
+            raise ValueError(
+                "fit_scale goes with objective='error', no max_closed, no survey and "
+                "n_candidate = 1 only; 'aware' always fits its scale"
+            )
+
+
+def map_network(
+    network: PrunedNetwork,
+    die: Die,
+    tile: TileConfig,
+    *,
+    rule: SelectionRule | None = None,
+    tiling: Tiling = "in order",
+    second_moment: SecondMoment | None = None,
+    progress: Progress | None = None,
+) -> MappedNetwork:
+    """Choose the switches that make a die multiply by a network's weights.
+
+    Each remaining weight becomes a differential pair of banks: by default the subset of branches,
+    as measured, whose g_pos - g_neg comes closest to g_per_weight * weight. What the tiles hold
+    are the true conductances of those subsets. A pruned weight has no device.
+
+    rule: how to choose; tiling: see `mapping.tiling.compact.split`; second_moment: of each layer's
+    inputs, for a rule that is aware of them.
+    Raises ValueError for a layer without any remaining weight, or a rule without what it needs.
+    """
+    rule = rule or SelectionRule()
+    layers: list[MappedLayer] = []
+    believed: dict[str, np.ndarray] = {}
+    for layer in network.layers:
+        moment = None
+        if rule.needs_inputs and second_moment is not None:
+            moment = second_moment(layer.name, believed)
+        layers.append(map_layer(layer, die, tile, rule=rule, tiling=tiling, second_moment=moment))
+        believed[layer.name] = layers[-1].predicted / layers[-1].g_per_weight[:, None]
+        if progress:
+            progress(layer.name)
+    return MappedNetwork(tuple(layers), die, tile)
+
+
+def map_layer(
+    layer: PrunedLayer,
+    die: Die,
+    config: TileConfig,
+    *,
+    rule: SelectionRule | None = None,
+    tiling: Tiling = "in order",
+    second_moment: np.ndarray | None = None,
+) -> MappedLayer:
+    """Map one layer; see `map_network`. second_moment: (n_in, n_in), for a rule that needs it."""
+    rule = rule or SelectionRule()
+    if rule.needs_inputs and second_moment is None:
+        raise ValueError(
+            "objective='aware' and fit_scale need second_moment; see calibration inputs"
+        )
+    if not layer.n_remaining:
+        raise ValueError(f"layer {layer.name!r} has no weight left; there is nothing to map")
+    # A cell is (word line, bit line) = (input, output): transposed against the weight.
+    columns, rows = np.nonzero(layer.mask)
+    scale = np.broadcast_to(_scale(layer, die, rule, second_moment), layer.n_out).copy()
+    target = (scale[:, None] * layer.weight)[columns, rows]
+    chosen, g_pos, g_neg = _choose(layer.name, die, rows, columns, target, rule, second_moment)
+    cells = {
+        "chosen_pos": chosen.chosen_pos,
+        "chosen_neg": chosen.chosen_neg,
+        "g_pos": g_pos,
+        "g_neg": g_neg,
+    }
+    full = {name: _spread(values, layer, rows, columns) for name, values in cells.items()}
+    predicted = _spread(chosen.predicted, layer, rows, columns)
+    tiles = tuple(_cut(layer, block, full) for block in split(layer.mask, config, tiling))
+    return MappedLayer(layer, scale, predicted, tiles)
+
+
+def _scale(
+    layer: PrunedLayer, die: Die, rule: SelectionRule, second_moment: np.ndarray | None
+) -> float | np.ndarray:
+    """Return the conductance of a unit weight [S], one or (n_out,)."""
+    if not rule.needs_inputs:
+        return g_per_weight(layer.weight, die, rule.scale_per, layer=layer.name)
+    cells = layer.weight, layer.mask, die, layer.name
+    aware = rule.objective == "aware"
+    return layer_aware_scale(*cells, second_moment, per=rule.scale_per, aware=aware)
+
+
+def _choose(
+    name: str,
+    die: Die,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    target: np.ndarray,
+    rule: SelectionRule,
+    second_moment: np.ndarray | None,
+) -> tuple[CellSelection, np.ndarray, np.ndarray]:
+    """Return the selection of every cell and the true conductance of its banks [S]."""
+    cells = name, rows, columns
+    if rule.objective != "aware" and rule.n_candidate == 1 and rule.survey is None:
+        options = {"objective": rule.objective, "max_closed": rule.max_closed}
+        if rule.objective == "power":
+            options["tolerance"] = rule.tolerance_lsb * g_lsb(die, rule.lsb_bits)
+        return select_on_die(die, *cells, target, **options)
+    if rule.objective == "aware":
+        measured = die.branches(*cells, measured=True)
+        chosen = select_layer_aware(measured, target, rows, columns, second_moment)
+    elif rule.survey is not None:
+        chosen = select_surveyed(die, *cells, target, rule.survey)
+    else:
+        options = {"n_candidate": rule.n_candidate, "composite_error": rule.composite_error}
+        chosen = program_verify(die, *cells, target, **options)
+    true = die.branches(*cells, measured=False)
+    return chosen, *realise(true, chosen.chosen_pos, chosen.chosen_neg)
+
+
+def _spread(
+    values: np.ndarray, layer: PrunedLayer, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Put one value a cell into an (n_out, n_in) matrix."""
+    matrix = np.zeros(layer.weight.shape, dtype=values.dtype)
+    matrix[columns, rows] = values
+    return matrix
+
+
+def _cut(layer: PrunedLayer, block: Block, full: dict[str, np.ndarray]) -> Tile:
+    """Cut a block's tile out of the layer's (n_out, n_in) matrices."""
+    where = np.ix_(block.columns, block.rows)
+    parts = {name: matrix[where].T.copy() for name, matrix in full.items()}
+    present = layer.mask[where].T.copy()
+    return Tile(layer.name, block.index, block.rows, block.columns, present, **parts)

@@ -1,0 +1,66 @@
+"""One layer on its tiles: what was to be realised, and what the devices realise."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mapping.selection.select import Missed
+from mapping.tiling.tiles import Tile
+from tinynets.networks.layers import PrunedLayer
+
+
+@dataclass(frozen=True)
+class MappedLayer:
+    """One layer on its tiles.
+
+    layer: the weights wanted. g_per_weight (n_out,): conductance of a unit weight [S] on each
+    output. predicted (n_out, n_in): g_pos - g_neg [S] that the selection expected from measured
+    values. tiles: in order of their index.
+    """
+
+    layer: PrunedLayer
+    g_per_weight: np.ndarray
+    predicted: np.ndarray
+    tiles: tuple[Tile, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return self.layer.name
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """The weights (n_out, n_in) that the devices realise, without any wire."""
+        matrices = [tile.g_pos - tile.g_neg for tile in self.tiles]
+        return self.assemble(matrices) / self.g_per_weight[:, None]
+
+    @property
+    def error(self) -> np.ndarray:
+        """Realised minus wanted weight (n_remaining,), as parts of the layer's largest weight."""
+        mask = self.layer.mask
+        largest = np.abs(self.layer.weight).max() or 1.0
+        return (self.weight - self.layer.weight)[mask] / largest
+
+    def missed(self, tolerance: float) -> Missed:
+        """List the targets that the selection misses by more than a part of the largest weight."""
+        columns, rows = np.nonzero(self.layer.mask)
+        weight, scale = self.layer.weight[columns, rows], self.g_per_weight[columns]
+        predicted = self.predicted[columns, rows]
+        limit = tolerance * np.abs(weight).max()
+        far = np.abs(predicted / scale - weight) > limit
+        cells = (a[far] for a in (rows, columns, scale * weight, predicted))
+        return Missed(*cells, tolerance=float(limit * scale.max()))
+
+    @property
+    def n_closed(self) -> int:
+        """Number of closed switches."""
+        chosen = [m for tile in self.tiles for m in (tile.chosen_pos, tile.chosen_neg)]
+        return int(sum(np.bitwise_count(masks).sum() for masks in chosen))
+
+    def assemble(self, matrices: list[np.ndarray]) -> np.ndarray:
+        """Put one (n_word, n_bit) matrix a tile into an (n_out, n_in) matrix of the layer."""
+        full = np.zeros(self.layer.weight.shape)
+        for tile, matrix in zip(self.tiles, matrices, strict=True):
+            full[np.ix_(tile.columns, tile.rows)] += matrix.T
+        return full

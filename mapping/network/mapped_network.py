@@ -1,0 +1,190 @@
+"""A network on a die: every selection made, saved and loaded without loss."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mapping.bank import Die, ResistorBank
+from mapping.network.consistency import check_parts
+from mapping.network.header import FORMAT, VERSION, Header, LayerHeader, built, plain
+from mapping.network.mapped_layer import MappedLayer
+from mapping.tiling.tiles import Tile, TileConfig
+from tinynets.files.checks import is_word
+from tinynets.files.drafts import new_file
+from tinynets.files.npz import read_npz
+from tinynets.networks.layers import ConvGeometry, PrunedLayer
+
+
+@dataclass(frozen=True)
+class MappedNetwork:
+    """Every layer of a network on a die, cut into tiles."""
+
+    layers: tuple[MappedLayer, ...]
+    die: Die
+    tile: TileConfig
+
+    def layer(self, name: str) -> MappedLayer:
+        """Return the layer of that name; KeyError names the ones there are."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(f"no layer {name!r}; there are {[layer.name for layer in self.layers]}")
+
+    @property
+    def tiles(self) -> list[Tile]:
+        """All tiles, layer after layer."""
+        return [tile for layer in self.layers for tile in layer.tiles]
+
+    def save(self, path: str | Path) -> None:
+        """Write a lossless .npz file: arrays, and a header with version and checksums.
+
+        Raises ValueError for a network that `load` would refuse.
+        """
+        check_parts(self.layers, self.die, self.tile)
+        arrays = _arrays(self)
+        header = Header(
+            format=FORMAT,
+            version=VERSION,
+            bank=plain(self.die.bank),
+            seed=int(self.die.seed),
+            tile=plain(self.tile),
+            layers=[_describe_layer(layer) for layer in self.layers],
+            sha256={name: _digest(array) for name, array in arrays.items()},
+        )
+        # Not by pydantic, which writes an r_off without end as null.
+        text = np.frombuffer(json.dumps(header.model_dump()).encode(), dtype=np.uint8)
+        named: dict[str, Any] = {"header": text, **arrays}
+        with new_file(path) as draft, draft.open("wb") as file:
+            np.savez_compressed(file, **named)
+
+    @staticmethod
+    def load(path: str | Path) -> "MappedNetwork":
+        """Read a file written by `save`.
+
+        Raises ValueError naming the file when it is something else, damaged, of a newer version,
+        or when its parts do not belong together, as `mapping.network.consistency` has it; OSError
+        when it cannot be opened. Nothing in the file is executed.
+        """
+        try:
+            mapped = _network(*_read(Path(path)))
+            check_parts(mapped.layers, mapped.die, mapped.tile)
+        except ValueError as error:
+            named = str(error).startswith(str(path))
+            raise ValueError(f"{error}" if named else f"{path}: {error}") from error
+        return mapped
+
+
+_LAYER_ARRAYS = ("weight", "mask", "bias")
+_SCALE_ARRAYS = ("g_per_weight", "predicted")
+_TILE_ARRAYS = ("rows", "columns", "present", "chosen_pos", "chosen_neg", "g_pos", "g_neg")
+#: Of each array of a layer or a tile: kinds of numbers, and dimensions.
+_KINDS = {
+    **dict.fromkeys(("weight", "predicted", "g_pos", "g_neg"), ("f", 2)),
+    **dict.fromkeys(("bias", "g_per_weight"), ("f", 1)),
+    **dict.fromkeys(("rows", "columns"), ("iu", 1)),
+    **dict.fromkeys(("mask", "present"), ("b", 2)),
+    **dict.fromkeys(("chosen_pos", "chosen_neg"), ("u", 2)),
+}
+_OF_DIE = {"die": ("f", 4), "stuck": ("iu", 4)}
+
+
+def _arrays(mapped: MappedNetwork) -> dict[str, np.ndarray]:
+    """Return every array of the network under a name that tells where it belongs."""
+    arrays = {f"die/{name}": ohms for name, ohms in (mapped.die.table or {}).items()}
+    arrays |= {f"stuck/{name}": states for name, states in (mapped.die.stuck or {}).items()}
+    for k, layer in enumerate(mapped.layers):
+        for name in _LAYER_ARRAYS:
+            if getattr(layer.layer, name) is not None:
+                arrays[f"{k}/{name}"] = getattr(layer.layer, name)
+        arrays |= {f"{k}/{name}": getattr(layer, name) for name in _SCALE_ARRAYS}
+        for t, tile in enumerate(layer.tiles):
+            arrays |= {f"{k}/{t}/{name}": getattr(tile, name) for name in _TILE_ARRAYS}
+    return arrays
+
+
+def _describe_layer(layer: MappedLayer) -> LayerHeader:
+    source = layer.layer
+    return LayerHeader(
+        name=source.name,
+        module=source.module,
+        n_mvm=source.n_mvm,
+        conv=plain(source.conv) if source.conv else None,
+        tiles=[tile.index for tile in layer.tiles],
+    )
+
+
+def _network(header: Header, arrays: dict[str, np.ndarray]) -> MappedNetwork:
+    """Return the network of a header and the arrays that it lists."""
+    layers = tuple(_load_layer(k, entry, arrays) for k, entry in enumerate(header.layers))
+    table, stuck = (
+        {name.removeprefix(f"{kind}/"): a for name, a in arrays.items() if name.startswith(kind)}
+        for kind in _OF_DIE
+    )
+    bank = built(ResistorBank, header.bank, "bank")
+    die = Die(bank, header.seed, table or None, stuck or None)
+    return MappedNetwork(layers, die, built(TileConfig, header.tile, "tile"))
+
+
+def _load_layer(k: int, entry: LayerHeader, arrays: dict[str, np.ndarray]) -> MappedLayer:
+    conv = None if entry.conv is None else built(ConvGeometry, entry.conv, f"{entry.name}: conv")
+    layer = PrunedLayer(
+        entry.name,
+        arrays[f"{k}/weight"],
+        arrays[f"{k}/mask"],
+        arrays.get(f"{k}/bias"),
+        conv=conv,
+        module=entry.module,
+        n_mvm=entry.n_mvm,
+    )
+    tiles = tuple(
+        Tile(entry.name, index, *(arrays[f"{k}/{t}/{name}"] for name in _TILE_ARRAYS))
+        for t, index in enumerate(entry.tiles)
+    )
+    return MappedLayer(layer, arrays[f"{k}/g_per_weight"], arrays[f"{k}/predicted"], tiles)
+
+
+def _read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
+    """Return header and arrays of a file, having checked format, version, names and checksums."""
+    arrays = read_npz(path)
+    if "header" not in arrays:
+        raise ValueError(f"{path} is not a {FORMAT}: it has no header")
+    try:
+        header = Header.read(arrays.pop("header").tobytes())
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from error
+    sums = {name: _digest(array) for name, array in arrays.items()}
+    if sums != header.sha256:
+        names = sorted(set(sums.items()) ^ set(header.sha256.items()))
+        raise ValueError(f"{path} is damaged: the checksum of {names[0][0]!r} does not match")
+    _check_arrays(header, arrays)
+    return header, arrays
+
+
+def _check_arrays(header: Header, arrays: dict[str, np.ndarray]) -> None:
+    """Raise ValueError unless the arrays are those of the layers and tiles of a header."""
+    expected = {}
+    for k, layer in enumerate(header.layers):
+        names = [f"{k}/{name}" for name in (*_LAYER_ARRAYS, *_SCALE_ARRAYS)]
+        names += [f"{k}/{t}/{name}" for t in range(len(layer.tiles)) for name in _TILE_ARRAYS]
+        expected |= {name: _KINDS[name.rpartition("/")[2]] for name in names}
+    # A die may know of more layers than these, of biases for instance.
+    tables = [name.partition("/") for name in arrays]
+    expected |= {f"{a}/{b}": _OF_DIE[a] for a, _, b in tables if a in _OF_DIE and is_word(b)}
+    needless = {f"{k}/bias" for k in range(len(header.layers))}
+    wrong = sorted((expected.keys() - needless - arrays.keys()) | (arrays.keys() - expected.keys()))
+    if wrong:
+        raise ValueError(f"its header and its arrays do not go together: {wrong[0]!r}")
+    for name, array in arrays.items():
+        kinds, n_dim = expected[name]
+        if array.dtype.kind not in kinds or array.ndim != n_dim:
+            raise ValueError(f"{name} is of {array.dtype} and has shape {array.shape}")
+
+
+def _digest(array: np.ndarray) -> str:
+    """SHA-256 of an array's kind, shape and bytes."""
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -1,0 +1,165 @@
+"""Choosing the cells of an output line so that their errors cancel on the inputs that occur.
+
+With m the misses of a line's cells and H the second moment of their inputs, the mean square error
+of the line's output is m' H m. Cells are chosen in turn, strongest input first, each aimed at its
+target plus whatever best cancels the misses made so far, knowing that the cells still open will
+cancel what they can. Inputs are taken in blocks: within its block a line's cells see each other
+through a Cholesky factor of their own part of H, and all other cells as a slope to cancel.
+
+Source: optimal brain surgery (Hassibi, Stork, NIPS 1992) and GPTQ (Frantar et al., ICLR 2023)
+choose weights of a grid in this way; it is Babai's nearest plane (Combinatorica 6, 1986).
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import product
+
+import numba
+import numpy as np
+from numba import njit
+
+from tinynets.subset_sum import kernels
+
+_LARGEST_BLOCK = 1024  # inputs; their part of H stays in the cache
+
+_jit = njit(cache=True, nogil=True)
+_jit_fast = njit(cache=True, nogil=True, fastmath=True)
+
+
+def choose_together(values, targets, lines, inputs, second_moment, *, damping, window, sweeps):
+    """Choose a subset of values for every cell so that the errors of each line cancel.
+
+    values: (n_cell, n) [S]; targets: (n_cell,) [S]; lines, inputs: (n_cell,) output and input
+    index; second_moment: (n_in, n_in) of the inputs; damping: part of its mean diagonal that is
+    added to the diagonal; window: about how many cells of a line share a factor; sweeps: how
+    often each cell is chosen again, all others known. Returns masks (n_cell,) int64.
+    """
+    if len(targets) == 0:
+        return np.zeros(0, np.int64)
+    n_line, n_in = lines.max() + 1, len(second_moment)
+    weakest_first = np.argsort(np.diagonal(second_moment), kind="stable")
+    h = second_moment[np.ix_(weakest_first, weakest_first)]
+    h[np.diag_indices(n_in)] += damping * (np.trace(h) / n_in or 1.0)
+    place = np.argsort(weakest_first)[inputs]
+    cells = np.lexsort((place, lines))
+    keys = lines[cells] * n_in + place[cells]
+
+    masks, misses = np.full(len(targets), -1, np.int64), np.zeros((n_line, n_in))
+    size = int(np.clip(window * n_line * n_in / len(targets), window, _LARGEST_BLOCK))
+    for sweep, stop in product(range(1 + sweeps), range(n_in, 0, -size)):
+        start, known = max(stop - size, 0), 0 if sweep else stop
+        edges = n_in * np.arange(n_line)[:, None] + [start, stop]
+        work = (
+            np.searchsorted(keys, edges),
+            misses[:, known:] @ h[known:, start:stop],
+            misses[:, start:stop],
+        )
+        data = cells, place - start, values, targets, masks, h[start:stop, start:stop].copy()
+        _in_threads(partial(_choose_block, sweep == 0, data), work)
+    return masks
+
+
+def _in_threads(choose, work):
+    """Share the lines out evenly: every thread takes each n-th of them."""
+    n_thread = min(numba.get_num_threads(), len(work[0]))
+    parts = [tuple(array[k::n_thread] for array in work) for k in range(n_thread)]
+    with ThreadPoolExecutor(n_thread) as pool:
+        list(pool.map(choose, parts))
+
+
+@_jit
+def _choose_block(is_first, data, work):
+    """Choose the cells of one block of inputs, in some of the lines."""
+    cells, place, values, targets, masks, h_block = data
+    ranges, slopes, line_misses = work
+    n_most = (ranges[:, 1] - ranges[:, 0]).max()
+    h, factor = np.empty((n_most, n_most)), np.empty((n_most, n_most))
+    for line in range(len(ranges)):
+        window = cells[ranges[line, 0] : ranges[line, 1]]
+        where = place[window]
+        slope, old = slopes[line][where], line_misses[line][where]
+        misses = old.copy()
+        _gather(h_block, where, h)
+        if is_first:
+            _factorise(h, len(window), factor)
+            _choose_in_turn(factor, window, values, targets, slope, misses, masks)
+        _visit(h, window, values, targets, slope, old, misses, masks)
+        for k in range(len(window)):
+            line_misses[line, where[k]] = misses[k]
+
+
+@_jit
+def _gather(h_block, where, h):
+    for k in range(len(where)):
+        row = h_block[where[k]]
+        for j in range(len(where)):
+            h[k, j] = row[where[j]]
+
+
+@_jit_fast
+def _factorise(h, n, factor):
+    """Write the lower Cholesky factor of the leading n by n part of h."""
+    for k in range(n):
+        for j in range(k + 1):
+            rest = h[k, j]
+            for i in range(j):
+                rest -= factor[k, i] * factor[j, i]
+            if j < k:
+                factor[k, j] = rest / factor[j, j]
+            elif rest > 0.0:
+                factor[k, k] = np.sqrt(rest)
+            else:
+                raise ValueError(
+                    "second_moment is not positive definite; pass x.T @ x / n_sample, and a "
+                    "larger damping if it is"
+                )
+
+
+@_jit_fast
+def _solve(factor, x):
+    """Solve factor factor' y = x in place."""
+    n = len(x)
+    for k in range(n):
+        for i in range(k):
+            x[k] -= factor[k, i] * x[i]
+        x[k] /= factor[k, k]
+    for k in range(n - 1, -1, -1):
+        x[k] /= factor[k, k]
+        for i in range(k):
+            x[i] -= factor[k, i] * x[k]
+
+
+@_jit
+def _choose(cell, aim, values, masks):
+    """Choose the subset nearest to aim; return its sum."""
+    masks[cell] = -1
+    part = slice(cell, cell + 1)
+    kernels.solve_own_banks(values[part], np.array([aim]), masks[part])
+    return kernels.chosen_sum(values[cell], masks[cell])
+
+
+@_jit
+def _choose_in_turn(factor, window, values, targets, slope, misses, masks):
+    """Choose each cell, from the last, for the least error that the ones before it can leave."""
+    shift = slope.copy()
+    _solve(factor, shift)
+    pull = np.zeros(len(window))
+    for k in range(len(window) - 1, -1, -1):
+        target = targets[window[k]]
+        aim = target + shift[k] + pull[k] / factor[k, k]
+        misses[k] = target - _choose(window[k], aim, values, masks)
+        for i in range(k):
+            pull[i] += factor[k, i] * (misses[k] + shift[k])
+
+
+@_jit
+def _visit(h, window, values, targets, slope, old, misses, masks):
+    """Choose each cell again, all others held; `slope` is the one at the `old` misses."""
+    n = len(window)
+    for k in range(n - 1, -1, -1):
+        here = slope[k]
+        for j in range(n):
+            here += h[k, j] * (misses[j] - old[j])
+        target = targets[window[k]]
+        aim = target - misses[k] + here / h[k, k]
+        misses[k] = target - _choose(window[k], aim, values, masks)

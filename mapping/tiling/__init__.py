@@ -1,0 +1,1 @@
+"""Which weights of a layer share a tile."""

@@ -1,0 +1,105 @@
+"""Crossbar tiles: their size, and what each cell of one realises."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinynets.files.checks import check_name, whole_number
+
+
+@dataclass(frozen=True)
+class TileConfig:
+    """The largest tile: n_word word lines (inputs) and n_bit pairs of bit lines (outputs)."""
+
+    n_word: int = 32
+    n_bit: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("n_word", "n_bit"):
+            object.__setattr__(self, name, whole_number(getattr(self, name), name, least=1))
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A crossbar of differential pairs, as realised.
+
+    layer: the layer's name; index: its place in the layer (block of outputs, block of inputs).
+    rows (n_word,), columns (n_bit,): which inputs and outputs of the layer its lines are.
+    present (n_word, n_bit): True where the cell has devices, that is, a weight remains.
+    chosen_pos, chosen_neg (n_word, n_bit) uint32: bit k is set where switch k is closed.
+    g_pos, g_neg (n_word, n_bit): conductance of each bank [S], true values; 0 without devices.
+
+    Raises ValueError for a name or an index that is not safe in a netlist, lines that are not in
+    increasing order, shapes that disagree, and conductances that are negative, NaN or infinite.
+    """
+
+    layer: str
+    index: tuple[int, int]
+    rows: np.ndarray
+    columns: np.ndarray
+    present: np.ndarray
+    chosen_pos: np.ndarray
+    chosen_neg: np.ndarray
+    g_pos: np.ndarray
+    g_neg: np.ndarray
+
+    def __post_init__(self) -> None:
+        check_name(self.layer, "layer name")
+        if not isinstance(self.index, tuple | list) or len(self.index) != 2:
+            raise ValueError(
+                f"layer {self.layer}: a tile's index must be two whole numbers; "
+                f"got {str(self.index)[:80]!r}"
+            )
+        index = tuple(whole_number(k, f"tile index of {self.layer}", least=0) for k in self.index)
+        object.__setattr__(self, "index", index)
+        for name in ("rows", "columns"):
+            _check_lines(getattr(self, name), f"tile {self.name}: {name}")
+        shape = (len(self.rows), len(self.columns))
+        for name, kind in (("present", "b"), ("chosen_pos", "u"), ("chosen_neg", "u")):
+            if getattr(self, name).dtype.kind != kind:
+                raise ValueError(
+                    f"tile {self.name}: {name} is of {getattr(self, name).dtype}; expected "
+                    f"{'bool' if kind == 'b' else 'unsigned whole numbers'}"
+                )
+        for name in ("present", "chosen_pos", "chosen_neg", "g_pos", "g_neg"):
+            array = getattr(self, name)
+            if array.shape != shape:
+                raise ValueError(
+                    f"tile {self.name}: {name} has shape {array.shape}; expected {shape} "
+                    "(its rows and columns)"
+                )
+            if np.any(array[~self.present]):
+                raise ValueError(f"tile {self.name}: {name} is not zero where no device is")
+        for array in (self.g_pos, self.g_neg):
+            if not (np.isfinite(array).all() and (array >= 0).all()):
+                raise ValueError(f"tile {self.name}: a conductance is negative, NaN or infinite")
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+                object.__setattr__(self, name, value)
+
+    @property
+    def name(self) -> str:
+        """Name for files and netlists: layer, block of outputs, block of inputs."""
+        return f"{self.layer}_{self.index[0]}_{self.index[1]}"
+
+    @property
+    def n_word(self) -> int:
+        """Number of word lines."""
+        return len(self.rows)
+
+    @property
+    def n_bit(self) -> int:
+        """Number of pairs of bit lines."""
+        return len(self.columns)
+
+
+def _check_lines(lines: np.ndarray, what: str) -> None:
+    whole = lines.ndim == 1 and lines.dtype.kind in "iu" and lines.size > 0
+    if not whole or lines[0] < 0 or np.any(lines[1:] <= lines[:-1]):
+        raise ValueError(f"{what} must be whole numbers from 0, at least one, each above the last")
+
+
+def closed_switches(chosen: np.ndarray, n: int) -> np.ndarray:
+    """Return (..., n) bool: which of n switches each mask of `chosen` (...) closes."""
+    return (np.asarray(chosen, np.uint64)[..., None] >> np.arange(n, dtype=np.uint64)) & 1 == 1

@@ -1,0 +1,30 @@
+"""How far a meter's readings are off."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Meter:
+    """Standard error of one reading: `relative`, a part of it, and `absolute` [S] on top of it.
+
+    Raises ValueError for one that is negative or not finite.
+    """
+
+    relative: float = 0.0
+    absolute: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("relative", self.relative), ("absolute", self.absolute)):
+            if not 0 <= value < np.inf:
+                raise ValueError(f"the meter's {name} error must be finite and >= 0; got {value}")
+
+    @property
+    def exact(self) -> bool:
+        """Whether the meter has no error at all."""
+        return not (self.relative or self.absolute)
+
+    def sigma(self, readings: np.ndarray) -> np.ndarray:
+        """Return the standard error [S] of readings [S] of any shape."""
+        return np.hypot(self.relative * readings, self.absolute)

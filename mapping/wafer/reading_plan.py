@@ -1,0 +1,145 @@
+"""Which combinations of switches to read, and what each branch then is.
+
+A bank read with one switch closed at a time gives each branch its own error. Readings of several
+branches together, solved by least squares, share the meter's error: with a meter whose error is a
+fixed number of siemens each branch is known better, by about sqrt(n) / 2. With a meter whose error
+is a part of its reading nothing is won, and one at a time is best: see `best_plan`.
+
+What selection makes of it: see `mapping.wafer.survey.select_estimated`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import hadamard
+
+from mapping.bank import ResistorBank
+from mapping.wafer.meter import Meter
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Readings of one bank: closed (n_reading, n) bool, which switches each of them closes.
+
+    The last reading closes none and gives the leakage of all open switches together.
+    """
+
+    closed: np.ndarray
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Branches of banks: g (..., n) closed minus open [S], and g_open (...) all switches open [S].
+
+    covariance: (..., n + 1, n + 1) [S^2] of the errors of g, and of g_open as the last.
+    """
+
+    g: np.ndarray
+    g_open: np.ndarray
+    covariance: np.ndarray
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """Standard error (..., n) of each branch [S]."""
+        variance = np.diagonal(self.covariance, axis1=-2, axis2=-1)
+        return np.sqrt(variance[..., :-1])
+
+
+def one_at_a_time(n: int) -> Plan:
+    """Return the plan that closes each switch alone, then none."""
+    _check_n(n)
+    return Plan(np.vstack([np.eye(n, dtype=bool), np.zeros((1, n), bool)]))
+
+
+def weighing_plan(n: int) -> Plan:
+    """Return the plan that closes about half of the switches in each reading, then none.
+
+    The rows are a Hadamard matrix's without its first row and column (an S-matrix), the fewest
+    power of two above n. Source: Harwit, Sloane, Hadamard Transform Optics, 1979.
+    """
+    _check_n(n)
+    size = 1 << n.bit_length()
+    s_matrix = hadamard(size)[1:, 1 : n + 1] < 0
+    return Plan(np.vstack([s_matrix, np.zeros((1, n), bool)]))
+
+
+def best_plan(bank: ResistorBank, *, relative: float = 0.0, absolute: float = 0.0) -> Plan:
+    """Return the plan after which sums of branches are best known with a meter.
+
+    bank: its nominal values are what is weighed; relative, absolute: as for `estimate`. Of the two
+    plans, the one that leaves the least variance of the sum of a random half of the branches.
+    """
+    g = 1 / (bank.r_nominal + bank.r_on)
+    plans = [one_at_a_time(bank.n), weighing_plan(bank.n)]
+
+    def doubt(plan: Plan) -> float:
+        readings = (plan.closed @ g)[None]
+        found = estimate(plan, readings, relative=relative, absolute=absolute).covariance[0]
+        half = np.append(np.full(bank.n, 0.5), 1.0)  # all switches open is part of every sum
+        return float(half @ found @ half + np.trace(found[:-1, :-1]) / 4)
+
+    return min(plans, key=doubt)
+
+
+def plan_for(bank: ResistorBank, meter: Meter) -> Plan:
+    """Return the best plan with a meter; with an exact one all are alike: one at a time."""
+    if meter.exact:
+        return one_at_a_time(bank.n)
+    return best_plan(bank, relative=meter.relative, absolute=meter.absolute)
+
+
+def estimate(
+    plan: Plan, readings: np.ndarray, *, relative: float = 0.0, absolute: float = 0.0
+) -> Estimate:
+    """Return what the branches are, by weighted least squares.
+
+    readings: (n_bank, n_reading) [S]. relative, absolute [S]: standard error of one reading, as a
+    part of it and on top of it. Raises ValueError for readings that do not fit the plan, a plan
+    that cannot tell the branches apart, or a meter without any error.
+    """
+    n = plan.closed.shape[1]
+    if readings.ndim != 2 or readings.shape[1] != len(plan.closed):
+        raise ValueError(
+            f"readings have shape {readings.shape}; the plan has {len(plan.closed)} readings, pass "
+            f"(n_bank, {len(plan.closed)})"
+        )
+    if not np.isfinite(readings).all():
+        raise ValueError(
+            "readings hold NaN or inf; mark such banks as defective and leave them out"
+        )
+    check_meter(relative, absolute)
+    design = np.hstack([plan.closed.astype(float), np.ones((len(plan.closed), 1))])
+    if np.linalg.matrix_rank(design) < n + 1:
+        raise ValueError("the plan cannot tell its branches apart; it needs more readings")
+    sigma = Meter(relative, absolute).sigma(readings)
+    g, covariance = least_squares(design, readings, sigma)
+    return Estimate(g[:, :n], g[:, n], covariance)
+
+
+def least_squares(
+    design: np.ndarray, readings: np.ndarray, sigma: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what least squares makes of readings, (n_bank, m), and its covariance (…, m, m).
+
+    design: (n_reading, m) of rank m; readings, sigma: (n_bank, n_reading), values and their
+    standard errors in the same unit.
+    """
+    weight = 1.0 / (np.square(sigma) + 1e-300)
+    normal = np.einsum("br,ri,rj->bij", weight, design, design, optimize=True)
+    moment = np.einsum("br,ri,br->bi", weight, design, readings, optimize=True)
+    # Scaling to a unit diagonal keeps siemens from making the matrix look singular.
+    unit = 1.0 / np.sqrt(np.einsum("bii->bi", normal))
+    covariance = np.linalg.inv(normal * unit[:, :, None] * unit[:, None, :])
+    covariance *= unit[:, :, None] * unit[:, None, :]
+    return np.einsum("bij,bj->bi", covariance, moment), covariance
+
+
+def check_meter(relative: float, absolute: float) -> None:
+    """Raise ValueError for a meter without any error, which weighs nothing."""
+    if not (relative >= 0 and absolute >= 0 and relative + absolute > 0):
+        raise ValueError("give the meter's error: relative or absolute must be above zero")
+
+
+def _check_n(n: int) -> None:
+    if not 1 <= n <= 32:
+        raise ValueError(f"a bank has 1 … 32 branches; got {n}")

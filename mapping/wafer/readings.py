@@ -1,0 +1,168 @@
+"""Readings of a laboratory, of several branches at once and with gaps: what each branch then is.
+
+Open switches leak what the specification of the bank says: `r_off`. So a bank may lack readings,
+the one that closes none among them, as long as the others tell its branches apart.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import chi2
+
+from mapping.bank import ResistorBank
+from mapping.wafer.meter import Meter
+from mapping.wafer.reading_plan import Plan, least_squares
+
+_CHUNK = 2**14  # banks solved at once
+_ROUNDS = 3  # the leakage depends on the resistors, by R / r_off: little
+_CHANCE = 1e-9  # of a sound bank whose readings are taken to disagree
+_DEAD = 0.2  # part of its nominal conductance below which a branch adds nothing
+_SIGMAS = 6.0
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Banks as their readings tell.
+
+    g: (n_bank, n) [S] of each branch through its closed switch, NaN where the readings do not
+    tell. covariance: (n_bank, n, n) [S^2] of their errors, 0 there. agrees: (n_bank,) bool, the
+    readings fit each other within the meter's error. stuck: (n_bank, n) bool, switches found to
+    conduct whatever they are told; g is then what they conduct.
+    """
+
+    g: np.ndarray
+    covariance: np.ndarray
+    agrees: np.ndarray
+    stuck: np.ndarray
+
+
+def told_apart(closed: np.ndarray) -> np.ndarray:
+    """Return (n,) bool: the branches that readings of `closed` (n_reading, n) bool determine."""
+    if not len(closed):
+        return np.zeros(closed.shape[1], bool)
+    design = closed.astype(float)
+    image = np.linalg.pinv(design) @ design
+    return np.isclose(np.diagonal(image), 1.0, atol=1e-6)
+
+
+def solve_banks(plan: Plan, readings: np.ndarray, bank: ResistorBank, meter: Meter) -> Solved:
+    """Return what the branches of banks are, by least squares weighted by the meter's error.
+
+    readings: (n_bank, n_reading) [S], NaN where there is none. A branch that the others do not
+    tell is NaN; so is every branch of a bank whose readings disagree, unless a switch that is
+    stuck closed explains it. Raises ValueError for a plan or readings of another size, and for a
+    meter without any error.
+    """
+    n = plan.closed.shape[1]
+    if n != bank.n or readings.ndim != 2 or readings.shape[1] != len(plan.closed):
+        raise ValueError(
+            f"readings of shape {readings.shape} and a plan of {len(plan.closed)} readings of {n} "
+            f"branches came for banks of {bank.n}; pass (n_bank, n_reading) of such banks"
+        )
+    if meter.exact:
+        raise ValueError("readings need the meter's error: relative or absolute above zero")
+    found = Solved(
+        np.full((len(readings), n), np.nan),
+        np.zeros((len(readings), n, n)),
+        np.ones(len(readings), bool),
+        np.zeros((len(readings), n), bool),
+    )
+    patterns, which = np.unique(~np.isnan(readings), axis=0, return_inverse=True)
+    for k, rows in enumerate(patterns):
+        banks = np.flatnonzero(which.ravel() == k)
+        for start in range(0, len(banks), _CHUNK):
+            part = banks[start : start + _CHUNK]
+            _solve_alike(found, part, plan.closed[rows], readings[part][:, rows], bank, meter)
+    return found
+
+
+def _solve_alike(
+    found: Solved,
+    banks: np.ndarray,
+    closed: np.ndarray,
+    readings: np.ndarray,
+    bank: ResistorBank,
+    meter: Meter,
+) -> None:
+    """Put the solution of banks that have the same readings into `found`."""
+    told = told_apart(closed)
+    if not told.any():
+        return
+    # Branches that are not told apart enter as the sums of them that are.
+    design = np.hstack([closed[:, told].astype(float), _basis(closed[:, ~told])])
+    sigma, n_told = meter.sigma(readings), int(told.sum())
+    g, g_open = np.full((len(banks), bank.n), np.nan), _leakage(bank, len(banks))
+    for _ in range(_ROUNDS):
+        rest = readings - g_open.sum(axis=1, keepdims=True)
+        fitted, covariance = least_squares(design, rest, sigma)
+        g[:, told] = fitted[:, :n_told] + g_open[:, told]
+        g_open[:, told] = _open(g[:, told], bank)
+    agrees = _agree(rest - fitted @ design.T, sigma, g_open, len(closed) - design.shape[1])
+    found.g[banks] = np.where(agrees[:, None], g, np.nan)
+    at = np.flatnonzero(told)
+    found.covariance[np.ix_(banks, at, at)] = covariance[:, :n_told, :n_told]
+    found.covariance[banks[~agrees]] = 0.0
+    found.agrees[banks] = agrees
+    _find_stuck(found, banks[~agrees], closed, readings[~agrees], bank, meter)
+
+
+def _find_stuck(
+    found: Solved,
+    banks: np.ndarray,
+    closed: np.ndarray,
+    readings: np.ndarray,
+    bank: ResistorBank,
+    meter: Meter,
+) -> None:
+    """Explain banks that disagree by a switch that is stuck closed, where that fits.
+
+    Such a bank conducts too much with all switches open, and a branch adds nothing when closed. Of
+    several that add nothing the one of nearest nominal value is taken: the bank conducts the same.
+    """
+    design = np.hstack([closed.astype(float), np.ones((len(closed), 1))])
+    if not len(banks) or np.linalg.matrix_rank(design) <= bank.n:
+        return
+    sigma, g_open = meter.sigma(readings), _leakage(bank, len(banks))
+    fitted, covariance = least_squares(design, readings, sigma)
+    excess = fitted[:, -1] - g_open.sum(axis=1)
+    fits = _agree(readings - fitted @ design.T, sigma, g_open, len(closed) - bank.n - 1)
+    fits &= excess > _SIGMAS * np.sqrt(covariance[:, -1, -1])
+    g_nominal = 1 / (bank.r_nominal + bank.r_on)
+    dead = np.abs(fitted[:, :-1]) < _DEAD * g_nominal
+    fits &= dead.any(axis=1)
+    at = np.flatnonzero(fits)
+    far = np.abs(np.log(excess[at, None] / g_nominal))
+    k = np.argmin(np.where(dead[at], far, np.inf), axis=1)
+    g = fitted[at, :-1] + _open(fitted[at, :-1], bank)
+    g[np.arange(len(at)), k] = excess[at]
+    found.g[banks[at]] = g
+    found.covariance[banks[at]] = covariance[at, :-1, :-1]
+    found.stuck[banks[at], k] = True
+    found.agrees[banks[at]] = True
+
+
+def _agree(residual: np.ndarray, sigma: np.ndarray, g_open: np.ndarray, n_spare: int) -> np.ndarray:
+    """Return (n_bank,) bool: residuals [S] are what the meter and twice the leakage may leave."""
+    if n_spare <= 0:
+        return np.ones(len(residual), bool)
+    leakage = g_open.sum(axis=1, keepdims=True)
+    square = np.square(residual) / (np.square(sigma) + np.square(leakage) + 1e-300)
+    return square.sum(axis=1) <= chi2.isf(_CHANCE, n_spare)
+
+
+def _basis(closed: np.ndarray) -> np.ndarray:
+    """Return orthonormal columns (n_reading, rank) that span those of `closed`."""
+    u, size, _ = np.linalg.svd(closed.astype(float), full_matrices=False)
+    return u[:, size > 1e-9]
+
+
+def _leakage(bank: ResistorBank, n_bank: int) -> np.ndarray:
+    """Return (n_bank, n) [S]: what each nominal branch conducts while its switch is open."""
+    return np.tile(1 / (bank.r_nominal + bank.r_off), (n_bank, 1))
+
+
+def _open(g: np.ndarray, bank: ResistorBank) -> np.ndarray:
+    """Return what branches of g [S], switch closed, conduct with it open; 0 for no branch."""
+    conducts = g > 0
+    ohm = 1 / np.where(conducts, g, 1.0) - bank.r_on + bank.r_off
+    return np.where(conducts, 1 / ohm, 0.0)

@@ -1,0 +1,93 @@
+"""Read the cells of a die with a meter, and choose switches by what the readings tell."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mapping.bank import Die
+from mapping.bank.streams import Term, normals
+from mapping.selection.select import CellSelection, split_mask
+from mapping.tiling.tiles import closed_switches
+from mapping.wafer.reading_plan import Estimate, Plan, check_meter, estimate
+from tinynets import subset_sum
+
+_CHUNK = 2**14  # cells whose candidates are held at once
+
+
+@dataclass(frozen=True)
+class Survey:
+    """How the banks of a die are read before selection.
+
+    plan: the readings of each bank. relative, absolute [S]: standard error of one reading, as a
+    part of it and on top of it. n_candidate: nearest subsets that are weighed by their
+    uncertainty; 1 takes the nearest whatever its uncertainty.
+    Raises ValueError for a meter without any error or n_candidate below 1.
+    """
+
+    plan: Plan
+    relative: float = 0.0
+    absolute: float = 0.0
+    n_candidate: int = 32
+
+    def __post_init__(self) -> None:
+        check_meter(self.relative, self.absolute)
+        if self.n_candidate < 1:
+            raise ValueError(f"n_candidate must be at least 1; got {self.n_candidate}")
+
+
+def survey_cells(die: Die, layer, rows, columns, survey: Survey) -> Estimate:
+    """Read both banks of cells as a survey says, and return what their branches then are.
+
+    layer, rows, columns: of the cells, as for `Die.branches`. Returns an Estimate of (n_cell, 2)
+    banks. The readings belong to the die: the same arguments give the same again. Stuck switches
+    are as they are, so that one that never closes is found to conduct nothing.
+    """
+    closed = survey.plan.closed
+    if closed.shape[1] != die.bank.n:
+        raise ValueError(
+            f"the plan reads banks of {closed.shape[1]} branches, the die has {die.bank.n}; "
+            f"make a plan for {die.bank.n}"
+        )
+    true = die.branches(layer, rows, columns, measured=False)
+    g = (true.g_closed - true.g_open) @ closed.T + true.g_open.sum(axis=-1, keepdims=True)
+    noise = normals(die.seed, layer, Term.SURVEY, rows, columns, 2 * len(closed)).reshape(g.shape)
+    g += np.hypot(survey.relative * g, survey.absolute) * noise
+    found = estimate(
+        survey.plan,
+        g.reshape(-1, len(closed)),
+        relative=survey.relative,
+        absolute=survey.absolute,
+    )
+    parts = (found.g, found.g_open, found.covariance)
+    return Estimate(*(part.reshape(len(g), 2, *part.shape[1:]) for part in parts))
+
+
+def select_estimated(found: Estimate, target, *, n_candidate: int = 32) -> CellSelection:
+    """Choose the switches of every cell by least expected squared error.
+
+    The error of a subset is that of its predicted sum, and the variance of that sum: the subset
+    of least (predicted - target)^2 + variance wins, among the n_candidate nearest by prediction.
+
+    found: of (n_cell, 2) banks; target: (n_cell,) [S].
+    """
+    n = found.g.shape[-1]
+    values = np.concatenate([found.g[:, 0], -found.g[:, 1]], axis=1)
+    base = found.g_open[:, 0] - found.g_open[:, 1]
+    top = subset_sum.solve_top(values, target - base, min(n_candidate, 4**n))
+    closed = closed_switches(top.mask, 2 * n).reshape(*top.mask.shape, 2, n)
+    # All switches open is part of every sum; banks err independently of each other.
+    summed = np.concatenate([closed, np.ones((*closed.shape[:-1], 1), bool)], axis=-1)
+    variance = np.einsum("cksi,csij,cksj->ck", summed, found.covariance, summed, optimize=True)
+    best = np.arange(len(base)), np.argmin(top.error**2 + variance, axis=1)
+    return CellSelection(*split_mask(top.mask[best], n), base + top.value[best])
+
+
+def select_surveyed(die: Die, layer, rows, columns, target, survey: Survey) -> CellSelection:
+    """Survey the cells of a die and choose their switches; arguments as of the two functions."""
+    parts = []
+    for start in range(0, len(rows), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        found = survey_cells(die, layer, rows[part], columns[part], survey)
+        chosen = select_estimated(found, target[part], n_candidate=survey.n_candidate)
+        parts.append((chosen.chosen_pos, chosen.chosen_neg, chosen.predicted))
+    return CellSelection(*map(np.concatenate, zip(*parts)))

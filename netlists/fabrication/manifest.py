@@ -1,0 +1,190 @@
+"""The manifest of a fabrication pack: what it says, made from the network, and its JSON Schema."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mapping.network.mapped_layer import MappedLayer
+from mapping.network.mapped_network import MappedNetwork
+from mapping.tiling.tiles import Tile
+from mapping.wafer.meter import Meter
+from mapping.wafer.reading_plan import Plan
+from netlists.spice.deck_directory import network_files
+from tinynets.files.extras import optional
+
+FORMAT, VERSION = "crossbar-sim fabrication pack", 1
+UNITS = {"resistance": "ohm", "conductance": "siemens", "temperature": "kelvin"}
+
+#: JSON Schema of the manifest; written into every pack.
+SCHEMA: dict[str, Any] = json.loads(
+    Path(__file__).with_name("pack.schema.json").read_text(encoding="utf-8")
+)
+#: Tables and texts that every pack has.
+_ALWAYS = ("network.npz", "branches.csv", "branches.parquet", "cells.csv", "pins.csv", "bom.csv")
+_TEXTS = ("manifest.schema.json", "README.md")
+
+
+class PackError(ValueError):
+    """A pack that is incomplete, altered, of another version, or not a pack."""
+
+
+def described(mapped: MappedNetwork) -> dict[str, Any]:
+    """Return what a manifest says of a network, as JSON gives it back."""
+    n, bank = mapped.die.bank.n, asdict(mapped.die.bank)
+    n_cell = sum(int(tile.present.sum()) for tile in mapped.tiles)
+    # JSON has no infinity: an r_off without end is null.
+    ended = {k: v if v != np.inf else None for k, v in bank.items()}
+    found = {
+        "die": {"id": mapped.die.id, "seed": int(mapped.die.seed), "bank": ended},
+        "units": UNITS,
+        "counts": {"tiles": len(mapped.tiles), "cells": n_cell, "branches": 2 * n * n_cell},
+        "tile_size": asdict(mapped.tile),
+        "layers": [_layer(layer) for layer in mapped.layers],
+        "tiles": [_tile(tile, n) for tile in mapped.tiles],
+    }
+    return json.loads(json.dumps(found))
+
+
+def described_plan(plan: Plan, meter: Meter) -> dict[str, Any]:
+    """Return what a manifest says of the plan of measurement."""
+    return {
+        "file": "plan.csv",
+        "n_reading": len(plan.closed),
+        "composite": bool((plan.closed.sum(axis=1) > 1).any()),
+        "meter": {"relative": float(meter.relative), "siemens": float(meter.absolute)},
+    }
+
+
+def pack_files(mapped: MappedNetwork) -> set[str]:
+    """Return the names of all files of a network's pack but manifest.json and plan.csv."""
+    names = {*_ALWAYS, *_TEXTS}
+    for tile in mapped.tiles:
+        names |= {f"bitstreams/{tile.name}{suffix}" for suffix in (".bin", ".hex")}
+        names.add(f"pictures/{tile.name}.png")
+    if np.isfinite(mapped.die.bank.r_off):
+        names |= {f"netlists/{name}" for name in network_files(mapped)}
+    return names
+
+
+def write_manifest(mapped: MappedNetwork, plan: Plan, meter: Meter, draft: Path) -> None:
+    """Write manifest.json, with a checksum of every file that is there."""
+    paths = sorted(path for path in draft.rglob("*") if path.is_file())
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "versions": {name: version(name) for name in ("crossbar-sim", "numpy", "pyarrow")},
+        **described(mapped),
+        "files": {path.relative_to(draft).as_posix(): file_digest(path) for path in paths},
+        "plan": described_plan(plan, meter),
+    }
+    text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
+    (draft / "manifest.json").write_text(text, encoding="utf-8")
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return a manifest, checked against the schema; PackError for anything else."""
+    try:
+        manifest = json.loads(path.read_bytes(), parse_constant=_no_number)
+    except OSError as error:
+        raise PackError(f"{path} is missing: {path.parent} is not a fabrication pack") from error
+    except (ValueError, RecursionError) as error:
+        raise PackError(f"{path} is not JSON: {str(error)[:200]}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise PackError(f"{path} is not the manifest of a fabrication pack")
+    if manifest.get("version") != VERSION:
+        raise PackError(
+            f"{path} has version {str(manifest.get('version'))[:20]}; {VERSION} can be read"
+        )
+    jsonschema = optional("jsonschema", extra="fab")
+    try:
+        jsonschema.validate(manifest, SCHEMA)
+    except jsonschema.ValidationError as error:
+        raise PackError(f"{path}: {error.json_path}: {error.message[:200]}") from error
+    return manifest
+
+
+def check_manifest(manifest: dict[str, Any], mapped: MappedNetwork, path: Path) -> None:
+    """Raise PackError unless a manifest says what the network of its pack is."""
+    if manifest["die"]["id"] != mapped.die.id:
+        raise PackError(f"{path.parent}: network.npz is of another die than manifest.json says")
+    expected = described(mapped)
+    bank = manifest["die"]["bank"]
+    found = manifest | {"die": manifest["die"] | {"bank": _defaults(mapped) | bank}}
+    # Older packs have no layers and no tile_size.
+    for key in (key for key in expected if key in found):
+        if difference := _difference(found[key], expected[key], key):
+            raise PackError(f"{path} {difference}")
+    _check_names(manifest, mapped, path)
+
+
+def _check_names(manifest: dict[str, Any], mapped: MappedNetwork, path: Path) -> None:
+    named, files = pack_files(mapped), manifest["files"].keys()
+    if "plan" in manifest:
+        named.add("plan.csv")
+    if missing := sorted(named - files):
+        raise PackError(f"{path} lists no checksum for {', '.join(missing[:3])}")
+    if extra := sorted(files - named):
+        raise PackError(f"{path} lists {extra[0][:80]!r}, which is no file of this network's pack")
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _layer(layer: MappedLayer) -> dict[str, Any]:
+    source = layer.layer
+    return {
+        "name": source.name,
+        "module": source.module,
+        "n_in": source.n_in,
+        "n_out": source.n_out,
+        "n_mvm": source.n_mvm,
+        "conv": asdict(source.conv) if source.conv else None,
+    }
+
+
+def _tile(tile: Tile, n: int) -> dict[str, Any]:
+    n_cell = int(tile.present.sum())
+    return {
+        "name": tile.name,
+        "layer": tile.layer,
+        "inputs": tile.rows.tolist(),
+        "outputs": tile.columns.tolist(),
+        "n_cell": n_cell,
+        "n_bit": n_cell * 2 * n,
+        "bitstream": f"bitstreams/{tile.name}.bin",
+    }
+
+
+def _defaults(mapped: MappedNetwork) -> dict[str, Any]:
+    """Return the fields of a bank that do nothing by default: not every version knew of them."""
+    return {name: 0.0 for name, value in asdict(mapped.die.bank).items() if value == 0.0}
+
+
+def _difference(found: Any, expected: Any, where: str) -> str:
+    """Say where two values of JSON differ; nothing where they do not."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        keys: Iterable[Any] = sorted(found.keys() | expected.keys())
+        pairs = [(key, found.get(key), expected.get(key)) for key in keys]
+    elif isinstance(found, list) and isinstance(expected, list):
+        if len(found) != len(expected):
+            return f"lists {len(found)} {where}; network.npz holds {len(expected)}"
+        pairs = list(zip(range(len(found)), found, expected))
+    elif type(found) is type(expected) and found == expected:
+        return ""
+    else:
+        return f"says {where} = {str(found)[:60]}; network.npz gives {str(expected)[:60]}"
+    inside = (_difference(a, b, f"{where}.{key}") for key, a, b in pairs)
+    return next((text for text in inside if text), "")
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")

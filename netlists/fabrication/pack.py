@@ -1,0 +1,155 @@
+"""The fabrication pack: a directory that is complete, checkable, and comes back as it left."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.image import imsave
+
+from mapping.network.mapped_network import MappedNetwork
+from mapping.tiling.tiles import Tile
+from mapping.wafer.meter import Meter
+from mapping.wafer.reading_plan import Plan, plan_for
+from netlists.circuit import Periphery, Wires
+from netlists.fabrication.manifest import FORMAT, SCHEMA, VERSION, PackError, write_manifest
+from netlists.fabrication.pack_reader import read_pack
+from netlists.fabrication.plan_file import write_plan
+from netlists.fabrication.switch_tables import bitstream
+from netlists.fabrication.tables import write_branches, write_texts
+from netlists.spice.deck_directory import write_network
+from tinynets.files.drafts import new_directory
+
+__all__ = ["FORMAT", "SCHEMA", "VERSION", "PackError", "read_pack", "write_pack"]
+
+
+def write_pack(
+    mapped: MappedNetwork,
+    directory: str | Path,
+    *,
+    wires: Wires | None = None,
+    periphery: Periphery | None = None,
+    meter: Meter | None = None,
+    plan: Plan | None = None,
+) -> Path:
+    """Write everything that fabrication needs; return the directory.
+
+    meter: what banks will be read with, by default one of the bank's meter_error; plan: the
+    readings of a bank, by default the best with that meter.
+
+    manifest.json with a SHA-256 of each file, its schema; bitstreams/ (binary and hexadecimal);
+    pictures/; branches.csv and .parquet; cells.csv (targets and what is realised); pins.csv;
+    bom.csv; plan.csv (which switches each reading of a bank closes); netlists/ where open switches
+    have a resistance; network.npz; README.md.
+    The pack appears when it is complete and was read back.
+
+    Raises FileExistsError when the directory is there, ValueError for a network whose parts do not
+    belong together, PackError when what was written does not come back, ImportError that names
+    the extra `fab`.
+    """
+    bank = mapped.die.bank
+    meter = Meter(bank.meter_error) if meter is None else meter
+    plan = plan_for(bank, meter) if plan is None else plan
+    with new_directory(directory) as draft:
+        _write_files(mapped, draft, wires or Wires(), periphery or Periphery(), plan, meter)
+        _read_back(mapped, draft)
+    return Path(directory)
+
+
+def _read_back(mapped: MappedNetwork, draft: Path) -> None:
+    """Raise PackError unless a pack gives back the network that it was written from."""
+    found = read_pack(draft, die=mapped.die)
+    for a, b in zip(mapped.tiles, found.tiles, strict=True):
+        names = ("rows", "columns", "present", "chosen_pos", "chosen_neg")
+        if not all(np.array_equal(getattr(a, name), getattr(b, name)) for name in names):
+            raise PackError(f"tile {a.name} did not come back as it was written; no pack was made")
+
+
+def _write_files(
+    mapped: MappedNetwork,
+    draft: Path,
+    wires: Wires,
+    periphery: Periphery,
+    plan: Plan,
+    meter: Meter,
+) -> None:
+    (draft / "bitstreams").mkdir()
+    mapped.save(draft / "network.npz")
+    write_branches(mapped, draft)
+    write_texts(mapped, draft)
+    write_plan(plan, meter, draft / "plan.csv")
+    if np.isfinite(mapped.die.bank.r_off):
+        write_network(mapped, wires, periphery, draft / "netlists")
+    for tile in mapped.tiles:
+        bits = bitstream(tile, mapped.die.bank.n)
+        (draft / "bitstreams" / f"{tile.name}.bin").write_bytes(bits)
+        (draft / "bitstreams" / f"{tile.name}.hex").write_bytes(f"{bits.hex()}\n".encode())
+    (draft / "pictures").mkdir()
+    for tile in mapped.tiles:
+        (draft / "pictures" / f"{tile.name}.png").write_bytes(_picture(tile, mapped.die.bank.n))
+    schema = json.dumps(SCHEMA, indent=1) + "\n"
+    (draft / "manifest.schema.json").write_text(schema, encoding="utf-8")
+    (draft / "README.md").write_text(_readme(mapped), encoding="utf-8")
+    write_manifest(mapped, plan, meter, draft)
+
+
+def _picture(tile: Tile, n: int) -> bytes:
+    """Draw how many of n switches each cell closes: positive banks left, negative ones right.
+
+    From dark (none) to light (all); white is no device. Eight pixels a cell, word lines downwards.
+    """
+    panels = []
+    for chosen in (tile.chosen_pos, tile.chosen_neg):
+        colours = colormaps["viridis"](np.bitwise_count(chosen) / n)
+        colours[~tile.present] = 1.0
+        panels.append(np.kron(colours, np.ones((8, 8, 1))))
+    gap = np.full((len(panels[0]), 8, 4), 0.5)
+    buffer = io.BytesIO()
+    imsave(buffer, np.concatenate([panels[0], gap, panels[1]], axis=1), format="png")
+    return buffer.getvalue()
+
+
+def _readme(mapped: MappedNetwork) -> str:
+    n = mapped.die.bank.n
+    rows = "\n".join(
+        f"| {t.name} | {t.n_word} × {t.n_bit} | {int(t.present.sum())} | "
+        f"{int(t.present.sum()) * 2 * n} |"
+        for t in mapped.tiles
+    )
+    pictures = "\n\n".join(f"{t.name}:\n\n![{t.name}](pictures/{t.name}.png)" for t in mapped.tiles)
+    return f"""# Fabrication pack of die {mapped.die.id}
+
+| tile | word lines × pairs of bit lines | cells | switch bits |
+|---|---|---|---|
+{rows}
+
+A cell is two banks (pos, neg) of {n} branches, each a resistor in series with a switch, between a
+word line and the two bit lines of its pair. A cell that is not listed has no devices.
+
+- `bitstreams/<tile>.bin`, `.hex`: one bit a switch, 1 is closed; order: word line, bit line, side
+  (pos, neg), branch; first switch in the highest bit of the first byte, last byte filled with
+  zeros. In a chain of shift registers the first bit goes farthest.
+- `branches.csv`, `branches.parquet`: the same as a table, with nominal and measured ohm (of the
+  meter, through the closed switch; nominal is without the switch).
+- `cells.csv`: weight, target, what the selection expects from measured values, what the die truly
+  conducts [S], and the error of that as a part of the layer's largest target.
+- `pins.csv`: each pin of a tile, the net of that name in its netlist and the pad in its layout, and
+  which input or output of the layer it is; `bom.csv`: parts by nominal value.
+- `plan.csv`: how to measure a bank: for each reading, 1 for every branch whose switch is closed;
+  the last two columns are the error of the meter that it is for, a part of a reading and siemens.
+- `netlists/`: SPICE, with a README of its own; not there when open switches are perfect. What a
+  deck of a tile writes, `<tile>.txt`, has a line of headings and leaves out input vectors that
+  drive no word line of the tile.
+- `network.npz`: the network, for `netlists.read_pack`.
+- `manifest.json`: all of it with SHA-256 sums, by `manifest.schema.json`. The sums tell damage,
+  not who made a pack. `netlists.read_pack` compares bitstreams, tables and manifest with the
+  network, but not netlists: run those of a pack from people you trust, or write them anew.
+
+## Tiles
+
+How many switches each cell closes: dark for none, light for all, white without devices. Word lines
+downwards, positive banks left, negative ones right.
+
+{pictures}
+"""

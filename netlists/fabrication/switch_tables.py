@@ -1,0 +1,107 @@
+"""What a laboratory or a fab needs: which switch of which branch is closed, as tables and bits."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mapping.network.mapped_network import MappedNetwork
+from mapping.tiling.tiles import Tile, closed_switches
+from tinynets.files.drafts import new_file
+
+#: Columns of the table of branches. word_line and bit_line count within the tile, input and output
+#: within the layer; measured_ohm is the meter's reading through the closed switch.
+COLUMNS = (
+    "layer",
+    "tile",
+    "word_line",
+    "bit_line",
+    "input",
+    "output",
+    "side",
+    "branch",
+    "nominal_ohm",
+    "measured_ohm",
+    "closed",
+)
+
+
+def branch_table(mapped: MappedNetwork, tile: Tile) -> dict[str, Any]:
+    """Return the COLUMNS of a tile, one entry for each branch of each cell that has devices.
+
+    In the order of the bitstream: word line, bit line, side (pos, neg), branch.
+    """
+    bank = mapped.die.bank
+    i, j = np.nonzero(tile.present)
+    rows, columns = tile.rows[i], tile.columns[j]
+    measured = mapped.die.measured(tile.layer, rows, columns)
+    n_cell, n_branch = len(i), 2 * bank.n
+
+    def each(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values, n_branch)
+
+    return {
+        "layer": np.full(n_cell * n_branch, tile.layer),
+        "tile": np.full(n_cell * n_branch, tile.name),
+        "word_line": each(i),
+        "bit_line": each(j),
+        "input": each(rows),
+        "output": each(columns),
+        "side": np.tile(np.repeat(np.array(["pos", "neg"]), bank.n), n_cell),
+        "branch": np.tile(np.arange(bank.n), 2 * n_cell),
+        "nominal_ohm": np.tile(bank.r_nominal, 2 * n_cell),
+        "measured_ohm": measured.ravel(),
+        "closed": closed_in(tile, bank.n).ravel().astype(np.int8),
+    }
+
+
+def closed_in(tile: Tile, n: int) -> np.ndarray:
+    """Return (n_cell, 2, n) bool: the closed switches of every cell with devices, row by row."""
+    i, j = np.nonzero(tile.present)
+    return closed_switches(np.stack([tile.chosen_pos[i, j], tile.chosen_neg[i, j]], axis=1), n)
+
+
+def write_selection(mapped: MappedNetwork, path: str | Path) -> None:
+    """Write the table of all branches as CSV."""
+    with new_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        for tile in mapped.tiles:
+            table.writerows(_rows(branch_table(mapped, tile)))
+
+
+def _rows(table: dict[str, Any]) -> Iterator[tuple]:
+    lists = [v.tolist() if isinstance(v, np.ndarray) else v for v in table.values()]
+    return zip(*lists)
+
+
+def bitstream(tile: Tile, n: int) -> bytes:
+    """Return the switches of a tile as bits, 1 for closed, the first branch in the highest bit.
+
+    Order: word line, bit line, side (pos, neg), branch; cells without devices have no bits. The
+    last byte is filled with zeros. Shifted into a chain of registers, the first bit goes farthest.
+    """
+    return np.packbits(closed_in(tile, n).ravel()).tobytes()
+
+
+def masks_of(bits: bytes, present: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the masks chosen_pos, chosen_neg (n_word, n_bit) that a bitstream says.
+
+    present: (n_word, n_bit), which cells have devices. Raises ValueError for another length, or
+    a last byte that is not filled with zeros.
+    """
+    i, j = np.nonzero(present)
+    n_bit = len(i) * 2 * n
+    if len(bits) != -(-n_bit // 8):
+        raise ValueError(f"the bitstream has {len(bits)} bytes; {-(-n_bit // 8)} expected")
+    unpacked = np.unpackbits(np.frombuffer(bits, np.uint8))
+    if unpacked[n_bit:].any():
+        raise ValueError("the bitstream goes on behind its last switch; zeros expected")
+    closed = unpacked[:n_bit].reshape(len(i), 2, n)
+    weights = (np.uint32(1) << np.arange(n, dtype=np.uint32)).astype(np.uint32)
+    masks = [np.zeros(present.shape, np.uint32) for _ in range(2)]
+    for side in range(2):
+        masks[side][i, j] = closed[:, side].astype(np.uint32) @ weights
+    return masks[0], masks[1]

@@ -1,0 +1,118 @@
+"""Tables of measurements as files: CSV or Parquet, read batch by batch, every column typed."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinynets.files.extras import optional
+
+#: Columns of which a table has exactly one; measured_ohm is what a pack's own table calls it.
+UNITS = ("ohm", "measured_ohm", "siemens")
+_CELL = ("layer", "input", "output", "side")
+_WHAT = ("branch", "reading")  # what a value is of: one of these columns, not both
+_OPTIONAL = ("die", "stuck")
+_WHOLE = ("input", "output", *_WHAT)
+_BATCH = 2**16  # rows held at once
+
+
+class WaferError(ValueError):
+    """A table of measurements that cannot be used."""
+
+
+def read_batches(path: Path, what: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of the first row, and typed columns, of one batch of rows after another."""
+    arrow = optional("pyarrow", extra="fab")
+    parquet = path.suffix == ".parquet"
+    row = 1 if parquet else 2  # a text has its header in row 1
+    try:
+        for batch in (_parquet if parquet else _csv)(path, arrow, what):
+            if batch.num_rows:
+                yield row, _typed(batch, arrow, path, row)
+            row += batch.num_rows
+    except OSError as error:
+        raise WaferError(f"{path} cannot be read: {error}") from error
+    except arrow.ArrowException as error:
+        text = str(error) if parquet else _with_row(path, arrow, what) or str(error)
+        found = re.search(r"Row #(\d+): (.*)", text, re.DOTALL)
+        where, reason = (f"at row {found[1]}", found[2]) if found else ("", text)
+        raise WaferError(
+            f"{path} cannot be read {where or f'after row {row - 1}'}; expected whole numbers in "
+            f"input, output, {what} and numbers in the column of values: {reason[:200]}"
+        ) from error
+
+
+def _with_row(path: Path, arrow: Any, what: str) -> str:
+    """Return what is wrong with a text, and its row, which several threads leave out."""
+    try:
+        for _ in _csv(path, arrow, what, threads=False):
+            pass
+    except arrow.ArrowException as error:
+        return str(error)
+    return ""
+
+
+def _parquet(path: Path, arrow: Any, what: str) -> Iterator[Any]:
+    with optional("pyarrow.parquet", extra="fab").ParquetFile(path) as file:
+        names = _columns(file.schema_arrow.names, path, what)
+        yield from file.iter_batches(_BATCH, columns=names)
+
+
+def _csv(path: Path, arrow: Any, what: str, *, threads: bool = True) -> Iterator[Any]:
+    csv = optional("pyarrow.csv", extra="fab")
+    reading = csv.ReadOptions(use_threads=threads)
+    with csv.open_csv(path, read_options=reading) as head:
+        names = _columns(head.schema.names, path, what)
+    kinds = csv.ConvertOptions(include_columns=names, column_types=_types(names, arrow))
+    with csv.open_csv(path, read_options=reading, convert_options=kinds) as file:
+        yield from file
+
+
+def _columns(names: list[str], path: Path, what: str) -> list[str]:
+    """Return the columns that are read; each must be there once."""
+    keys, other = (*_CELL, what), _WHAT[1 - _WHAT.index(what)]
+    optional_ = _OPTIONAL if what == "branch" else ("die",)  # what is stuck shows in readings
+    if other in names:
+        advice = "give --plan" if other == "reading" else "leave out --plan"
+        raise WaferError(
+            f"{path} has a column {other}; composite readings have a column reading and need the "
+            f"plan they follow, single ones have a column branch and no plan: {advice}"
+        )
+    if what == "reading" and "stuck" in names:
+        raise WaferError(
+            f"{path} has a column stuck, which goes with a column branch; remove it, composite "
+            "readings show which switches are stuck"
+        )
+    wanted = [name for name in names if name in (*keys, *UNITS, *optional_)]
+    units = [name for name in wanted if name in UNITS]
+    if len(units) != 1 or sorted(set(wanted) - {*optional_, *units}) != sorted(keys):
+        raise WaferError(
+            f"{path} has columns {names}; expected {', '.join(keys)} and one of {', '.join(UNITS)}"
+        )
+    if len(set(wanted)) != len(wanted):
+        raise WaferError(f"{path} has columns {names}; expected each of them once")
+    return wanted
+
+
+def _types(names: list[str], arrow: Any) -> dict[str, Any]:
+    kinds: dict[str, Any] = dict.fromkeys(_WHOLE, arrow.int64())
+    kinds |= dict.fromkeys(UNITS, arrow.float64())
+    return {name: kinds.get(name, arrow.string()) for name in names}
+
+
+def _typed(batch: Any, arrow: Any, path: Path, first: int) -> dict[str, Any]:
+    """Return the columns of a batch by name; raises ArrowInvalid for what is no number.
+
+    first: number of its first row, for the message about an empty field.
+    """
+    types = _types(batch.schema.names, arrow)
+    columns = {name: batch[name].cast(kind) for name, kind in types.items()}
+    if "stuck" in columns:
+        columns["stuck"] = columns["stuck"].fill_null("")
+    for name in (*_CELL, *_WHAT, "die"):
+        if name in columns and columns[name].null_count:
+            row = first + int(np.argmax(columns[name].is_null().to_numpy(zero_copy_only=False)))
+            raise WaferError(f"{path}: row {row} has no {name}; every row needs one")
+    return columns

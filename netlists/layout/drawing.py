@@ -1,0 +1,382 @@
+"""Draw a tile as mask data: cells of poly resistors, lines, pads, and what programs them.
+
+Two programmings. "switch": each branch has a transistor, the selection is in the bits that drive
+the gates. "via": the selection is a mask, a via is present where the branch is closed.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mapping.bank import ResistorBank
+from mapping.tiling.tiles import Tile, closed_switches
+from netlists.layout.floorplan import (
+    COLLECTOR,
+    GRID,
+    MARGIN,
+    SWITCH_HALF,
+    Branch,
+    CellPlan,
+    Programming,
+    plan_cell,
+    strip_pitch,
+)
+from netlists.layout.technology import DBU, HIGH_PO, Technology, klayout, to_dbu
+from tinynets.files.drafts import new_file
+
+if TYPE_CHECKING:
+    import klayout.db as db
+
+SIDES = ("p", "n")
+
+#: Side of the stack of vias under a pad and at the end of a bit line [database units].
+_STACK = 1000
+
+#: How far metal reaches over a via or a contact in a row of strips [database units].
+_VIA_METAL = 160
+
+
+@dataclass(frozen=True)
+class _Pen:
+    """Draws boxes and cuts into one cell of a layout."""
+
+    layout: Any
+    cell: Any
+    technology: Technology
+
+    def box(self, layer: str, x0: int, y0: int, x1: int, y1: int) -> None:
+        """Draw a box on a layer."""
+        self._insert(layer, klayout().Box(x0, y0, x1, y1))
+
+    def cut(self, layer: str, x: int, y: int, kind: str = "") -> None:
+        """Draw a cut of its exact size, centred."""
+        rule = next(
+            r for r in self.technology.rules if (r.kind, r.layer) == ("size", kind or layer)
+        )
+        w, h = to_dbu(rule.value), to_dbu(rule.length)
+        self.box(layer, x - w // 2, y - h // 2, x - w // 2 + w, y - h // 2 + h)
+
+    def cuts(self, layer: str, x0: int, y0: int, x1: int, y1: int) -> None:
+        """Fill a box with as many square cuts as it holds, in its middle."""
+        side = self.technology.rule("size", layer)
+        step = side + self.technology.rule("space", layer)
+        for x in _places(x0, x1, side, step):
+            for y in _places(y0, y1, side, step):
+                self.box(layer, x, y, x + side, y + side)
+
+    def text(self, layer: str, name: str, x: int, y: int) -> None:
+        """Put a name at a point."""
+        self._insert(layer, klayout().Text(name, x, y))
+
+    def _insert(self, layer: str, shape: Any) -> None:
+        number = self.layout.layer(*self.technology.layers[layer])
+        self.cell.shapes(number).insert(shape)
+
+
+def tile_layout(
+    tile: Tile,
+    bank: ResistorBank,
+    technology: Technology = HIGH_PO,
+    *,
+    programming: Programming = "switch",
+) -> "db.Layout":
+    """Return the layout of a tile; its top cell has the tile's name.
+
+    tile: which cells are there, and which branches closed. bank: nominal values [ohm] and number
+    of branches. Pads are named as the nodes of its netlist: in_i at the left, out_j_p and out_j_n
+    at the bottom. Coordinates are multiples of DBU.
+
+    Raises ValueError for masks that select branches the bank lacks, and whatever `plan_cell`
+    refuses; ImportError without KLayout.
+    """
+    if np.any((tile.chosen_pos | tile.chosen_neg) >> np.uint32(bank.n)):
+        raise ValueError(
+            f"tile {tile.name} closes branches that the bank of {bank.n} does not have; "
+            "pass the bank of the die that it was mapped on"
+        )
+    plan = plan_cell(bank, technology, programming)
+    layout = _new_layout()
+    pen = _Pen(layout, layout.create_cell(tile.name), technology)
+    if tile.present.any():
+        _place_cells(pen, tile, plan)
+    if programming == "via":
+        _draw_program(pen, tile, plan)
+    _draw_word_lines(pen, tile, plan)
+    _draw_bit_lines(pen, tile, plan)
+    return layout
+
+
+def cell_layout(
+    bank: ResistorBank,
+    technology: Technology = HIGH_PO,
+    *,
+    programming: Programming = "switch",
+) -> "db.Layout":
+    """Return the layout of one cell, a differential pair of banks, with its pieces of the lines."""
+    plan, layout = plan_cell(bank, technology, programming), _new_layout()
+    pen = _Pen(layout, _draw_cell(layout, plan, technology), technology)
+    half = to_dbu(technology.bit_width) // 2
+    pen.box("met1", 0, plan.y_head, plan.width, plan.y_head + to_dbu(technology.word_width))
+    for x in plan.x_bit:
+        pen.box("met3", x - half, 0, x + half, plan.height)
+    return layout
+
+
+def write_layout(layout: "db.Layout", path: str | Path) -> None:
+    """Write GDSII (.gds) or OASIS (.oas), by way of a temporary name.
+
+    The same layout gives the same bytes. Raises ValueError for another suffix.
+    """
+    path, options = Path(path), klayout().SaveLayoutOptions()
+    formats = {".gds": "GDS2", ".oas": "OASIS"}
+    if path.suffix not in formats:
+        raise ValueError(f"{path.name} has suffix {path.suffix!r}; a layout is .gds or .oas")
+    options.format = formats[path.suffix]
+    options.gds2_write_timestamps = False
+    with new_file(path) as draft:
+        layout.write(str(draft), options)
+
+
+def read_layout(path: str | Path) -> "db.Layout":
+    """Return a layout that `write_layout` wrote."""
+    layout = klayout().Layout()
+    layout.read(str(path))
+    return layout
+
+
+def write_picture(
+    layout: "db.Layout",
+    path: str | Path,
+    *,
+    box: tuple[float, float, float, float] | None = None,
+    size: tuple[int, int] = (1200, 1000),
+) -> None:
+    """Write a PNG of a layout, or of a part of it.
+
+    box: left, bottom, right, top [m]; size: pixels across and down. Raises ImportError without
+    KLayout.
+    """
+    view = klayout("lay").LayoutView()
+    view.set_config("background-color", "#ffffff")
+    view.set_config("grid-visible", "false")
+    view.set_config("text-visible", "true" if box else "false")
+    view.show_layout(layout.dup(), False)  # the view keeps what it shows
+    view.max_hier()
+    view.zoom_fit()
+    if box:
+        view.zoom_box(klayout().DBox(*(1e6 * edge for edge in box)))
+    with new_file(path) as draft:
+        view.save_image(str(draft), *size)
+
+
+def _new_layout() -> Any:
+    layout = klayout().Layout()
+    layout.dbu = DBU * 1e6
+    return layout
+
+
+def _places(low: int, high: int, side: int, step: int) -> range:
+    """Return where the cuts begin that fit between low and high."""
+    count = max((high - low - side) // step + 1, 0)
+    slack = high - low - (count - 1) * step - side
+    start = low + slack // (2 * GRID) * GRID
+    return range(start, start + count * step, step)
+
+
+def _draw_cell(layout: Any, plan: CellPlan, technology: Technology) -> Any:
+    pen = _Pen(layout, layout.create_cell("cell"), technology)
+    switch = _draw_switch(layout, technology) if plan.programming == "switch" else None
+    for side, branches in enumerate(plan.branches):
+        for branch in branches:
+            _draw_branch(pen, plan, branch, switch)
+        _draw_collector(pen, plan, side)
+    film_end, around = (
+        to_dbu(technology.film.end),
+        technology.rule("enclosure", "resistor", "implant"),
+    )
+    top = plan.y_head + film_end + around
+    pen.box(technology.implant, 0, plan.y_strip - around, plan.width, top)
+    return pen.cell
+
+
+def _draw_branch(pen: _Pen, plan: CellPlan, branch: Branch, switch: Any) -> None:
+    """Draw strips from right to left, linked in turn at the bottom and at the top."""
+    centres = strip_centres(branch, pen.technology)
+    half = to_dbu(pen.technology.film.width) // 2
+    for x in centres:
+        _draw_strip(pen, x, plan.y_head - branch.length, plan.y_head)
+    bottom, top = _heads(pen.technology, plan.y_head - branch.length, plan.y_head)
+    for t, (right, left) in enumerate(pairwise(centres)):
+        y0, y1 = top if t % 2 else bottom
+        pen.box("li1", left - half, y0, right + half, y1)
+    pen.box("li1", centres[0] - half, top[0], centres[0] + half, top[1])
+    _draw_word_contact(pen, centres[0], plan.y_head, top[1])
+    x = centres[-1]
+    pen.box("li1", x - half, bottom[0], x + half, bottom[1])
+    inside = pen.technology.rule("enclosure", "mcon", "met1")
+    pen.cuts("mcon", x - half + inside, bottom[0] + inside, x + half - inside, bottom[1] - inside)
+    _draw_riser(pen, x, bottom[1], switch)
+
+
+def strip_centres(branch: Branch, technology: Technology) -> list[int]:
+    """Return the middle of each strip of a branch, from the word line's to the last."""
+    pitch = strip_pitch(technology)
+    return [branch.x + pitch // 2 + t * pitch for t in reversed(range(branch.n_strip))]
+
+
+def _heads(technology: Technology, low: int, high: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return where local interconnect covers the contacts below `low` and above `high`."""
+    end, over = to_dbu(technology.film.end), technology.rule("enclosure", "licon", "li1")
+    return (low - end, low + over), (high - over, high + end)
+
+
+def _draw_strip(pen: _Pen, x: int, low: int, high: int) -> None:
+    """Draw a strip of film whose body reaches from low to high, with a slot at either end."""
+    end, half = to_dbu(pen.technology.film.end), to_dbu(pen.technology.film.width) // 2
+    slot = next(r for r in pen.technology.rules if (r.kind, r.layer) == ("size", "slot licon"))
+    reach = to_dbu(slot.length) // 2
+    pen.box("poly", x - half, low - end, x + half, high + end)
+    pen.box("poly_res", x - half, low, x + half, high)
+    pen.cut("licon", x, low - reach, "slot licon")
+    pen.cut("licon", x, high + reach, "slot licon")
+
+
+def _draw_word_contact(pen: _Pen, x: int, low: int, high: int) -> None:
+    """Draw contacts where the word line passes over the top end of a strip."""
+    inside = pen.technology.rule("enclosure", "mcon", "met1")
+    half = to_dbu(pen.technology.film.width) // 2
+    high = min(high, low + to_dbu(pen.technology.word_width))
+    pen.cuts("mcon", x - half, low + inside, x + half, high - inside)
+
+
+def _draw_riser(pen: _Pen, x: int, top: int, switch: Any) -> None:
+    """Draw metal from a resistor down to where its branch is programmed."""
+    half = to_dbu(pen.technology.film.width) // 2
+    bottom = _program_y() - _VIA_METAL
+    if switch is None:
+        pen.box("met1", x - half, bottom, x + half, top)
+        return
+    y = MARGIN + COLLECTOR + SWITCH_HALF
+    pen.cell.insert(klayout().CellInstArray(switch.cell_index(), klayout().Trans(x, y)))
+    pen.box("met1", x - half, y + _CONTACT - 145, x + half, top)
+    pen.box("met1", x - half, bottom, x + half, y - _CONTACT + 145)
+    pen.cut("via", x, _program_y())
+
+
+def _program_y() -> int:
+    """Return the height at which vias tie branches to the collector."""
+    return MARGIN + COLLECTOR // 2
+
+
+def _draw_collector(pen: _Pen, plan: CellPlan, side: int) -> None:
+    """Draw the metal that gathers a bank's branches, with vias up to its bit line."""
+    left = side * plan.width // 2
+    right, low, high = left + plan.width // 2, MARGIN, MARGIN + COLLECTOR
+    pen.box("met2", left + MARGIN, low, right - MARGIN, high)
+    half, x = to_dbu(pen.technology.bit_width) // 2, plan.x_bit[side]
+    pen.box("met3", x - half, low, x + half, high)
+    up, down = (pen.technology.rule("enclosure", "via2", m) for m in ("met3", "met2"))
+    pen.cuts("via2", x - half + up, low + down, x + half - up, high - down)
+
+
+#: Of a switch [database units]: width of the channel, gate length (difftap.2, poly.1a), and how
+#: far from the gate's middle the contacts to source and drain are.
+_CHANNEL, _GATE, _CONTACT = 420, 150, 270
+
+
+def _draw_switch(layout: Any, technology: Technology) -> Any:
+    """Draw a transistor of least size with terminals S (to the resistor), D and G.
+
+    Its gate ends in local interconnect: the memory bit that drives it is not drawn.
+    Source: poly.7 and poly.8, diffusion 0.25 um beyond the gate, gate 0.13 um beyond diffusion.
+    """
+    pen = _Pen(layout, layout.create_cell("switch"), technology)
+    w, g, pad = _CHANNEL // 2, _GATE // 2, 165
+    contact = 2 * pad + technology.rule("space", "li1")
+    pen.box("diff", -w, -SWITCH_HALF, w, SWITCH_HALF)
+    pen.box("poly", -w - 130, -g, contact, g)
+    pen.box("poly", contact - pad, -pad, contact + pad, pad)
+    for name, x, y in (("S", 0, _CONTACT), ("D", 0, -_CONTACT), ("G", contact, 0)):
+        pen.cut("licon", x, y, "square licon")
+        pen.box("li1", x - pad, y - pad, x + pad, y + pad)
+        pen.text("names", name, x, y)
+        if name != "G":
+            pen.cut("mcon", x, y)
+    return pen.cell
+
+
+def _place_cells(pen: _Pen, tile: Tile, plan: CellPlan) -> None:
+    """Draw the cell once, and place it wherever there are devices; word line 0 is at the top."""
+    cell = _draw_cell(pen.layout, plan, pen.technology)
+    for i, j in np.argwhere(tile.present).tolist():
+        place = klayout().Trans(j * plan.width, _row_y(tile, plan, i))
+        pen.cell.insert(klayout().CellInstArray(cell.cell_index(), place))
+
+
+def _row_y(tile: Tile, plan: CellPlan, i: int) -> int:
+    return (tile.n_word - 1 - i) * plan.height
+
+
+def _draw_program(pen: _Pen, tile: Tile, plan: CellPlan) -> None:
+    """Draw a via for each closed branch."""
+    n = len(plan.branches[0])
+    for side, chosen in enumerate((tile.chosen_pos, tile.chosen_neg)):
+        x = [strip_centres(branch, pen.technology)[-1] for branch in plan.branches[side]]
+        for i, j, k in np.argwhere(closed_switches(chosen, n)).tolist():
+            pen.cut("via", j * plan.width + x[k], _row_y(tile, plan, i) + _program_y())
+
+
+def _draw_word_lines(pen: _Pen, tile: Tile, plan: CellPlan) -> None:
+    width = to_dbu(pen.technology.word_width)
+    for i in range(tile.n_word):
+        low = _row_y(tile, plan, i) + plan.y_head
+        y = low + width // (2 * GRID) * GRID
+        x = -_pad_distance(pen.technology, i, plan.height)
+        pen.box("met1", x, low, tile.n_bit * plan.width, low + width)
+        _draw_stack(pen, x, y, ("met1", "via", "met2", "via2", "met3"))
+        _draw_pad(pen, x, y, f"in_{i}")
+
+
+def _draw_bit_lines(pen: _Pen, tile: Tile, plan: CellPlan) -> None:
+    """Draw bit lines in met3; they dive to met2 to pass beneath the pads of their neighbours."""
+    half = to_dbu(pen.technology.bit_width) // 2
+    for j in range(tile.n_bit):
+        for side, name in enumerate(SIDES):
+            x = j * plan.width + plan.x_bit[side]
+            y = -_pad_distance(pen.technology, 2 * j + side, plan.width // 2)
+            pen.box("met3", x - half, -3 * _STACK, x + half, tile.n_word * plan.height)
+            pen.box("met2", x - half, y, x + half, -2 * _STACK)
+            for at in (-5 * _STACK // 2, y):
+                _draw_stack(pen, x, at, ("met2", "via2", "met3"))
+            _draw_pad(pen, x, y, f"out_{j}_{name}")
+
+
+def _pad_distance(technology: Technology, line: int, pitch: int) -> int:
+    """Return how far from the array the pad of a line is: near lines take turns."""
+    step = to_dbu(technology.pad_pitch)
+    turns = -(-step // pitch)
+    return step * (line % turns + 1)
+
+
+def _draw_stack(pen: _Pen, x: int, y: int, layers: tuple[str, ...]) -> None:
+    """Draw metals and the vias between them, on one spot."""
+    half, inside = _STACK // 2, 90
+    for layer in layers:
+        if layer.startswith("via"):
+            pen.cuts(
+                layer, x - half + inside, y - half + inside, x + half - inside, y + half - inside
+            )
+        else:
+            pen.box(layer, x - half, y - half, x + half, y + half)
+
+
+def _draw_pad(pen: _Pen, x: int, y: int, name: str) -> None:
+    """Draw a pad with its opening and the name of its net."""
+    half = to_dbu(pen.technology.pad) // (2 * GRID) * GRID
+    inside = half - pen.technology.rule("enclosure", "pad", "met3")
+    pen.box("met3", x - half, y - half, x + half, y + half)
+    pen.box("pad", x - inside, y - inside, x + inside, y + inside)
+    pen.text("met3_text", name, x, y)

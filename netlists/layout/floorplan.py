@@ -1,0 +1,169 @@
+"""Where everything of a cell goes, in database units, before anything is drawn.
+
+Bottom to top a cell has, for each bank, a collector that the bit line is tied to; a switch, or the
+position of a via, for each branch; and the strips of the resistors, in series from the word line at
+the top. Strips stand side by side, so that a resistor of any value is as tall as its neighbours.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from mapping.bank import ResistorBank
+from netlists.circuit import Wires
+from netlists.circuit.wire_geometry import METALS
+from netlists.layout.technology import DBU, GRID, Technology, to_dbu
+
+Programming = Literal["switch", "via"]
+
+#: Largest side of a cell [m].
+MAX_SIDE = 2e-3
+
+#: Height of a collector, and its distance from the edge of the cell [database units].
+COLLECTOR, MARGIN = 420, 100
+
+#: Half the diffusion of a switch along the current [database units]; see `layout.draw_switch`.
+SWITCH_HALF = 415
+
+#: Least width of a branch with a switch: its gate and the contact beside it [database units].
+SWITCH_WIDTH = 1220
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A resistor as drawn: n_strip strips in series, each with a body of `length`; left edge x."""
+
+    n_strip: int
+    length: int
+    x: int
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """A cell [database units]: its size, its branches (side, k), and the heights of its parts.
+
+    y_strip: lowest end of the longest strips. y_head: where the bodies end and the top contacts
+    begin, also the lower edge of the word line. x_bit: centre of each bit line.
+    """
+
+    programming: Programming
+    width: int
+    height: int
+    branches: tuple[tuple[Branch, ...], ...]
+    y_strip: int
+    y_head: int
+    x_bit: tuple[int, ...]
+
+    @property
+    def area(self) -> float:
+        """Area of the cell as drawn [m²]; the memory of its switches is not drawn."""
+        return self.width * DBU * self.height * DBU
+
+
+def plan_cell(bank: ResistorBank, technology: Technology, programming: Programming) -> CellPlan:
+    """Return the plan of a pair of banks of nominal resistors, about as wide as it is tall.
+
+    Raises ValueError for another programming, a resistor too short to be contacted, or a
+    cell with a side of more than MAX_SIDE.
+    """
+    if programming not in ("switch", "via"):
+        raise ValueError(f'programming must be "switch" or "via"; got {programming!r}')
+    strips = _strips(bank, technology)
+    pitch = strip_pitch(technology)
+    least = SWITCH_WIDTH if programming == "switch" else pitch
+    branches, x = [], 0
+    for n_strip, length in strips:
+        branches.append(Branch(n_strip, length, x))
+        x += max(n_strip * pitch, least)
+    side = max(x, to_dbu(technology.bit_width) + technology.rule("space", "met3"))
+    side += -side % (2 * GRID)
+    shifted = tuple(Branch(b.n_strip, b.length, b.x + side) for b in branches)
+    y_strip = _lowest_strip(technology, programming)
+    end = to_dbu(technology.film.end)
+    y_head = y_strip + end + max(b.length for b in branches)
+    top = max(
+        y_head + end + technology.rule("enclosure", "resistor", "implant"),
+        y_head + to_dbu(technology.word_width) + technology.rule("space", "met1"),
+    )
+    plan = CellPlan(
+        programming,
+        2 * side,
+        top,
+        (tuple(branches), shifted),
+        y_strip,
+        y_head,
+        (side // 2, side + side // 2),
+    )
+    if max(plan.width, plan.height) * DBU > MAX_SIDE:
+        raise ValueError(
+            f"a cell would be {plan.width * DBU:g} × {plan.height * DBU:g} m; the limit is "
+            f"{MAX_SIDE:g} m: use fewer or smaller resistors, or a film of more ohm per square"
+        )
+    return plan
+
+
+def drawn_wires(plan: CellPlan, technology: Technology, r_driver: float = 0.0) -> Wires:
+    """Return the wires of an array of such cells: word lines in met1, bit lines in met3.
+
+    Capacitance grows with width from that of a line of least width. r_driver: as of `Wires`.
+    """
+    word, bit = METALS["sky130 met1"], METALS["sky130 met3"]
+    segments = (
+        (word, plan.width * DBU, technology.word_width),
+        (bit, plan.height * DBU, technology.bit_width),
+    )
+    (r_word, c_word), (r_bit, c_bit) = (
+        (metal.r_sheet * length / width, metal.c_per_length * length * width / metal.width)
+        for metal, length, width in segments
+    )
+    return Wires(r_word, r_bit, r_driver, c_word, c_bit)
+
+
+def strip_pitch(technology: Technology) -> int:
+    """Return the distance from one strip of film to the next [database units]."""
+    return to_dbu(technology.film.width) + to_dbu(technology.film.space)
+
+
+def drawn_ohm(n_strip: int, length: int, technology: Technology) -> float:
+    """Return the resistance of strips in series [ohm]: their squares and their ends."""
+    squares = length / to_dbu(technology.film.width)
+    return n_strip * (squares * technology.film.r_sheet + 2 * technology.r_end)
+
+
+def _strips(bank: ResistorBank, technology: Technology) -> list[tuple[int, int]]:
+    """Return number and length of the strips of each branch.
+
+    The number is odd, so that the last strip ends at the bottom.
+    """
+    film, pitch = technology.film, strip_pitch(technology) * DBU
+    squares = [float(r) / film.r_sheet for r in bank.r_nominal]
+    # Both sides together fill a square: length of all strips × pitch = height².
+    longest = max(math.sqrt(2 * sum(squares) * film.width * pitch), 4 * film.end)
+    return [
+        _fold(r, 2 * math.ceil((n * film.width / longest - 1) / 2) + 1, technology)
+        for r, n in zip(bank.r_nominal.tolist(), squares)
+    ]
+
+
+def _fold(ohm: float, n_strip: int, technology: Technology) -> tuple[int, int]:
+    film = technology.film
+    n_strip = max(n_strip, 1)
+    squares = (ohm / n_strip - 2 * technology.r_end) / film.r_sheet
+    # The contacts at both ends of a body keep their distance from each other.
+    least = max(film.width, technology.rule("space", "slot licon") * DBU) / film.width
+    if squares < least:
+        limit = math.ceil(least * film.r_sheet + 2 * technology.r_end)
+        raise ValueError(
+            f"a resistor of {ohm:g} ohm is too short for {technology.name}; use at least "
+            f"{limit} ohm, or a film of fewer ohm per square"
+        )
+    return n_strip, to_dbu(squares * film.width)
+
+
+def _lowest_strip(technology: Technology, programming: Programming) -> int:
+    """Return how far above the cell's lower edge the strips may begin."""
+    enclosure = technology.rule("enclosure", "resistor", "implant")
+    if programming == "via":
+        return enclosure + technology.rule("space", "implant")
+    switch_top = MARGIN + COLLECTOR + 2 * SWITCH_HALF
+    return switch_top + technology.rule("separation", "resistor", "diff")

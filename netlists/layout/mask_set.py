@@ -1,0 +1,63 @@
+"""Mask data of tiles in one call: drawn, checked, and written only when all of it is clean."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mapping.bank import ResistorBank
+from mapping.tiling.tiles import Tile
+from netlists.layout.drawing import tile_layout, write_layout, write_picture
+from netlists.layout.drc import check_rules
+from netlists.layout.floorplan import Programming
+from netlists.layout.lvs import compare_layout
+from netlists.layout.technology import HIGH_PO, Technology
+from tinynets.files.drafts import added_files
+
+_SUFFIXES = (".gds", ".oas", ".png")
+
+
+def write_masks(
+    tile: Tile | Sequence[Tile],
+    bank: ResistorBank,
+    directory: str | Path,
+    technology: Technology = HIGH_PO,
+    *,
+    programming: Programming = "switch",
+) -> list[Path]:
+    """Write `<tile>_<programming>` of a tile, or of each of several, as .gds, .oas and .png.
+
+    Arguments as of `netlists.layout.drawing.tile_layout`. Every layout is checked first, against
+    the rules of the technology and against the tile. A new directory appears when all is written,
+    in one that exists the files do. Returns the paths. Raises what `tile_layout` does, and
+    ValueError for a layout that a check does not pass.
+    """
+    directory = Path(directory)
+    tiles = [tile] if isinstance(tile, Tile) else tile
+    with added_files(directory) as draft:
+        for each in tiles:
+            _write_tile(each, bank, draft, technology, programming)
+    names = [f"{each.name}_{programming}" for each in tiles]
+    return [directory / f"{name}{suffix}" for name in names for suffix in _SUFFIXES]
+
+
+def _write_tile(
+    tile: Tile,
+    bank: ResistorBank,
+    directory: Path,
+    technology: Technology,
+    programming: Programming,
+) -> None:
+    layout = tile_layout(tile, bank, technology, programming=programming)
+    problems = [f"{v.rule}: {v.count} places" for v in check_rules(layout, technology)]
+    found = compare_layout(layout, tile, bank, technology, programming=programming)
+    problems += found.mismatches
+    if problems:
+        raise ValueError(
+            f"the layout of tile {tile.name} is not written, {len(problems)} checks failed, "
+            f"the first: {problems[0]}; draw it with `tile_layout` to look at it"
+        )
+    geometry, archive, picture = (
+        directory / f"{tile.name}_{programming}{suffix}" for suffix in _SUFFIXES
+    )
+    write_layout(layout, geometry)
+    write_layout(layout, archive)
+    write_picture(layout, picture)

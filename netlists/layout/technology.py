@@ -1,0 +1,223 @@
+"""A small technology to draw resistors in: layers, rules and films, modelled on open SKY130.
+
+The figures are those that the process publishes. It is a subset: enough to draw and check banks of
+poly resistors between metal lines, not enough to send to a foundry (docs/layout.md says what is
+missing).
+
+Source: google/skywater-pdk, docs/rules: the periphery rules, by the names that `Rule.source` gives,
+the layer numbers, and the measured P+ poly resistors of 0.35 um.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from netlists.circuit.wire_geometry import Film
+
+#: Database unit of every layout [m].
+DBU = 1e-9
+
+#: Everything drawn lies on this grid [database units]. Source: rule x.1b.
+GRID = 5
+
+Kind = Literal["width", "space", "area", "separation", "enclosure", "size"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that a layout must keep.
+
+    kind: least width, space or area of `layer`, separation of `layer` from `other`, enclosure of
+    `layer` by `other` on all sides, or the exact size of a cut. value [m], of an area [m²];
+    length [m]: the longer side of a cut. source: the rule's published name.
+    """
+
+    kind: Kind
+    layer: str
+    value: float
+    source: str
+    other: str = ""
+    length: float = 0.0
+
+    def __str__(self) -> str:
+        other = {"separation": f" from {self.other}", "enclosure": f" by {self.other}"}
+        name = f"{self.kind} of {self.layer}{other.get(self.kind, '')}"
+        size = f"{self.value * 1e12:g} um²" if self.kind == "area" else f"{self.value * 1e6:g} um"
+        return f"{name} {size} ({self.source})"
+
+
+@dataclass(frozen=True)
+class Technology:
+    """What a layout is drawn in and checked against.
+
+    layers: name → GDS layer and datatype. rules: as above; they also speak of the derived layers
+    of `netlists.layout.drc`. implant: the layer that makes poly the film. film: sheet resistance
+    per drawn square, width, space and length of a contacted end [m]. r_end: resistance of one such
+    end [ohm]. word_width, bit_width: of the lines [m]. pad, pad_pitch: side of a square pad, and
+    from one to the next [m].
+    """
+
+    name: str
+    layers: Mapping[str, tuple[int, int]]
+    rules: tuple[Rule, ...]
+    implant: str
+    film: Film
+    r_end: float
+    word_width: float = 1e-6
+    bit_width: float = 1e-6
+    pad: float = 60e-6
+    pad_pitch: float = 80e-6
+
+    def __post_init__(self) -> None:
+        least = {
+            "word_width": self._least_line("mcon", "met1"),
+            "bit_width": self._least_line("via2", "met3"),
+            "pad": 10e-6,
+            "pad_pitch": self.pad + self.rule("space", "met3") * DBU,
+        }
+        for name, limit in least.items():
+            if not limit * (1 - 1e-9) <= getattr(self, name) <= 1e-3:
+                raise ValueError(f"{name} must be {limit:g} … 0.001 m; got {getattr(self, name)}")
+        if not self.film.width >= _FILM_WIDTH:
+            raise ValueError(
+                f"a film {self.film.width:g} m wide cannot hold its contacts; "
+                f"use at least {_FILM_WIDTH:g} m"
+            )
+        if not 0 <= self.r_end < float("inf"):
+            raise ValueError(f"r_end must be >= 0 ohm and finite; got {self.r_end}")
+
+    def _least_line(self, cut: str, metal: str) -> float:
+        """Return the width [m] of a line that just holds its cuts."""
+        return (self.rule("size", cut) + 2 * self.rule("enclosure", cut, metal)) * DBU
+
+    def rule(self, kind: Kind, layer: str, other: str = "") -> int:
+        """Return the value of a rule [database units]; KeyError names one that is not there."""
+        for rule in self.rules:
+            if (rule.kind, rule.layer, rule.other) == (kind, layer, other):
+                return to_dbu(rule.value)
+        raise KeyError(f"{self.name} has no rule of {kind} for {layer!r} {other!r}")
+
+
+def to_dbu(metres: float) -> int:
+    """Return a length in database units, on the grid."""
+    return round(metres / DBU / GRID) * GRID
+
+
+def klayout(part: Literal["db", "lay"] = "db") -> Any:
+    """Return KLayout's Python module of that name; ImportError says how to install it."""
+    if importlib.util.find_spec("klayout") is None:
+        raise ImportError(
+            "layouts need KLayout's Python module; pip install 'crossbar-sim[layout]'"
+        )
+    return importlib.import_module(f"klayout.{part}")
+
+
+#: Names as in SKY130; "met3_text" holds the names of the nets, "names" those of terminals.
+_LAYERS = {
+    "diff": (65, 20),
+    "poly": (66, 20),
+    "poly_res": (66, 13),
+    "rpm": (86, 20),
+    "urpm": (79, 20),
+    "licon": (66, 44),
+    "li1": (67, 20),
+    "names": (67, 5),
+    "mcon": (67, 44),
+    "met1": (68, 20),
+    "via": (68, 44),
+    "met2": (69, 20),
+    "via2": (69, 44),
+    "met3": (70, 20),
+    "met3_text": (70, 5),
+    "pad": (76, 20),
+}
+
+#: Least width, then least space of each layer [um], each with its published name.
+_LINES = {
+    "diff": (0.15, "difftap.1", 0.27, "difftap.3"),
+    "poly": (0.15, "poly.1a", 0.21, "poly.2"),
+    "resistor": (0.33, "poly.3", 0.48, "poly.9"),
+    "implant": (1.27, "rpm.1a", 0.84, "rpm.2"),
+    "li1": (0.17, "li.1", 0.17, "li.3"),
+    "met1": (0.14, "m1.1", 0.14, "m1.2"),
+    "met2": (0.14, "m2.1", 0.14, "m2.2"),
+    "met3": (0.30, "m3.1", 0.40, "m3.3c, kept for narrow lines too"),
+}
+
+#: Exact size, then least space of each cut [um].
+_CUTS = {
+    "square licon": (0.17, 0.17, "licon.1", 0.17, "licon.2"),
+    "slot licon": (0.19, 2.0, "licon.1b, 1c", 0.51, "licon.2c"),
+    "mcon": (0.17, 0.17, "ct.1", 0.19, "ct.2"),
+    "via": (0.15, 0.15, "via.1a", 0.17, "via.2"),
+    "via2": (0.20, 0.20, "via2.1a", 0.20, "via2.2"),
+}
+
+#: Inner layer, outer layer, least enclosure on all sides [um]; where the process asks for more on
+#: two sides only, the larger figure is kept on all four.
+_ENCLOSURES = (
+    ("resistor", "implant", 0.20, "rpm.3"),
+    ("poly licon", "poly", 0.08, "licon.8a"),
+    ("diff licon", "diff", 0.06, "licon.5c"),
+    ("licon", "poly or diff", 0.0, "licon.4"),
+    ("licon", "li1", 0.08, "li.5"),
+    ("mcon", "li1", 0.0, "ct.4"),
+    ("mcon", "met1", 0.06, "m1.5"),
+    ("via", "met1", 0.085, "via.5a"),
+    ("via", "met2", 0.085, "m2.5"),
+    ("via2", "met2", 0.085, "via2.5"),
+    ("via2", "met3", 0.065, "m3.4"),
+    ("pad", "met3", 0.85, "m4.16, of the copper flow's met4"),
+)
+
+_SEPARATIONS = (
+    ("resistor", "diff", 0.48, "poly.9"),
+    ("implant", "plain poly", 0.20, "rpm.7"),
+    ("diff licon", "gate", 0.055, "licon.11"),
+    ("poly licon", "diff", 0.19, "licon.14"),
+    ("slot licon", "square licon", 0.51, "licon.2d"),
+)
+
+#: Least area of a shape [um²].
+_AREAS = {"li1": (0.0561, "li.6"), "met1": (0.083, "m1.6"), "met2": (0.0676, "m2.6")}
+_AREAS |= {"met3": (0.24, "m3.6")}
+
+
+def _rules() -> tuple[Rule, ...]:
+    um = 1e-6
+    found = [Rule("space", "pad", 1.27 * um, "pad.2")]
+    for layer, (width, width_name, space, space_name) in _LINES.items():
+        found.append(Rule("width", layer, width * um, width_name))
+        found.append(Rule("space", layer, space * um, space_name))
+    for cut, (side, length, size_name, space, space_name) in _CUTS.items():
+        found.append(Rule("size", cut, side * um, size_name, length=length * um))
+        found.append(Rule("space", cut, space * um, space_name))
+    found += [Rule("area", layer, v * um**2, s) for layer, (v, s) in _AREAS.items()]
+    found += [Rule("enclosure", a, v * um, s, other=b) for a, b, v, s in _ENCLOSURES]
+    found += [Rule("separation", a, v * um, s, other=b) for a, b, v, s in _SEPARATIONS]
+    return tuple(found)
+
+
+#: Narrowest film of the process [m]: a slot of 0.19 um, and 0.08 um of poly on either side.
+_FILM_WIDTH = 0.35e-6
+
+#: Measured resistances of P+ poly, 0.35 um wide [ohm]: 1 square and 20 squares. Their difference
+#: is 364.4 ohm per drawn square (319.8 ohm of film, etched narrower than drawn); what is left
+#: are two ends of 299.9 ohm. The other two of the table, 2 and 4 squares, follow within 0.3 %.
+_ONE, _TWENTY = 964.2, 7888.0
+_SQUARE = (_TWENTY - _ONE) / 19
+_END = (_ONE - _SQUARE) / 2
+
+#: The film between the contacts' slots of 2 um, each 0.08 um from the end of the strip.
+_STRIP = (0.35e-6, 0.48e-6, 2.08e-6)
+
+#: P+ poly, 364 ohm per drawn square; certain, as measured by the foundry (± 15 % at 20 squares).
+HIGH_PO = Technology("sky130_high_po", _LAYERS, _rules(), "rpm", Film(_SQUARE, *_STRIP), _END)
+
+#: P- poly, 2,000 ohm per square as published; its ends are assumed to be as those of P+ poly.
+XHIGH_PO = Technology("sky130_xhigh_po", _LAYERS, _rules(), "urpm", Film(2000.0, *_STRIP), _END)
+
+#: Technologies by name.
+TECHNOLOGIES = {technology.name: technology for technology in (HIGH_PO, XHIGH_PO)}

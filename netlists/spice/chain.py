@@ -1,0 +1,157 @@
+"""A whole network of dense layers as one analog circuit, from input voltages to logits.
+
+Each layer is a stage: its tiles, a bias word line, and for each output an ideal amplifier that
+adds both, scales the sum to the next layer's input voltages and cuts off what is negative (ReLU).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from mapping.bank import Die
+from mapping.network.map_network import map_layer
+from mapping.network.mapped_layer import MappedLayer
+from mapping.network.mapped_network import MappedNetwork
+from mapping.tiling.tiles import TileConfig
+from netlists.circuit import Periphery
+from netlists.spice.text import OPTIONS, table_source
+from tinynets.networks.layers import PrunedLayer
+
+#: A rectifier is linear on either side: Newton's iterations end at a solution good to rounding.
+_ACCURATE = "reltol=1e-9 abstol=1e-15 vntol=1e-12"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Says that a network is dense layers with a ReLU between them, and nothing else.
+
+    volts_per_unit: for each layer (by name), the word-line voltage of an input of 1; what keeps
+    the voltages within reach of the drivers is the largest input that it was chosen for.
+    v_bias: voltage of the word lines that make the biases [V].
+    """
+
+    volts_per_unit: Mapping[str, float]
+    v_bias: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, value in [*self.volts_per_unit.items(), ("v_bias", self.v_bias)]:
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"the voltage for {name!r} must be > 0 V; got {value}")
+
+    def check(self, mapped: MappedNetwork) -> None:
+        """Raise ValueError unless a network can be such a chain."""
+        for layer in mapped.layers:
+            if layer.layer.conv:
+                raise ValueError(
+                    f"layer {layer.name!r} is a convolution; one circuit from inputs to logits is "
+                    "written for dense layers only, leave `chain` out"
+                )
+            if layer.name not in self.volts_per_unit:
+                raise ValueError(f"volts_per_unit lacks layer {layer.name!r}")
+        for first, second in pairwise(mapped.layers):
+            if first.layer.n_out != second.layer.n_in:
+                raise ValueError(
+                    f"layer {first.name!r} has {first.layer.n_out} outputs, but {second.name!r} "
+                    f"has {second.layer.n_in} inputs; they do not follow one another"
+                )
+
+
+def bias_layer(layer: MappedLayer, die: Die, tile: TileConfig) -> MappedLayer | None:
+    """Return the biases of a layer as a layer of one word line, or None where there are none.
+
+    Its weights are the biases and its input is 1, so each bias is a differential pair of banks of
+    the same die, in cells of its own; its `weight` (n_out, 1) is what they realise.
+    """
+    bias = layer.layer.bias
+    if bias is None or not bias.any():
+        return None
+    column = bias[:, None]
+    return map_layer(PrunedLayer(f"{layer.name}_bias", column, column != 0), die, tile)
+
+
+def bias_layers(mapped: MappedNetwork) -> dict[str, MappedLayer]:
+    """Return the bias layer of every layer that has one, by the layer's name.
+
+    Raises ValueError when a layer already has such a name.
+    """
+    names = {layer.name.lower() for layer in mapped.layers}
+    found = {}
+    for layer in mapped.layers:
+        bias = bias_layer(layer, mapped.die, mapped.tile)
+        if bias:
+            if bias.name.lower() in names:
+                raise ValueError(
+                    f"a layer has the name of another's bias, {bias.name!r}; rename it"
+                )
+            found[layer.name] = bias
+    return found
+
+
+def network_deck(
+    mapped: MappedNetwork,
+    biases: Mapping[str, MappedLayer],
+    periphery: Periphery,
+    chain: Chain,
+    v_in: np.ndarray,
+) -> Iterator[str]:
+    """Yield the lines of a deck that sweeps v_in (n_batch, n_in) [V] and writes logits.txt."""
+    layers = mapped.layers
+    inputs = _nodes("in", layers[0].layer.n_in)
+    logits = _nodes("logit", layers[-1].layer.n_out)
+    yield f"* from input voltages to logits: {len(layers)} layers, {len(v_in)} input vectors"
+    yield ".include cell.inc"
+    for part in [*layers, *biases.values()]:
+        yield f".include {part.name}/layer.inc"
+    for k, layer in enumerate(layers):
+        after = chain.volts_per_unit[layers[k + 1].name] if k + 1 < len(layers) else None
+        yield from _stage(layer, biases.get(layer.name), periphery, chain, after)
+    yield from ("vsel sel 0 0", f"vbias bias 0 {float(chain.v_bias)!r}")
+    for i, name in enumerate(inputs):
+        yield table_source(f"bin_{i}", name, v_in[:, i].tolist())
+    nodes = inputs
+    for k, layer in enumerate(layers):
+        last = k == len(layers) - 1
+        outputs = logits if last else _nodes(f"h{k + 1}", layer.layer.n_out)
+        yield f"Xs_{k} bias {' '.join([*nodes, *outputs])} stage_{layer.name}"
+        nodes = outputs
+    yield from (f"{OPTIONS} {_ACCURATE}", f".dc vsel 0 {len(v_in) - 1} 1")
+    yield f".save {' '.join(f'v({name})' for name in logits)}"
+    yield from (".control", "set wr_singlescale", "set wr_vecnames", "set numdgt=15", "run")
+    yield f"wrdata logits.txt {' '.join(f'v({name})' for name in logits)}"
+    yield from ("quit", ".endc", ".end", "")
+
+
+def _stage(
+    layer: MappedLayer,
+    bias: MappedLayer | None,
+    periphery: Periphery,
+    chain: Chain,
+    volts_after: float | None,
+) -> Iterator[str]:
+    """Yield the subcircuit of a stage; volts_after: per unit in the next layer, None at the end."""
+    n_in, n_out = layer.layer.n_in, layer.layer.n_out
+    sums = _nodes("y", n_out)
+    inputs, outputs = " ".join(_nodes("in", n_in)), " ".join(_nodes("out", n_out))
+    here, after = float(chain.volts_per_unit[layer.name]), float(volts_after or 1.0)
+    yield f"* an input of 1 is {here!r} V, an output of 1 is {after!r} V"
+    yield f".subckt stage_{layer.name} bias {inputs} {outputs}"
+    yield f"Xl {inputs} {' '.join(sums)} layer_{layer.name}"
+    scale = after / (periphery.r_feedback * here * layer.g_per_weight)
+    terms = [f"{factor!r} * v({node})" for factor, node in zip(scale.tolist(), sums)]
+    if bias:
+        extra = _nodes("b", n_out)
+        yield f"Xb bias {' '.join(extra)} layer_{bias.name}"
+        scale = after / (periphery.r_feedback * chain.v_bias * bias.g_per_weight)
+        terms = [
+            f"{term} + {factor!r} * v({node})"
+            for term, factor, node in zip(terms, scale.tolist(), extra)
+        ]
+    for j, term in enumerate(terms):
+        yield f"bact_{j} out_{j} 0 v = {term if volts_after is None else f'uramp({term})'}"
+    yield from (".ends", "")
+
+
+def _nodes(prefix: str, n: int) -> list[str]:
+    return [f"{prefix}_{k}" for k in range(n)]

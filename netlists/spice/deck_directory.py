@@ -1,0 +1,319 @@
+"""Write a whole mapped network as a directory of SPICE text: cell → tile → layer → network.
+
+Every branch resistor and every switch is an element. Wires and amplifiers are taken from the same
+`Circuit` that the fast engine solves; only its cells are opened up into their branches.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from mapping.bank import Die
+from mapping.network.mapped_layer import MappedLayer
+from mapping.network.mapped_network import MappedNetwork
+from mapping.tiling.tiles import Tile, closed_switches
+from netlists.circuit import Periphery, Wires
+from netlists.circuit.build import tile_circuit
+from netlists.circuit.circuit import CELL
+from netlists.circuit.size import Size, require_room
+from netlists.spice.chain import Chain, bias_layers, network_deck
+from netlists.spice.convolution_script import driver
+from netlists.spice.text import MAX_VECTORS, OPTIONS, table_source, tia
+from tinynets.files.drafts import new_directory
+
+_SIDES = ("p", "n")
+
+
+def write_network(
+    mapped: MappedNetwork,
+    wires: Wires,
+    periphery: Periphery,
+    directory: str | Path,
+    *,
+    v_in: Mapping[str, np.ndarray] | None = None,
+    chain: Chain | None = None,
+    force: bool = False,
+) -> Path:
+    """Write netlists that stock `ngspice -b` runs as they are; return the directory.
+
+    v_in: for each layer (by name) the input vectors (n_batch, n_in) [V] that its `run.cir`
+    sweeps over; by default each input alone at 0.1 V.
+    chain: for a network of dense layers with ReLU between them; adds `network.cir`, one circuit
+    that takes the first layer's input vectors to the logits. A convolution gets `run.py`, which
+    takes images through its tiles.
+    force: write even what would exhaust this machine's memory.
+
+    Raises ValueError for a bank without a finite r_off (an open switch must be a resistor), inputs
+    that do not fit or a network that is no chain, NetlistTooLarge, FileExistsError when the
+    directory is there already.
+    """
+    directory = Path(directory)
+    if not np.isfinite(mapped.die.bank.r_off):
+        raise ValueError(
+            "r_off is infinite, but a netlist needs a resistor for an open switch; "
+            "give the bank a finite r_off, 1e12 ohm for a perfect switch"
+        )
+    volts = {layer.name: _inputs(layer, v_in) for layer in mapped.layers}
+    biases: dict[str, MappedLayer] = {}
+    if chain:
+        chain.check(mapped)
+        biases = bias_layers(mapped)
+        volts |= {bias.name: np.array([[chain.v_bias]]) for bias in biases.values()}
+    parts = [*mapped.layers, *biases.values()]
+    decks = {f"{part.name}/run.cir": [part] for part in parts}
+    if chain:
+        decks = {"network.cir": parts} | decks
+    sizes = {
+        name: netlist_size(inside, mapped.die.bank.n, len(volts[inside[0].name]))
+        for name, inside in decks.items()
+    }
+    for name, size in sizes.items():
+        require_room(size, f"the netlist {name}", force=force)
+    with new_directory(directory) as draft:
+        _write(draft / "cell.inc", [_cell(mapped.die.bank.n)])
+        for part in parts:
+            _write_layer(draft / part.name, part, mapped.die, wires, periphery, volts[part.name])
+        if chain:
+            deck = network_deck(mapped, biases, periphery, chain, volts[mapped.layers[0].name])
+            _write(draft / "network.cir", deck)
+        _write(draft / "README.md", [_readme(mapped, wires, periphery, sizes)])
+    return directory
+
+
+def network_files(mapped: MappedNetwork) -> set[str]:
+    """Return the names of the files that `write_network` makes of a network without a chain."""
+    names = {"README.md", "cell.inc"}
+    for layer in mapped.layers:
+        inside = ["layer.inc", "run.cir", *(["run.py"] if layer.layer.conv else [])]
+        inside += [f"{tile.name}{suffix}" for tile in layer.tiles for suffix in (".inc", ".cir")]
+        names |= {f"{layer.name}/{name}" for name in inside}
+    return names
+
+
+def netlist_size(layers: Sequence[MappedLayer], n: int, n_vector: int) -> Size:
+    """Return the size of layers, with banks of n branches, in one deck that sweeps n_vector."""
+    per_cell = 2 + 4 * n  # bit-line segments, and for each branch a resistor and its switch
+    counts = [
+        tile.present.size + per_cell * int(tile.present.sum()) + 6 * tile.n_bit + tile.n_word
+        for layer in layers
+        for tile in layer.tiles
+    ]
+    return Size.of_circuits(counts, n_vector)
+
+
+def _inputs(layer: MappedLayer, v_in: Mapping[str, np.ndarray] | None) -> np.ndarray:
+    """Return the input vectors (n_batch, n_in) [V] of a layer, checked."""
+    if v_in is None:
+        return 0.1 * np.eye(layer.layer.n_in)
+    if layer.name not in v_in:
+        raise ValueError(f"v_in has layers {sorted(v_in)} but no {layer.name!r}; pass its voltages")
+    volts = np.asarray(v_in[layer.name], dtype=np.float64)
+    if volts.ndim != 2 or volts.shape[1] != layer.layer.n_in or not np.isfinite(volts).all():
+        raise ValueError(
+            f"layer {layer.name!r}: v_in has shape {volts.shape}; expected finite voltages of "
+            f"shape (n_batch, {layer.layer.n_in})"
+        )
+    if not 0 < len(volts) <= MAX_VECTORS:
+        raise ValueError(
+            f"layer {layer.name!r}: {len(volts)} input vectors; pass 1 … {MAX_VECTORS}"
+        )
+    return volts
+
+
+def _write_layer(
+    directory: Path,
+    layer: MappedLayer,
+    die: Die,
+    wires: Wires,
+    periphery: Periphery,
+    v_in: np.ndarray,
+) -> None:
+    directory.mkdir()
+    for tile in layer.tiles:
+        text = _tile(tile, die, wires, periphery.for_tile(tile.name))
+        _write(directory / f"{tile.name}.inc", text)
+        _write(directory / f"{tile.name}.cir", _run_tile(tile, v_in[:, tile.rows]))
+    _write(directory / "layer.inc", _layer(layer))
+    _write(directory / "run.cir", _run(layer, v_in))
+    if layer.layer.conv:
+        _write(directory / "run.py", [driver(layer)])
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _cell(n: int) -> str:
+    """Return the subcircuit of a differential pair: 2 n resistors, each with its switch."""
+    branches = list(product(_SIDES, range(n)))
+    parameters = " ".join(f"r_{s}_{k}=1 s_{s}_{k}=1" for s, k in branches)
+    lines = [
+        "* one weight: banks p and n between word line wl and bit lines bl_p, bl_n",
+        "* r_*: branch resistor, s_*: its switch, closed or open [ohm]",
+        f".subckt cell wl bl_p bl_n params: {parameters}",
+    ]
+    for s, k in branches:
+        lines += [
+            f"Rc_{s}_{k} wl m_{s}_{k} {{r_{s}_{k}}}",
+            f"Rs_{s}_{k} m_{s}_{k} bl_{s} {{s_{s}_{k}}}",
+        ]
+    return "\n".join([*lines, ".ends", ""])
+
+
+def _tile(tile: Tile, die: Die, wires: Wires, periphery: Periphery) -> Iterator[str]:
+    circuit = tile_circuit(tile, wires, periphery)
+    parts, (names, branch_names) = circuit.elements, circuit.names
+    inputs = [names[k] for k in parts.input_nodes]
+    outputs = [f"out_{j}_{s}" for s in _SIDES for j in range(tile.n_bit)]
+    yield f"* {tile.n_word} word lines, {tile.n_bit} pairs of bit lines"
+    yield f".subckt {tile.name} {' '.join(inputs)} {' '.join(outputs)}"
+    ends: dict[str, tuple[str, str]] = {}
+    for name, a, b, ohm, part in zip(
+        branch_names,
+        parts.branch_from.tolist(),
+        parts.branch_to.tolist(),
+        parts.branch_ohm.tolist(),
+        parts.branch_part.tolist(),
+    ):
+        ends[name] = names[a], names[b]
+        if part != CELL:
+            yield f"{name} {names[a]} {names[b]} {ohm!r}"
+    for i, j, values in _cells(tile, die):
+        word, bit_p = ends[f"Rc_{i}_{j}_p"]
+        _, bit_n = ends[f"Rc_{i}_{j}_n"]
+        yield f"Xc_{i}_{j} {word} {bit_p} {bit_n} cell {values}"
+    offsets = periphery.offsets(circuit.n_line).tolist()
+    for node, out, v_offset in zip(parts.tia_nodes.tolist(), outputs, offsets):
+        yield from tia(out, names[node], out, periphery, v_offset)
+    yield from (".ends", "")
+
+
+def _cells(tile: Tile, die: Die) -> Iterator[tuple[int, int, str]]:
+    """Yield word line, bit line and the parameters of every cell with devices."""
+    i, j = np.nonzero(tile.present)
+    rows, columns = tile.rows[i], tile.columns[j]
+    chosen = np.stack([tile.chosen_pos[i, j], tile.chosen_neg[i, j]], axis=1)
+    closed = closed_switches(chosen, die.bank.n)
+    resistor = die.resistances(tile.layer, rows, columns).tolist()
+    switch = die.switches(tile.layer, rows, columns, closed).tolist()
+    for c, (word, bit) in enumerate(zip(i.tolist(), j.tolist())):
+        values = [
+            f"r_{s}_{k}={resistor[c][side][k]!r} s_{s}_{k}={switch[c][side][k]!r}"
+            for side, s in enumerate(_SIDES)
+            for k in range(die.bank.n)
+        ]
+        yield word, bit, " ".join(values)
+
+
+def _layer(layer: MappedLayer) -> Iterator[str]:
+    """Yield the subcircuit of a layer: its tiles, and the sum of their outputs."""
+    ports = [f"in_{i}" for i in range(layer.layer.n_in)]
+    ports += [f"out_{j}" for j in range(layer.layer.n_out)]
+    yield "* out_j = sum over tiles of r_feedback * A / (1 + A) * (i_p - i_n), added up after ADCs;"
+    yield "* A is the gain of the TIAs"
+    yield from (f".include {tile.name}.inc" for tile in layer.tiles)
+    yield f".subckt layer_{layer.name} {' '.join(ports)}"
+    terms: dict[int, list[str]] = {j: [] for j in range(layer.layer.n_out)}
+    for t, tile in enumerate(layer.tiles):
+        inputs = " ".join(f"in_{i}" for i in tile.rows)
+        outputs = " ".join(f"t{t}_{s}_{j}" for s in _SIDES for j in tile.columns)
+        yield f"Xt_{t} {inputs} {outputs} {tile.name}"
+        for j in tile.columns:
+            terms[int(j)].append(f"v(t{t}_n_{j}) - v(t{t}_p_{j})")
+    for j, parts in terms.items():
+        yield f"bsum_{j} out_{j} 0 v = {' + '.join(parts) or '0'}"
+    yield from (".ends", "")
+
+
+def _run(layer: MappedLayer, v_in: np.ndarray) -> Iterator[str]:
+    """Yield a deck that sweeps all input vectors and writes the outputs to outputs.txt."""
+    inputs = [f"in_{i}" for i in range(layer.layer.n_in)]
+    outputs = [f"out_{j}" for j in range(layer.layer.n_out)]
+    yield f"* layer {layer.name}: {len(v_in)} input vectors"
+    yield from (".include ../cell.inc", ".include layer.inc", "vsel sel 0 0")
+    for i, name in enumerate(inputs):
+        yield table_source(f"bin_{i}", name, v_in[:, i].tolist())
+    yield f"Xlayer {' '.join(inputs)} {' '.join(outputs)} layer_{layer.name}"
+    yield from (OPTIONS, f".dc vsel 0 {len(v_in) - 1} 1")
+    yield from (".control", "set wr_singlescale", "set wr_vecnames", "set numdgt=15", "run")
+    yield f"wrdata outputs.txt {' '.join(f'v({name})' for name in outputs)}"
+    yield from ("quit", ".endc", ".end", "")
+
+
+def _run_tile(tile: Tile, v_in: np.ndarray) -> Iterator[str]:
+    """Yield a deck that sweeps all input vectors of one tile and writes the currents into its TIAs.
+
+    An input vector that drives no word line of the tile is left out, but for one.
+    """
+    driven = v_in[v_in.any(axis=1)]
+    v_in = driven if len(driven) else v_in[:1]
+    inputs = [f"in_{i}" for i in range(tile.n_word)]
+    outputs = [f"out_{j}_{s}" for s in _SIDES for j in range(tile.n_bit)]
+    currents = [f"i(v.xtile.vtia_{name})" for name in outputs]
+    yield f"* tile {tile.name}: {len(v_in)} input vectors"
+    yield from (".include ../cell.inc", f".include {tile.name}.inc", "vsel sel 0 0")
+    for i, name in enumerate(inputs):
+        yield table_source(f"bin_{i}", name, v_in[:, i].tolist())
+    yield f"Xtile {' '.join(inputs)} {' '.join(outputs)} {tile.name}"
+    yield from (OPTIONS, f".dc vsel 0 {len(v_in) - 1} 1", f".save {' '.join(currents)}")
+    yield from (".control", "set wr_singlescale", "set wr_vecnames", "set numdgt=15", "run")
+    yield from (f"wrdata {tile.name}.txt {' '.join(currents)}", "quit", ".endc", ".end", "")
+
+
+def _readme(
+    mapped: MappedNetwork, wires: Wires, periphery: Periphery, sizes: Mapping[str, Size]
+) -> str:
+    rows = "\n".join(
+        f"| {layer.name} | {layer.layer.n_in} | {layer.layer.n_out} | {len(layer.tiles)} | "
+        f"{layer.layer.n_remaining} | {'im2col' if layer.layer.conv else 'dense'} |"
+        for layer in mapped.layers
+    )
+    costs = "\n".join(f"- {name}: {size}" for name, size in sizes.items())
+    whole = _WHOLE_NETWORK if "network.cir" in sizes else ""
+    return f"""# SPICE netlists of a mapped network
+
+Run one layer: `cd <layer>; ngspice -b run.cir`. It sweeps the input vectors (a table per input over
+the index `vsel`) and writes `outputs.txt`: a line of headings, then the index and one column per
+output [V]. ngspice should say that it uses KLU; without it, large tiles take very long.
+{whole}
+| layer | inputs | outputs | tiles | weights | kind |
+|---|---|---|---|---|---|
+{rows}
+
+What a deck is to ngspice (46, with KLU), estimated:
+
+{costs}
+
+- `cell.inc`: one weight, a differential pair of banks of {mapped.die.bank.n} branches. `Rc_*` is a
+  branch resistor, `Rs_*` its switch (closed or open resistance).
+- `<layer>/<layer>_<a>_<b>.inc`: a tile. Word lines `in_i` enter at the left, bit lines end in
+  transimpedance amplifiers (TIA) at the bottom, outputs `out_j_p` and `out_j_n`. `Rd` driver,
+  `Rw`, `Rb` wire segments, `Xc_i_j` the cell of word line i and bit line j. A pruned weight has no
+  cell.
+- `<layer>/<layer>_<a>_<b>.cir`: that tile alone; `ngspice -b` writes `<layer>_<a>_<b>.txt`: a line
+  of headings, then for each input vector its index and the current into each TIA [A], all positive
+  bit lines first. A vector that drives no word line of the tile is left out (the first stays where
+  none does), and the index counts those that are there.
+- `<layer>/layer.inc`: the layer: its tiles, and ideal sums standing for the addition after the
+  ADCs: out_j = r_feedback * A / (1 + A) * (i_p - i_n), A the gain of the TIA, summed over tiles.
+  A convolution's inputs are one im2col patch; the same tiles serve every position, and `run.py`
+  takes whole images through them.
+- `<layer>/run.cir`: the deck.
+
+Wires: {wires.r_word!r} ohm a word-line segment, {wires.r_bit!r} ohm a bit-line segment, drivers
+{wires.r_driver!r} ohm. TIA: feedback {periphery.r_feedback!r} ohm, gain {periphery.tia_gain!r}.
+Die {mapped.die.id}, seed {mapped.die.seed}. Not in these netlists: DAC and ADC quantisation, noise,
+capacitance of wires; bias in the decks of single layers.
+"""
+
+
+_WHOLE_NETWORK = """
+Run the whole network: `ngspice -b network.cir`. It takes the first layer's input voltages through
+all layers at once and writes `logits.txt`: the index, then one column per logit, 1 V for 1.
+Subcircuits: cell, tile, layer, stage. A stage adds the bias, scales the sum to the next layer's
+voltages and rectifies it (ReLU); these sums, scales and rectifiers are ideal. A bias is a
+differential pair of banks in a word line of its own, in `<layer>_bias`, driven by a reference
+voltage.
+"""

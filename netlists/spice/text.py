@@ -1,0 +1,151 @@
+"""Write a circuit as flat SPICE text, number by number what the fast engine solves."""
+
+import numpy as np
+from scipy.constants import Boltzmann
+
+from mapping.bank.checks import T_REFERENCE
+from netlists.circuit import Circuit, Periphery
+from netlists.circuit.names import checked_names
+
+#: Largest number of vectors in one sweep; ngspice searches the table of each input for each point.
+MAX_VECTORS = 4096
+
+#: KLU's default pivot tolerance of 1e-3 loses up to eight digits next to controlled sources.
+OPTIONS = ".options klu pivrel=0.5"
+
+
+def to_spice(circuit: Circuit, v_in: np.ndarray, *, title: str = "crossbar") -> str:
+    """Return a netlist that stock ngspice sweeps over all input vectors.
+
+    circuit: any circuit. v_in: (n_batch, n_word) or (n_word,) [V].
+
+    Each input is a table over a sweep index, so that one `.dc` analysis solves every vector on a
+    circuit that is parsed and ordered once. The current into TIA j is `i(vtia_<j>)`, its output
+    voltage `v(out_<j>)`; j is the TIA's place in output order.
+    """
+    v_in = circuit.check_inputs(v_in)
+    if len(v_in) > MAX_VECTORS:
+        raise ValueError(f"{len(v_in)} vectors in one netlist; pass at most {MAX_VECTORS}")
+    body = [*elements(circuit), *input_sources(circuit, v_in)]
+    saved = " ".join(f"i(vtia_{j}) v(out_{j})" for j in range(circuit.n_line))
+    cards = [OPTIONS, f".dc vsel 0 {len(v_in) - 1} 1", f".save {saved}", ".end", ""]
+    return "\n".join([f"* {_one_line(title)}", *body, *cards])
+
+
+def elements(circuit: Circuit, *, noise: bool = False) -> list[str]:
+    """Return the element lines of a circuit: resistors, then ammeters and TIAs.
+
+    noise: with the amplifiers' own noise, as of `tia`. Raises ValueError for unsafe names.
+    """
+    parts = circuit.elements
+    nodes, names = checked_names(circuit)
+    tail, head = parts.branch_from.tolist(), parts.branch_to.tolist()
+    lines = [
+        f"{name} {nodes[a]} {nodes[b]} {ohm!r}"
+        for name, a, b, ohm in zip(names, tail, head, parts.branch_ohm.tolist())
+    ]
+    offsets = circuit.periphery.offsets(circuit.n_line).tolist()
+    for j, (node, v_offset) in enumerate(zip(parts.tia_nodes.tolist(), offsets)):
+        lines += tia(f"{j}", nodes[node], f"out_{j}", circuit.periphery, v_offset, noise=noise)
+    return lines
+
+
+def tia(
+    label: str,
+    node: str,
+    out: str,
+    periphery: Periphery,
+    v_offset: float = 0.0,
+    *,
+    noise: bool = False,
+) -> list[str]:
+    """Return an ammeter `vtia_<label>` from a bit line into a TIA, and the TIA.
+
+    node: the bit line's end; out: the TIA's output. v_offset: of this very amplifier [V].
+    noise: with the amplifier's own noise, for a `.noise` analysis.
+    """
+    entry, lines = f"sum_{label}", []
+    noisy = noise and bool(periphery.v_noise)
+    raw = f"raw_{label}" if np.isfinite(periphery.v_swing) else out
+    if np.isinf(periphery.tia_gain) and np.isinf(periphery.gbw) and not noisy:
+        lines += _ideal(label, node, raw, periphery, v_offset)
+    else:
+        lines.append(f"vtia_{label} {node} {f'in_{entry}' if periphery.r_input else entry} 0")
+        if periphery.r_input:
+            lines.append(f"rin_{label} in_{entry} {entry} {float(periphery.r_input)!r}")
+        lines += _amplifier(label, entry, raw, periphery, float(v_offset), noisy)
+    if raw != out:
+        swing = float(periphery.v_swing)
+        lines.append(f"bswing_{label} {out} 0 v = max({-swing!r}, min({swing!r}, v({raw})))")
+    return lines
+
+
+def _ideal(label: str, node: str, out: str, periphery: Periphery, v_offset: float) -> list[str]:
+    """Return an ideal amplifier: one source holds its input and measures, another follows.
+
+    Two sources in series would do the same, but spoil KLU's ordering tenfold.
+    """
+    lines, held = [], node
+    if periphery.r_input:
+        held = f"sum_{label}"
+        lines.append(f"rin_{label} {node} {held} {float(periphery.r_input)!r}")
+    ohm = float(periphery.r_feedback)
+    lines.append(f"vtia_{label} {held} 0 {float(v_offset) or 0!r}")
+    return [*lines, f"hout_{label} {out} {held} vtia_{label} {-ohm!r}"]
+
+
+def _amplifier(
+    label: str, entry: str, out: str, periphery: Periphery, v_offset: float, noisy: bool
+) -> list[str]:
+    """Return feedback resistor and amplifier, with its pole where it has a bandwidth."""
+    reference, lines = _reference(label, periphery, v_offset) if noisy else ("0", [])
+    v_offset = 0.0 if noisy else v_offset
+    gain = float(periphery.tia_gain)
+    lines.append(f"rfb_{label} {entry} {out} {float(periphery.r_feedback)!r}")
+    if np.isfinite(periphery.gbw):
+        # 1 S into C = 1 / (2 pi gbw), beside R = gain: the integrator inside every amplifier.
+        pole = f"pole_{label}"
+        lines.append(f"gamp_{label} 0 {pole} {reference} {entry} 1.0")
+        lines += [f"ios_{label} 0 {pole} {v_offset!r}"] if v_offset else []
+        lines += [f"ramp_{label} {pole} 0 {gain!r}"] if np.isfinite(gain) else []
+        farad = 1.0 / (2.0 * np.pi * float(periphery.gbw))
+        return [*lines, f"camp_{label} {pole} 0 {farad!r}", f"eout_{label} {out} 0 {pole} 0 1.0"]
+    if np.isinf(gain):
+        # It holds its input at the noisy reference, and follows the ammeter.
+        ohm = float(periphery.r_feedback)
+        held = f"ehold_{label} {entry} 0 {reference} 0 1.0"
+        return [*lines[:-1], held, f"hout_{label} {out} {entry} vtia_{label} {-ohm!r}"]
+    if v_offset:
+        return [*lines, f"bout_{label} {out} 0 v = {gain!r} * ({v_offset!r} - v({entry}))"]
+    return [*lines, f"eout_{label} {out} 0 {reference} {entry} {gain!r}"]
+
+
+def _reference(label: str, periphery: Periphery, v_offset: float) -> tuple[str, list[str]]:
+    """Return the node of a noisy amplifier's other input, and the sources that hold it.
+
+    A resistor that carries no current makes the amplifier's noise, 4 k T R = v_noise^2.
+    """
+    ohm = periphery.v_noise**2 / (4.0 * Boltzmann * T_REFERENCE)
+    noise = f"rnoise_{label} noise_{label} 0 {float(ohm)!r}"
+    return f"ref_{label}", [noise, f"vos_{label} ref_{label} noise_{label} {v_offset!r}"]
+
+
+def input_sources(circuit: Circuit, v_in: np.ndarray) -> list[str]:
+    """Return the sweep index and one table of voltages over it for each word line."""
+    lines, nodes = ["vsel sel 0 0"], circuit.names[0]
+    for i, node in enumerate(circuit.elements.input_nodes.tolist()):
+        lines.append(table_source(f"bin_{i}", nodes[node], v_in[:, i].tolist()))
+    return lines
+
+
+def table_source(name: str, node: str, volts: list[float]) -> str:
+    """Return a source whose voltage at sweep index k is volts[k]."""
+    # `pwl` extrapolates beyond its ends, so both are held flat far outside the sweep.
+    points = [(-9e9, volts[0]), *enumerate(volts), (9e9, volts[-1])]
+    table = ", ".join(f"{x!r}, {v!r}" for x, v in points)
+    return f"{name} {node} 0 v = pwl(v(sel), {table})"
+
+
+def _one_line(text: str) -> str:
+    """Keep only printable characters of one line, so that a title cannot add a card."""
+    return "".join(c if c.isprintable() else " " for c in text)

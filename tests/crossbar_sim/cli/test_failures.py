@@ -1,0 +1,324 @@
+"""What a user sees when something goes wrong: one line, an exit code, and no process left over."""
+
+import errno
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossbar_sim.cli import app
+from crossbar_sim.config import ConfigError
+from crossbar_sim.ngspice.process import NgspiceError
+from crossbar_sim.ngspice.worker import NgspiceWorker
+from crossbar_sim.study.store import Store
+from crossbar_sim.system.failures import explained, naming
+from mapping import ResistorBank
+
+COMMAND = [sys.executable, "-c", "from crossbar_sim.cli import main; main()"]
+RUN = """
+name = "small"
+[train]
+epochs = {epochs}
+[prune]
+sparsity = 0.8
+rounds = 1
+epochs_per_round = 1
+"""
+STUDY = """
+name = "study"
+base = "small.toml"
+dies = 500
+[grid]
+"bank.n" = [1]
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "small.toml").write_text(RUN.format(epochs=1))
+    (tmp_path / "long.toml").write_text(RUN.format(epochs=50_000))
+    (tmp_path / "study.toml").write_text(STUDY)
+    return tmp_path
+
+
+def call(*arguments, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+        **options,
+    )
+
+
+def started(*arguments, until) -> subprocess.Popen:
+    """Start a command, and return when it has come to some point."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    wait(lambda: until(process.pid))
+    assert process.poll() is None, process.stderr.read()
+    return process
+
+
+def wait(condition, limit=180.0) -> bool:
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = status.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(status.parent.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc here")
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_run_that_is_told_to_stop_says_how_to_go_on_and_leaves_no_process(
+    files, number, code, word
+):
+    partial = files / "results" / ".small.partial" / "config.json"
+    arguments = ("run", files / "long.toml", "--results", files / "results")
+    process = started(*arguments, until=lambda pid: partial.exists())
+    workers = children(process.pid)
+    assert workers, "ngspice has a process of its own"
+    process.send_signal(number)
+    error = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == code
+    assert f"crossbar-sim: {word}; the same command with --resume goes on from here" in error
+    assert "Traceback" not in error
+    assert wait(lambda: not any(map(is_alive, workers)), 20)
+    assert partial.exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_the_program_is_loading_is_answered_too(files, number, code):
+    """Long before torch has been imported."""
+    path = files / "long.toml"
+    script = "import sys; print('up', flush=True); from crossbar_sim.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "run", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=files,
+    )
+    process.stdout.readline()
+    assert wait(lambda: handles(process.pid, number), 30)
+    process.send_signal(number)
+    error = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == code, error
+    assert "with --resume goes on from here" in error
+    assert "Traceback" not in error
+
+
+def handles(pid: int, number: int) -> bool:
+    """Return whether a process has a handler of ours for SIGTERM, and of its own for a signal."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = int(next(line.split()[1] for line in lines if line.startswith("SigCgt")), 16)
+    return all(caught >> (n - 1) & 1 for n in (number, signal.SIGTERM))
+
+
+@needs_proc
+def test_workers_of_a_study_end_with_it(files):
+    store = files / "s.sqlite"
+    arguments = ("study", files / "study.toml", "--store", store, "--jobs", 2)
+    for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
+        process = started(*arguments, until=lambda pid: has_more(store))
+        workers = children(process.pid)
+        process.send_signal(number)
+        error = process.communicate(timeout=60)[1].decode()
+        assert process.returncode == code
+        assert wait(lambda workers=workers: not any(map(is_alive, workers)), 30)
+    assert "terminated; the same command goes on from here" in error
+    assert "Traceback" not in error
+
+
+def has_more(store: Path, seen=[0]) -> bool:  # noqa: B006
+    """Return whether the store has a trial more than when this was true the last time."""
+    n_trial = len(Store(store).keys()) if store.exists() else 0
+    more = n_trial > seen[0]
+    seen[0] = n_trial if more else seen[0]
+    return more
+
+
+@needs_proc
+def test_an_ngspice_process_ends_with_the_one_that_started_it():
+    script = (
+        "from crossbar_sim.ngspice.worker import NgspiceWorker as W; "
+        "import time; w = W(); w.probe();"
+        "print('ready', flush=True); time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
+    workers = children(process.pid)
+    assert workers
+    process.kill()
+    process.communicate()
+    assert wait(lambda: not any(map(is_alive, workers)), 20)
+
+
+def test_a_fork_of_a_process_with_an_ngspice_has_one_of_its_own():
+    with NgspiceWorker(time_limit=60) as worker:
+        wanted = worker.probe().values.tolist()
+        pid = os.fork()
+        if not pid:
+            same = worker.probe().values.tolist() == wanted
+            worker.close()
+            os._exit(0 if same else 1)
+        assert wait(lambda: os.waitpid(pid, os.WNOHANG)[0], 60)
+        assert worker.probe().values.tolist() == wanted, "the first one's goes on"
+
+
+def caught(function) -> Exception:
+    try:
+        function()
+    except Exception as error:
+        return error
+    raise AssertionError("it did not raise")
+
+
+def bug_in_numpy():
+    return np.zeros(2) + np.zeros(3)
+
+
+def bug_in_python():
+    return int("x")
+
+
+def failed_assertion():
+    assert not ResistorBank
+
+
+@pytest.mark.parametrize("function", [bug_in_numpy, bug_in_python, failed_assertion])
+def test_a_bug_keeps_its_traceback(function):
+    assert explained(caught(function)) is None
+
+
+@pytest.mark.parametrize(
+    ("function", "message", "code"),
+    [
+        (lambda: ResistorBank(n=0), "n must be", 2),
+        (lambda: exec("raise ConfigError('so')", {"ConfigError": ConfigError}), "so", 2),
+        (lambda: exec("raise NgspiceError('no')", {"NgspiceError": NgspiceError}), "no", 1),
+        (lambda: exec("raise MemoryError"), "out of memory; make the network", 1),
+        (
+            lambda: Path("/nowhere/at/all").read_bytes(),
+            "/nowhere/at/all: No such file .* check the path",
+            1,
+        ),
+    ],
+)
+def test_what_is_said_is_one_line_and_a_code(function, message, code):
+
+    found = explained(caught(function))
+    assert found is not None
+    assert re.search(message, found[0])
+    assert found[1] == code
+
+
+def test_a_full_disk_names_the_file_and_what_to_do():
+    def write():
+        with naming(Path("results/x.json")), open("/dev/full", "w") as file:
+            file.write("x")
+
+    error = caught(write)
+    assert error.errno == errno.ENOSPC
+    assert explained(error) == (
+        "results/x.json: No space left on device; free some space, or write elsewhere",
+        1,
+    )
+
+
+@pytest.mark.parametrize("kind", ["run", "study"])
+def test_a_disk_that_is_full_in_mid_work_is_one_line(files, kind):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    where = {"run": ("--results", files / "out"), "study": ("--store", files / "s.sqlite")}[kind]
+    name = {"run": "small.toml", "study": "study.toml"}[kind]
+    result = call(kind, files / name, *where, preexec_fn=limit)
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert str(files) in last
+    assert "too large" in last or "the store" in last or "cannot be" in last
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("verify", "x", "--vectors", "0"), "--vectors"),
+        (("verify", "x", "--tolerance", "nan"), "must be 0 … 1; got nan"),
+        (("verify", "x", "--tolerance", "-1"), "must be 0 … 1; got -1"),
+        (("verify", "x", "--seed", "-1"), "--seed"),
+        (("verify", "x", "--sample", "0"), "--sample"),
+        (("study", "x.toml", "--jobs", "0"), "must be 1 or more, or -1"),
+        (("precision", "--seed", "-1"), "--seed"),
+        (("precision", "--bits", "nan"), "must be 0 … 64; got nan"),
+        (("precision", "--yield", "1"), "must be 0 … 1, ends excluded; got 1"),
+        (("precision", "--band", "0.1", "7"), "must be 0 … 1; got 7"),
+        (("prune", "x.onnx", "--learning-rate", "inf"), "must be 1e-30 … 10; got inf"),
+        (("prune", "x.onnx", "--size", "0", "8"), "must be 1 … 10000; got 0"),
+        (("prune", "x.onnx", "--epochs", "-1"), "--epochs"),
+        (("reselect", "x", "y", "--output", "z", "--extra", "-1"), "--extra"),
+        (("reselect", "x", "y", "--output", "z", "--tolerance", "nan"), "got nan"),
+        (("export", "x", "--output", "z", "--meter-relative", "-1"), "must be 0 … 1; got -1"),
+    ],
+)
+def test_an_option_out_of_its_bounds_is_refused_by_name(arguments, message):
+    from typer.testing import CliRunner
+
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_help_shows_what_looks_like_markup_and_the_version_is_told():
+    from typer.testing import CliRunner
+
+    shown = CliRunner().invoke(app, ["study", "--help"], env={"COLUMNS": "200"}).output
+    assert "search as [optimise] says" in shown
+    version = CliRunner().invoke(app, ["--version"])
+    assert version.exit_code == 0
+    assert version.output.startswith("crossbar-sim 0.")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}]
+)
+def test_a_terminal_without_unicode_does_not_matter(settings):
+    result = call("study", "--help", env=os.environ | settings)
+    assert result.returncode == 0, result.stderr
+    assert "--optimise" in result.stdout

@@ -1,0 +1,296 @@
+"""Configurations: every mistake is one line that names file, key, value and what is allowed."""
+
+import datetime
+import math
+import random
+import warnings
+from functools import reduce
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from approx import approx
+from crossbar_sim.config import ConfigError, RunConfig, load_config
+from crossbar_sim.config.run import checked
+from crossbar_sim.config.study import load_study
+from mapping.bank import LadderGapWarning
+from netlists import Wires
+
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("digits*.toml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_examples_are_valid(path):
+    config = load_config(path)
+    assert config.name == path.stem
+    assert config.bank.build().n == config.bank.n
+    quick = config.made_quick()
+    assert quick.simulation.n_image < config.simulation.n_image
+    assert quick.digest != config.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "key 'name' is missing"),
+        ('name = "a"\nbogus = 1', "unknown key 'bogus'"),
+        ('name = "a"\n[bank]\nr_minn = 1', "unknown key 'bank.r_minn'"),
+        ('name = "a"\n[bank]\nr_min = -5', "bank.r_min = -5: must be greater than or equal to 1"),
+        ('name = "a"\n[bank]\nr_min = "x"', "bank.r_min = 'x': must be a valid number"),
+        ('name = "a"\n[bank]\nn = 0', "bank.n = 0: must be greater than or equal to 1"),
+        ('name = "a"\n[bank]\nladder = "funny"', "ladder must be one of"),
+        ('name = "a"\n[bank]\nr_off = 10.0', "r_off must be"),
+        ('name = "a"\n[bank]\nr_off = inf', "bank.r_off = inf"),
+        ('name = "a"\n[prune]\nsparsity = 1.5', "prune.sparsity = 1.5: must be less than 1"),
+        ('name = "a"\n[simulation]\nn_image = 0', "simulation.n_image = 0: must be greater"),
+        ('name = "a"\n[wires]\nr_word = -1.0', "wires.r_word = -1.0"),
+        (
+            'name = "a"\n[wires]\nsource = "given"\nr_word = 1.0\nr_bit = 1e-9',
+            "r_bit must be 0 .ideal. or",
+        ),
+        ('name = "a"\n[model]\nkind = "lstm"', "'lstm': must be 'mlp', 'cnn' or 'lenet5'"),
+        ('name = "../up"', "name = '../up'"),
+        ('name = "a"\n[energy]\nadc_case = "typical"', "'envelope', 'lower quartile' or 'median'"),
+        ('name = "a"\n[periphery]\nr_input = 1e-9', "r_input must be"),
+        ('name = "a"\n[periphery]\ninputs = "magic"', "must be 'analog' or 'bit-serial'"),
+        ('name = "a"\n[geometry]\nfilm = "tin"', "must be 'sky130_high_po' or"),
+        ('name = "a"\n[geometry]\nword_width = 1.0', "word_width must be"),
+        ('name = "a"\n[wires]\nr_word = 1.0', "r_word given, but source is 'drawn'"),
+        ('name = "a"\n[wires]\nsource = "thin"\nc_bit = 0.0', "c_bit given, but source is 'thin'"),
+        ('name = "a"\n[wires]\nsource = "given"\nr_word = 1.0', "needs r_word and r_bit"),
+        ('name = "a"\n[bank]\nr_min = 1e3', "this bank cannot be drawn: a resistor of 1000 ohm"),
+        (
+            'name = "a"\n[wires]\nsource = "given"\nr_word = 1.0\nr_bit = 1.0\n'
+            '[energy]\nt_read = "settling"',
+            "nothing takes time",
+        ),
+        ('name = "a"\n[model]\nkind = "lenet5"', "takes 28 × 28 images; got data 'digits'"),
+        ('name = "a"\n[prune]\nbits = 1', "bits must be 0"),
+        ('name = "a"\n[noise]\nbandwidth = -1', "noise.bandwidth = -1"),
+        ("name = ", "not valid TOML"),
+        ('name = "a/b"', "name = 'a/b': must be 1 to 64 characters: letters"),
+        ('name = "a"\n[bank]\nnn = 1', r"unknown key 'bank.nn'; did you mean 'bank.n'\?"),
+        ('name = "a"\n[bank]\nnn = 1', "known here: n, ladder, r_min, ratio"),
+        ('name = "a"\nbnak = 1', r"did you mean 'bank'\?; known here: name, seed, data"),
+        (
+            'name = "a"\nbase = "b"',
+            "this is a study, it has a key 'base'; use `crossbar-sim study`",
+        ),
+        ('name = "a"\n[simulation]\nn_image = true', "n_image = True: must be a valid integer"),
+        ('name = "a"\n[life]\np_stuck_open = true', "p_stuck_open = True: must be a valid number"),
+        ('name = "a"\n[train]\nepochs = "6"', "epochs = '6': must be a valid integer"),
+        ('name = "a"\n[train]\nlearning_rate = "1e-3"', "must be a valid number"),
+        ('name = "a"\n[prune]\nrounds = 4.0', "rounds = 4.0: must be a valid integer"),
+        ('name = "a"\nseed = -0.0', "seed = -0.0: must be a valid integer"),
+        ('name = "a"\nquick = 1.0', "quick = 1.0: must be a valid boolean"),
+        ('name = "a"\n[life]\nrepair = 1', "repair = 1: must be a valid boolean"),
+        ('name = "a"\n[model]\nhidden = [8.0]', r"hidden.0 = 8.0: must be a valid integer"),
+        ('name = "a"\n[model]\nhidden = [1000000000]', "must be less than or equal to 100000"),
+        ('name = "a"\n[model]\nhidden = [100000, 100000]', "make up to 10,079,400,000 weights"),
+        ('name = "a"\n[model]\nkind = "cnn"\nchannels = [4096, 4096]', "weights; choose at most"),
+        (f'name = "a"\n[train]\nepochs = {10**18}', "epochs = 1000000000000000000: must be less"),
+        (f'name = "a"\n[train]\nepochs = 0x{"f" * 9000}', "a number of thousands of digits"),
+        (f'name = "a"\n[train]\nepochs = {"9" * 9000}', "not valid TOML"),
+        # Each of these was found out only after all training.
+        ('name = "a"\n[bank]\nr_off = 1e300', "r_off = 1e.300: must be less than or equal to 1000"),
+        ('name = "a"\n[bank]\nr_min = 1e300', "bank.r_min = 1e.300: must be less"),
+        ('name = "a"\n[bank]\nr_min = 1e-300', "bank.r_min = 1e-300: must be greater"),
+        ('name = "a"\n[bank]\nratio = 1e100', "bank.ratio = 1e.100: must be less"),
+        ('name = "a"\n[bank]\nn = 20\nratio = 10.0', "bank: the largest resistor .* 1e.24 ohm"),
+        ('name = "a"\n[bank]\ntemperature = 1e300', "bank.temperature = 1e.300: must be less"),
+        ('name = "a"\n[periphery]\nr_feedback = 1e300', "periphery.r_feedback = 1e.300: must be"),
+        ('name = "a"\n[periphery]\nv_read = 1e300', "periphery.v_read = 1e.300: must be less"),
+        ('name = "a"\n[periphery]\nv_read = 1e-300', "periphery.v_read = 1e-300: must be greater"),
+        ('name = "a"\n[periphery]\ngbw = 1e300', "must be 1 … 1e.15, or inf for an ideal part"),
+        ('name = "a"\n[periphery]\ngbw = nan', "periphery.gbw = nan: must be a finite number"),
+        ('name = "a"\n[train]\nlearning_rate = 1e300', "learning_rate = 1e.300: must be less"),
+        ('name = "a"\n[wires]\nc_word = 1e300', "wires.c_word = 1e.300: must be less"),
+        ('name = "a"\n[energy]\ntia_c_load = 1e300', "energy.tia_c_load.* = 1e.300: must be less"),
+    ],
+    ids=lambda text: text[:60],
+)
+def test_mistakes(tmp_path, text, message):
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_several_mistakes_are_counted(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('name = "a"\nx = 1\ny = 2')
+    with pytest.raises(ConfigError, match=r"\(and 1 more\)"):
+        load_config(path)
+
+
+def test_missing_file_and_binary_file(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "none.toml")
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(tmp_path / "b.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 3000, "not valid TOML"),
+        ("x = " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("a" + ".a" * 20_000 + " = 1", "a key of more than 40 parts"),
+        ("[a" + ".a" * 20_000 + "]", "a key of more than 40 parts"),
+        ("# " + "x" * 1_000_000, "over 1,000,000 bytes"),
+        (f'name = "{"a" * 100_000}"', "name = 'aaa.*…: must be 1 to 64 characters"),
+        (f'name = "a"\n{"a" * 100_000} = 1', "unknown key 'aaa.*…'; known here"),
+        (f'name = "a"\n[bank]\nladder = "{"a" * 100_000}"', "ladder must be one of"),
+        (f'name = "a"\n[geometry]\nfilm = "{"a" * 100_000}"', "film = 'aaa.*…: must be"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_monstrous_file_is_refused_at_once_and_in_few_words(tmp_path, text, message):
+    path = tmp_path / "run.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(path)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_run_given_as_a_study_is_told_so():
+    with pytest.raises(ConfigError, match=r"this is a run, not a study.*`crossbar-sim run`"):
+        load_study(EXAMPLES[0])
+
+
+def test_what_a_run_keeps_as_json_comes_back():
+    ends = {"tia_gain": math.inf, "gbw": math.inf}
+    config = RunConfig.model_validate({"name": "a", "periphery": ends, "bank": {"ladder": "E24"}})
+    assert RunConfig.model_validate_json(config.model_dump_json()) == config
+    assert RunConfig.model_validate(config.model_dump()) == config
+    with pytest.raises(ConfigError, match="gbw = 'Infinity'"):  # in TOML it is a text
+        checked({"name": "a", "periphery": {"gbw": "Infinity"}}, RunConfig, "here")
+
+
+def test_whole_numbers_will_do_for_others():
+    found = RunConfig.model_validate({"name": "a", "bank": {"r_min": 100_000, "ratio": 1.75}})
+    assert isinstance(found.bank.r_min, float)
+    assert found.bank == RunConfig(name="a").bank
+
+
+#: What a key may be given by mistake, of every type that TOML has.
+VALUES = [True, False, "", "6", " 6 ", "inf", "x" * 10_000, [], [1], ["a"], [[1]], {}, {"a": 1}]
+VALUES += [0, 1, -1, 2, 7, 10**6, 10**18, -(10**18), 2**31, 2**63, 2**64, 10**400]
+VALUES += [-0.0, 0.5, 1.0, -1.0, 1e-300, 1e-30, 1e30, 1e300, -1e300, math.inf, -math.inf, math.nan]
+VALUES += [datetime.date(2020, 1, 1), [1e300, 1e-300], [10**18, 1], [True, False]]
+
+
+def leaves(kind, before=()):
+    """Yield the path of every key, and the types that it takes."""
+    for name, field in kind.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from leaves(field.annotation, (*before, name))
+        else:
+            yield (*before, name), field.annotation
+
+
+LEAVES = list(leaves(RunConfig))
+
+
+def given(path, value):
+    """Return settings with one key."""
+    for name in reversed(path):
+        value = {name: value}
+    return {"name": "a"} | value
+
+
+def tried(raw):
+    """Return the configuration, or none, and what is wrong with it."""
+    try:
+        return checked(raw, RunConfig, "file"), ""
+    except ConfigError as error:
+        return None, str(error)
+
+
+@pytest.mark.parametrize(("path", "annotation"), LEAVES, ids=[".".join(p) for p, _ in LEAVES])
+def test_any_value_of_any_key_is_taken_or_refused_in_one_line(path, annotation):
+    """What is taken is of the key's type, and kept as it was given."""
+    fits = {int: int, bool: bool, float: (int, float), str: str}.get(annotation, object)
+    for value in VALUES:
+        config, message = tried(given(path, value))
+        assert "\n" not in message
+        assert len(message) < 1000
+        if config:
+            assert isinstance(value, fits)
+            assert annotation is bool or not isinstance(value, bool)
+            kept = reduce(getattr, path, config)
+            assert kept == (tuple(value) if isinstance(value, list) else value)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", LadderGapWarning)
+                assert RunConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_random_pairs_of_values_are_taken_or_refused_in_one_line():
+    """Rules about several keys see whatever their own bounds let pass."""
+    rng, good = random.Random(0), 0
+    numbers = [value for value in VALUES if isinstance(value, int | float)]
+    for _ in range(400):
+        (a, _), (b, _) = rng.sample(LEAVES, 2)
+        raw = given(a, rng.choice(numbers))
+        for name, value in given(b, rng.choice(numbers)).items():
+            both = isinstance(raw.get(name), dict) and isinstance(value, dict)
+            raw[name] = raw[name] | value if both else value
+        config, message = tried(raw)
+        assert "\n" not in message
+        if config:
+            good += 1
+            config.build_wires()
+    assert 10 < good < 300
+
+
+def test_the_digest_names_the_settings():
+    a = RunConfig(name="a")
+    assert a.digest == RunConfig(name="a").digest
+    assert a.digest != RunConfig(name="a", seed=2).digest
+
+
+def settings(**tables):
+    return RunConfig.model_validate({"name": "a", **tables})
+
+
+def test_wires_and_area_are_those_of_the_drawn_cell():
+    config = settings(wires={"r_driver": 7.0})
+    wires, cell = config.build_wires(), config.cell()
+    assert wires.r_driver == 7.0
+    # A cell of 41.4 x 38.0 um, word line of met1 and bit line of met3, both 1 um wide.
+    assert cell.area == approx(41.4e-6 * 38.0e-6)
+    assert wires.r_word == approx(0.125 * 41.4)
+    assert wires.r_bit == approx(0.047 * 38.0)
+    assert wires.c_word == approx(0.2e-15 * 41.4 / 0.14)
+    assert wires.c_bit == approx(0.2e-15 * 38.0 / 0.3)
+    larger = settings(bank={"n": 9})
+    assert larger.build_wires().r_word > 2 * wires.r_word
+    assert larger.cell().area > 4 * cell.area
+    wide = settings(geometry={"word_width": 2e-6}).build_wires()
+    assert wide.r_word == approx(wires.r_word / 2)
+    assert wide.c_word == approx(wires.c_word * 2)
+    assert settings(geometry={"programming": "via"}).cell().area < cell.area
+
+
+def test_wires_may_be_given_or_thin():
+    given = {"source": "given", "r_word": 2.0, "r_bit": 0.0, "c_bit": 3e-15}
+    assert settings(wires=given).build_wires() == Wires(2.0, 0.0, 0.0, 0.0, 3e-15)
+    thin = settings(wires={"source": "thin", "r_driver": 5.0}).build_wires()
+    assert thin == Wires(1.0, 1.0, 5.0, 7e-15, 7e-15)
+
+
+def test_a_bank_that_cannot_be_drawn_has_given_wires_and_no_area():
+    parts = {"r_min": 1e3, "r_on": 10.0}
+    wires = {"source": "given", "r_word": 0.1, "r_bit": 0.1}
+    assert settings(bank=parts, wires=wires).cell() is None
+
+
+def test_the_read_time_is_given_or_that_of_settling():
+    fixed = RunConfig.model_validate({"name": "a", "energy": {"t_read": 5e-9}})
+    assert fixed.energy.build(1e-9).t_read == 5e-9
+    slow = {"name": "a", "energy": {"t_read": "settling"}, "periphery": {"gbw": 1e8}}
+    assert RunConfig.model_validate(slow).energy.build(1e-9).t_read == 1e-9

@@ -1,0 +1,163 @@
+"""ngspice against the engine on the tiles of a mapped network: agreement, and what fails."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from approx import approx
+from crossbar_sim import solve
+from crossbar_sim.ngspice.verification import (
+    TileCheck,
+    TileFailure,
+    Verification,
+    VerificationError,
+    check_tile,
+    chosen_tiles,
+    difference,
+    random_inputs,
+    verify,
+)
+from netlists import Periphery, Wires, tile_circuit
+
+WIRES, ENDS = Wires(1, 1), Periphery(tia_gain=1e4)
+REAL = Periphery(tia_gain=1e4, r_input=50.0, v_offset=2e-3, v_offset_sigma=1e-3, v_swing=0.05)
+
+
+@pytest.fixture
+def v_in(mapped):
+    return random_inputs(mapped, v_read=0.2, n_vector=5)
+
+
+def test_every_tile_is_compared_in_the_order_of_the_network(mapped, v_in):
+    found = verify(mapped, v_in, WIRES, ENDS, n_worker=2)
+    assert [check.tile for check in found.checks] == [tile.name for tile in mapped.tiles]
+    assert all(check.n_vector == 5 for check in found.checks)
+    assert found.passed
+    assert found.worst.error < 1e-11
+    assert "KLU" in found.solvers[0]
+    assert "nodal" in found.solvers[1]
+    assert found.tolerance == 1e-9
+    found.require()
+
+
+def test_voltages_are_compared_with_offsets_feedback_and_swing(mapped, worker):
+    v_in = random_inputs(mapped, v_read=0.5, n_vector=5)
+    tile = mapped.tiles[0]
+    check, spice, _ = check_tile(tile, v_in["fc"][:, tile.rows], WIRES, REAL, worker)
+    assert spice.n_saturated > 0
+    assert 0 < check.error < 1e-9
+    assert check.error == max(check.i_error, check.v_error)
+
+
+#: What an engine could do to a right solution's voltages; none touches a current.
+FAULTS = {
+    "offset of the other sign": lambda right: right.v_out - 2 * REAL.v_offset,
+    "offset left out": lambda right: right.v_out - REAL.v_offset,
+    "feedback off by a part in a million": lambda right: right.v_out * (1 + 1e-6),
+    "current not inverted": lambda right: -right.v_out,
+    "no swing": lambda right: (
+        solve(replace(right.circuit, periphery=replace(REAL, v_swing=np.inf)), right.v_in).v_out
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_voltage_fails_loudly(mapped, worker, monkeypatch, fault):
+    def wrong(circuit, v_in, *, nodes=False):
+        right = solve(circuit, v_in, nodes=nodes)
+        return replace(right, v_out=FAULTS[fault](right))
+
+    v_in = random_inputs(mapped, v_read=0.5, n_vector=5)
+    monkeypatch.setattr("crossbar_sim.ngspice.verification.solve", wrong)
+    found = verify(mapped, v_in, WIRES, REAL, n_worker=1)
+    assert all(check.i_error < 1e-11 for check in found.checks)
+    assert found.worst.v_error > 0.9e-6
+    assert not found.passed
+    with pytest.raises(VerificationError, match=r"and .*e-.* of the largest output voltage"):
+        found.require()
+    tile = mapped.tiles[0]
+    assert not check_tile(tile, v_in["fc"][:, tile.rows], WIRES, REAL, worker)[0].error < 1e-9
+
+
+def test_errors_are_relative_to_the_second_solutions_largest_output(mapped):
+    circuit = tile_circuit(mapped.tiles[0], Wires(), Periphery())
+    right = solve(circuit, np.full((1, circuit.n_word), 0.1))
+    by_current = replace(right, i_out=right.i_out + 0.25 * np.abs(right.i_out).max())
+    by_voltage = replace(right, v_out=right.v_out - 0.5 * np.abs(right.v_out).max())
+    assert difference(by_current, right) == approx(0.25, rel=1e-12)
+    assert difference(by_voltage, right) == approx(0.5, rel=1e-12)
+    assert difference(right, right) == 0
+    nothing = replace(right, i_out=0 * right.i_out, v_out=0 * right.v_out)
+    assert difference(right, nothing) == max(np.abs(right.i_out).max(), np.abs(right.v_out).max())
+    assert np.isnan(difference(replace(right, v_out=np.nan * right.v_out), right))
+
+
+def test_random_inputs_reach_both_ends_and_come_back(mapped):
+    v_in = random_inputs(mapped, v_read=0.2, n_vector=400, seed=1)["fc"]
+    assert v_in.shape == (400, 7)
+    assert -0.2 <= v_in.min() < -0.19 < 0.19 < v_in.max() <= 0.2
+    again, other = (random_inputs(mapped, v_read=0.2, n_vector=400, seed=k)["fc"] for k in (1, 2))
+    np.testing.assert_array_equal(again, v_in)
+    assert not np.array_equal(other, v_in)
+
+
+def test_one_tile_gives_the_same_as_all(mapped, v_in, worker):
+    tile = mapped.tiles[1]
+    check, spice, fast = check_tile(tile, v_in["fc"][:, tile.rows], WIRES, ENDS, worker)
+    assert check.tile == tile.name
+    assert check.error < 1e-11
+    assert spice.i_out.shape == fast.i_out.shape
+
+
+def test_tiles_are_chosen_by_name_or_by_a_seeded_sample(mapped, v_in):
+    names = [tile.name for tile in mapped.tiles]
+    assert [tile.name for tile in chosen_tiles(mapped)] == names
+    assert [tile.name for tile in chosen_tiles(mapped, names[1:])] == names[1:]
+    two = chosen_tiles(mapped, n_sample=2, seed=3)
+    assert [tile.name for tile in two] == [
+        tile.name for tile in chosen_tiles(mapped, n_sample=2, seed=3)
+    ]
+    assert len(two) == 2
+    drawn = [chosen_tiles(mapped, n_sample=1, seed=k)[0].name for k in range(20)]
+    assert set(drawn) == set(names)
+    assert chosen_tiles(mapped, n_sample=1)[0].name == drawn[0] != drawn[1]
+    found = verify(mapped, v_in, WIRES, ENDS, tiles=two, n_worker=1)
+    assert [check.tile for check in found.checks] == [tile.name for tile in two]
+    with pytest.raises(ValueError, match="no tile 'nonsense'; there are fc_0_0"):
+        chosen_tiles(mapped, ["nonsense"])
+    with pytest.raises(ValueError, match="n_sample must be >= 1"):
+        chosen_tiles(mapped, n_sample=0)
+
+
+def test_a_tile_that_ngspice_fails_on_is_named_and_the_others_are_compared(mapped, v_in):
+    """One tile's inputs are so many that its time runs out."""
+    slow, *_, last = mapped.tiles
+    v_in["fc"] = np.resize(v_in["fc"], (300_000, 7))
+    found = verify(mapped, v_in, WIRES, ENDS, tiles=[slow], n_worker=1, time_limit=0.5)
+    assert [failure.tile for failure in found.failures] == [slow.name]
+    assert not found.passed
+    with pytest.raises(VerificationError, match=rf"failed on 1 tile.*: {slow.name}; .* limit"):
+        found.require()
+    assert verify(mapped, random_inputs(mapped, v_read=1, n_vector=1), WIRES, ENDS, tiles=[last])
+
+
+def test_verification_fails_loudly():
+    checks = (TileCheck("a", 1, 1e-12, 0.0), TileCheck("b", 1, 1e-3, 2e-5))
+    found = Verification(checks, 1e-9, ("one", "other"))
+    assert not found.passed
+    with pytest.raises(VerificationError, match=r"tile b: .* 1.0e-03 .* 2.0e-05"):
+        found.require()
+    failed = Verification(checks[:1], 1e-9, ("one", "other"), (TileFailure("c", "it hung"),))
+    with pytest.raises(VerificationError, match="c: it hung"):
+        failed.require()
+
+
+def test_nan_never_passes():
+    for errors in ((np.nan, 0.0), (0.0, np.nan)):
+        checks = (TileCheck("a", 1, *errors), TileCheck("b", 1, 1.0, 1.0))
+        found = Verification(checks, 1e-9, ("", ""))
+        assert not found.passed
+        assert found.worst.tile == "a"
+        with pytest.raises(VerificationError, match="tile a"):
+            found.require()

@@ -1,0 +1,483 @@
+"""Networks on the die: equal to the digital ones when everything is ideal."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import crossbar_sim
+from approx import approx
+from crossbar_sim import Converters, solve, solve_ngspice, to_torch, transfer_matrix
+from crossbar_sim.ngspice.process import Job
+from crossbar_sim.on_die.analog import InputRange, circuit_inputs, input_ranges, patches
+from crossbar_sim.on_die.readout import Readout, grouped, merged, respond
+from crossbar_sim.periphery.converters import Errors
+from crossbar_sim.periphery.noise import Noise, output_noise
+from mapping import Die, ResistorBank, TileConfig, map_network
+from netlists import Periphery, Wires, array_circuit, tile_circuit, to_spice, write_network
+from tinynets.networks.extraction import extract
+from tinynets.networks.models import digits_cnn, mlp
+
+pytestmark = pytest.mark.usefixtures("_no_grad")
+
+#: So many branches that selection errs by less than float32 does.
+PRECISE = ResistorBank(n=14, sigma_local=0.02)
+
+
+@pytest.fixture
+def _no_grad():
+    with torch.no_grad():
+        yield
+
+
+class Strange(nn.Module):
+    """Residual, concatenation, batch norm, groups, dilation, stride: any graph will do."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(2, 4, 3, padding=2, dilation=2)
+        self.norm = nn.BatchNorm2d(4)
+        self.b = nn.Conv2d(4, 4, 3, padding=1, groups=2)
+        self.c = nn.Conv2d(8, 3, (2, 3), stride=(2, 1))
+        self.d = nn.Conv1d(9, 2, 3, padding="same")
+        self.e = nn.Linear(5, 3)
+
+    def forward(self, x):
+        x = self.norm(self.a(x))
+        x = torch.cat([x, torch.relu(x + self.b(x))], dim=1)
+        x = self.c(x)
+        return self.e(self.d(x.flatten(1).unflatten(1, (9, -1)))[..., :5])
+
+
+def on_ideal_die(model, example, **options):
+    mapped = map_network(extract(model, example), Die(PRECISE, seed=1), TileConfig(16, 8))
+    options = {"wires": Wires(), "periphery": Periphery(), "converters": Converters()} | options
+    return mapped, to_torch(model, mapped, calibration=example, **options)
+
+
+def difference(a, b, x):
+    with torch.no_grad():
+        return float((a(x) - b(x)).abs().max() / a(x).abs().max())
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [(mlp((9, 7, 4)), (5, 9)), (digits_cnn((3, 4)), (3, 1, 8, 8)), (Strange(), (3, 2, 6, 7))],
+)
+def test_ideal_parts_give_the_digital_network(model, shape):
+    torch.manual_seed(0)
+    x = torch.rand(shape)
+    model.eval()
+    _, analog = on_ideal_die(model, x)
+    assert difference(model, analog, x) < 2e-5
+
+
+def test_a_linear_layer_on_sequences():
+    model, x = nn.Sequential(nn.Linear(4, 3)), torch.rand(2, 5, 4)
+    _, analog = on_ideal_die(model, x)
+    assert analog(x).shape == (2, 5, 3)
+    assert difference(model, analog, x) < 2e-5
+
+
+def test_wires_and_converters_move_the_outputs_a_little():
+    torch.manual_seed(0)
+    model, x = mlp((20, 16, 4)).eval(), torch.rand(8, 20)
+    _, wired = on_ideal_die(model, x, wires=Wires(5, 5))
+    _, coarse = on_ideal_die(model, x, converters=Converters(dac_bits=6, adc_bits=6))
+    _, fine = on_ideal_die(model, x, converters=Converters(dac_bits=12, adc_bits=12))
+    assert 1e-5 < difference(model, wired, x) < 0.2
+    assert difference(model, fine, x) < 0.1 * difference(model, coarse, x)
+    _, low_gain = on_ideal_die(model, x, periphery=Periphery(tia_gain=100.0))
+    assert 1e-3 < difference(model, low_gain, x) < 0.2
+
+
+def test_inputs_beyond_the_calibrated_range_saturate_and_are_counted():
+    model, x = mlp((4, 3)).eval(), torch.rand(6, 4)
+    _, analog = on_ideal_die(model, x, converters=Converters(adc_bits=8, dac_bits=8))
+    with torch.no_grad():
+        assert analog.fc1.n_saturated == 0
+        analog(x)
+        assert analog.fc1.n_saturated == 0
+        analog(3 * x)
+        assert analog.fc1.n_saturated > 0
+
+
+def test_signed_inputs_get_a_signed_range():
+    model, x = mlp((4, 3)).eval(), torch.randn(16, 4)
+    mapped, analog = on_ideal_die(model, x)
+    assert input_ranges(model, mapped, x)["fc1"] == InputRange(float(x.abs().max()), True)
+    assert difference(model, analog, x) < 2e-5
+
+
+def test_circuit_inputs_are_voltages_of_im2col_rows():
+    model, x = digits_cnn((2, 3)).eval(), torch.rand(2, 1, 8, 8)
+    mapped, analog = on_ideal_die(model, x)
+    volts = circuit_inputs(analog, mapped, x)
+    assert {name: v.shape for name, v in volts.items()} == {
+        "conv1": (128, 9),
+        "conv2": (128, 18),
+        "fc": (2, 48),
+    }
+    assert np.abs(volts["conv1"]).max() == approx(0.2)
+
+
+def test_nan_inputs_are_refused():
+    model, x = mlp((4, 3)).eval(), torch.full((2, 4), torch.nan)
+    with pytest.raises(ValueError, match="NaN or inf on calibration data"):
+        on_ideal_die(model, x)
+
+
+MODES = [
+    {},
+    {"drive": "two-phase"},
+    {"inputs": "bit-serial", "dac_bits": 20},
+    {"drive": "two-phase", "inputs": "bit-serial", "dac_bits": 20},
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("signed", [True, False])
+def test_ideal_parts_give_the_digital_network_in_every_mode(mode, signed):
+    torch.manual_seed(0)
+    model = mlp((9, 7, 4)).eval()
+    x = torch.randn(6, 9) if signed else torch.rand(6, 9)
+    _, analog = on_ideal_die(model, x, converters=Converters(**mode))
+    assert difference(model, analog, x) < 3e-5
+    assert analog.fc1.n_saturated == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_adc_range_is_calibrated_on_what_each_pass_shows(mode):
+    torch.manual_seed(0)
+    model, x = mlp((9, 7, 4)).eval(), torch.randn(20, 9)
+    mode = {"dac_bits": 10} | mode
+    _, analog = on_ideal_die(model, x, converters=Converters(adc_bits=14, **mode))
+    assert difference(model, analog, x) < 5e-3
+    assert analog.fc1.n_saturated == 0
+    seen = [part(v)[0].abs().max() for _, v in analog.fc1.passes(x) for part in analog.fc1.parts]
+    assert analog.fc1.v_limit == approx(float(max(seen)), rel=1e-6)
+
+
+def test_fixed_ranges_saturate_and_are_counted():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(4, 3)).eval(), torch.rand(6, 4)
+    _, narrow = on_ideal_die(model, x, converters=Converters(dac_range=0.5))
+    beyond = int((x > 0.5).sum())
+    narrow(x)
+    assert narrow[0].n_saturated == beyond > 0
+    _, analog = on_ideal_die(model, x, converters=Converters(adc_range=1e-6))
+    y = analog(x)
+    assert analog[0].n_saturated == y.numel()
+    units = (y - model[0].bias).abs() / analog[0].units_per_volt
+    assert torch.allclose(units, torch.tensor(1e-6), rtol=0.02, atol=0)
+
+
+def test_converter_errors_move_the_outputs_by_their_size():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(30, 20)).eval(), torch.rand(50, 30)
+    y = model(x).detach() - model[0].bias.detach()
+    for name in ("dac_gain_sigma", "adc_gain_sigma", "dac_inl", "adc_inl"):
+        _, analog = on_ideal_die(model, x, converters=Converters(**{name: 0.01}))
+        error = analog(x) - model[0].bias - y
+        assert 2e-4 < float(error.std() / y.std()) < 0.03, name
+    offset = Converters(adc_offset_sigma=1e-3)
+    mapped, analog = on_ideal_die(model, x, converters=offset)
+    error = (analog(x) - model[0].bias - y).mean(dim=0) / analog[0].units_per_volt
+    wanted = np.zeros(20)
+    for tile in mapped.tiles:
+        limit = analog[0].v_limit
+        errors = offset.adc_errors(tile.n_bit, tile.name, limit)
+        wanted[tile.columns] += errors.offset.numpy() * limit
+    np.testing.assert_allclose(error.detach(), wanted, atol=1e-5)
+
+
+def test_two_phases_cancel_offsets():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(8, 5)).eval(), torch.randn(9, 8)
+    ends = Periphery(v_offset_sigma=5e-3)
+    wrong = {}
+    for drive in ("bipolar", "two-phase"):
+        converters = Converters(drive=drive, adc_offset_sigma=2e-3, dac_offset_sigma=2e-3)
+        _, analog = on_ideal_die(model, x, converters=converters, periphery=ends)
+        wrong[drive] = difference(model, analog, x)
+    assert wrong["bipolar"] > 0.01
+    assert wrong["two-phase"] < 1e-4
+
+
+def test_auto_zero_cancels_every_offset():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(8, 5)).eval(), torch.rand(9, 8)
+    ends, wrong = Periphery(v_offset_sigma=5e-3), {}
+    for mode in ({}, {"inputs": "bit-serial", "dac_bits": 16}):
+        for zeroed in (False, True):
+            converters = Converters(
+                adc_offset_sigma=2e-3, dac_offset_sigma=2e-3, auto_zero=zeroed, **mode
+            )
+            _, analog = on_ideal_die(model, x, converters=converters, periphery=ends)
+            wrong[zeroed] = difference(model, analog, x)
+            assert analog[0].n_saturated == 0
+        assert wrong[False] > 0.01
+        assert wrong[True] < 1e-4
+    coarse = Converters(adc_bits=6, auto_zero=True)
+    _, analog = on_ideal_die(model, x, converters=coarse)
+    assert all(not zero.any() for zero in analog[0].zeros), "nothing to subtract"
+
+
+def random_array(shape=(16, 12), seed=0):
+    rng = np.random.default_rng(seed)
+    g = 10 ** rng.uniform(-7, -4, size=shape) * (rng.random(shape) < 0.7)
+    return g, rng.uniform(-0.3, 0.3, size=(5, shape[0]))
+
+
+AMPLIFIERS = [
+    {"r_input": 100.0},
+    {"v_offset": 1e-3, "v_offset_sigma": 2e-3, "seed": 3},
+    {"gbw": 1e8, "v_noise": 4e-9},
+    {"v_swing": 0.2},
+    {"r_input": 20.0, "v_offset_sigma": 2e-3, "v_noise": 4e-9, "gbw": 1e8, "v_swing": 0.2},
+]
+
+
+@pytest.mark.parametrize("options", AMPLIFIERS)
+@pytest.mark.parametrize("gain", [np.inf, 1e4, 100.0])
+@pytest.mark.parametrize("wires", [Wires(), Wires(1, 2, 50)])
+def test_ngspice_agrees_on_real_amplifiers(options, gain, wires, worker):
+    g, v_in = random_array()
+    circuit = array_circuit(g, wires, Periphery(tia_gain=gain, **options))
+    fast, spice = solve(circuit, v_in), solve_ngspice(circuit, v_in, worker=worker)
+    for found, wanted in ((spice.i_out, fast.i_out), (spice.v_out, fast.v_out)):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-11 * np.abs(wanted).max())
+    assert spice.n_saturated == fast.n_saturated
+    assert (fast.n_saturated > 0) == ("v_swing" in options)
+    few = solve(circuit, v_in[:2], nodes=True)
+    np.testing.assert_allclose(few.v_out, fast.v_out[:2], rtol=0, atol=1e-12)
+    tia = circuit.elements.tia_nodes
+    drop = few.v_node[:, tia] - few.i_out * circuit.periphery.r_tia_input
+    wanted = circuit.periphery.share * circuit.periphery.offsets(12)
+    np.testing.assert_allclose(drop, np.broadcast_to(wanted, drop.shape), rtol=0, atol=1e-13)
+
+
+def test_offsets_are_not_in_the_transfer_matrix():
+    g, v_in = random_array()
+    for wires in (Wires(), Wires(1, 1)):
+        plain = array_circuit(g, wires, Periphery(tia_gain=1e3))
+        moved = array_circuit(g, wires, Periphery(tia_gain=1e3, v_offset=0.01))
+        np.testing.assert_allclose(transfer_matrix(moved), transfer_matrix(plain), rtol=1e-12)
+        difference = solve(moved, v_in).i_out - solve(plain, v_in).i_out
+        np.testing.assert_allclose(difference, difference[[0]].repeat(5, 0), atol=1e-15)
+        assert (difference < 0).all(), "the virtual grounds lie higher, so less current flows"
+
+
+def test_what_a_lines_conductance_does_without_wires():
+    g, v_in = random_array()
+    g_line, ends = g.sum(axis=0), Periphery(tia_gain=200.0, r_input=30.0)
+    ideal = -20e3 * (v_in @ (g / (1 + 30.0 * g_line)))
+    found = solve(array_circuit(g, Wires(), ends), v_in).v_out
+    np.testing.assert_allclose(found, ideal * (1 - ends.gain_error(g_line)), rtol=1e-10)
+    np.testing.assert_allclose(ends.gain_error(g_line), ends.noise_gain(g_line) / 200.0, rtol=0.3)
+    offset = Periphery(v_offset=1e-3, r_input=30.0)
+    at_rest = solve(array_circuit(g, Wires(), offset), np.zeros(16)).v_out[0]
+    np.testing.assert_allclose(at_rest, 1e-3 * offset.noise_gain(g_line), rtol=1e-10)
+    assert Periphery(gbw=1e8).bandwidth(np.array([4.5e-4])) == approx(1e7)
+
+
+def test_every_amplifier_and_tile_has_its_own_offset():
+    ends = Periphery(v_offset=0.5, v_offset_sigma=1e-3, seed=2)
+    offsets = ends.offsets(5000)
+    assert offsets.mean() == approx(0.5, abs=1e-4)
+    assert offsets.std() == approx(1e-3, rel=0.05)
+    assert np.array_equal(offsets, ends.offsets(5000))
+    assert not np.array_equal(offsets, ends.for_tile("fc_0_0").offsets(5000))
+
+
+def test_a_saturated_loop_lets_go_of_the_virtual_ground_and_others_hardly_feel_it(worker):
+    """What the clipped output stage leaves out, measured on a real one."""
+    g, v_in = random_array()
+    v_in = np.linspace(0, 1, 41)[:, None] * v_in[0]  # in steps, which ngspice needs to converge
+    linear = array_circuit(g, Wires(1, 1), Periphery(tia_gain=200.0))
+    clipped = solve(array_circuit(g, Wires(1, 1), Periphery(tia_gain=200.0, v_swing=0.2)), v_in)
+    real = re.sub(
+        r"eout_(\d+) .*",
+        r"bout_\1 out_\1 0 v = max(-0.2, min(0.2, -200.0*v(sum_\1)))",
+        to_spice(linear, v_in),
+    )
+    names = tuple(f"out_{j}" for j in range(12))
+    found = worker.run(Job(real, "dc", names, 41)).values.T[-1]
+    at_rail = np.abs(clipped.v_out[-1]) == 0.2
+    assert 1 < at_rail.sum() < 12
+    np.testing.assert_allclose(found[at_rail], clipped.v_out[-1, at_rail], rtol=1e-6)
+    assert np.abs(found - clipped.v_out[-1])[~at_rail].max() < 0.002 * 0.2
+
+
+def test_saturated_amplifiers_are_counted_on_the_die():
+    torch.manual_seed(0)
+    model, x = mlp((9, 7, 4)).eval(), torch.rand(6, 9)
+    mapped, analog = on_ideal_die(model, x, periphery=Periphery(v_swing=1e-3))
+    assert difference(model, analog, x) > 0.1
+    volts = {"fc1": analog.fc1.voltages(x).double().numpy()}
+    ends, count = Periphery(v_swing=1e-3), 0
+    for tile in mapped.layers[0].tiles:
+        circuit = tile_circuit(tile, Wires(), ends)
+        count += solve(circuit, volts["fc1"][:, tile.rows]).n_saturated
+    analog.fc1.n_saturated = 0
+    analog.fc1(x)
+    assert analog.fc1.n_saturated == count > 0
+
+
+def test_a_tile_reads_what_its_circuit_gives(mapped):
+    wires = Wires(2, 2, 10)
+    ends = Periphery(tia_gain=1e3, v_offset_sigma=1e-3, r_input=5.0, seed=7)
+    v_in = np.random.default_rng(0).uniform(0, 0.2, size=(6, 7))
+    assert len(mapped.tiles) > 1
+    for tile in mapped.tiles:
+        circuit = tile_circuit(tile, wires, ends.for_tile(tile.name))
+        wanted = solve(circuit, v_in[:, tile.rows]).v_out
+        wanted = wanted[:, tile.n_bit :] - wanted[:, : tile.n_bit]
+        for swing in (np.inf, 10.0):
+            response = respond(tile, wires, Periphery(**(vars(ends) | {"v_swing": swing})))
+            found, n_saturated = readout(response, v_swing=swing)(torch.from_numpy(v_in).float())
+            np.testing.assert_allclose(found, wanted, atol=3e-6 * np.abs(wanted).max())
+            assert n_saturated == 0
+
+
+def test_a_convolution_reads_the_same_position_by_position_and_at_once():
+    torch.manual_seed(0)
+    model, x = Strange().eval(), torch.randn(3, 2, 6, 7)
+    mapped, analog = on_ideal_die(model, x, wires=Wires(3, 3), converters=Converters(adc_bits=8))
+    for layer, path in zip(mapped.layers[:4], "abcd"):
+        conv = layer.layer.conv
+        module = analog.get_submodule(path)
+        n_channel = layer.layer.n_in // int(np.prod(conv.kernel))
+        shape = (2, n_channel, 1, 9) if path == "d" else (2, n_channel, 6, 7)
+        inputs = torch.rand(shape)
+        rows = patches(inputs, conv).flatten(0, -2)
+        assert module.parts
+        for part in module.parts:
+            at_once, _ = part(inputs)
+            one_by_one, _ = part.read_lines(rows)
+            at_once = at_once.permute(0, 2, 3, 1).flatten(0, -2)
+            assert torch.allclose(at_once, one_by_one, atol=1e-6 * float(at_once.abs().max()))
+
+
+def test_tiles_side_by_side_and_added_up_read_what_each_reads(mapped):
+    layer = mapped.layers[0]
+    wires, ends = Wires(2, 2), Periphery(v_offset_sigma=1e-3, v_swing=np.inf)
+    responses = [respond(tile, wires, ends) for tile in layer.tiles]
+    x = torch.rand(5, layer.layer.n_in)
+    alone = torch.zeros(5, layer.layer.n_out)
+    for response in responses:
+        alone[:, response.columns.copy()] += readout(response, n_in=layer.layer.n_in)(x)[0]
+    beside = torch.zeros_like(alone)
+    groups = grouped(responses)
+    assert sum(len(group.tiles) for group in groups) == len(responses)
+    for response in groups:
+        found = readout(response, n_in=layer.layer.n_in, v_swing=100.0)(x)[0]
+        beside.index_add_(1, torch.from_numpy(response.columns.copy()), found)
+    whole = merged(responses, layer.layer.n_in, layer.layer.n_out)
+    together = readout(whole, n_in=layer.layer.n_in)(x)[0]
+    for found in (beside, together):
+        assert torch.allclose(found, alone, atol=1e-6 * float(alone.abs().max()))
+
+
+def test_gradients_pass_the_converters_as_if_they_did_not_round():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(mlp((9, 16)), nn.Tanh(), mlp((16, 5))).eval(), torch.rand(4, 9)
+    _, analog = on_ideal_die(model, x, converters=Converters(dac_bits=10, adc_bits=12))
+    labels = torch.tensor([1, 2, 3, 4])
+    found = {}
+    with torch.enable_grad():
+        for name, network in (("digital", model), ("analog", analog)):
+            inputs = x.clone().requires_grad_()
+            nn.functional.cross_entropy(network(inputs), labels).backward()
+            found[name] = inputs.grad
+    assert found["digital"].norm() > 0
+    apart = (found["analog"] - found["digital"]).norm() / found["digital"].norm()
+    assert 1e-6 < apart < 0.02
+    assert analog[0].fc1.bias.grad.abs().max() > 0
+    assert analog[2].fc1.gain.grad.abs().max() > 0
+
+
+def test_double_precision_is_kept():
+    torch.manual_seed(0)
+    model, x = mlp((9, 7, 4)).eval().double(), torch.rand(5, 9, dtype=torch.double)
+    bank = ResistorBank(n=19, sigma_local=0.02)
+    mapped = map_network(extract(model, x), Die(bank, seed=1), TileConfig(16, 8))
+    analog = to_torch(model, mapped, Wires(), Periphery(), Converters(), calibration=x)
+    assert analog(x).dtype == torch.double
+    assert difference(model, analog, x) < 2e-8
+
+
+def readout(response, conv=None, *, n_in=7, v_swing=np.inf):
+    return Readout(response, conv, Errors.none(n_in), 1.0, v_swing, torch.float32)
+
+
+def test_noise_on_the_die_has_the_computed_size():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(6, 4)).eval(), torch.rand(1, 6)
+    noise = Noise(bandwidth=1e12, seed=3)
+    mapped, analog = on_ideal_die(model, x, noise=noise)
+    many = analog(x.expand(4000, -1)) - model[0].bias
+    (tile,) = mapped.tiles
+    sigma = output_noise(tile_circuit(tile, Wires()), pairs=True).volts(1e12)
+    wanted = sigma * analog[0].units_per_volt[tile.columns.copy()].numpy()
+    np.testing.assert_allclose(many.std(dim=0)[tile.columns.copy()], wanted, rtol=0.05)
+    _, again = on_ideal_die(model, x, noise=noise)
+    _, other = on_ideal_die(model, x, noise=Noise(bandwidth=1e12, seed=4))
+    once = again(x.expand(4000, -1)) - model[0].bias
+    assert torch.equal(once, many)
+    assert not torch.equal(other(x), again(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Periphery(v_swing=0.0), r"v_swing must be > 0 \(inf for an ideal TIA\)"),
+        (lambda: Periphery(gbw=float("nan")), "gbw must be > 0"),
+        (lambda: Periphery(r_input=-1.0), "r_input must be 0"),
+        (lambda: Periphery(v_offset=float("inf")), "v_offset must be a finite voltage"),
+        (lambda: Periphery(v_offset_sigma=-1e-3), "v_offset_sigma must be >= 0 V"),
+        (lambda: Periphery(v_noise=float("nan")), r"v_noise must be >= 0 V/sqrt\(Hz\)"),
+        (lambda: Periphery(seed=-1), "seed must be a whole number >= 0"),
+        (lambda: Wires(c_word=-1e-15), "c_word must be >= 0 F"),
+        (lambda: Wires(c_bit=float("inf")), "c_bit must be >= 0 F, and finite"),
+    ],
+)
+def test_amplifiers_and_capacitances_that_make_no_sense(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_what_is_no_batch_of_inputs_is_refused_with_the_remedy():
+    model, x = mlp((4, 3, 2)), torch.rand(5, 4)
+    with pytest.raises(ValueError, match=r"example is a ndarray; pass a tensor"):
+        extract(model, x.numpy())
+    mapped = map_network(extract(model, x), Die(ResistorBank(n=4), seed=1), TileConfig(8, 8))
+    parts = Wires(), Periphery(), Converters()
+    for images, message in (
+        (x.numpy(), "inputs are a ndarray; pass a tensor"),
+        (x[:0], r"of shape \(0, 4\); pass at least one input"),
+        (x.int(), "inputs are torch.int32 .* as floating-point numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            to_torch(model, mapped, *parts, calibration=images)
+    on_die = to_torch(model, mapped, *parts, calibration=x)
+    with pytest.raises(ValueError, match="pass a tensor"):
+        crossbar_sim.circuit_inputs(on_die, mapped, x.numpy())
+    with pytest.raises(ValueError, match="layer 'fc1' is no circuit; pass a network of to_torch"):
+        crossbar_sim.circuit_inputs(model, mapped, x)
+
+
+def test_a_layer_without_voltages_is_named(tmp_path):
+    model, x = mlp((4, 3, 2)), torch.rand(5, 4)
+    mapped = map_network(
+        extract(model, x), Die(ResistorBank(n=4, r_off=1e9), seed=1), TileConfig(8, 8)
+    )
+    v_in = crossbar_sim.random_inputs(mapped, v_read=0.2, n_vector=2)
+    del v_in["fc2"]
+    tiles = crossbar_sim.chosen_tiles(mapped)
+    with pytest.raises(ValueError, match=r"v_in has layers \['fc1'\] but no \['fc2'\]"):
+        crossbar_sim.verify(mapped, v_in, Wires(), Periphery(), tiles=tiles)
+    with pytest.raises(ValueError, match=r"v_in has layers \['fc1'\] but no 'fc2'"):
+        write_network(mapped, Wires(), Periphery(), tmp_path / "n", v_in=v_in)

@@ -1,0 +1,226 @@
+"""ngspice and the fast engine solve the same circuits, and both obey physics."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from crossbar_sim import Converters, solve, solve_ngspice, transfer_matrix
+from crossbar_sim.solvers.grid import MIN_DENSE
+from crossbar_sim.solvers.nodal import SolverError
+from mapping import Tile
+from netlists import Circuit, Elements, Periphery, Wires, array_circuit, tile_circuit
+from netlists.circuit.circuit import PARTS
+
+SHAPES = [(1, 1), (1, 6), (7, 1), (5, 8), (16, 12)]
+WIRES = [Wires(), Wires(1, 1), Wires(0, 2), Wires(3, 0), Wires(0.5, 4, 50)]
+ENDS = [Periphery(), Periphery(tia_gain=1e4), Periphery(r_feedback=5e3, tia_gain=100.0)]
+
+
+def random_array(shape, seed, present=0.7):
+    rng = np.random.default_rng(seed)
+    g = 10 ** rng.uniform(-7, -4, size=shape) * (rng.random(shape) < present)
+    return g, rng.uniform(-0.3, 0.3, size=(4, shape[0]))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("wires", WIRES)
+@pytest.mark.parametrize("ends", ENDS)
+def test_ngspice_agrees_with_the_engine(shape, wires, ends, worker):
+    g, v_in = random_array(shape, seed=sum(shape))
+    circuit = array_circuit(g, wires, ends)
+    fast, spice = solve(circuit, v_in), solve_ngspice(circuit, v_in, worker=worker)
+    scale = max(np.abs(fast.i_out).max(), 1e-12)
+    np.testing.assert_allclose(spice.i_out, fast.i_out, rtol=0, atol=1e-10 * scale)
+    np.testing.assert_allclose(
+        spice.v_out, fast.v_out, rtol=0, atol=1e-10 * scale * ends.r_feedback
+    )
+    assert "KLU" in spice.solver
+
+
+@pytest.mark.parametrize("wires", WIRES)
+@pytest.mark.parametrize("ends", ENDS)
+def test_energy_balance(wires, ends):
+    g, v_in = random_array((9, 6), seed=4)
+    solution = solve(array_circuit(g, wires, ends), v_in, nodes=True)
+    power = solution.power()
+    into_tia = (solution.v_node[:, solution.circuit.elements.tia_nodes] * solution.i_out).sum(
+        axis=1
+    )
+    used = sum(power[part] for part in PARTS) + into_tia
+    np.testing.assert_allclose(power["source"], used, rtol=1e-9)
+    assert all((power[part] >= 0).all() for part in PARTS)
+
+
+def dense_reference(g, wires, ends, v_in):
+    """Solve an array by modified nodal analysis, dense, element by element.
+
+    g: (n_side, n_word, n_bit). Zero ohm is a source of 0 V, so that nothing is merged.
+    """
+    n_side, n_word, n_bit = g.shape
+    word, driver = np.arange(n_word * n_bit).reshape(n_word, n_bit), n_word * n_bit
+    bit = driver + n_word + np.arange(g.size).reshape(g.shape)
+    tia = bit[-1, -1, -1] + 1 + np.arange(n_side * n_bit).reshape(n_side, n_bit)
+    n_node = tia[-1, -1] + 1
+    resistors, sources = [], []  # (a, b, ohm), (a, b, which input); -1 is ground
+
+    def connect(a, b, ohm):
+        (resistors if ohm else sources).append((a, b, ohm or None))
+
+    for i in range(n_word):
+        sources.append((driver + i, -1, i))
+        connect(driver + i, word[i, 0], wires.r_driver + wires.r_word)
+        for j in range(n_bit - 1):
+            connect(word[i, j], word[i, j + 1], wires.r_word)
+    for s, j in np.ndindex(n_side, n_bit):
+        for i in range(n_word - 1):
+            connect(bit[s, i, j], bit[s, i + 1, j], wires.r_bit)
+        connect(bit[s, -1, j], tia[s, j], wires.r_bit)
+    resistors += [(word[i, j], bit[s, i, j], 1 / g[s, i, j]) for s, i, j in zip(*np.nonzero(g))]
+    first_tia = len(sources)
+    for line in tia.ravel():
+        connect(line, -1, ends.r_tia_input)
+    size = n_node + 1 + len(sources)  # ground is node n_node, held below
+    matrix, drive = np.zeros((size, size)), np.zeros((size, len(v_in)))
+    matrix[n_node, n_node] = 1.0
+    for a, b, ohm in resistors:
+        for x, y in ((a, b), (b, a)):
+            if x >= 0:
+                matrix[x, x] += 1 / ohm
+                matrix[x, y if y >= 0 else n_node] -= 1 / ohm
+    for k, (a, b, source) in enumerate(sources):
+        row = n_node + 1 + k
+        for x, sign in ((a, 1.0), (b, -1.0)):
+            if x >= 0:
+                matrix[x, row], matrix[row, x] = sign, sign
+        if source is not None:
+            drive[row] = v_in[:, source]
+    found = np.linalg.solve(matrix, drive)
+    if ends.r_tia_input:
+        return found[tia.ravel()].T / ends.r_tia_input
+    return found[n_node + 1 + first_tia :].T
+
+
+def check_against_dense(circuit, v_in):
+    """Compare `solve`, node voltages on and off, and the transfer matrix with the reference."""
+    expected = dense_reference(circuit.grid.g, circuit.grid.wires, circuit.periphery, v_in)
+    largest = np.abs(expected).max()
+    for found in (
+        solve(circuit, v_in).i_out,
+        solve(circuit, v_in, nodes=True).i_out,
+        v_in @ transfer_matrix(circuit),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10 * largest)
+
+
+OHM = st.just(0.0) | st.floats(0.1, 100)
+HYPOTHESIS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+
+
+@settings(max_examples=30, **HYPOTHESIS)
+@given(
+    shape=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    seed=st.integers(0, 10**6),
+    r_word=OHM,
+    r_bit=OHM,
+    r_driver=st.just(0.0) | st.floats(1e-3, 1e3),
+    gain=st.sampled_from([np.inf, 1e5, 30.0]),
+)
+def test_engine_agrees_with_a_dense_reference(shape, seed, r_word, r_bit, r_driver, gain):
+    g, v_in = random_array(shape, seed)
+    wires, ends = Wires(r_word, r_bit, r_driver), Periphery(tia_gain=gain)
+    circuit = array_circuit(g, wires, ends)
+    expected = dense_reference(g[None], wires, ends, v_in)
+    np.testing.assert_allclose(solve(circuit, v_in).i_out, expected, rtol=1e-9, atol=1e-16)
+
+
+def faulty_tile(shape, seed, decades):
+    """A tile of differential pairs over many decades; some banks stuck closed, some open."""
+    rng = np.random.default_rng(seed)
+    present = rng.random(shape) < 0.7
+    present[0, 0] = True
+    g = 10 ** rng.uniform(-4 - decades, -4, size=(2, *shape)) * present
+    fate = rng.random(g.shape)
+    g[(fate < 0.1) & present] = 1e-3
+    g[fate > 0.9] = 0.0
+    g[0, 0, 0] = 1e-5
+    chosen = present.astype(np.uint32)
+    tile = Tile("t", (0, 0), np.arange(shape[0]), np.arange(shape[1]), present, chosen, chosen, *g)
+    return tile, rng.uniform(-0.3, 0.3, size=(3, shape[0]))
+
+
+@settings(max_examples=30, **HYPOTHESIS)
+@given(
+    shape=st.tuples(st.integers(1, 8), st.integers(1, 6)),
+    seed=st.integers(0, 10**6),
+    decades=st.integers(1, 9),
+    wires=st.builds(Wires, OHM, OHM, st.just(0.0) | st.floats(1, 1e3)),
+    gain=st.sampled_from([np.inf, 1e4]),
+)
+def test_differential_tiles_with_faults_and_any_wires(shape, seed, decades, wires, gain):
+    """Regular ones go through conjugate gradients, zero-ohm wires through the sparse solver."""
+    tile, v_in = faulty_tile(shape, seed, decades)
+    check_against_dense(tile_circuit(tile, wires, Periphery(tia_gain=gain)), v_in)
+
+
+@settings(max_examples=6, **HYPOTHESIS)
+@given(
+    n_word=st.integers(1, 5),
+    n_bit=st.integers(MIN_DENSE // 2, MIN_DENSE // 2 + 4),
+    seed=st.integers(0, 10**6),
+    decades=st.sampled_from([1, 6]),
+)
+def test_wide_tiles_that_are_eliminated_line_by_line(n_word, n_bit, seed, decades):
+    tile, v_in = faulty_tile((n_word, n_bit), seed, decades)
+    check_against_dense(tile_circuit(tile, Wires(1, 2, 10), Periphery(tia_gain=1e4)), v_in)
+
+
+@pytest.mark.parametrize("shape", [(3, 100), (100, 3)])
+def test_rectangular_arrays_both_ways(shape):
+    g, v_in = random_array(shape, seed=7)
+    check_against_dense(array_circuit(g, Wires(2, 0.5), Periphery()), v_in)
+
+
+@settings(max_examples=20, **HYPOTHESIS)
+@given(
+    shape=st.tuples(st.integers(1, 6), st.integers(1, 5)),
+    seed=st.integers(0, 10**6),
+    wires=st.builds(Wires, OHM, OHM, OHM),
+)
+def test_ngspice_agrees_on_tiles_with_faults(worker, shape, seed, wires):
+    tile, v_in = faulty_tile(shape, seed, 4)
+    circuit = tile_circuit(tile, wires, Periphery(tia_gain=1e4))
+    spice, fast = solve_ngspice(circuit, v_in, worker=worker), solve(circuit, v_in)
+    largest = np.abs(fast.i_out).max()
+    np.testing.assert_allclose(spice.i_out, fast.i_out, rtol=0, atol=1e-9 * largest)
+
+
+def test_transfer_matrix_is_what_the_array_multiplies_by():
+    g, v_in = random_array((8, 5), seed=9)
+    circuit = array_circuit(g, Wires(2, 3, 10), Periphery(tia_gain=1e3))
+    np.testing.assert_allclose(
+        v_in @ transfer_matrix(circuit), solve(circuit, v_in).i_out, rtol=1e-10
+    )
+
+
+def test_a_floating_node_is_an_error():
+    parts = Elements(
+        n_node=5,
+        branch_from=np.array([1, 3]),
+        branch_to=np.array([2, 4]),
+        branch_ohm=np.array([1e3, 1e3]),
+        branch_part=np.array([0, 0]),
+        input_nodes=np.array([1]),
+        tia_nodes=np.array([2]),
+        labels=lambda: (["0", "a", "b", "c", "d"], ["R1", "R2"]),
+    )
+    floating = Circuit(parts, Periphery())
+    with pytest.raises(SolverError, match="nothing holds"):
+        solve(floating, np.array([1.0]))
+
+
+def test_converters_refuse_nonsense():
+    with pytest.raises(ValueError, match="v_read"):
+        Converters(v_read=0)
+    with pytest.raises(ValueError, match="adc_bits"):
+        Converters(adc_bits=0)

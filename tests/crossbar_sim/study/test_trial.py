@@ -1,0 +1,181 @@
+"""One trial of a study: what it measures, what it shares with others, a die and its life."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from approx import approx
+from crossbar_sim.config import ConfigError, RunConfig, load_config
+from crossbar_sim.config.study import with_values
+from crossbar_sim.pipeline.steps import load_data, load_validation, train_and_prune
+from crossbar_sim.study import trial
+
+pytestmark = pytest.mark.training
+
+BASE = RunConfig.model_validate(
+    {
+        "name": "small",
+        "train": {"epochs": 4},
+        "prune": {"sparsity": 0.8, "rounds": 1, "epochs_per_round": 3},
+    }
+)
+GIVEN = {"wires.source": "given", "wires.r_word": 20.0, "wires.r_bit": 1.0}
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    return trial.trained_path(BASE, tmp_path_factory.mktemp("networks"))
+
+
+def clear():
+    for kept in (trial._digital, trial._held_out, trial._chosen, trial._responses):
+        kept.cache_clear()
+
+
+def test_what_trials_share_changes_nothing(network):
+    points = [
+        {"periphery.adc_bits": 6},
+        {"periphery.adc_bits": 8},
+        GIVEN,
+        {"periphery.tia_gain": 100.0},
+        {"life.p_stuck_open": 0.1},
+        {"calibrate.rounds": 2},
+        {"calibrate.rounds": 2, **GIVEN},
+        {"noise.bandwidth": 1e9},
+        {"die.seed": 2},
+        {"tile.n_word": 16},
+    ]
+    configs = [with_values(BASE, values) for values in points]
+    clear()
+    together = [trial.run_trial(config, network) for config in configs]
+    for config, found in zip(configs, together):
+        clear()
+        assert trial.run_trial(config, network) == found
+    accuracies = [found["accuracy"] for found in together]
+    assert len(set(accuracies)) > 2
+    errors = [found["mvm_error"] for found in together]
+    assert errors[0] == errors[1], "an ADC is not in the circuit"
+    assert len(set(errors[1:7])) == 6
+
+
+def test_metrics_say_what_they_say(network):
+    found = trial.run_trial(BASE, network)
+    n_cell = found["n_resistor"] / (2 * BASE.bank.n)
+    assert n_cell == round(0.2 * (64 * 32 + 32 * 10))
+    assert found["area"] == approx(n_cell * BASE.geometry.cell(BASE.bank.build()).area, rel=1e-12)
+    assert found["mvm_error_p99"] > 2 * found["mvm_error"]
+    # Rounding numbers of -1 … 1 to steps of so many bits errs by as much.
+    x, step = np.linspace(-1, 1, 1_000_003), 2.0 / 2 ** found["effective_bits"]
+    rounded = step * np.round(x / step)
+    assert np.sqrt(np.mean((rounded - x) ** 2)) == approx(found["mvm_error"], rel=1e-2)
+    assert found["n_changed"] == 0
+    assert found["n_test"] == 450
+    assert "ngspice_error" not in found
+    assert "accuracy_validation" not in found, "nothing is held out"
+
+
+def test_images_held_out_are_not_trained_on_and_change_nothing_else(network):
+    """The same network, told that a fifth of the training images is for choosing settings."""
+    config = with_values(BASE, {"validation": 0.2})
+    data, whole = load_data(config), load_data(BASE)
+    x, y = load_validation(config)
+    assert np.array_equal(data.x_test, whole.x_test)
+    assert len(data.x_train) + len(x) == len(whole.x_train)
+    used, held_out = ({row.tobytes() for row in images} for images in (data.x_train, x))
+    assert not used & held_out
+    assert used | held_out == {row.tobytes() for row in whole.x_train}
+    assert load_validation(BASE) is None
+    clear()
+    found = trial.run_trial(config, network)
+    assert found["accuracy"] == trial.run_trial(BASE, network)["accuracy"]
+    assert 0.7 < found["accuracy_validation"] <= 1.0
+    assert found["accuracy_validation"] * len(y) == approx(
+        round(found["accuracy_validation"] * len(y)), rel=1e-9
+    )
+    assert trial.training_key(config) != trial.training_key(BASE)
+
+
+def test_other_code_of_training_makes_another_network(monkeypatch):
+    before = trial.training_key(BASE)
+    monkeypatch.setattr(trial, "_TRAINING_CODE", ("mapping/*.py",))
+    assert trial.training_key(BASE) != before
+
+
+@pytest.mark.parametrize("method", ["iterative_magnitude", "magnitude", "tiles"])
+def test_a_dense_network_is_trained_as_long_as_a_pruned_one(monkeypatch, method):
+    """The same calls of training, whatever the sparsity; a dense one loses no weight."""
+    from tinynets import pruning
+    from tinynets.pruning import for_tiles as crossbar_masks
+
+    asked = {}
+    for module in (pruning, crossbar_masks):
+        real = module.train
+
+        def counted(model, data, *, epochs, learning_rate, seed, real=real):
+            asked.setdefault(sparsity, []).append((epochs, learning_rate, seed))
+            return real(model, data, epochs=epochs, learning_rate=learning_rate, seed=seed)
+
+        monkeypatch.setattr(module, "train", counted)
+    kept = {}
+    for sparsity in (0.0, 0.5):
+        values = {"prune.rounds": 2, "prune.epochs_per_round": 1, "prune.method": method}
+        config = with_values(BASE, values | {"prune.sparsity": sparsity, "train.epochs": 1})
+        _, model = train_and_prune(config, load_data(config))
+        weights = [layer.weight for layer in model if hasattr(layer, "weight")]
+        kept[sparsity] = sum(int((weight != 0).sum()) for weight in weights)
+    assert asked[0.0] == asked[0.5]
+    assert kept[0.0] == approx(64 * 32 + 32 * 10, rel=1e-3)
+    assert kept[0.5] == approx(0.5 * kept[0.0], rel=0.05)
+
+
+def test_tiles_can_be_checked_by_ngspice(network):
+    found = trial.run_trial(with_values(BASE, {"simulation.check_tiles": 2}), network)
+    assert 0 < found["ngspice_error"] < 1e-9
+
+
+def test_a_die_fails_and_is_mended(network):
+    points = {
+        "new": {},
+        "failed": {"life.p_stuck_open": 0.5},
+        "mended": {"life.p_stuck_open": 0.5, "life.repair": True},
+        "aged": {"bank.drift_sigma": 0.5, "life.age": 1000.0},
+        "young again": {"bank.drift_sigma": 0.5, "life.age": 1000.0, "life.repair": True},
+        "hot": {"bank.tc1_sigma": 2e-3, "life.temperature": 400.0},
+    }
+    found = {
+        name: trial.run_trial(with_values(BASE, values), network) for name, values in points.items()
+    }
+    loss = {name: metrics["loss"] for name, metrics in found.items()}
+    assert loss["failed"] > 0.1 > 10 * abs(loss["new"])
+    assert loss["mended"] < 0.5 * loss["failed"]
+    assert loss["aged"] > loss["young again"] + 0.02
+    assert found["hot"]["weight_error"] > 10 * found["new"]["weight_error"]
+    assert found["failed"]["n_changed"] == 0 < found["mended"]["n_changed"]
+    # Far fewer switches move than if everything were selected anew.
+    assert found["mended"]["n_changed"] < 0.4 * found["mended"]["n_resistor"]
+
+
+def test_a_life_that_makes_no_sense(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('name = "a"\n[bank]\np_stuck_open = 0.6\n[life]\np_stuck_open = 0.5\n')
+    with pytest.raises(ConfigError, match="must be a probability"):
+        load_config(path)
+
+
+def test_one_thread_stays_one_when_numba_starts():
+    """In a process of its own, since numba starts its threads once."""
+    code = (
+        "from crossbar_sim.pipeline.steps import single_thread\n"
+        "import numba, torch\n"
+        "with single_thread():\n"
+        "    numba.get_num_threads()\n"
+        "    print(torch.get_num_threads())\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    environment["NUMBA_NUM_THREADS"] = "2"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert found.stdout == "1\n"

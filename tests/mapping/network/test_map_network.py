@@ -1,0 +1,194 @@
+"""Selection rules on whole layers: what each buys, and what does not go together."""
+
+import numpy as np
+import pytest
+
+from mapping import Die, ResistorBank, SelectionRule, TileConfig, map_network
+from mapping.selection.encode import g_lsb
+from mapping.selection.select import select
+from tinynets.networks.layers import PrunedLayer, PrunedNetwork
+
+
+@pytest.fixture(scope="module")
+def network():
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(20, 30)) * (rng.random((20, 30)) < 0.4)
+    return PrunedNetwork((PrunedLayer("fc", weight, weight != 0),))
+
+
+@pytest.fixture(scope="module")
+def die():
+    bank = ResistorBank(n=6, sigma_local=0.05, meter_error=1e-3, r_on=1e3, r_off=1e9)
+    return Die(bank, seed=5)
+
+
+def mapped(network, die, second_moment=None, **options):
+    rule = SelectionRule(**options)
+    found = map_network(network, die, TileConfig(64, 64), rule=rule, second_moment=second_moment)
+    return found.layers[0]
+
+
+def conductance(layer):
+    return sum(float((tile.g_pos + tile.g_neg).sum()) for tile in layer.tiles)
+
+
+def test_power_saves_current_and_stays_within_tolerance(network, die):
+    nearest = mapped(network, die)
+    light = mapped(network, die, objective="power", tolerance_lsb=0.5, lsb_bits=8)
+    assert conductance(light) < 0.7 * conductance(nearest)
+    assert light.n_closed < nearest.n_closed
+    wanted = light.g_per_weight[:, None] * light.layer.weight
+    gap = np.abs(light.predicted - wanted)[light.layer.mask]
+    assert gap.max() <= 0.5 * g_lsb(die, 8) * (1 + 1e-9)
+
+
+def test_at_most_so_many_switches_are_closed(network, die):
+    """And of all choices of so few, each cell has the one that misses its target by least."""
+    few = mapped(network, die, max_closed=3)
+    columns, rows = np.nonzero(few.layer.mask)
+    measured = die.branches("fc", rows, columns, measured=True)
+    masks = np.arange(2**12)
+    masks = masks[np.bitwise_count(masks) <= 3]
+    closed = (masks[:, None] >> np.arange(12) & 1).astype(bool).reshape(-1, 2, 6)
+    open_, more = measured.g_open, measured.g_closed - measured.g_open
+    banks = open_.sum(axis=2) + np.einsum("msb,csb->mcs", closed, more)
+    wanted = (few.g_per_weight[:, None] * few.layer.weight)[columns, rows]
+    gap = np.abs(banks[..., 0] - banks[..., 1] - wanted).min(axis=0)
+    found = np.abs(few.predicted[columns, rows] - wanted)
+    np.testing.assert_allclose(found, gap, rtol=1e-9, atol=1e-18)
+    counted = [np.bitwise_count(t.chosen_pos) + np.bitwise_count(t.chosen_neg) for t in few.tiles]
+    assert max(count.max() for count in counted) == 3
+
+
+def inputs_moment(n_in=30):
+    """Return the second moment of inputs that go together, as those of a real layer do."""
+    rng = np.random.default_rng(1)
+    x = np.abs(rng.normal(size=(400, n_in)) @ rng.normal(size=(n_in, n_in)))
+    return x.T @ x / len(x)
+
+
+def banks_of(layer, branches, rows, columns):
+    """Return (n_cell,) [S]: what given branches conduct, positive less negative, as switched."""
+    total = np.zeros(len(rows))
+    for tile in layer.tiles:
+        for side, chosen in ((0, tile.chosen_pos), (1, tile.chosen_neg)):
+            for i, j in np.argwhere(tile.present):
+                (k,) = np.flatnonzero((rows == tile.rows[i]) & (columns == tile.columns[j]))
+                for b in range(branches.g_closed.shape[-1]):
+                    state = branches.g_closed if chosen[i, j] >> b & 1 else branches.g_open
+                    total[k] += (1, -1)[side] * state[k, side, b]
+    return total
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"max_closed": 3}, {"objective": "power"}, {"objective": "aware"}],
+    ids=["error", "few", "power", "aware"],
+)
+def test_switches_are_chosen_by_what_the_meter_read_and_tiles_hold_what_is_there(network, options):
+    """A poor meter tells the two apart."""
+    poor = Die(ResistorBank(n=4, sigma_local=0.05, meter_error=0.05, r_off=1e8), seed=2)
+    layer = mapped(network, poor, lambda name, believed: inputs_moment(), **options)
+    columns, rows = np.nonzero(layer.layer.mask)
+    read, true = (poor.branches("fc", rows, columns, measured=m) for m in (True, False))
+    believed = layer.predicted[columns, rows]
+    np.testing.assert_allclose(banks_of(layer, read, rows, columns), believed, atol=1e-18)
+    (tile,) = layer.tiles
+    there = (tile.g_pos - tile.g_neg)[tile.present]
+    by_tile = banks_of(layer, true, rows, columns)
+    where = [
+        np.flatnonzero((rows == tile.rows[i]) & (columns == tile.columns[j]))[0]
+        for i, j in np.argwhere(tile.present)
+    ]
+    np.testing.assert_allclose(there, by_tile[where], atol=1e-18)
+
+
+def test_reading_candidates_as_a_whole_lowers_the_error(network, die):
+    plain, verified = mapped(network, die), mapped(network, die, n_candidate=16)
+    assert np.abs(verified.error).mean() < 0.7 * np.abs(plain.error).mean()
+
+
+def test_awareness_lowers_the_output_error(network, die):
+    coarse = Die(ResistorBank(n=2, sigma_local=0.05), seed=1)
+    moment, asked = inputs_moment(), []
+
+    def second_moment(name, believed):
+        asked.append((name, dict(believed)))
+        return moment
+
+    aware = mapped(network, coarse, second_moment, objective="aware")
+    plain = mapped(network, coarse)
+    weight = network.layers[0].weight
+    # The mean square of an output's error is e' M e for its errors of weights e.
+    errors = [layer.weight - weight for layer in (aware, plain)]
+    squares = [np.einsum("oi,ij,oj->", e, moment, e) for e in errors]
+    assert squares[0] < 0.25 * squares[1]
+    assert asked == [("fc", {})]
+
+
+@pytest.mark.parametrize("per", ["layer", "output"])
+def test_a_fitted_scale_lowers_the_output_error_of_cells_chosen_alone(network, per):
+    """And is no worse than the scale of the largest weight, by the measure that it is fitted in."""
+    coarse = Die(ResistorBank(n=1, sigma_local=0.05), seed=1)
+    rng = np.random.default_rng(1)
+    x = np.abs(rng.normal(size=(400, 30)) @ rng.normal(size=(30, 30)))
+
+    def second_moment(_name, _believed):
+        return x.T @ x / len(x)
+
+    plain = mapped(network, coarse, scale_per=per)
+    fitted = mapped(network, coarse, second_moment, scale_per=per, fit_scale=True)
+    weight = network.layers[0].weight
+    errors = [np.linalg.norm(x @ (layer.weight - weight).T) for layer in (fitted, plain)]
+    assert errors[0] < 0.9 * errors[1]
+    factors = fitted.g_per_weight / plain.g_per_weight
+    assert len(np.unique(factors.round(6))) == 1 if per == "layer" else factors.min() >= 0.85 - 1e-9
+    assert np.abs(factors - 1).max() > 0.1
+    # Cells are still chosen alone: each takes the subset nearest to its own target.
+    again = fitted.g_per_weight[:, None] * fitted.layer.weight
+    rows, columns = np.nonzero(fitted.layer.mask.T)
+    nearest = select(
+        coarse.branches("fc", rows, columns, measured=True), again[columns, rows]
+    ).predicted
+    assert np.array_equal(fitted.predicted[columns, rows], nearest)
+
+
+def test_targets_out_of_reach_are_listed(network):
+    coarse = Die(ResistorBank(n=1, sigma_local=0.05), seed=1)
+    layer = mapped(network, coarse)
+    missed = layer.missed(0.05)
+    assert 0 < len(missed) < layer.layer.n_remaining
+    gap = np.abs(layer.predicted / layer.g_per_weight[:, None] - layer.layer.weight)
+    far = gap > 0.05 * np.abs(layer.layer.weight).max()
+    assert set(zip(missed.columns, missed.rows)) == set(zip(*np.nonzero(far)))
+    assert len(layer.missed(10.0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"objective": "magic"}, "error, power or aware"),
+        ({"n_candidate": 0}, "at least 1"),
+        ({"n_candidate": 4, "objective": "power"}, "goes with objective='error'"),
+        ({"n_candidate": 4, "max_closed": 2}, "goes with objective='error'"),
+        ({"objective": "aware", "max_closed": 2}, "no max_closed"),
+        ({"objective": "aware", "fit_scale": True}, "'aware' always fits its scale"),
+        ({"n_candidate": 4, "fit_scale": True}, "fit_scale goes with objective='error'"),
+    ],
+)
+def test_rules_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        SelectionRule(**options)
+
+
+def test_aware_needs_a_second_moment(network, die):
+    with pytest.raises(ValueError, match="need second_moment"):
+        mapped(network, die, objective="aware")
+    with pytest.raises(ValueError, match="fit_scale need second_moment"):
+        mapped(network, die, fit_scale=True)
+
+
+def test_mapping_reports_its_progress(network, die):
+    seen = []
+    map_network(network, die, TileConfig(8, 8), progress=seen.append)
+    assert seen == ["fc"]

@@ -1,0 +1,53 @@
+"""The README's example runs, its commands exist, its files are there."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_python_example_runs_and_prints_a_tiny_error():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    lines = [line for line in code.splitlines() if line and not line.startswith(("import", "from"))]
+    assert len(lines) <= 15
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 1e-11
+
+
+def test_commands_exist():
+    from crossbar_sim.cli import app
+
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    mentioned = set(re.findall(r"^\| `crossbar-sim ([a-z]+)", README, re.MULTILINE))
+    assert mentioned == known
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^    make ([a-z]+)", README, re.MULTILINE)
+    assert "demo" in targets
+    for target in targets:
+        assert f"\n{target}:" in makefile
+
+
+def test_linked_files_exist():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+        assert links or page.name != "README.md"
+        for path in links:
+            assert (page.parent / path).exists(), f"{page.name}: {path}"
+
+
+def test_the_results_are_what_the_scripts_measured(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    name = ROOT / "benchmarks" / "readme.py"
+    spec = importlib.util.spec_from_file_location("readme", name)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.block() in README
+    assert script.page() == (ROOT / "docs" / "results.md").read_text()

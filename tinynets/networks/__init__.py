@@ -1,0 +1,1 @@
+"""Networks as layers of weights: extracting them from a module, models, data and training."""

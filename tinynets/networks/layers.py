@@ -1,0 +1,170 @@
+"""What is left of a network after pruning: plain arrays, ready to be mapped onto resistors."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinynets.files.checks import check_name, whole_number
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """How a convolution slides its flattened kernel over its input.
+
+    The kernel of every output channel is flattened to (in_channels * height * width) in torch's
+    order. Groups are already written out: weights between different groups are pruned.
+
+    Raises ValueError for what is no whole number (they go into scripts), pairs that are not of a
+    window, and groups that do not divide the channels.
+    """
+
+    in_channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("in_channels", "groups"):
+            self._set(name, whole_number(getattr(self, name), name, least=1))
+        for name in ("kernel", "stride", "padding", "dilation"):
+            pair = getattr(self, name)
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise ValueError(f"{name} must be two whole numbers; got {str(pair)[:80]!r}")
+            least = 0 if name == "padding" else 1
+            self._set(name, tuple(whole_number(value, name, least=least) for value in pair))
+        if self.in_channels % self.groups:
+            raise ValueError(
+                f"{self.groups} groups do not divide {self.in_channels} channels; use a divisor"
+            )
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def n_in(self) -> int:
+        """Inputs of the flattened kernel, all groups written out."""
+        return self.in_channels * self.kernel[0] * self.kernel[1]
+
+
+@dataclass(frozen=True)
+class PrunedLayer:
+    """One weight layer: `y = weight @ x + bias`, with zeros where it is pruned.
+
+    name: letters, digits and underscores; goes into file names and netlists.
+    weight: (n_out, n_in) float64. mask: (n_out, n_in) bool, True where a weight remains.
+    bias: (n_out,) or None. conv: geometry, or None for a dense layer.
+    module: path of the torch module it came from, in no netlist or script.
+    n_mvm: matrix-vector products per inference (output positions of a convolution).
+
+    Raises ValueError for an unsafe name, shapes that disagree (with the geometry too), NaN or inf,
+    or a weight that is not zero where the mask says pruned.
+    """
+
+    name: str
+    weight: np.ndarray
+    mask: np.ndarray
+    bias: np.ndarray | None = None
+    conv: ConvGeometry | None = None
+    module: str = ""
+    n_mvm: int = 1
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "layer name")
+        n_mvm = whole_number(self.n_mvm, f"layer {self.name!r}: n_mvm", least=1)
+        object.__setattr__(self, "n_mvm", n_mvm)
+        weight = _frozen(self.weight, np.float64)
+        mask = _frozen(self.mask, np.bool_)
+        bias = None if self.bias is None else _frozen(self.bias, np.float64)
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "mask", mask)
+        object.__setattr__(self, "bias", bias)
+        if weight.ndim != 2 or mask.shape != weight.shape:
+            raise ValueError(
+                f"layer {self.name!r}: weight has shape {weight.shape} and mask {mask.shape}; "
+                "both must be (n_out, n_in)"
+            )
+        if self.conv:
+            self._check_geometry(self.conv, weight)
+        if bias is not None and bias.shape != weight.shape[:1]:
+            raise ValueError(
+                f"layer {self.name!r}: bias has shape {bias.shape}, expected ({weight.shape[0]},)"
+            )
+        if not np.isfinite(weight).all() or (bias is not None and not np.isfinite(bias).all()):
+            raise ValueError(
+                f"layer {self.name!r} holds NaN or inf in its weight or bias; "
+                "train it again or load a sound checkpoint"
+            )
+        if np.any(weight[~mask]):
+            raise ValueError(
+                f"layer {self.name!r}: a pruned weight is not zero; multiply weight by mask"
+            )
+
+    def _check_geometry(self, conv: ConvGeometry, weight: np.ndarray) -> None:
+        if weight.shape[1] != conv.n_in or weight.shape[0] % conv.groups:
+            raise ValueError(
+                f"layer {self.name!r}: a weight of shape {weight.shape} does not go with "
+                f"{conv.in_channels} channels, a kernel of {conv.kernel} and {conv.groups} groups; "
+                f"expected {conv.n_in} inputs and outputs that the groups divide"
+            )
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+        return self.weight.shape[0]
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs (of the flattened kernel for a convolution)."""
+        return self.weight.shape[1]
+
+    @property
+    def n_weight(self) -> int:
+        """Weights before pruning; a grouped convolution has none between its groups."""
+        return self.weight.size // (self.conv.groups if self.conv else 1)
+
+    @property
+    def n_remaining(self) -> int:
+        """Weights that are left after pruning."""
+        return int(self.mask.sum())
+
+
+@dataclass(frozen=True)
+class PrunedNetwork:
+    """The weight layers of a network in the order in which an inference meets them.
+
+    digital: torch module paths with parameters that are not mapped (batch norm, say).
+    """
+
+    layers: tuple[PrunedLayer, ...]
+    digital: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [layer.name for layer in self.layers]
+        if not names:
+            raise ValueError("the network has no weight layer to map; expected at least one")
+        # SPICE and some file systems do not tell upper from lower case.
+        if len({name.lower() for name in names}) != len(names):
+            raise ValueError(f"layer names must differ (ignoring case); got {names}")
+
+    def layer(self, name: str) -> PrunedLayer:
+        """Return the layer of that name; KeyError names the ones there are."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(f"no layer {name!r}; there are {[layer.name for layer in self.layers]}")
+
+    @property
+    def sparsity(self) -> float:
+        """Share of weights that are pruned, over all layers."""
+        total = sum(layer.n_weight for layer in self.layers)
+        return 1.0 - sum(layer.n_remaining for layer in self.layers) / total
+
+
+def _frozen(values: np.ndarray, dtype: type) -> np.ndarray:
+    """Return a read-only contiguous copy, so that nobody writes to a shared array."""
+    array = np.array(values, dtype=dtype, order="C")
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,118 @@
+"""Prune so that whole word lines, bit lines and tiles of a crossbar vanish, not just weights.
+
+A tile holds n_word inputs times n_bit outputs of a layer. Weights that share a line or a tile are
+scored together, so that they stay or go together; nothing here needs a crossbar to be there.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import torch
+from torch import nn
+
+from tinynets.networks.data import Data
+from tinynets.networks.extraction import extract
+from tinynets.networks.masks import apply_masks, choose, copied, mask_of, weight_layers
+from tinynets.networks.training import train
+from tinynets.pruning import scores
+from tinynets.pruning.methods import RoundProgress
+from tinynets.pruning.schedules import sparsities
+
+#: What weights go together: each alone; one input to the n_bit outputs of a tile; one output from
+#: the n_word inputs of a tile; all of a tile.
+GRAINS = ("weight", "word line", "bit line", "tile")
+#: ADCs use most of the energy, and a bit line that goes takes its conversion with it.
+DEFAULT_SHARES = MappingProxyType({"bit line": 1.0})
+
+
+def crossbar_scores(
+    found: Mapping[str, torch.Tensor],
+    n_word: int,
+    n_bit: int,
+    shares: Mapping[str, float] = DEFAULT_SHARES,
+) -> dict[str, torch.Tensor]:
+    """Return scores in which the weights of a group share the mean of their scores.
+
+    found: by layer path the score (n_out, ...) of each weight. n_word, n_bit: size of a tile.
+    shares: by grain (one of GRAINS) its part of the result, not negative, at least one positive.
+
+    Raises ValueError for sizes below 1, an unknown grain, or shares that make no sense.
+    Source: Liang et al., arXiv 1807.10816, prune at the grain of a crossbar and of its columns.
+    Cost: one pass for each grain.
+    """
+    if min(n_word, n_bit) < 1:
+        raise ValueError(f"a tile needs n_word, n_bit >= 1; got {n_word} and {n_bit}")
+    if unknown := [grain for grain in shares if grain not in GRAINS]:
+        raise ValueError(f"shares name {unknown}; a grain is one of {GRAINS}")
+    if not shares or min(shares.values()) < 0 or max(shares.values()) <= 0:
+        raise ValueError(f"shares must be >= 0 and one of them positive; got {dict(shares)}")
+    size = {"weight": (1, 1), "word line": (n_bit, 1), "bit line": (1, n_word)}
+    size["tile"] = n_bit, n_word
+    mixed = {}
+    for path, score in found.items():
+        matrix = score.reshape(len(score), -1)
+        parts = [share * _mean_of_groups(matrix, *size[grain]) for grain, share in shares.items()]
+        mixed[path] = torch.stack(parts).sum(0).view_as(score)
+    return mixed
+
+
+def prune_for_tiles(
+    model: nn.Module,
+    data: Data,
+    *,
+    n_word: int,
+    n_bit: int,
+    sparsity: float,
+    shares: Mapping[str, float] = DEFAULT_SHARES,
+    scope: str = "global",
+    by_reads: float = 0.0,
+    rounds: int = 5,
+    epochs: int = 10,
+    learning_rate: float = 1e-3,
+    exclude: tuple[str, ...] = (),
+    seed: int = 0,
+    progress: RoundProgress | None = None,
+) -> nn.Module:
+    """Return a pruned and fine-tuned copy of a trained model that takes few tiles.
+
+    Iterative magnitude pruning, as `tinynets.prune` does it, by `crossbar_scores`. scope: "global",
+    or "layer" for the same sparsity in each. by_reads: a layer's scores are divided by this power
+    of the number of times that an inference reads its lines (once for each output position of a
+    convolution). 1/4 saves a convolutional network most of its conversions
+    (benchmarks/baselines.py); with too much, whole layers would go, which is an error. The other
+    arguments are those of `tinynets.prune`.
+
+    Raises ValueError as `crossbar_scores` and `masks.choose` do, for another scope, a negative
+    power, and for a grouped convolution, whose groups would not line up with tiles.
+    """
+    if scope not in ("global", "layer") or by_reads < 0:
+        raise ValueError(
+            f"scope must be 'global' or 'layer' and by_reads >= 0; got {scope!r} and {by_reads}"
+        )
+    model = copied(model)
+    layers = weight_layers(model, exclude)
+    if grouped := [path for path, m in layers.items() if getattr(m, "groups", 1) > 1]:
+        raise ValueError(f"layers {grouped} are grouped convolutions; exclude them")
+    read = extract(model, torch.from_numpy(data.x_train[:1]), leave_digital=exclude)
+    cost = {layer.module: layer.n_mvm**by_reads for layer in read.layers}
+    for k, reached in enumerate(sparsities("iterative", sparsity, rounds), 1):
+        magnitudes = {path: s / cost[path] for path, s in scores.magnitude(layers).items()}
+        found = crossbar_scores(magnitudes, n_word, n_bit, shares)
+        gone = {path: ~mask_of(module) for path, module in layers.items()}
+        masks = choose({p: s.masked_fill(gone[p], -1.0) for p, s in found.items()}, reached, scope)
+        apply_masks(model, masks)
+        train(model, data, epochs=epochs, learning_rate=learning_rate, seed=seed + k)
+        if progress:
+            progress(k, rounds, reached)
+    return model
+
+
+def _mean_of_groups(matrix: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Replace each entry by the mean of its group of height × width; edge groups are smaller."""
+    n_row, n_column = matrix.shape
+    rows, columns = torch.arange(n_row) // height, torch.arange(n_column) // width
+    shape = int(rows[-1]) + 1, int(columns[-1]) + 1
+    group = rows[:, None] * shape[1] + columns
+    sums = torch.zeros(shape[0] * shape[1], dtype=matrix.dtype)
+    sums.index_add_(0, group.flatten(), matrix.flatten())
+    return (sums / torch.bincount(group.flatten()))[group]
