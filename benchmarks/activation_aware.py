@@ -17,14 +17,9 @@ import torch
 from _common import figure, machine, print_table, save_json, timed
 
 from mapping import Die, ResistorBank
+from mapping.bank.switches import realise
 from mapping.selection.encode import g_per_weight
-from mapping.selection.select import (
-    SCALE_FACTORS,
-    layer_aware_scale,
-    realise,
-    select,
-    select_layer_aware,
-)
+from mapping.selection.select import SCALE_FACTORS, layer_aware_scale, select, select_layer_aware
 from tinynets import extract, prune
 from tinynets.networks.data import Data, digits
 from tinynets.networks.models import mlp

@@ -13,7 +13,7 @@ import numpy as np
 from _common import figure, machine, print_table, save_json
 
 from crossbar_sim.calibration.switches import calibrate
-from crossbar_sim.calibration.tile import pair_matrix, wanted
+from crossbar_sim.calibration.tile import pair_matrix
 from mapping import Die, LadderGapWarning, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires
 from tinynets import PrunedLayer, PrunedNetwork
@@ -60,8 +60,10 @@ def rms(mapped) -> float:
     """Error of the matrix with its wires, on the places that have devices."""
     layer = mapped.layers[0]
     (tile,) = layer.tiles
-    gap = (pair_matrix(tile, WIRES, ENDS) - wanted(layer, tile)) / layer.g_per_weight[tile.columns]
-    return float(np.sqrt(np.mean(gap[tile.present] ** 2)) / np.abs(layer.layer.weight).max())
+    gap = (pair_matrix(tile, WIRES, ENDS) - layer.target_of(tile)) / layer.g_per_weight[
+        tile.columns
+    ]
+    return float(np.sqrt(np.mean(gap[tile.present] ** 2)) / layer.largest)
 
 
 def main() -> None:

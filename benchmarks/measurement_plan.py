@@ -13,7 +13,8 @@ import numpy as np
 from _common import machine, print_table, save_json
 
 from mapping import Branches, Die, ResistorBank
-from mapping.selection.select import realise, select
+from mapping.bank.switches import realise
+from mapping.selection.select import select
 from mapping.wafer.reading_plan import one_at_a_time, weighing_plan
 from mapping.wafer.survey import Survey, select_surveyed
 

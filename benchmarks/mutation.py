@@ -75,17 +75,17 @@ MODULES = {
         "mapping/selection/test_select",
         "mapping/selection/test_encode",
     ),
-    "mapping/bank/bank.py": ("mapping/bank/test_bank", "mapping/bank/test_stuck"),
+    "mapping/bank/die.py": ("mapping/bank/test_bank", "mapping/bank/test_stuck"),
     "mapping/selection/activation_aware.py": ("mapping/selection/test_select",),
 }
 
 #: Survivors that no test can kill, or need not: "module: the changed line" and why.
 EXPLAINED = {
-    "mapping/bank/bank.py: "
+    "mapping/bank/die.py: "
     "stuck: Mapping[str, np.ndarray] | None = field(default=None, repr=True)": (
         "what is printed of a die"
     ),
-    "mapping/bank/bank.py: if not bank.tc1_sigma and not kelvin:": (
+    "mapping/bank/die.py: if not bank.tc1_sigma and not kelvin:": (
         "equivalent: a shortcut, for the spread is zero where either is"
     ),
     "crossbar_sim/periphery/settling.py: _INSTANT = 2e-06": (

@@ -132,7 +132,7 @@ class Case:
     def _once(self, parts: Parts) -> dict[str, float]:
         network = self.on_die(parts)
         score = accuracy(network, self.data.x_test, self.data.y_test)
-        layers = [network.get_submodule(layer.layer.module) for layer in self.mapped.layers]
+        layers = [network.get_submodule(layer.source.module) for layer in self.mapped.layers]
         n_saturated = sum(layer.n_saturated for layer in layers) / len(self.x_test)
         with torch.no_grad():
             gap = (network(self.x_test) - self.wanted).square().mean().sqrt()

@@ -74,7 +74,7 @@ def size_of(mapped: MappedNetwork) -> float:
     """Return the size of the arrays of a network [MB]."""
     arrays = [a for tile in mapped.tiles for a in vars(tile).values() if isinstance(a, np.ndarray)]
     for layer in mapped.layers:
-        arrays += [layer.predicted, layer.layer.weight, layer.layer.mask]
+        arrays += [layer.predicted, layer.source.weight, layer.source.mask]
     return sum(a.nbytes for a in arrays) / 1e6
 
 

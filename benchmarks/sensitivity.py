@@ -105,7 +105,7 @@ def example(name: str, cache: Path) -> Example:
 
 def balance(example: Example, energy: dict[str, Any]) -> Balance:
     """Return both sides as the report compares them."""
-    counts = sum_counts([layer.layer for layer in example.mapped.layers])
+    counts = sum_counts([layer.source for layer in example.mapped.layers])
     return Balance(
         energy["analog"],
         {
@@ -118,8 +118,8 @@ def balance(example: Example, energy: dict[str, Any]) -> Balance:
 def dac_sharing(mapped: MappedNetwork) -> float:
     """Return which part of the DACs is left if tiles beside each other share those of a row."""
     lines = [(layer, tile) for layer in mapped.layers for tile in layer.tiles]
-    all_dacs = sum(tile.n_word * layer.layer.n_mvm for layer, tile in lines)
-    rows = {(layer.name, row): layer.layer.n_mvm for layer, tile in lines for row in tile.rows}
+    all_dacs = sum(tile.n_word * layer.source.n_mvm for layer, tile in lines)
+    rows = {(layer.name, row): layer.source.n_mvm for layer, tile in lines for row in tile.rows}
     return sum(rows.values()) / all_dacs
 
 
@@ -127,7 +127,7 @@ def changes(ex: Example, t_read: float, whole: dict[str, Any]) -> dict[str, Bala
     """Return the balance for each assumption changed alone; whole: the energy as it is."""
     base, thin = balance(ex, whole), {"wires.source": "thin"}
     free = {row["what"]: row["energy"] for row in whole["free"]}
-    n_weight = sum(layer.layer.n_remaining for layer in ex.mapped.layers)
+    n_weight = sum(layer.source.n_remaining for layer in ex.mapped.layers)
     return digital_changes(base, n_weight, free) | {
         "ADC: lower quartile of designs": base.on_die(ADC=_adc("lower quartile")),
         "ADC: envelope of all designs": base.on_die(ADC=_adc("envelope")),

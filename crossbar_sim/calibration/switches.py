@@ -11,16 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crossbar_sim.calibration.tile import TileWork, pair_matrix, wanted
+from crossbar_sim.calibration.tile import TileWork, pair_matrix
 from mapping.bank import Branches, Die
 from mapping.network.map_network import SecondMoment
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
-from mapping.selection.select import (
-    CellSelection,
-    realise,
-    select_layer_aware,
-)
+from mapping.selection.select import CellSelection, select_layer_aware
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery, Wires
 
@@ -138,7 +134,7 @@ def _nearest(
     square = np.array(
         [item.errors + [item.errors[-1]] * (n_round - len(item.errors)) for item in work]
     )
-    unit = found.g_per_weight.mean() * np.abs(found.layer.weight).max()
+    unit = found.g_per_weight.mean() * found.largest
     errors = np.sqrt(size @ square / size.sum()) / unit
     return found, _report(layer, found, errors, die, wires, periphery)
 
@@ -156,10 +152,10 @@ def _aware(
 
     Returns also what the layer multiplies by (n_out, n_in) [S] by the meter's values.
     """
-    mask, aim = scaled.layer.mask, scaled.g_per_weight[:, None] * scaled.layer.weight
+    mask, aim = scaled.source.mask, scaled.target
     columns, rows = np.nonzero(mask)
     measured = die.branches(layer.name, rows, columns, measured=True)
-    size = np.einsum("ij,jk,ik->", scaled.layer.weight, moment, scaled.layer.weight)
+    size = np.einsum("ij,jk,ik->", scaled.source.weight, moment, scaled.source.weight)
     target, errors, best = aim[mask], [], None
     for _ in range(rounds + 1):
         chosen = select_layer_aware(measured, target, rows, columns, moment)
@@ -190,21 +186,14 @@ def _tiles(
     columns: np.ndarray,
 ) -> list[Tile]:
     """Return a layer's tiles with a selection of all its cells."""
-    g_pos, g_neg = realise(branches, chosen.chosen_pos, chosen.chosen_neg)
-    names = "chosen_pos", "chosen_neg", "g_pos", "g_neg"
-    full = {}
-    for name, values in zip(names, (chosen.chosen_pos, chosen.chosen_neg, g_pos, g_neg)):
-        full[name] = np.zeros(layer.layer.weight.shape, values.dtype)
-        full[name][columns, rows] = values
-    return [
-        replace(
-            tile,
-            **{
-                name: full[name][np.ix_(tile.columns, tile.rows)].T * tile.present for name in names
-            },
-        )
-        for tile in layer.tiles
-    ]
+    cell = np.zeros(layer.source.weight.shape, dtype=int)
+    cell[columns, rows] = np.arange(len(rows))
+    tiles = []
+    for tile in layer.tiles:
+        k = cell[tile.cells[::-1]]
+        part = Branches(branches.g_closed[k], branches.g_open[k])
+        tiles.append(tile.with_switches(chosen.chosen_pos[k], chosen.chosen_neg[k], part))
+    return tiles
 
 
 def matrix_error(
@@ -214,11 +203,10 @@ def matrix_error(
 
     In parts of the layer's largest weight, over all places (n_out, n_in) that some tile spans.
     """
-    largest = np.abs(layer.layer.weight).max()
     gaps, pruned = [], []
     for tile in tiles:
-        gap = pair_matrix(tile, wires, periphery) - wanted(layer, tile)
-        gap = gap / layer.g_per_weight[tile.columns] / largest
+        gap = pair_matrix(tile, wires, periphery) - layer.target_of(tile)
+        gap = gap / layer.g_per_weight[tile.columns] / layer.largest
         gaps.append(gap.ravel())
         pruned.append(np.where(tile.present, 0.0, gap).ravel())
     return _rms(np.concatenate(gaps)), _rms(np.concatenate(pruned))
@@ -227,10 +215,9 @@ def matrix_error(
 def _within_reach(layer: MappedLayer, wires: Wires, periphery: Periphery) -> MappedLayer:
     """Lower a layer's scale by what the wires take from its strong weights at the most."""
     kept = 1.0
-    largest = np.abs(layer.layer.weight).max()
     for tile in layer.tiles:
-        aim = wanted(layer, tile)
-        strong = np.abs(aim) > _STRONG * largest * layer.g_per_weight[tile.columns]
+        aim = layer.target_of(tile)
+        strong = np.abs(aim) > _STRONG * layer.largest * layer.g_per_weight[tile.columns]
         if strong.any():
             found = pair_matrix(tile, wires, periphery)
             kept = min(kept, float((found / np.where(strong, aim, np.inf))[strong].min()))
@@ -239,7 +226,7 @@ def _within_reach(layer: MappedLayer, wires: Wires, periphery: Periphery) -> Map
 
 def _predicted(layer: MappedLayer, work: list[TileWork]) -> np.ndarray:
     """Return g_pos - g_neg (n_out, n_in) [S] of the chosen switches by the meter's values."""
-    full = np.zeros(layer.layer.weight.shape)
+    full = np.zeros(layer.source.weight.shape)
     for item in work:
         _, rows, columns = item.cells
         full[columns, rows] = (item.best.g_pos - item.best.g_neg)[item.i, item.j]
@@ -254,11 +241,6 @@ def _report(
     wires: Wires,
     periphery: Periphery,
 ) -> LayerCalibration:
-    changed = sum(
-        int(np.bitwise_count(getattr(a, name) ^ getattr(b, name)).sum())
-        for a, b in zip(before.tiles, after.tiles)
-        for name in ("chosen_pos", "chosen_neg")
-    )
     rms, floor = matrix_error(after, after.tiles, wires, periphery)
     return LayerCalibration(
         layer=after.name,
@@ -267,8 +249,8 @@ def _report(
         after=rms,
         floor=floor,
         scale=float((after.g_per_weight / before.g_per_weight)[0]),
-        n_changed=changed,
-        n_switch=2 * die.bank.n * after.layer.n_remaining,
+        n_changed=after.n_different(before),
+        n_switch=2 * die.bank.n * after.source.n_remaining,
     )
 
 

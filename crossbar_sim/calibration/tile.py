@@ -1,14 +1,13 @@
 """One tile whose switches are chosen for what it multiplies by with its wires."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from crossbar_sim.calibration.descent import descend
 from crossbar_sim.solvers.nodal import transfer_matrix
-from mapping.bank import Die
+from mapping.bank import Branches, Die
+from mapping.bank.switches import joined_mask, split_mask
 from mapping.network.mapped_layer import MappedLayer
-from mapping.selection.select import realise, select_on_die, split_mask
+from mapping.selection.select import select_on_die
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery, Wires
 from netlists.circuit.build import tile_circuit
@@ -23,14 +22,7 @@ _CARE = (0.003, 0.9)
 def pair_matrix(tile: Tile, wires: Wires, periphery: Periphery) -> np.ndarray:
     """Return what a tile multiplies by (n_word, n_bit) [S]: both lines of a pair, and its TIAs."""
     g = transfer_matrix(tile_circuit(tile, wires, periphery))
-    share = 1.0 / (1.0 + 1.0 / periphery.tia_gain)
-    return share * (g[:, : tile.n_bit] - g[:, tile.n_bit :])
-
-
-def wanted(layer: MappedLayer, tile: Tile) -> np.ndarray:
-    """Return the conductances (n_word, n_bit) [S] that a tile's weights ask for."""
-    target = layer.g_per_weight[:, None] * layer.layer.weight
-    return target[np.ix_(tile.columns, tile.rows)].T * tile.present
+    return periphery.share * (g[:, : tile.n_bit] - g[:, tile.n_bit :])
 
 
 def _care(k: int, rounds: int) -> float:
@@ -51,9 +43,9 @@ class TileWork:
     ) -> None:
         self.die, self.wires, self.periphery = die, wires, periphery
         self.i, self.j = np.nonzero(tile.present)
-        self.cells = tile.layer, tile.rows[self.i], tile.columns[self.j]
+        self.cells = tile.layer, *tile.cells
         self.measured = die.branches(*self.cells, measured=True)
-        self.aim = wanted(layer, tile)
+        self.aim = layer.target_of(tile)
         rms = np.sqrt(self._error(self._with(tile, self.measured)))
         self.best = self._select(tile, self.aim, _TOLERANCE * rms)
         self.errors = [self._error(self.best)]
@@ -80,8 +72,7 @@ class TileWork:
     def _refine(self, tile: Tile, gap: np.ndarray, care: float) -> Tile:
         """Choose every cell once more, knowing what its load does to its neighbours."""
         n, delta = self.die.bank.n, self.measured.g_closed - self.measured.g_open
-        old = tile.chosen_pos[self.i, self.j].astype(np.uint64)
-        old |= tile.chosen_neg[self.i, self.j].astype(np.uint64) << np.uint64(n)
+        old = joined_mask(tile.chosen_pos[tile.present], tile.chosen_neg[tile.present], n)
         wires = self.wires.r_driver, self.wires.r_word, self.wires.r_bit
         new = descend(
             delta.reshape(len(old), 2 * n),
@@ -92,7 +83,7 @@ class TileWork:
             (*wires, self.periphery.r_tia_input),
             care,
         )
-        return self._chosen(tile, *split_mask(new, n))
+        return tile.with_switches(*split_mask(new, n), self.measured)
 
     def true_tile(self) -> Tile:
         """Return the best selection with the true conductances."""
@@ -103,23 +94,11 @@ class TileWork:
         """Choose the lightest subset within a tolerance [S] of each target [S], by the meter."""
         rule = {"objective": "power", "tolerance": tolerance}
         found, _, _ = select_on_die(self.die, *self.cells, target[self.i, self.j], **rule)
-        return self._chosen(tile, found.chosen_pos, found.chosen_neg)
+        return tile.with_switches(found.chosen_pos, found.chosen_neg, self.measured)
 
-    def _chosen(self, tile: Tile, pos: np.ndarray, neg: np.ndarray) -> Tile:
-        """Return the tile with other switches closed, by the meter."""
-        masks = self._spread({"chosen_pos": pos, "chosen_neg": neg})
-        return self._with(replace(tile, **masks), self.measured)
-
-    def _with(self, tile: Tile, branches) -> Tile:
-        chosen = tile.chosen_pos[self.i, self.j], tile.chosen_neg[self.i, self.j]
-        g_pos, g_neg = realise(branches, *chosen)
-        return replace(tile, **self._spread({"g_pos": g_pos, "g_neg": g_neg}))
-
-    def _spread(self, cells: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        full = {name: np.zeros(self.aim.shape, values.dtype) for name, values in cells.items()}
-        for name, values in cells.items():
-            full[name][self.i, self.j] = values
-        return full
+    def _with(self, tile: Tile, branches: Branches) -> Tile:
+        chosen = tile.chosen_pos[tile.present], tile.chosen_neg[tile.present]
+        return tile.with_switches(*chosen, branches)
 
     def _matrix(self, tile: Tile) -> np.ndarray:
         return pair_matrix(tile, self.wires, self.periphery)

@@ -19,7 +19,7 @@ def network_energy(mapped: MappedNetwork, tiles: Mapping[str, TileEnergy]) -> di
     layers, total = [], {}
     for layer in mapped.layers:
         found = [tiles[tile.name] for tile in layer.tiles]
-        n_mvm = layer.layer.n_mvm
+        n_mvm = layer.source.n_mvm
         mvm = _sum([tile.energy for tile in found])
         inference = {part: n_mvm * joules for part, joules in mvm.items()}
         total = _sum([total, inference])
@@ -33,7 +33,7 @@ def network_energy(mapped: MappedNetwork, tiles: Mapping[str, TileEnergy]) -> di
                 "total_inference": sum(inference.values()),
             }
         )
-    counts = sum_counts([layer.layer for layer in mapped.layers])
+    counts = sum_counts([layer.source for layer in mapped.layers])
     analog = sum(total.values())
     return {
         "layers": layers,

@@ -21,9 +21,9 @@ def uncounted(mapped: MappedNetwork) -> list[dict[str, Any]]:
 
     energy: per inference, at 45 nm int8.
     """
-    layers = [layer.layer for layer in mapped.layers]
+    layers = [layer.source for layer in mapped.layers]
     n_cell = sum(layer.n_remaining for layer in layers)
-    n_read = sum(len(layer.tiles) * layer.layer.n_mvm for layer in mapped.layers)
+    n_read = sum(len(layer.tiles) * layer.source.n_mvm for layer in mapped.layers)
     rows = [
         ("memory of the switches, its leakage", "die", f"{2 * mapped.die.bank.n * n_cell} bits"),
         ("control, clock and references of the tiles", "die", f"{n_read} tile reads"),

@@ -163,7 +163,7 @@ def random_inputs(
     """Return for each layer voltages (n_vector, n_in) [V], uniform in -v_read … v_read."""
     rng = np.random.default_rng(seed)
     return {
-        layer.name: rng.uniform(-v_read, v_read, size=(n_vector, layer.layer.n_in))
+        layer.name: rng.uniform(-v_read, v_read, size=(n_vector, layer.source.n_in))
         for layer in mapped.layers
     }
 

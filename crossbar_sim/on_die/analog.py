@@ -242,11 +242,11 @@ def to_torch(
     dtype = next(model.parameters()).dtype
     ranges = input_ranges(model, mapped, calibration)
     for layer in mapped.layers:
-        path = layer.layer.module
+        path = layer.source.module
         parts = wires, periphery, converters, _range(converters, ranges[path]), noise
         replaced = CircuitLayer(layer, *parts, responses=responses, dtype=dtype)
         analog = with_module(analog, path, replaced)
-    _settle(analog, [layer.layer.module for layer in mapped.layers], calibration)
+    _settle(analog, [layer.source.module for layer in mapped.layers], calibration)
     return analog
 
 
@@ -266,7 +266,7 @@ def put_on_die(
     layer is all of it.
     """
     _check_images(calibration)
-    path, dtype = layer.layer.module, next(network.parameters()).dtype
+    path, dtype = layer.source.module, next(network.parameters()).dtype
     seen = _ranges(network, [path], calibration)[path]
     parts = wires, periphery, converters, _range(converters, seen), noise
     network = with_module(network, path, CircuitLayer(layer, *parts, dtype=dtype))
@@ -330,7 +330,7 @@ def input_ranges(
     model: nn.Module, mapped: MappedNetwork, calibration: torch.Tensor
 ) -> dict[str, InputRange]:
     """Return the range of every mapped layer's inputs in the digital model, by module path."""
-    return _ranges(model, [layer.layer.module for layer in mapped.layers], calibration)
+    return _ranges(model, [layer.source.module for layer in mapped.layers], calibration)
 
 
 def _ranges(
@@ -356,7 +356,7 @@ def circuit_inputs(
     Raises ValueError for inputs that are no floating-point tensor, or a network of other layers.
     """
     _check_images(x)
-    paths = {layer.layer.module: layer.name for layer in mapped.layers}
+    paths = {layer.source.module: layer.name for layer in mapped.layers}
     volts = {}
     for path, inputs in capture_inputs(analog, paths, x).items():
         layer = analog.get_submodule(path)

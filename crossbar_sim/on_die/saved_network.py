@@ -41,10 +41,10 @@ def save_network(on_die: nn.Module, mapped: MappedNetwork, directory: str | Path
     if directory.exists():
         raise FileExistsError(f"{directory} exists; name a new directory")
     layers = circuit_layers(on_die)
-    if set(layers) != {layer.layer.module for layer in mapped.layers}:
+    if set(layers) != {layer.source.module for layer in mapped.layers}:
         raise ValueError(
             f"the network has circuits for {sorted(layers)}, the mapping for "
-            f"{sorted(layer.layer.module for layer in mapped.layers)}; save them together"
+            f"{sorted(layer.source.module for layer in mapped.layers)}; save them together"
         )
     with new_directory(directory) as draft:
         _write(draft, layers, mapped, _digital_state(on_die))
@@ -90,7 +90,7 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
     on_die = copied(model).eval()
     try:
         for layer in mapped.layers:
-            path = layer.layer.module
+            path = layer.source.module
             replaced = _layer(header.layers[path], layer, next(model.parameters()).dtype)
             on_die = with_module(on_die, path, replaced)
         _restore(on_die, state)

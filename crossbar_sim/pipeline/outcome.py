@@ -117,7 +117,7 @@ def layer_passes(config: RunConfig, on_die: nn.Module, mapped: MappedNetwork) ->
     """Return how often each layer's tiles are read for one product."""
     converters, passes = config.periphery.converters(), {}
     for layer in mapped.layers:
-        module = on_die.get_submodule(layer.layer.module)
+        module = on_die.get_submodule(layer.source.module)
         assert isinstance(module, CircuitLayer)
         passes[layer.name] = n_pass(converters, signed=module.input_range.signed)
     return passes
@@ -189,7 +189,7 @@ def write_netlists(
     parts = config.build_wires(), config.periphery.build()
     chain = None
     if config.model.kind == "mlp" and config.periphery.drive == "bipolar":
-        layers = {x.name: on_die.get_submodule(x.layer.module) for x in mapped.layers}
+        layers = {x.name: on_die.get_submodule(x.source.module) for x in mapped.layers}
         chain = Chain({name: layer_volts(layer) for name, layer in layers.items()})
     tell("netlists", 0, 1)
     work.once("netlists", lambda draft: write_network(mapped, *parts, draft, v_in=few, chain=chain))

@@ -111,7 +111,7 @@ def layer_numbers(layer: MappedLayer, config: TileConfig, n_branch: int) -> dict
 
     n_branch: branches of one bank.
     """
-    source, error = layer.layer, np.abs(layer.error)
+    source, error = layer.source, np.abs(layer.error)
     missed = layer.missed(REACH)
     quantiles = dict(
         zip(("median", "p90", "p99", "worst"), np.quantile(error, [0.5, 0.9, 0.99, 1]))
@@ -158,10 +158,9 @@ def tile_outputs(outcome: Outcome) -> Outputs:
     wires, periphery = outcome.config.build_wires(), outcome.config.periphery.build()
     wanted, found, largest = [], [], 0.0
     for layer in outcome.mapped.layers:
-        target = (layer.g_per_weight[:, None] * layer.layer.weight).T
         for tile in layer.tiles:
             volts = outcome.v_in[layer.name][:, tile.rows]
-            g = target[np.ix_(tile.rows, tile.columns)] * tile.present
+            g = layer.target_of(tile)
             wanted.append((periphery.r_feedback * (volts @ g)).ravel())
             v_out = solve(tile_circuit(tile, wires, periphery), volts).v_out
             found.append((v_out[:, tile.n_bit :] - v_out[:, : tile.n_bit]).ravel())

@@ -70,7 +70,7 @@ def wafer_numbers(found: Reselection) -> dict[str, Any]:
         "errors": error_table(found),
         "cells_off": repair.n_cell,
         "cells_unmended": repair.n_unmended,
-        "cells": sum(layer.layer.n_remaining for layer in mended.layers),
+        "cells": sum(layer.source.n_remaining for layer in mended.layers),
         "changes": {"n": len(listed), "listed": listed[:MAX_LISTED], "tiles": change_table(found)},
         "missed": [
             {
@@ -130,7 +130,7 @@ def _uncertainty(found: Reselection) -> list[dict[str, Any]]:
     """Return median and worst relative standard error of each branch, of those not defective."""
     parts: list[list[np.ndarray]] = [[] for _ in _nominal(found.designed)]
     for layer in found.designed.layers:
-        rows, columns = np.nonzero(layer.layer.mask.T)
+        rows, columns = np.nonzero(layer.source.mask.T)
         for start in range(0, len(rows), _CHUNK):
             cells = layer.name, rows[start : start + _CHUNK], columns[start : start + _CHUNK]
             variance = np.diagonal(found.wafer.covariance(*cells), axis1=-2, axis2=-1)
@@ -220,7 +220,7 @@ def _stages(found: Reselection) -> dict[str, np.ndarray]:
     """Return the weight errors of all cells: designed, then on the measured die, old and new."""
     designed = []
     for layer in found.designed.layers:
-        wanted, mask = layer.layer.weight, layer.layer.mask
+        wanted, mask = layer.source.weight, layer.source.mask
         error = layer.predicted / layer.g_per_weight[:, None] - wanted
         designed.append(error[mask] / (np.abs(wanted).max() or 1.0))
     networks = {OLD: found.measured, NEW: found.repair.mapped}
@@ -232,12 +232,12 @@ def _errors(mapped: MappedNetwork) -> np.ndarray:
 
 
 def _targets(layer: Any) -> np.ndarray:
-    return (layer.g_per_weight[:, None] * layer.layer.weight)[layer.layer.mask]
+    return layer.target[layer.source.mask]
 
 
 def _conductances(mapped: MappedNetwork) -> np.ndarray:
     found = [layer.g_per_weight[:, None] * layer.weight for layer in mapped.layers]
-    return np.concatenate([g[layer.layer.mask] for g, layer in zip(found, mapped.layers)])
+    return np.concatenate([g[layer.source.mask] for g, layer in zip(found, mapped.layers)])
 
 
 def _missed(missed: Any) -> tuple[np.ndarray, ...]:
@@ -256,7 +256,7 @@ def _by_branch(found: Reselection) -> list[dict[str, Any]]:
     for k, ohm in enumerate(nominal):
         deviation, missing, far = [], 0, 0
         for layer in found.designed.layers:
-            cells = layer.layer.mask.T
+            cells = layer.source.mask.T
             reading = wafer.readings[layer.name][..., k][cells]
             defective = wafer.defective[layer.name][..., k][cells]
             deviation.append(reading[~defective] / ohm - 1)

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from crossbar_sim.calibration.tile import wanted
 from crossbar_sim.config import RunConfig
 from crossbar_sim.config.sections import WiresConfig
 from crossbar_sim.energy.inference import network_energy
@@ -210,12 +209,12 @@ def _matrix_metrics(
     gain = config.periphery.r_feedback
     gaps, missed = [], 0
     for layer in mapped.layers:
-        unit = layer.g_per_weight * np.abs(layer.layer.weight).max()
+        unit = layer.g_per_weight * layer.largest
         missed += len(layer.missed(0.01))
         for tile in layer.tiles:
             # An amplifier inverts, so these are minus the currents per volt.
             minus_pos, minus_neg = np.split(responses[tile.name].volts / gain, 2, axis=1)
-            gap = minus_neg - minus_pos - wanted(layer, tile)
+            gap = minus_neg - minus_pos - layer.target_of(tile)
             gaps.append(np.abs(gap / unit[tile.columns])[tile.present])
     gap, errors = np.concatenate(gaps), np.concatenate([layer.error for layer in mapped.layers])
     rms = float(np.sqrt(np.mean(gap**2)))
@@ -231,17 +230,12 @@ def _matrix_metrics(
 def _size_metrics(
     config: RunConfig, chosen: MappedNetwork, mapped: MappedNetwork
 ) -> dict[str, float]:
-    n_cell = sum(layer.layer.n_remaining for layer in mapped.layers)
-    pairs = [
-        (getattr(a, side), getattr(b, side))
-        for a, b in zip(chosen.tiles, mapped.tiles)
-        for side in ("chosen_pos", "chosen_neg")
-    ]
+    n_cell = sum(layer.source.n_remaining for layer in mapped.layers)
     cell = config.cell()
     sizes = {
         "n_resistor": float(2 * config.bank.n * n_cell),
         "n_closed": float(sum(layer.n_closed for layer in mapped.layers)),
-        "n_changed": float(sum(np.bitwise_count(a ^ b).sum() for a, b in pairs)),
+        "n_changed": float(sum(a.n_different(b) for a, b in zip(mapped.tiles, chosen.tiles))),
         "n_tile": float(len(mapped.tiles)),
     }
     return sizes | ({"area": n_cell * cell.area} if cell else {})

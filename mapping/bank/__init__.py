@@ -1,5 +1,7 @@
 """A bank of imprecise resistors: what was ordered, and what one chip has of it."""
 
-from mapping.bank.bank import Branches, Die, LadderGapWarning, ResistorBank
+from mapping.bank.die import Branches, Die
+from mapping.bank.ladders import LadderGapWarning
+from mapping.bank.resistor_bank import ResistorBank
 
 __all__ = ["Branches", "Die", "LadderGapWarning", "ResistorBank"]

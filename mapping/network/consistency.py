@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mapping.bank import Die
+from mapping.bank.switches import realise
 from mapping.network.mapped_layer import MappedLayer
-from mapping.selection.select import realise
 from mapping.tiling.tiles import Tile, TileConfig
 
 #: Relative difference that another processor's rounding may make to a conductance, and more.
@@ -34,30 +34,20 @@ def check_parts(layers: Sequence[MappedLayer], die: Die, size: TileConfig) -> No
                 _check_conductances(tile, die)
 
 
-def realised(tile: Tile, die: Die, pos: np.ndarray, neg: np.ndarray) -> list[np.ndarray]:
-    """Return g_pos, g_neg (n_word, n_bit) [S] of a tile with other masks, as a die truly is."""
-    i, j = np.nonzero(tile.present)
-    true = die.branches(tile.layer, tile.rows[i], tile.columns[j], measured=False)
-    found = [np.zeros(tile.present.shape) for _ in range(2)]
-    for g, values in zip(found, realise(true, pos[i, j], neg[i, j])):
-        g[i, j] = values
-    return found
-
-
 def _check_scales(layer: MappedLayer) -> None:
-    scale, predicted, shape = layer.g_per_weight, layer.predicted, layer.layer.weight.shape
+    scale, predicted, shape = layer.g_per_weight, layer.predicted, layer.source.weight.shape
     if scale.shape != shape[:1] or not (np.isfinite(scale).all() and (scale > 0).all()):
         raise ValueError(
             f"layer {layer.name!r}: g_per_weight must be {shape[0]} finite values above zero [S]"
         )
     if predicted.shape != shape or not np.isfinite(predicted).all():
         raise ValueError(f"layer {layer.name!r}: predicted must be {shape} finite values [S]")
-    if np.any(predicted[~layer.layer.mask]):
+    if np.any(predicted[~layer.source.mask]):
         raise ValueError(f"layer {layer.name!r}: predicted is not zero where no weight remains")
 
 
 def _check_tiles(layer: MappedLayer, size: TileConfig) -> None:
-    mask = layer.layer.mask
+    mask = layer.source.mask
     held = np.zeros(mask.shape, np.int64)
     for tile in layer.tiles:
         if tile.layer != layer.name:
@@ -84,7 +74,7 @@ def _check_tiles(layer: MappedLayer, size: TileConfig) -> None:
 
 
 def _check_die(layer: MappedLayer, die: Die) -> None:
-    shape = (*layer.layer.weight.shape[::-1], 2, die.bank.n)
+    shape = (*layer.source.weight.shape[::-1], 2, die.bank.n)
     for what, table in (("table", die.table), ("stuck", die.stuck)):
         if table is None:
             continue
@@ -100,8 +90,10 @@ def _check_conductances(tile: Tile, die: Die) -> None:
         raise ValueError(
             f"tile {tile.name} closes branches that the bank of {die.bank.n} does not have"
         )
-    expected = realised(tile, die, tile.chosen_pos, tile.chosen_neg)
-    for name, g in zip(("g_pos", "g_neg"), expected):
+    true = die.branches(tile.layer, *tile.cells, measured=False)
+    chosen = tile.chosen_pos[tile.present], tile.chosen_neg[tile.present]
+    for name, values in zip(("g_pos", "g_neg"), realise(true, *chosen)):
+        g = tile.matrix(values)
         far = ~(np.abs(getattr(tile, name) - g) <= _ROUNDING * g)
         if far.any():
             i, j = np.argwhere(far)[0].tolist()

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from mapping.bank import Die
+from mapping.bank.switches import realise
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.selection.encode import g_lsb, g_per_weight
@@ -14,7 +15,6 @@ from mapping.selection.program_verify import program_verify
 from mapping.selection.select import (
     CellSelection,
     layer_aware_scale,
-    realise,
     select_layer_aware,
     select_on_die,
 )

@@ -14,12 +14,12 @@ from tinynets.networks.layers import PrunedLayer
 class MappedLayer:
     """One layer on its tiles.
 
-    layer: the weights wanted. g_per_weight (n_out,): conductance of a unit weight [S] on each
+    source: the weights to realise. g_per_weight (n_out,): conductance of a unit weight [S] on each
     output. predicted (n_out, n_in): g_pos - g_neg [S] that the selection expected from measured
     values. tiles: in order of their index.
     """
 
-    layer: PrunedLayer
+    source: PrunedLayer
     g_per_weight: np.ndarray
     predicted: np.ndarray
     tiles: tuple[Tile, ...]
@@ -27,7 +27,17 @@ class MappedLayer:
     @property
     def name(self) -> str:
         """Name of the layer."""
-        return self.layer.name
+        return self.source.name
+
+    @cached_property
+    def target(self) -> np.ndarray:
+        """What the weights ask for: g_pos - g_neg (n_out, n_in) [S]."""
+        return self.g_per_weight[:, None] * self.source.weight
+
+    @property
+    def largest(self) -> float:
+        """Magnitude of the largest weight."""
+        return float(np.abs(self.source.weight).max())
 
     @cached_property
     def weight(self) -> np.ndarray:
@@ -38,14 +48,12 @@ class MappedLayer:
     @property
     def error(self) -> np.ndarray:
         """Realised minus wanted weight (n_remaining,), as parts of the layer's largest weight."""
-        mask = self.layer.mask
-        largest = np.abs(self.layer.weight).max() or 1.0
-        return (self.weight - self.layer.weight)[mask] / largest
+        return (self.weight - self.source.weight)[self.source.mask] / (self.largest or 1.0)
 
     def missed(self, tolerance: float) -> Missed:
         """List the targets that the selection misses by more than a part of the largest weight."""
-        columns, rows = np.nonzero(self.layer.mask)
-        weight, scale = self.layer.weight[columns, rows], self.g_per_weight[columns]
+        columns, rows = np.nonzero(self.source.mask)
+        weight, scale = self.source.weight[columns, rows], self.g_per_weight[columns]
         predicted = self.predicted[columns, rows]
         limit = tolerance * np.abs(weight).max()
         far = np.abs(predicted / scale - weight) > limit
@@ -58,9 +66,17 @@ class MappedLayer:
         chosen = [m for tile in self.tiles for m in (tile.chosen_pos, tile.chosen_neg)]
         return int(sum(np.bitwise_count(masks).sum() for masks in chosen))
 
+    def target_of(self, tile: Tile) -> np.ndarray:
+        """Return what the weights of one tile ask for: g_pos - g_neg (n_word, n_bit) [S]."""
+        return self.target[np.ix_(tile.columns, tile.rows)].T * tile.present
+
+    def n_different(self, other: "MappedLayer") -> int:
+        """Return how many switches another selection of the same layer has in another state."""
+        return sum(a.n_different(b) for a, b in zip(self.tiles, other.tiles, strict=True))
+
     def assemble(self, matrices: list[np.ndarray]) -> np.ndarray:
         """Put one (n_word, n_bit) matrix a tile into an (n_out, n_in) matrix of the layer."""
-        full = np.zeros(self.layer.weight.shape)
+        full = np.zeros(self.source.weight.shape)
         for tile, matrix in zip(self.tiles, matrices, strict=True):
             full[np.ix_(tile.columns, tile.rows)] += matrix.T
         return full

@@ -98,8 +98,8 @@ def _arrays(mapped: MappedNetwork) -> dict[str, np.ndarray]:
     arrays |= {f"stuck/{name}": states for name, states in (mapped.die.stuck or {}).items()}
     for k, layer in enumerate(mapped.layers):
         for name in _LAYER_ARRAYS:
-            if getattr(layer.layer, name) is not None:
-                arrays[f"{k}/{name}"] = getattr(layer.layer, name)
+            if getattr(layer.source, name) is not None:
+                arrays[f"{k}/{name}"] = getattr(layer.source, name)
         arrays |= {f"{k}/{name}": getattr(layer, name) for name in _SCALE_ARRAYS}
         for t, tile in enumerate(layer.tiles):
             arrays |= {f"{k}/{t}/{name}": getattr(tile, name) for name in _TILE_ARRAYS}
@@ -107,7 +107,7 @@ def _arrays(mapped: MappedNetwork) -> dict[str, np.ndarray]:
 
 
 def _describe_layer(layer: MappedLayer) -> LayerHeader:
-    source = layer.layer
+    source = layer.source
     return LayerHeader(
         name=source.name,
         module=source.module,

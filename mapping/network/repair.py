@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mapping.bank import Die
-from mapping.network.consistency import realised
+from mapping.bank.switches import closed_switches, joined_mask, split_mask
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
-from mapping.selection.select import split_mask, subset_problem
-from mapping.tiling.tiles import Tile, closed_switches
+from mapping.selection.select import subset_problem
+from mapping.tiling.tiles import Tile
 from tinynets import subset_sum
 
 #: (layer, rows, columns) -> covariance (n_cell, 2, n, n) [S^2] of the branches of cells.
@@ -91,10 +91,12 @@ def on_die(mapped: MappedNetwork, die: Die) -> MappedNetwork:
     """Return a network with the switches it has, on a die that conducts otherwise."""
     layers = []
     for layer in mapped.layers:
-        tiles = tuple(
-            _with_masks(tile, die, tile.chosen_pos, tile.chosen_neg) for tile in layer.tiles
-        )
-        layers.append(replace(layer, tiles=tiles))
+        tiles = []
+        for tile in layer.tiles:
+            true = die.branches(tile.layer, *tile.cells, measured=False)
+            chosen = tile.chosen_pos[tile.present], tile.chosen_neg[tile.present]
+            tiles.append(tile.with_switches(*chosen, true))
+        layers.append(replace(layer, tiles=tuple(tiles)))
     return replace(mapped, layers=tuple(layers), die=die)
 
 
@@ -106,17 +108,15 @@ def _mend_layer(
     doubt: Doubt | None,
     extra: int,
 ) -> tuple[MappedLayer, list[Change], int, int]:
-    largest = np.abs(layer.layer.weight).max()
     predicted = np.zeros(layer.predicted.shape)
     tiles, changes, n_cell, n_unmended = [], [], 0, 0
     for tile in layer.tiles:
         i, j = np.nonzero(tile.present)
-        rows, columns = tile.rows[i], tile.columns[j]
+        rows, columns = tile.cells
         values, base = subset_problem(die.branches(tile.layer, rows, columns, measured=True))
-        target = (layer.g_per_weight[:, None] * layer.layer.weight)[columns, rows]
-        limit = tolerance * largest * layer.g_per_weight[columns]
-        old = tile.chosen_pos[i, j].astype(np.uint64)
-        old |= tile.chosen_neg[i, j].astype(np.uint64) << np.uint64(die.bank.n)
+        target = layer.target[columns, rows]
+        limit = tolerance * layer.largest * layer.g_per_weight[columns]
+        old = joined_mask(tile.chosen_pos[i, j], tile.chosen_neg[i, j], die.bank.n)
         kept = old if unknown is None else old & ~_mask(unknown[rows, columns])
         new, error = _fewest_flips(values, target - base, limit, kept)
         if doubt is not None or extra:
@@ -131,9 +131,8 @@ def _mend_layer(
         n_cell += int((before > limit).sum())
         n_unmended += int((error > limit).sum())
         changes += _changes(tile, i, j, old, new, die.bank.n)
-        pos, neg = (np.zeros(tile.present.shape, np.uint32) for _ in range(2))
-        pos[i, j], neg[i, j] = split_mask(new, die.bank.n)
-        tiles.append(_with_masks(tile, die, pos, neg))
+        true = die.branches(tile.layer, rows, columns, measured=False)
+        tiles.append(tile.with_switches(*split_mask(new, die.bank.n), true))
         predicted[columns, rows] = base + _sums(values, new)
     return replace(layer, tiles=tuple(tiles), predicted=predicted), changes, n_cell, n_unmended
 
@@ -213,12 +212,6 @@ def _mask(switches: np.ndarray) -> np.ndarray:
 
 def _sums(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return np.where(closed_switches(masks, values.shape[1]), values, 0.0).sum(axis=1)
-
-
-def _with_masks(tile: Tile, die: Die, pos: np.ndarray, neg: np.ndarray) -> Tile:
-    """Return a tile with other switches closed, on a die's true conductances."""
-    g_pos, g_neg = realised(tile, die, pos, neg)
-    return replace(tile, chosen_pos=pos, chosen_neg=neg, g_pos=g_pos, g_neg=g_neg)
 
 
 def _changes(

@@ -8,8 +8,8 @@ import numpy as np
 
 from mapping.bank import Die
 from mapping.bank.streams import Term, normals
-from mapping.selection.select import CellSelection, realise, split_mask, subset_problem
-from mapping.tiling.tiles import closed_switches
+from mapping.bank.switches import closed_switches, realise, split_mask
+from mapping.selection.select import CellSelection, subset_problem
 from tinynets import subset_sum
 
 

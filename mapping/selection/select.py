@@ -12,9 +12,9 @@ import numpy as np
 
 from mapping.bank import Branches, Die
 from mapping.bank.checks import MAX_BRANCHES
+from mapping.bank.switches import closed_switches, realise, split_mask
 from mapping.selection.activation_aware import choose_together
 from mapping.selection.encode import g_per_weight
-from mapping.tiling.tiles import closed_switches
 from tinynets import subset_sum
 
 OBJECTIVES = ("error", "power")
@@ -159,18 +159,6 @@ def layer_aware_scale(
     return least * np.asarray(factors)[np.argmin(errors, axis=0)]
 
 
-def realise(branches: Branches, chosen_pos, chosen_neg):
-    """Return what the banks conduct with the chosen switches closed and the others open.
-
-    branches: the true ones; chosen_pos, chosen_neg: (n_cell,) masks.
-    Returns g_pos, g_neg: (n_cell,) [S].
-    """
-    chosen = np.stack([chosen_pos, chosen_neg], axis=-1)
-    closed = closed_switches(chosen, branches.g_closed.shape[-1])
-    g = np.where(closed, branches.g_closed, branches.g_open).sum(axis=-1)
-    return g[:, 0], g[:, 1]
-
-
 @dataclass(frozen=True)
 class Missed:
     """The cells whose conductance is further from its target than `tolerance` [S].
@@ -245,12 +233,6 @@ def subset_problem(branches: Branches, g_shift=None):
     if g_shift is not None:
         return delta[:, 0], base[:, 0] - g_shift
     return np.concatenate([delta[:, 0], -delta[:, 1]], axis=1), base[:, 0] - base[:, 1]
-
-
-def split_mask(mask, n):
-    """Return the (uint32) masks of the positive and the negative bank of a mask over both."""
-    low = np.uint64((1 << n) - 1)
-    return (mask & low).astype(np.uint32), (mask >> np.uint64(n)).astype(np.uint32)
 
 
 def _checked_moment(second_moment, rows):

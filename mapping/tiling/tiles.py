@@ -1,9 +1,11 @@
 """Crossbar tiles: their size, and what each cell of one realises."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mapping.bank import Branches
+from mapping.bank.switches import realise
 from tinynets.files.checks import check_name, whole_number
 
 
@@ -93,13 +95,42 @@ class Tile:
         """Number of pairs of bit lines."""
         return len(self.columns)
 
+    @property
+    def cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """Input and output (n_cell,) of the layer of each cell, word line after word line."""
+        i, j = np.nonzero(self.present)
+        return self.rows[i], self.columns[j]
+
+    def with_switches(
+        self, chosen_pos: np.ndarray, chosen_neg: np.ndarray, branches: Branches
+    ) -> "Tile":
+        """Return the tile with other switches closed.
+
+        chosen_pos, chosen_neg: masks (n_cell,) in the order of `cells`; branches: what each branch
+        conducts (n_cell, 2, n) [S].
+        """
+        g_pos, g_neg = realise(branches, chosen_pos, chosen_neg)
+        return replace(
+            self,
+            chosen_pos=self.matrix(chosen_pos.astype(np.uint32)),
+            chosen_neg=self.matrix(chosen_neg.astype(np.uint32)),
+            g_pos=self.matrix(g_pos),
+            g_neg=self.matrix(g_neg),
+        )
+
+    def n_different(self, other: "Tile") -> int:
+        """Return how many switches another tile of the same cells has in another state."""
+        pairs = (self.chosen_pos, other.chosen_pos), (self.chosen_neg, other.chosen_neg)
+        return int(sum(np.bitwise_count(a ^ b).sum() for a, b in pairs))
+
+    def matrix(self, values: np.ndarray) -> np.ndarray:
+        """Return (n_word, n_bit) of one value (n_cell,) a cell, zero where there is none."""
+        full = np.zeros(self.present.shape, dtype=values.dtype)
+        full[self.present] = values
+        return full
+
 
 def _check_lines(lines: np.ndarray, what: str) -> None:
     whole = lines.ndim == 1 and lines.dtype.kind in "iu" and lines.size > 0
     if not whole or lines[0] < 0 or np.any(lines[1:] <= lines[:-1]):
         raise ValueError(f"{what} must be whole numbers from 0, at least one, each above the last")
-
-
-def closed_switches(chosen: np.ndarray, n: int) -> np.ndarray:
-    """Return (..., n) bool: which of n switches each mask of `chosen` (...) closes."""
-    return (np.asarray(chosen, np.uint64)[..., None] >> np.arange(n, dtype=np.uint64)) & 1 == 1

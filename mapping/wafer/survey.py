@@ -6,8 +6,8 @@ import numpy as np
 
 from mapping.bank import Die
 from mapping.bank.streams import Term, normals
-from mapping.selection.select import CellSelection, split_mask
-from mapping.tiling.tiles import closed_switches
+from mapping.bank.switches import closed_switches, split_mask
+from mapping.selection.select import CellSelection
 from mapping.wafer.reading_plan import Estimate, Plan, check_meter, estimate
 from tinynets import subset_sum
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from mapping.bank import ResistorBank
 from mapping.bank.ladders import e_series
-from mapping.tiling.tiles import Tile, closed_switches
+from mapping.bank.switches import closed_switches
+from mapping.tiling.tiles import Tile
 from tinynets.files.drafts import added_files
 
 #: Most branches on a board: 250 quad switches, about all that fits on 300 mm × 300 mm.

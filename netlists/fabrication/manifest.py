@@ -140,7 +140,7 @@ def file_digest(path: Path) -> str:
 
 
 def _layer(layer: MappedLayer) -> dict[str, Any]:
-    source = layer.layer
+    source = layer.source
     return {
         "name": source.name,
         "module": source.module,

@@ -107,7 +107,7 @@ def read_wafer(
     """
     path = Path(path)
     meter = Meter(mapped.die.bank.meter_error) if meter is None else meter
-    cells = {layer.name: layer.layer.mask.T for layer in mapped.layers}
+    cells = {layer.name: layer.source.mask.T for layer in mapped.layers}
     readings = _Readings(cells, mapped.die, path, plan, meter)
     for first, batch in read_batches(path, "branch" if plan is None else "reading"):
         readings.add(first, batch)
@@ -269,7 +269,7 @@ def _judge(
     n_branch = n_missing = n_far = n_prefix = 0
     found, defective, failed = {}, {}, {}
     for layer in mapped.layers:
-        ohm, cells = readings[layer.name], layer.layer.mask.T
+        ohm, cells = readings[layer.name], layer.source.mask.T
         missing = np.isnan(ohm)
         far = (ohm < low * nominal) | (ohm > high * nominal) | (ohm <= bank.r_on)
         state = states[layer.name]

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mapping.bank.switches import closed_switches
 from mapping.network.mapped_network import MappedNetwork
-from mapping.tiling.tiles import Tile, closed_switches
+from mapping.tiling.tiles import Tile
 from tinynets.files.drafts import new_file
 
 #: Columns of the table of branches. word_line and bit_line count within the tile, input and output

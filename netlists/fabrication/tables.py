@@ -29,14 +29,14 @@ def cell_tables(mapped: MappedNetwork) -> Iterator[Table]:
     error: of g_pos - g_neg, as a part of the largest target of the layer.
     """
     for layer in mapped.layers:
-        largest = np.abs(layer.g_per_weight[:, None] * layer.layer.weight).max()
+        largest = np.abs(layer.target).max()
         yield from (_cells(layer, tile, largest) for tile in layer.tiles)
 
 
 def _cells(layer: MappedLayer, tile: Tile, largest: float) -> Table:
     i, j = np.nonzero(tile.present)
     rows, columns = tile.rows[i], tile.columns[j]
-    weight = layer.layer.weight[columns, rows]
+    weight = layer.source.weight[columns, rows]
     target = weight * layer.g_per_weight[columns]
     g_pos, g_neg = tile.g_pos[i, j], tile.g_neg[i, j]
     return {

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapping.bank import ResistorBank
-from mapping.tiling.tiles import Tile, closed_switches
+from mapping.bank.switches import closed_switches
+from mapping.tiling.tiles import Tile
 from netlists.layout.floorplan import (
     COLLECTOR,
     GRID,

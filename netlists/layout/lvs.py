@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapping.bank import ResistorBank
-from mapping.tiling.tiles import Tile, closed_switches
+from mapping.bank.switches import closed_switches
+from mapping.tiling.tiles import Tile
 from netlists.layout.drc import derived_layers, top_cell
 from netlists.layout.floorplan import Programming
 from netlists.layout.technology import Technology, klayout

@@ -43,7 +43,7 @@ class Chain:
     def check(self, mapped: MappedNetwork) -> None:
         """Raise ValueError unless a network can be such a chain."""
         for layer in mapped.layers:
-            if layer.layer.conv:
+            if layer.source.conv:
                 raise ValueError(
                     f"layer {layer.name!r} is a convolution; one circuit from inputs to logits is "
                     "written for dense layers only, leave `chain` out"
@@ -51,10 +51,10 @@ class Chain:
             if layer.name not in self.volts_per_unit:
                 raise ValueError(f"volts_per_unit lacks layer {layer.name!r}")
         for first, second in pairwise(mapped.layers):
-            if first.layer.n_out != second.layer.n_in:
+            if first.source.n_out != second.source.n_in:
                 raise ValueError(
-                    f"layer {first.name!r} has {first.layer.n_out} outputs, but {second.name!r} "
-                    f"has {second.layer.n_in} inputs; they do not follow one another"
+                    f"layer {first.name!r} has {first.source.n_out} outputs, but {second.name!r} "
+                    f"has {second.source.n_in} inputs; they do not follow one another"
                 )
 
 
@@ -64,7 +64,7 @@ def bias_layer(layer: MappedLayer, die: Die, tile: TileConfig) -> MappedLayer | 
     Its weights are the biases and its input is 1, so each bias is a differential pair of banks of
     the same die, in cells of its own; its `weight` (n_out, 1) is what they realise.
     """
-    bias = layer.layer.bias
+    bias = layer.source.bias
     if bias is None or not bias.any():
         return None
     column = bias[:, None]
@@ -113,7 +113,7 @@ def network_deck(
     nodes = inputs
     for k, layer in enumerate(layers):
         last = k == len(layers) - 1
-        outputs = logits if last else _nodes(f"h{k + 1}", layer.layer.n_out)
+        outputs = logits if last else _nodes(f"h{k + 1}", layer.source.n_out)
         yield f"Xs_{k} bias {' '.join([*nodes, *outputs])} stage_{layer.name}"
         nodes = outputs
     yield from (f"{OPTIONS} {_ACCURATE}", f".dc vsel 0 {len(v_in) - 1} 1")
@@ -131,7 +131,7 @@ def _stage(
     volts_after: float | None,
 ) -> Iterator[str]:
     """Yield the subcircuit of a stage; volts_after: per unit in the next layer, None at the end."""
-    n_in, n_out = layer.layer.n_in, layer.layer.n_out
+    n_in, n_out = layer.source.n_in, layer.source.n_out
     sums = _nodes("y", n_out)
     inputs, outputs = " ".join(_nodes("in", n_in)), " ".join(_nodes("out", n_out))
     here, after = float(chain.volts_per_unit[layer.name]), float(volts_after or 1.0)

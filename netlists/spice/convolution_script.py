@@ -67,13 +67,13 @@ def driver(layer: MappedLayer) -> str:
 
     Raises ValueError for a dense layer.
     """
-    conv = layer.layer.conv
+    conv = layer.source.conv
     if conv is None:
         raise ValueError(f"layer {layer.name!r} is not a convolution; its run.cir is enough")
     return _SCRIPT.format(
         name=layer.name,
         channels=conv.in_channels,
-        n_out=layer.layer.n_out,
+        n_out=layer.source.n_out,
         kernel=conv.kernel,
         stride=conv.stride,
         padding=conv.padding,

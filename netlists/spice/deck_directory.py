@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from mapping.bank import Die
+from mapping.bank.switches import closed_switches
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
-from mapping.tiling.tiles import Tile, closed_switches
+from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery, Wires
 from netlists.circuit.build import tile_circuit
 from netlists.circuit.circuit import CELL
@@ -86,7 +87,7 @@ def network_files(mapped: MappedNetwork) -> set[str]:
     """Return the names of the files that `write_network` makes of a network without a chain."""
     names = {"README.md", "cell.inc"}
     for layer in mapped.layers:
-        inside = ["layer.inc", "run.cir", *(["run.py"] if layer.layer.conv else [])]
+        inside = ["layer.inc", "run.cir", *(["run.py"] if layer.source.conv else [])]
         inside += [f"{tile.name}{suffix}" for tile in layer.tiles for suffix in (".inc", ".cir")]
         names |= {f"{layer.name}/{name}" for name in inside}
     return names
@@ -106,14 +107,14 @@ def netlist_size(layers: Sequence[MappedLayer], n: int, n_vector: int) -> Size:
 def _inputs(layer: MappedLayer, v_in: Mapping[str, np.ndarray] | None) -> np.ndarray:
     """Return the input vectors (n_batch, n_in) [V] of a layer, checked."""
     if v_in is None:
-        return 0.1 * np.eye(layer.layer.n_in)
+        return 0.1 * np.eye(layer.source.n_in)
     if layer.name not in v_in:
         raise ValueError(f"v_in has layers {sorted(v_in)} but no {layer.name!r}; pass its voltages")
     volts = np.asarray(v_in[layer.name], dtype=np.float64)
-    if volts.ndim != 2 or volts.shape[1] != layer.layer.n_in or not np.isfinite(volts).all():
+    if volts.ndim != 2 or volts.shape[1] != layer.source.n_in or not np.isfinite(volts).all():
         raise ValueError(
             f"layer {layer.name!r}: v_in has shape {volts.shape}; expected finite voltages of "
-            f"shape (n_batch, {layer.layer.n_in})"
+            f"shape (n_batch, {layer.source.n_in})"
         )
     if not 0 < len(volts) <= MAX_VECTORS:
         raise ValueError(
@@ -137,7 +138,7 @@ def _write_layer(
         _write(directory / f"{tile.name}.cir", _run_tile(tile, v_in[:, tile.rows]))
     _write(directory / "layer.inc", _layer(layer))
     _write(directory / "run.cir", _run(layer, v_in))
-    if layer.layer.conv:
+    if layer.source.conv:
         _write(directory / "run.py", [driver(layer)])
 
 
@@ -209,13 +210,13 @@ def _cells(tile: Tile, die: Die) -> Iterator[tuple[int, int, str]]:
 
 def _layer(layer: MappedLayer) -> Iterator[str]:
     """Yield the subcircuit of a layer: its tiles, and the sum of their outputs."""
-    ports = [f"in_{i}" for i in range(layer.layer.n_in)]
-    ports += [f"out_{j}" for j in range(layer.layer.n_out)]
+    ports = [f"in_{i}" for i in range(layer.source.n_in)]
+    ports += [f"out_{j}" for j in range(layer.source.n_out)]
     yield "* out_j = sum over tiles of r_feedback * A / (1 + A) * (i_p - i_n), added up after ADCs;"
     yield "* A is the gain of the TIAs"
     yield from (f".include {tile.name}.inc" for tile in layer.tiles)
     yield f".subckt layer_{layer.name} {' '.join(ports)}"
-    terms: dict[int, list[str]] = {j: [] for j in range(layer.layer.n_out)}
+    terms: dict[int, list[str]] = {j: [] for j in range(layer.source.n_out)}
     for t, tile in enumerate(layer.tiles):
         inputs = " ".join(f"in_{i}" for i in tile.rows)
         outputs = " ".join(f"t{t}_{s}_{j}" for s in _SIDES for j in tile.columns)
@@ -229,8 +230,8 @@ def _layer(layer: MappedLayer) -> Iterator[str]:
 
 def _run(layer: MappedLayer, v_in: np.ndarray) -> Iterator[str]:
     """Yield a deck that sweeps all input vectors and writes the outputs to outputs.txt."""
-    inputs = [f"in_{i}" for i in range(layer.layer.n_in)]
-    outputs = [f"out_{j}" for j in range(layer.layer.n_out)]
+    inputs = [f"in_{i}" for i in range(layer.source.n_in)]
+    outputs = [f"out_{j}" for j in range(layer.source.n_out)]
     yield f"* layer {layer.name}: {len(v_in)} input vectors"
     yield from (".include ../cell.inc", ".include layer.inc", "vsel sel 0 0")
     for i, name in enumerate(inputs):
@@ -266,8 +267,8 @@ def _readme(
     mapped: MappedNetwork, wires: Wires, periphery: Periphery, sizes: Mapping[str, Size]
 ) -> str:
     rows = "\n".join(
-        f"| {layer.name} | {layer.layer.n_in} | {layer.layer.n_out} | {len(layer.tiles)} | "
-        f"{layer.layer.n_remaining} | {'im2col' if layer.layer.conv else 'dense'} |"
+        f"| {layer.name} | {layer.source.n_in} | {layer.source.n_out} | {len(layer.tiles)} | "
+        f"{layer.source.n_remaining} | {'im2col' if layer.source.conv else 'dense'} |"
         for layer in mapped.layers
     )
     costs = "\n".join(f"- {name}: {size}" for name, size in sizes.items())

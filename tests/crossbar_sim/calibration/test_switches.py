@@ -8,7 +8,7 @@ import pytest
 from approx import approx
 from crossbar_sim.calibration.descent import descend
 from crossbar_sim.calibration.switches import calibrate, matrix_error
-from crossbar_sim.calibration.tile import pair_matrix, wanted
+from crossbar_sim.calibration.tile import pair_matrix
 from mapping import Die, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
@@ -48,12 +48,12 @@ def test_it_ends_at_the_resolution_of_the_bank_and_the_meter(n, meter, most):
     found = calibrate(mapped, wires, ends)
     layer = found.mapped.layers[0]
     gaps = [
-        ((pair_matrix(t, wires, ends) - wanted(layer, t)) / layer.g_per_weight[t.columns])[
+        ((pair_matrix(t, wires, ends) - layer.target_of(t)) / layer.g_per_weight[t.columns])[
             t.present
         ]
         for t in layer.tiles
     ]
-    rms = float(np.sqrt(np.mean(np.concatenate(gaps) ** 2))) / np.abs(layer.layer.weight).max()
+    rms = float(np.sqrt(np.mean(np.concatenate(gaps) ** 2))) / np.abs(layer.source.weight).max()
     assert 0.5 * resolution < rms < most * resolution
     assert found.layers[0].before > 5 * found.layers[0].after
 
@@ -66,7 +66,7 @@ def test_a_cell_is_chosen_for_itself_and_for_its_neighbours():
     branches = mapped.die.branches(layer.name, tile.rows[i], tile.columns[j], measured=False)
     values = (branches.g_closed - branches.g_open).reshape(1, 6)
     base = branches.g_open.sum(axis=-1)[0]
-    aim, error, current = wanted(layer, tile), {}, np.array([0], np.uint64)
+    aim, error, current = layer.target_of(tile), {}, np.array([0], np.uint64)
     for mask in range(64):
         pos, neg = tile.g_pos.copy(), tile.g_neg.copy()
         closed = values[0] * [(mask >> k) & 1 for k in range(6)]
@@ -93,9 +93,9 @@ def test_errors_of_wires_cancel_on_real_inputs():
         layer = found.mapped.layers[0]
         assert [tile.name for tile in layer.tiles] == [tile.name for tile in mapped.tiles]
         matrix = layer.assemble([pair_matrix(tile, wires, ENDS) for tile in layer.tiles])
-        miss = matrix / layer.g_per_weight[:, None] - layer.layer.weight
+        miss = matrix / layer.g_per_weight[:, None] - layer.source.weight
         errors[name] = np.sqrt(np.mean((x @ miss.T) ** 2))
-        size = np.sqrt(np.mean((x @ layer.layer.weight.T) ** 2))
+        size = np.sqrt(np.mean((x @ layer.source.weight.T) ** 2))
     assert errors["aware"] < 0.4 * errors["nearest"]
     (report,) = found.layers
     assert report.errors[-1] == approx(errors["aware"] / size, rel=1e-6)
@@ -119,8 +119,8 @@ def test_networks_of_several_tiles_and_what_they_predict():
     realised = layer.assemble([tile.g_pos - tile.g_neg for tile in layer.tiles])
     np.testing.assert_allclose(realised, layer.predicted, atol=1e-15)  # a perfect meter
     for tile in layer.tiles:
-        gap = pair_matrix(tile, WIRES, ENDS) - wanted(layer, tile)
-        assert np.abs(gap).max() < 0.02 * np.abs(wanted(layer, tile)).max()
+        gap = pair_matrix(tile, WIRES, ENDS) - layer.target_of(tile)
+        assert np.abs(gap).max() < 0.02 * np.abs(layer.target_of(tile)).max()
 
 
 def test_wires_that_take_too_much_are_reported():

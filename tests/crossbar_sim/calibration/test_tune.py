@@ -164,9 +164,9 @@ def test_layer_by_layer_makes_up_for_coarse_banks_better_than_lines(digits_mlp, 
     assert [layer.name for layer in mapped.layers] == ["fc1", "fc2"]
     original = extract(job.model, job.images[:1])
     for before, after in zip(original.layers, mapped.layers):
-        assert np.array_equal(before.mask, after.layer.mask), "zeros stay, and no other comes"
-    assert np.array_equal(original.layers[0].weight, mapped.layers[0].layer.weight)
-    assert not np.array_equal(original.layers[1].weight, mapped.layers[1].layer.weight)
+        assert np.array_equal(before.mask, after.source.mask), "zeros stay, and no other comes"
+    assert np.array_equal(original.layers[0].weight, mapped.layers[0].source.weight)
+    assert not np.array_equal(original.layers[1].weight, mapped.layers[1].source.weight)
     assert circuit_layers(tuned).keys() == {"fc1", "fc2"}
 
 
@@ -312,7 +312,7 @@ def test_convolutions_groups_and_batch_norm(strange):
     assert score(lines) > score(on_die) + 0.01
     assert score(tuned) > score(on_die) + 0.01
     assert [layer.name for layer in found.layers] == [layer.name for layer in network.layers]
-    grouped = found.layers[1].layer
+    grouped = found.layers[1].source
     assert np.array_equal(grouped.mask, network.layers[1].mask)
     assert not tuned.training
 

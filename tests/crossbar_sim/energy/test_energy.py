@@ -218,7 +218,7 @@ def test_power_of_the_feedback_resistor():
 
 
 def network_energy_of(network):
-    v_in = {layer.name: np.full((1, layer.layer.n_in), 0.1) for layer in network.layers}
+    v_in = {layer.name: np.full((1, layer.source.n_in), 0.1) for layer in network.layers}
     tiles = {
         tile.name: tile_energy(
             tile,
@@ -233,7 +233,7 @@ def network_energy_of(network):
 
 def test_network_energy_counts_every_position_of_a_convolution(mapped):
     def energy(n_mvm):
-        layer = replace(mapped.layers[0], layer=replace(mapped.layers[0].layer, n_mvm=n_mvm))
+        layer = replace(mapped.layers[0], source=replace(mapped.layers[0].source, n_mvm=n_mvm))
         return network_energy_of(replace(mapped, layers=(layer,)))
 
     once, often = energy(1), energy(64)
@@ -273,12 +273,13 @@ def test_yardstick():
 
 def test_what_is_free_has_a_size(mapped):
     free = {row["what"]: row for row in network_energy_of(mapped)["free"]}
-    n_cell = sum(layer.layer.n_remaining for layer in mapped.layers)
+    n_cell = sum(layer.source.n_remaining for layer in mapped.layers)
     switches = free["memory of the switches, its leakage"]
     assert switches["size"] == f"{2 * mapped.die.bank.n * n_cell} bits"
     assert switches["energy"] is None
     bits = sum(
-        layer.layer.n_remaining * math.ceil(math.log2(layer.layer.n_in)) for layer in mapped.layers
+        layer.source.n_remaining * math.ceil(math.log2(layer.source.n_in))
+        for layer in mapped.layers
     )
     index = free["index of the non-zero weights"]
     assert (index["size"], index["side"]) == (f"{bits} bits", "digital")

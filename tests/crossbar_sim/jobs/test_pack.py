@@ -44,17 +44,19 @@ def test_it_comes_back_the_same_and_scores_the_same(packed):
     found = read_pack(pack)
     assert found.die == mapped.die
     for a, b in zip(mapped.layers, found.layers, strict=True):
-        np.testing.assert_array_equal(a.layer.mask, b.layer.mask)
-        np.testing.assert_array_equal(a.layer.weight, b.layer.weight)
+        np.testing.assert_array_equal(a.source.mask, b.source.mask)
+        np.testing.assert_array_equal(a.source.weight, b.source.weight)
         np.testing.assert_array_equal(a.predicted, b.predicted)
-        assert a.layer.conv == b.layer.conv
+        assert a.source.conv == b.source.conv
     for a, b in zip(mapped.tiles, found.tiles, strict=True):
         for name in ("present", "chosen_pos", "chosen_neg", "rows", "columns"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
         np.testing.assert_allclose(a.g_pos, b.g_pos, rtol=1e-12, atol=0)
         np.testing.assert_allclose(a.g_neg, b.g_neg, rtol=1e-12, atol=0)
     assert score(config, pruned, found) == score(config, pruned, mapped) > 0.5
-    assert any(layer.layer.conv for layer in found.layers) == isinstance(pruned[0], torch.nn.Conv2d)
+    assert any(layer.source.conv for layer in found.layers) == isinstance(
+        pruned[0], torch.nn.Conv2d
+    )
 
 
 def test_the_manifest_validates_against_the_schema_beside_it(packed):

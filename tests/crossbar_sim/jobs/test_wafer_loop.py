@@ -63,7 +63,7 @@ def write_measurements(path, mapped, drift=0.2, missing=0.1):
     rng = np.random.default_rng(0)
     lines = ["layer,input,output,side,branch,ohm"]
     for layer in mapped.layers:
-        columns, rows = np.nonzero(layer.layer.mask)
+        columns, rows = np.nonzero(layer.source.mask)
         ohm = mapped.die.measured(layer.name, rows, columns)
         ohm = ohm * (1 + drift * rng.standard_normal(ohm.shape))
         for c, s, b in np.ndindex(ohm.shape):

@@ -347,9 +347,9 @@ def test_a_convolution_reads_the_same_position_by_position_and_at_once():
     model, x = Strange().eval(), torch.randn(3, 2, 6, 7)
     mapped, analog = on_ideal_die(model, x, wires=Wires(3, 3), converters=Converters(adc_bits=8))
     for layer, path in zip(mapped.layers[:4], "abcd"):
-        conv = layer.layer.conv
+        conv = layer.source.conv
         module = analog.get_submodule(path)
-        n_channel = layer.layer.n_in // int(np.prod(conv.kernel))
+        n_channel = layer.source.n_in // int(np.prod(conv.kernel))
         shape = (2, n_channel, 1, 9) if path == "d" else (2, n_channel, 6, 7)
         inputs = torch.rand(shape)
         rows = patches(inputs, conv).flatten(0, -2)
@@ -365,18 +365,18 @@ def test_tiles_side_by_side_and_added_up_read_what_each_reads(mapped):
     layer = mapped.layers[0]
     wires, ends = Wires(2, 2), Periphery(v_offset_sigma=1e-3, v_swing=np.inf)
     responses = [respond(tile, wires, ends) for tile in layer.tiles]
-    x = torch.rand(5, layer.layer.n_in)
-    alone = torch.zeros(5, layer.layer.n_out)
+    x = torch.rand(5, layer.source.n_in)
+    alone = torch.zeros(5, layer.source.n_out)
     for response in responses:
-        alone[:, response.columns.copy()] += readout(response, n_in=layer.layer.n_in)(x)[0]
+        alone[:, response.columns.copy()] += readout(response, n_in=layer.source.n_in)(x)[0]
     beside = torch.zeros_like(alone)
     groups = grouped(responses)
     assert sum(len(group.tiles) for group in groups) == len(responses)
     for response in groups:
-        found = readout(response, n_in=layer.layer.n_in, v_swing=100.0)(x)[0]
+        found = readout(response, n_in=layer.source.n_in, v_swing=100.0)(x)[0]
         beside.index_add_(1, torch.from_numpy(response.columns.copy()), found)
-    whole = merged(responses, layer.layer.n_in, layer.layer.n_out)
-    together = readout(whole, n_in=layer.layer.n_in)(x)[0]
+    whole = merged(responses, layer.source.n_in, layer.source.n_out)
+    together = readout(whole, n_in=layer.source.n_in)(x)[0]
     for found in (beside, together):
         assert torch.allclose(found, alone, atol=1e-6 * float(alone.abs().max()))
 

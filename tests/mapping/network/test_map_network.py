@@ -37,22 +37,22 @@ def test_power_saves_current_and_stays_within_tolerance(network, die):
     light = mapped(network, die, objective="power", tolerance_lsb=0.5, lsb_bits=8)
     assert conductance(light) < 0.7 * conductance(nearest)
     assert light.n_closed < nearest.n_closed
-    wanted = light.g_per_weight[:, None] * light.layer.weight
-    gap = np.abs(light.predicted - wanted)[light.layer.mask]
+    wanted = light.g_per_weight[:, None] * light.source.weight
+    gap = np.abs(light.predicted - wanted)[light.source.mask]
     assert gap.max() <= 0.5 * g_lsb(die, 8) * (1 + 1e-9)
 
 
 def test_at_most_so_many_switches_are_closed(network, die):
     """And of all choices of so few, each cell has the one that misses its target by least."""
     few = mapped(network, die, max_closed=3)
-    columns, rows = np.nonzero(few.layer.mask)
+    columns, rows = np.nonzero(few.source.mask)
     measured = die.branches("fc", rows, columns, measured=True)
     masks = np.arange(2**12)
     masks = masks[np.bitwise_count(masks) <= 3]
     closed = (masks[:, None] >> np.arange(12) & 1).astype(bool).reshape(-1, 2, 6)
     open_, more = measured.g_open, measured.g_closed - measured.g_open
     banks = open_.sum(axis=2) + np.einsum("msb,csb->mcs", closed, more)
-    wanted = (few.g_per_weight[:, None] * few.layer.weight)[columns, rows]
+    wanted = (few.g_per_weight[:, None] * few.source.weight)[columns, rows]
     gap = np.abs(banks[..., 0] - banks[..., 1] - wanted).min(axis=0)
     found = np.abs(few.predicted[columns, rows] - wanted)
     np.testing.assert_allclose(found, gap, rtol=1e-9, atol=1e-18)
@@ -89,7 +89,7 @@ def test_switches_are_chosen_by_what_the_meter_read_and_tiles_hold_what_is_there
     """A poor meter tells the two apart."""
     poor = Die(ResistorBank(n=4, sigma_local=0.05, meter_error=0.05, r_off=1e8), seed=2)
     layer = mapped(network, poor, lambda name, believed: inputs_moment(), **options)
-    columns, rows = np.nonzero(layer.layer.mask)
+    columns, rows = np.nonzero(layer.source.mask)
     read, true = (poor.branches("fc", rows, columns, measured=m) for m in (True, False))
     believed = layer.predicted[columns, rows]
     np.testing.assert_allclose(banks_of(layer, read, rows, columns), believed, atol=1e-18)
@@ -145,8 +145,8 @@ def test_a_fitted_scale_lowers_the_output_error_of_cells_chosen_alone(network, p
     assert len(np.unique(factors.round(6))) == 1 if per == "layer" else factors.min() >= 0.85 - 1e-9
     assert np.abs(factors - 1).max() > 0.1
     # Cells are still chosen alone: each takes the subset nearest to its own target.
-    again = fitted.g_per_weight[:, None] * fitted.layer.weight
-    rows, columns = np.nonzero(fitted.layer.mask.T)
+    again = fitted.g_per_weight[:, None] * fitted.source.weight
+    rows, columns = np.nonzero(fitted.source.mask.T)
     nearest = select(
         coarse.branches("fc", rows, columns, measured=True), again[columns, rows]
     ).predicted
@@ -157,9 +157,9 @@ def test_targets_out_of_reach_are_listed(network):
     coarse = Die(ResistorBank(n=1, sigma_local=0.05), seed=1)
     layer = mapped(network, coarse)
     missed = layer.missed(0.05)
-    assert 0 < len(missed) < layer.layer.n_remaining
-    gap = np.abs(layer.predicted / layer.g_per_weight[:, None] - layer.layer.weight)
-    far = gap > 0.05 * np.abs(layer.layer.weight).max()
+    assert 0 < len(missed) < layer.source.n_remaining
+    gap = np.abs(layer.predicted / layer.g_per_weight[:, None] - layer.source.weight)
+    far = gap > 0.05 * np.abs(layer.source.weight).max()
     assert set(zip(missed.columns, missed.rows)) == set(zip(*np.nonzero(far)))
     assert len(layer.missed(10.0)) == 0
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mapping import Die, MappedNetwork, ResistorBank, SelectionRule, Tile, TileConfig, map_network
+from mapping.bank.switches import closed_switches
 from mapping.tiling.compact import naive_tile_count, split
-from mapping.tiling.tiles import closed_switches
 from tinynets.networks.layers import ConvGeometry, PrunedLayer, PrunedNetwork
 
 
@@ -88,9 +88,9 @@ def same(a: MappedNetwork, b: MappedNetwork) -> bool:
         for name in ("rows", "columns", "present", "chosen_pos", "chosen_neg", "g_pos", "g_neg")
     )
     layers = all(
-        np.array_equal(x.layer.weight, y.layer.weight)
+        np.array_equal(x.source.weight, y.source.weight)
         and np.array_equal(x.predicted, y.predicted)
-        and (x.layer.conv, x.layer.module, x.name) == (y.layer.conv, y.layer.module, y.name)
+        and (x.source.conv, x.source.module, x.name) == (y.source.conv, y.source.module, y.name)
         for x, y in zip(a.layers, b.layers, strict=True)
     )
     return tiles and layers and a.die == b.die and a.tile == b.tile

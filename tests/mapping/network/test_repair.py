@@ -53,7 +53,7 @@ def test_broken_branches_are_worked_around_with_few_changes(mapped):
     die = aged(0, drift=0.0, open_share=0.02)
     broken = on_die(mapped, die)
     found = reselect(mapped, die)
-    fresh = map_network(PrunedNetwork((mapped.layers[0].layer,)), die, TileConfig(8, 8))
+    fresh = map_network(PrunedNetwork((mapped.layers[0].source,)), die, TileConfig(8, 8))
     assert worst(broken) > 0.05
     assert found.n_unmended == 0
     assert worst(found.mapped) < 0.006
@@ -69,7 +69,7 @@ def test_drift_is_followed(mapped):
     # The largest weight sits at the edge of what its bank can do, and may drift out of reach.
     assert found.n_unmended <= 2
     assert np.quantile(np.abs(found.mapped.layers[0].error), 0.97) < 0.006
-    assert 0 < found.n_cell <= mapped.layers[0].layer.n_remaining
+    assert 0 < found.n_cell <= mapped.layers[0].source.n_remaining
 
 
 def test_the_changes_tell_how_to_get_from_one_to_the_other(mapped):
@@ -133,7 +133,7 @@ def test_more_changes_than_needed_come_nearer(mapped):
 def expected(mapped, doubt):
     """Mean expected squared error of all cells [S^2]: as predicted, and of what is not known."""
     layer = mapped.layers[0]
-    columns, rows = np.nonzero(layer.layer.mask)
+    columns, rows = np.nonzero(layer.source.mask)
     covariance, total = doubt("fc", rows, columns), 0.0
     for tile in layer.tiles:
         for i, j in np.argwhere(tile.present):
@@ -141,5 +141,5 @@ def expected(mapped, doubt):
             masks = np.array([tile.chosen_pos[i, j], tile.chosen_neg[i, j]])
             closed = (masks[:, None] >> np.arange(6)) & 1
             total += float(np.einsum("si,sij,sj->", closed, covariance[cell], closed))
-    scale = layer.g_per_weight[0] * np.abs(layer.layer.weight).max()
+    scale = layer.g_per_weight[0] * np.abs(layer.source.weight).max()
     return total + float(np.sum(np.square(layer.error * scale)))

@@ -10,6 +10,7 @@ import pytest
 import mapping.selection.select as selection
 from approx import approx
 from mapping.bank import Branches, Die, ResistorBank
+from mapping.bank.switches import realise
 from mapping.selection.activation_aware import choose_together
 from mapping.selection.encode import g_band, g_lsb, g_per_weight, g_shift
 from mapping.selection.program_verify import program_verify
@@ -18,7 +19,6 @@ from mapping.selection.select import (
     layer_aware_scale,
     missed,
     power_saving,
-    realise,
     select,
     select_layer_aware,
     select_on_die,

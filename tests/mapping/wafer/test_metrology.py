@@ -7,8 +7,8 @@ import pytest
 
 from approx import approx
 from mapping import Branches, Die, ResistorBank, SelectionRule, TileConfig, map_network
-from mapping.selection.select import realise, select
-from mapping.tiling.tiles import closed_switches
+from mapping.bank.switches import closed_switches, realise
+from mapping.selection.select import select
 from mapping.wafer.reading_plan import Plan, best_plan, estimate, one_at_a_time, weighing_plan
 from mapping.wafer.survey import Survey, select_estimated, select_surveyed, survey_cells
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork

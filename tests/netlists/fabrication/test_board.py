@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from mapping import Die, ResistorBank, TileConfig, map_network
-from mapping.tiling.tiles import Tile, closed_switches
+from mapping.bank.switches import closed_switches
+from mapping.tiling.tiles import Tile
 from netlists.fabrication.board import MAX_BRANCHES, shift_bits, tile_board, write_board
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 

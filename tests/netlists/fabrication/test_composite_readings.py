@@ -38,7 +38,7 @@ def read(network, path, plan, meter=METER, *, die=None, lost=(), change=None, un
     rng = np.random.default_rng(5)
     lines, k = [f"layer,input,output,side,reading,{unit}"], 0
     for layer in network.layers:
-        columns, rows = np.nonzero(layer.layer.mask)
+        columns, rows = np.nonzero(layer.source.mask)
         true = (die or network.die).branches(layer.name, rows, columns, measured=False)
         g = (true.g_closed - true.g_open) @ plan.closed.T + true.g_open.sum(-1, keepdims=True)
         g = g + meter.sigma(g) * rng.standard_normal(g.shape)
@@ -54,12 +54,12 @@ def read(network, path, plan, meter=METER, *, die=None, lost=(), change=None, un
 
 
 def true_conductance(network, die=None):
-    columns, rows = np.nonzero(network.layers[0].layer.mask)
+    columns, rows = np.nonzero(network.layers[0].source.mask)
     return (die or network.die).branches("fc1", rows, columns, measured=False).g_closed
 
 
 def believed(network, wafer):
-    columns, rows = np.nonzero(network.layers[0].layer.mask)
+    columns, rows = np.nonzero(network.layers[0].source.mask)
     return wafer.die.branches("fc1", rows, columns, measured=True).g_closed
 
 
@@ -100,7 +100,7 @@ def test_one_at_a_time_is_a_table_of_single_readings(tmp_path):
         read_wafer(composite, network, plan=one_at_a_time(5), meter=meter),
         read_wafer(tmp_path / "s.csv", network, meter=meter),
     ]
-    columns, cells = np.nonzero(network.layers[0].layer.mask)
+    columns, cells = np.nonzero(network.layers[0].source.mask)
     dies = [believed(network, wafer) for wafer in found]
     np.testing.assert_allclose(*dies, rtol=1e-12)
     doubts = [wafer.covariance("fc1", cells, columns) for wafer in found]
@@ -115,7 +115,7 @@ def test_lost_readings_are_solved_from_the_others_or_the_branches_are_defective(
     assert found.n_unread == 6
     assert found.n_missing == 5  # only the bank that lost four readings
     assert found.defective["fc1"].sum() == 5
-    columns, rows = np.nonzero(network.layers[0].layer.mask)
+    columns, rows = np.nonzero(network.layers[0].source.mask)
     assert found.defective["fc1"][rows[0], columns[0], 1].all()
     good = believed(network, found)[0, 0]
     np.testing.assert_allclose(good, true_conductance(network)[0, 0], atol=1e-8)
@@ -132,7 +132,7 @@ def test_switches_that_fail_show_in_the_readings(tmp_path):
     plan = weighing_plan(5)
     path = read(network, tmp_path / "w.csv", plan)
     found = read_wafer(path, network, plan=plan, meter=METER)
-    columns, rows = np.nonzero(network.layers[0].layer.mask)
+    columns, rows = np.nonzero(network.layers[0].source.mask)
     true = network.die.branches("fc1", rows, columns, measured=False)
     seen = found.die.branches("fc1", rows, columns, measured=True)
     assert found.n_stuck > 10

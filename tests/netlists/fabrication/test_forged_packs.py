@@ -53,12 +53,12 @@ def copied(pack, tmp_path):
 
 def same(a: MappedNetwork, b: MappedNetwork) -> bool:
     """Whether two networks are equal in all that a pack is for."""
-    parts = [(x.layer.weight, x.layer.mask, x.g_per_weight, x.predicted) for x in a.layers]
-    others = [(x.layer.weight, x.layer.mask, x.g_per_weight, x.predicted) for x in b.layers]
+    parts = [(x.source.weight, x.source.mask, x.g_per_weight, x.predicted) for x in a.layers]
+    others = [(x.source.weight, x.source.mask, x.g_per_weight, x.predicted) for x in b.layers]
     names = ("rows", "columns", "present", "chosen_pos", "chosen_neg")
     tiles = [[tuple(getattr(t, n) for n in names) for t in m.tiles] for m in (a, b)]
     facts = [
-        [(x.name, x.layer.module, x.layer.conv, x.layer.n_mvm, len(x.tiles)) for x in m.layers]
+        [(x.name, x.source.module, x.source.conv, x.source.n_mvm, len(x.tiles)) for x in m.layers]
         for m in (a, b)
     ]
     pairs = [*zip(parts, others, strict=True), *zip(*tiles, strict=True)]

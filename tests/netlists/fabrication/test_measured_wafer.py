@@ -37,7 +37,7 @@ def measurements(network, path, *, skip=(), change=None, unit="ohm"):
     lines = [f"layer,input,output,side,branch,{unit}"]
     k = 0
     for layer in network.layers:
-        columns, rows = np.nonzero(layer.layer.mask)
+        columns, rows = np.nonzero(layer.source.mask)
         ohm = network.die.measured(layer.name, rows, columns)
         for c, s, b in np.ndindex(ohm.shape):
             value = (change or {}).get(k, ohm[c, s, b] if unit == "ohm" else 1 / ohm[c, s, b])
@@ -54,11 +54,11 @@ def test_a_measured_wafer_becomes_the_die(network, tmp_path, unit):
     found = read_wafer(measurements(network, tmp_path / "w.csv", unit=unit), network)
     assert (found.n_missing, found.n_out_of_range) == (0, 0)
     layer = network.layers[0]
-    columns, rows = np.nonzero(layer.layer.mask)
+    columns, rows = np.nonzero(layer.source.mask)
     wanted = network.die.measured("fc1", rows, columns)
     np.testing.assert_allclose(found.die.measured("fc1", rows, columns), wanted, rtol=1e-9)
     again = map_network(
-        PrunedNetwork(tuple(x.layer for x in network.layers)), found.die, network.tile
+        PrunedNetwork(tuple(x.source for x in network.layers)), found.die, network.tile
     )
     assert np.abs(again.layers[0].error).max() < 0.05
 
@@ -67,7 +67,7 @@ def test_defects_are_marked_and_never_closed(network, tmp_path):
     path = measurements(network, tmp_path / "w.csv", skip={0}, change={1: "", 2: 1e12, 3: 1.0})
     found = read_wafer(path, network)
     assert (found.n_missing, found.n_out_of_range) == (2, 2)
-    columns, rows = np.nonzero(network.layers[0].layer.mask)
+    columns, rows = np.nonzero(network.layers[0].source.mask)
     ohm = found.die.resistances("fc1", rows, columns)
     assert (ohm[0, 0, :4] == DEFECTIVE_OHM).all()
     # Whatever it was before, and even where its cell is near enough: nobody knows what it conducts.
@@ -76,7 +76,7 @@ def test_defects_are_marked_and_never_closed(network, tmp_path):
         for mapped in (
             reselect(network, found.die, tolerance=tolerance, unknown=found.defective).mapped,
             map_network(
-                PrunedNetwork(tuple(x.layer for x in network.layers)), found.die, network.tile
+                PrunedNetwork(tuple(x.source for x in network.layers)), found.die, network.tile
             ),
         ):
             tile = next(t for t in mapped.tiles if rows[0] in t.rows and columns[0] in t.columns)
@@ -183,7 +183,7 @@ def test_the_table_of_a_pack_can_be_filled_in_and_handed_back(network, tmp_path)
     pack = write_pack(network, tmp_path / "p")
     for name in ("branches.csv", "branches.parquet"):
         found = read_wafer(pack / name, network)
-        columns, rows = np.nonzero(network.layers[0].layer.mask)
+        columns, rows = np.nonzero(network.layers[0].source.mask)
         wanted = network.die.measured("fc1", rows, columns)
         np.testing.assert_allclose(found.die.measured("fc1", rows, columns), wanted, rtol=1e-12)
 
@@ -204,7 +204,7 @@ def test_a_measured_die_reads_what_was_measured_whatever_else_its_bank_draws(tmp
     found = read_wafer(measurements(network, tmp_path / "w.csv"), network)
     assert network.layers
     for layer in network.layers:
-        columns, rows = np.nonzero(layer.layer.mask)
+        columns, rows = np.nonzero(layer.source.mask)
         wanted = network.die.measured(layer.name, rows, columns)
         assert len(wanted)
         for measured in (True, False):
@@ -220,7 +220,7 @@ def test_stuck_switches_are_told_and_kept(network, tmp_path):
     path.write_text("\n".join(lines) + "\n")
     found = read_wafer(path, network)
     assert found.n_stuck == 2
-    columns, rows = np.nonzero(network.layers[0].layer.mask)
+    columns, rows = np.nonzero(network.layers[0].source.mask)
     g = found.die.branches("fc1", rows[:1], columns[:1], measured=True)
     assert g.g_open[0, 0, 0] == g.g_closed[0, 0, 0] > 1e-7
     assert g.g_open[0, 0, 1] == g.g_closed[0, 0, 1] < 1e-8
@@ -253,14 +253,14 @@ def test_stuck_switches_are_told_and_kept(network, tmp_path):
 def test_readings_and_defects_are_kept_for_the_report(network, tmp_path):
     path = measurements(network, tmp_path / "w.csv", change={1: "", 2: 1e12})
     found = read_wafer(path, network)
-    cells = network.layers[0].layer.mask.T
+    cells = network.layers[0].source.mask.T
     assert sum(int(d.sum()) for d in found.defective.values()) == 2
     assert np.isnan(found.readings["fc1"][~cells]).all()
     assert np.isfinite(found.readings["fc1"][cells]).sum() == cells.sum() * 10 - 1
 
 
 def test_a_block_in_another_unit_is_hinted_at(network, tmp_path):
-    n_branch = sum(2 * BANK.n * int(layer.layer.mask.sum()) for layer in network.layers)
+    n_branch = sum(2 * BANK.n * int(layer.source.mask.sum()) for layer in network.layers)
     right = [
         float(line.rsplit(",", 1)[1])
         for line in measurements(network, tmp_path / "w.csv").read_text().splitlines()[1:]

@@ -56,8 +56,8 @@ def test_a_pack_comes_back_the_same(network, pack):
         np.testing.assert_allclose(a.g_pos, b.g_pos, rtol=1e-12)
         np.testing.assert_allclose(a.g_neg, b.g_neg, rtol=1e-12)
     for a, b in zip(network.layers, found.layers, strict=True):
-        np.testing.assert_array_equal(a.layer.weight, b.layer.weight)
-        np.testing.assert_array_equal(a.layer.bias, b.layer.bias)
+        np.testing.assert_array_equal(a.source.weight, b.source.weight)
+        np.testing.assert_array_equal(a.source.bias, b.source.bias)
 
 
 def test_what_is_in_a_pack(network, pack):
@@ -68,7 +68,7 @@ def test_what_is_in_a_pack(network, pack):
     assert schema == SCHEMA
     constants = [SCHEMA["properties"][name]["const"] for name in ("format", "version")]
     assert constants == [FORMAT, VERSION]
-    n_cell = sum(layer.layer.n_remaining for layer in network.layers)
+    n_cell = sum(layer.source.n_remaining for layer in network.layers)
     assert manifest["counts"] == {
         "tiles": len(network.tiles),
         "cells": n_cell,
@@ -238,7 +238,7 @@ def test_a_disk_that_fills_up_leaves_the_previous_pack_and_nothing_else(network,
 
 
 def test_banks_with_perfect_switches_have_no_netlists(network, tmp_path):
-    layers = PrunedNetwork(tuple(layer.layer for layer in network.layers))
+    layers = PrunedNetwork(tuple(layer.source for layer in network.layers))
     die = Die(replace(network.die.bank, r_off=np.inf), seed=3)
     directory = write_pack(map_network(layers, die, TileConfig(4, 3)), tmp_path / "p")
     assert not (directory / "netlists").exists()

@@ -47,12 +47,12 @@ def chain(mapped, data):
     x, volts = data.x_train.astype(float), {}
     for layer in mapped.layers:
         volts[layer.name] = V_READ / x.max()
-        x = np.maximum(x @ layer.layer.weight.T + layer.layer.bias, 0)
+        x = np.maximum(x @ layer.source.weight.T + layer.source.bias, 0)
     return Chain(volts)
 
 
 def inputs(mapped: MappedNetwork, chain: Chain, x: np.ndarray) -> dict[str, np.ndarray]:
-    volts = {layer.name: np.zeros((1, layer.layer.n_in)) for layer in mapped.layers}
+    volts = {layer.name: np.zeros((1, layer.source.n_in)) for layer in mapped.layers}
     return volts | {mapped.layers[0].name: x * chain.volts_per_unit[mapped.layers[0].name]}
 
 
@@ -89,7 +89,7 @@ def engine_logits(mapped, chain, wires, ends, x) -> np.ndarray:
 
 
 def layer_output(layer, wires, ends, volts) -> np.ndarray:
-    total = np.zeros((len(volts), layer.layer.n_out))
+    total = np.zeros((len(volts), layer.source.n_out))
     for tile in layer.tiles:
         circuit = tile_circuit(tile, wires, ends.for_tile(tile.name))
         v_out = solve(circuit, volts[:, tile.rows]).v_out
@@ -125,15 +125,15 @@ def test_with_wires_and_amplifiers_the_logits_are_the_engines(mapped, chain, dat
 def test_a_bias_is_a_word_line_of_real_banks(mapped):
     layer = mapped.layers[0]
     bias = bias_layer(layer, mapped.die, mapped.tile)
-    assert bias.layer.n_in == 1
-    error = bias.weight[:, 0] - layer.layer.bias
-    assert 0 < np.abs(error).max() < 0.01 * np.abs(layer.layer.bias).max()
-    without = replace(layer, layer=replace(layer.layer, bias=np.zeros(16)))
+    assert bias.source.n_in == 1
+    error = bias.weight[:, 0] - layer.source.bias
+    assert 0 < np.abs(error).max() < 0.01 * np.abs(layer.source.bias).max()
+    without = replace(layer, source=replace(layer.source, bias=np.zeros(16)))
     assert bias_layer(without, mapped.die, mapped.tile) is None
 
 
 def test_a_network_without_biases(mapped, data, tmp_path):
-    layers = tuple(replace(part, layer=replace(part.layer, bias=None)) for part in mapped.layers)
+    layers = tuple(replace(part, source=replace(part.source, bias=None)) for part in mapped.layers)
     bare, chain = replace(mapped, layers=layers), Chain({"fc1": 0.1, "fc2": 0.01})
     x = data.x_test[:3].astype(float)
     net = write_network(
@@ -223,7 +223,7 @@ def test_images_go_through_a_convolution_by_its_script(channels, options, tmp_pa
     found = np.load(tmp_path / "out.npy") / (20e3 * layer.g_per_weight[:, None, None])
     geometry = {name: options[name] for name in options if name not in ("kernel_size", "groups")}
     weight = torch.from_numpy(
-        layer.weight.reshape(channels[1], channels[0], *layer.layer.conv.kernel)
+        layer.weight.reshape(channels[1], channels[0], *layer.source.conv.kernel)
     )
     wanted = torch.nn.functional.conv2d(torch.from_numpy(images), weight, **geometry).numpy()
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9 * np.abs(wanted).max())

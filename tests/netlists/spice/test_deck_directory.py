@@ -32,7 +32,7 @@ def run_ngspice(deck: Path) -> np.ndarray:
 def layer_outputs(mapped: MappedNetwork, v_in: np.ndarray) -> np.ndarray:
     """Return what the engine computes for the only layer, summed over its tiles [V]."""
     (layer,) = mapped.layers
-    total = np.zeros((len(v_in), layer.layer.n_out))
+    total = np.zeros((len(v_in), layer.source.n_out))
     for tile in layer.tiles:
         v_out = solve(tile_circuit(tile, WIRES, ENDS), v_in[:, tile.rows]).v_out
         total[:, tile.columns] += v_out[:, tile.n_bit :] - v_out[:, : tile.n_bit]
@@ -59,7 +59,7 @@ def test_every_branch_and_switch_is_an_element_and_pruned_weights_are_none(mappe
     directory = write_network(mapped, WIRES, ENDS, tmp_path / "net")
     text = "".join(path.read_text() for path in (directory / "fc").glob("fc_*.inc"))
     cells = [line for line in text.splitlines() if line.startswith("Xc_")]
-    assert len(cells) == mapped.layers[0].layer.n_remaining
+    assert len(cells) == mapped.layers[0].source.n_remaining
     n = mapped.die.bank.n
     assert all(line.count(" r_") == line.count(" s_") == 2 * n for line in cells)
     switches = [float(p.split("=")[1]) for line in cells for p in line.split() if p[:2] == "s_"]
@@ -117,7 +117,7 @@ def test_selection_table(mapped, tmp_path):
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
     layer = mapped.layers[0]
-    assert len(rows) == layer.layer.n_remaining * 2 * mapped.die.bank.n
+    assert len(rows) == layer.source.n_remaining * 2 * mapped.die.bank.n
     assert sum(int(row["closed"]) for row in rows) == layer.n_closed
     # The table alone gives the conductances that the selection expected.
     predicted = np.zeros(layer.predicted.shape)

@@ -1,173 +1,22 @@
-"""Banks of imprecise resistors: the specification, and the dies made from it."""
+"""One chip made of a bank: the same ohms for ever, whatever is asked, and in what order."""
 
 import hashlib
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
-from mapping.bank.checks import (
-    T_REFERENCE,
-    check_cells,
-    check_circuit,
-    check_ladder,
-    check_spread,
-    check_table,
-    require,
-)
-from mapping.bank.ladders import LadderGapWarning, nominal_ladder, warn_of_gaps
-from mapping.bank.streams import Distribution, Term, deviates, normals, uniforms
+from mapping.bank.checks import T_REFERENCE, check_cells, check_table, require
+from mapping.bank.resistor_bank import ResistorBank, read_only
+from mapping.bank.streams import Term, deviates, normals, uniforms
 from mapping.bank.stuck import NEVER_CLOSES, NEVER_OPENS, checked_states
 
 GRADIENT_SPAN = 1024  # cells across which `sigma_gradient` is stated
 DRIFT_HOURS = 1000.0  # hours of work after which `drift` is stated
 _LATER = ("drift", "drift_sigma", "age")  # fields that not every version of a bank had
 _LEAST_FACTOR = 0.05  # a resistor is never thinner than this part of its nominal value
-_TAIL = 2.5  # sigmas at which the rule b <= 2/(1+t) leaves over 4 sigmas before a gap opens
-
-__all__ = ["Branches", "Die", "LadderGapWarning", "ResistorBank"]
-
-
-@dataclass(frozen=True)
-class ResistorBank:
-    """The specification of a bank: n branches in parallel, each a resistor and a switch.
-
-    Every `sigma_`, `p_` and error is zero by default, and each acts alone.
-
-    n: branches. ladder: "geometric" (r_min * ratio**k), "binary" (ratio 2), "equal" (all r_min),
-    "E6" ... "E192" (the preferred values nearest, in logarithm, to the geometric ladder), or the
-    nominal values [ohm] themselves, of which r_min is then the least. r_min [ohm]: the smallest
-    nominal resistor. ratio: of neighbours.
-
-    sigma_lot: relative spread of all resistors of a die together. sigma_gradient: relative change
-    over 1024 cells along rows and along columns, drawn for each layer. sigma_local: relative
-    spread of each resistor, one number or one for each branch. distribution of the local spread x:
-    "normal"; "truncated" at local_bound sigmas; "lognormal" (exp(x), median 1); "uniform" (of
-    standard deviation sigma_local); "holed" (truncated, and the parts within local_hole sigmas of
-    nominal were sold as a better grade). A factor below 0.05 counts as 0.05.
-
-    r_on [ohm], sigma_on: closed switch and its relative spread. r_off [ohm]: open switch.
-    tc1 [1/K], tc1_sigma [1/K], tc2 [1/K^2]: temperature coefficients about 300.15 K, and the
-    spread of the first.
-    temperature [K]. meter_error: relative, of one reading of one branch. p_stuck_open,
-    p_stuck_closed: probability that a switch never closes, never opens.
-    drift, drift_sigma: mean relative change of resistance in 1,000 hours of work, and its spread
-    over resistors; it grows with the cube root of age [h]. Source: Vishay technical note 28809,
-    Drift Calculation for Thin Film Resistors.
-
-    Raises ValueError for a value outside its range; warns `LadderGapWarning` where the ratio is
-    above 2 / (1 + tolerance).
-    """
-
-    n: int = 12
-    ladder: str | Sequence[float] = "geometric"
-    r_min: float = 100e3
-    ratio: float = 1.75
-    sigma_lot: float = 0.0
-    sigma_gradient: float = 0.0
-    sigma_local: float | Sequence[float] = 0.0
-    distribution: Distribution = "normal"
-    local_bound: float = 3.0
-    local_hole: float = 1.0
-    r_on: float = 0.0
-    sigma_on: float = 0.0
-    r_off: float = math.inf
-    tc1: float = 0.0
-    tc1_sigma: float = 0.0
-    tc2: float = 0.0
-    temperature: float = T_REFERENCE
-    meter_error: float = 0.0
-    p_stuck_open: float = 0.0
-    p_stuck_closed: float = 0.0
-    drift: float = 0.0
-    drift_sigma: float = 0.0
-    age: float = 0.0
-
-    def __post_init__(self):
-        check_ladder(self)
-        check_spread(self)
-        check_circuit(self)
-        if not isinstance(self.ladder, str):
-            ohms = tuple(sorted(float(r) for r in self.ladder))
-            object.__setattr__(self, "ladder", ohms)
-            object.__setattr__(self, "r_min", ohms[0])
-        if not np.isscalar(self.sigma_local):
-            object.__setattr__(self, "sigma_local", tuple(map(float, np.ravel(self.sigma_local))))
-        if isinstance(self.ladder, str) and self.ladder != "equal" and self.n > 1:
-            warn_of_gaps(self.ladder, self.ratio, self.tolerance, stacklevel=3)
-
-    @cached_property
-    def r_nominal(self) -> np.ndarray:
-        """Nominal resistances (n,) [ohm], ascending: branch 0 conducts most."""
-        if isinstance(self.ladder, str):
-            return _read_only(nominal_ladder(self.ladder, self.n, self.r_min, self.ratio))
-        return _read_only(self.ladder)
-
-    @property
-    def g_full(self) -> float:
-        """Conductance of the nominal bank with every switch closed [S]."""
-        return float(np.sum(1 / (self.r_nominal + self.r_on)))
-
-    @property
-    def tolerance(self) -> float:
-        """Relative deviation that the local spread stays within, the bound t of b <= 2 / (1 + t).
-
-        It is the bound of a bounded distribution. An unbounded one counts 2.5 sigmas: no gap then
-        opens before the ladder as a whole deviates by more than four of its own sigmas.
-        """
-        sigma = float(np.max(self.sigma_local))
-        if self.distribution == "uniform":
-            return math.sqrt(3) * sigma
-        if self.distribution in ("truncated", "holed"):
-            return self.local_bound * sigma
-        return math.expm1(_TAIL * sigma) if self.distribution == "lognormal" else _TAIL * sigma
-
-    @classmethod
-    def from_ohms(cls, ohms, **options) -> "ResistorBank":
-        """Return a bank of the given nominal values [ohm], with any option of the class."""
-        return cls(n=len(ohms), ladder=tuple(ohms), **options)
-
-    @classmethod
-    def pelgrom(cls, *, r_sheet, a_r, width, **options) -> "ResistorBank":
-        """Return a bank of film resistors, matched as well as their area W * L allows.
-
-        r_sheet [ohm per square]; a_r [m]: Pelgrom's coefficient, 3.5 % um being 3.5e-8;
-        width W [m] of every resistor, whose length L = W * R / r_sheet; options: of the class.
-        Source: Pelgrom, Duinmaijer, Welbers, IEEE JSSC 24 (1989) 1433, sigma = a_r / sqrt(W * L).
-        """
-        r_nominal = cls(**options).r_nominal
-        area = width**2 * r_nominal / r_sheet
-        return cls(**options, sigma_local=tuple(a_r / np.sqrt(area)))
-
-    @classmethod
-    def discrete_e24(cls, n=8, r_min=10e3, **options) -> "ResistorBank":
-        """Return a bank of 5 % E24 parts with analog switches on a board.
-
-        Parts of the grade lie within 5 % of nominal. The meter reads to 0.1 %.
-        Source: IEC 60063 for values and grade; the switch (70 ohm, spread 10 %) and the
-        temperature coefficient (spread 100 ppm/K) are typical of 4066 switches and thick film.
-        """
-        parts = {"ladder": "E24", "sigma_local": 0.05 / 3, "distribution": "truncated"}
-        switch = {"r_on": 70.0, "sigma_on": 0.1, "r_off": 1e9}
-        rest = {"tc1_sigma": 100e-6, "meter_error": 1e-3}
-        typical: dict = {**parts, **switch, **rest}
-        return cls(n=n, r_min=r_min, **(typical | options))
-
-    @classmethod
-    def sky130_high_po(cls, n=8, r_min=10e3, width=0.35e-6, **options) -> "ResistorBank":
-        """Return a bank of P+ polysilicon resistors in the SKY130 process.
-
-        319.8 ohm per square, sigma 3.5 % um / sqrt(W * L), 2.5 % of lot, 514 ppm/K.
-        Source: google/skywater-pdk, sky130_fd_pr models of res_high_po. The switch (1 kohm, spread
-        5 %, 1 Tohm open) and the 0.1 % meter are assumed.
-        """
-        film = {"r_sheet": 319.8, "a_r": 3.5e-8, "width": width}
-        switch = {"r_on": 1e3, "sigma_on": 0.05, "r_off": 1e12}
-        rest = {"sigma_lot": 0.025, "tc1": 514e-6, "tc2": 1.2e-6, "meter_error": 1e-3}
-        return cls.pelgrom(n=n, r_min=r_min, **film, **(switch | rest | options))
 
 
 @dataclass(frozen=True)
@@ -196,7 +45,7 @@ class Die:
         whole = isinstance(self.seed, int | np.integer) and 0 <= self.seed < 2**64
         require(whole, "seed", self.seed, "an integer in [0, 2**64)")
         if self.table is not None:
-            table = {layer: _read_only(ohms) for layer, ohms in self.table.items()}
+            table = {layer: read_only(ohms) for layer, ohms in self.table.items()}
             for layer, ohms in table.items():
                 check_table(layer, ohms, self.bank.n)
             object.__setattr__(self, "table", table)
@@ -359,12 +208,6 @@ class Die:
     def _die_normals(self, label, term, n_value):
         origin = np.zeros(1, np.int64)
         return normals(self.seed, label, term, origin, origin, n_value)[0]
-
-
-def _read_only(values):
-    array = np.array(values, float)
-    array.setflags(write=False)
-    return array
 
 
 def _at_least(factor):
