@@ -98,8 +98,8 @@ def network_deck(
 ) -> Iterator[str]:
     """Yield the lines of a deck that sweeps v_in (n_batch, n_in) [V] and writes logits.txt."""
     layers = mapped.layers
-    inputs = _nodes("in", layers[0].layer.n_in)
-    logits = _nodes("logit", layers[-1].layer.n_out)
+    inputs = _nodes("in", layers[0].source.n_in)
+    logits = _nodes("logit", layers[-1].source.n_out)
     yield f"* from input voltages to logits: {len(layers)} layers, {len(v_in)} input vectors"
     yield ".include cell.inc"
     for part in [*layers, *biases.values()]:
