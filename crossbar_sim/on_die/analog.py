@@ -58,7 +58,7 @@ class CircuitLayer(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        layer = mapped.layer
+        layer = mapped.source
         self.name, self.conv = mapped.name, layer.conv
         self.wires, self.periphery, self.noise = wires, periphery, noise
         self.converters, self.input_range = converters, input_range

@@ -275,7 +275,7 @@ def _energy_metrics(
         )
     converters, figures, used = config.periphery.converters(), config.energy.build(slowest), {}
     for tile in mapped.tiles:
-        module = on_die.get_submodule(mapped.layer(tile.layer).layer.module)
+        module = on_die.get_submodule(mapped.layer(tile.layer).source.module)
         assert isinstance(module, CircuitLayer)
         passes = n_pass(converters, signed=module.input_range.signed)
         found = solve(circuits[tile.name], volts[tile.name], nodes=True)
