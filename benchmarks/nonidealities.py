@@ -6,22 +6,22 @@ Run: python benchmarks/nonidealities.py  (about 1 minute on two cores)
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from _common import figure, machine, print_table, save_json
 
-from crossbar_sim import Converters, NgspiceWorker, solve, to_torch
+from crossbar_sim import Hardware, NgspiceWorker, solve, to_torch
 from crossbar_sim.config import load_config
-from crossbar_sim.on_die.analog import circuit_inputs
+from crossbar_sim.on_die.to_torch import circuit_inputs
 from crossbar_sim.periphery.noise import Noise, effective_bits, output_noise, output_noise_ngspice
 from crossbar_sim.periphery.settling import charging_energy, product_energy, settling, step_ngspice
 from crossbar_sim.periphery.transmission_gate import Gate, check_switch
 from crossbar_sim.pipeline.steps import load_data, map_on_die, train_and_prune
 from mapping import ResistorBank
-from netlists import Periphery, Wires, tile_circuit
+from netlists import Periphery, tile_circuit
 from netlists.layout.floorplan import drawn_wires, plan_cell
 from netlists.layout.technology import DBU, XHIGH_PO
 from tinynets.networks.training import accuracy
@@ -32,26 +32,18 @@ TOLERANCE = 2**-9  # half a step of 8 bits
 GBW = 100e6
 
 
-@dataclass(frozen=True)
-class Parts:
-    """The parts of a die; ideal by default."""
-
-    wires: Wires = field(default_factory=Wires)
-    periphery: Periphery = field(default_factory=Periphery)
-    converters: Converters = field(default_factory=Converters)
-    noise: Noise | None = None
-
-    def seeded(self, seed: int) -> "Parts":
-        return Parts(
-            self.wires,
-            replace(self.periphery, seed=seed),
-            replace(self.converters, seed=seed),
-            self.noise and replace(self.noise, seed=seed),
-        )
+def _seeded(parts: Hardware, seed: int) -> Hardware:
+    """Return the same kinds of parts, others of them."""
+    return Hardware(
+        parts.wires,
+        replace(parts.periphery, seed=seed),
+        replace(parts.converters, seed=seed),
+        parts.noise and replace(parts.noise, seed=seed),
+    )
 
 
 #: Name, unit, three levels of which the middle one counts as usual, and what it does to the parts.
-Change = Callable[[Parts, float], Parts]
+Change = Callable[[Hardware, float], Hardware]
 TERMS: list[tuple[str, str, tuple[float, float, float], Change]] = [
     ("wires", "ohm/segment", (1, 5, 25), lambda p, x: _wires(p, r_word=x, r_bit=x)),
     ("driver", "ohm", (100, 500, 2500), lambda p, x: _wires(p, r_driver=x)),
@@ -76,27 +68,27 @@ LEVELS = ("mild", "usual", "harsh")
 ALONE = ("TIA offset, auto-zero", "bit-serial, 8-bit ADC")
 
 
-def _wires(parts: Parts, **options) -> Parts:
+def _wires(parts: Hardware, **options) -> Hardware:
     return replace(parts, wires=replace(parts.wires, **options))
 
 
-def _tia(parts: Parts, **options) -> Parts:
+def _tia(parts: Hardware, **options) -> Hardware:
     return replace(parts, periphery=replace(parts.periphery, **options))
 
 
-def _converters(parts: Parts, **options) -> Parts:
+def _converters(parts: Hardware, **options) -> Hardware:
     return replace(parts, converters=replace(parts.converters, **options))
 
 
-def _serial(parts: Parts, bits: int) -> Parts:
+def _serial(parts: Hardware, bits: int) -> Hardware:
     return _converters(parts, inputs="bit-serial", dac_bits=bits, adc_bits=8)
 
 
-def _zeroed(parts: Parts, sigma: float) -> Parts:
+def _zeroed(parts: Hardware, sigma: float) -> Hardware:
     return _converters(_tia(parts, v_offset_sigma=sigma), auto_zero=True)
 
 
-def _noisy(parts: Parts, bandwidth: float) -> Parts:
+def _noisy(parts: Hardware, bandwidth: float) -> Hardware:
     return replace(_tia(parts, v_noise=10e-9), noise=Noise(bandwidth))
 
 
@@ -110,26 +102,23 @@ class Case:
         self.mapped = map_on_die(self.config, self.pruned, self.data)
         self.x_test = torch.from_numpy(self.data.x_test)
         with torch.no_grad():
-            self.wanted = self.on_die(Parts())(self.x_test)
+            self.wanted = self.on_die(Hardware())(self.x_test)
 
-    def on_die(self, parts: Parts) -> torch.nn.Module:
+    def on_die(self, parts: Hardware) -> torch.nn.Module:
         calibration = torch.from_numpy(self.data.x_train)
         return to_torch(
             self.pruned,
             self.mapped,
-            parts.wires,
-            parts.periphery,
-            parts.converters,
+            parts,
             calibration=calibration,
-            noise=parts.noise,
         )
 
-    def figures(self, parts: Parts) -> dict[str, float]:
+    def figures(self, parts: Hardware) -> dict[str, float]:
         """Accuracy, logits' rms error of the largest logit, saturated values per image."""
-        rows = [self._once(parts.seeded(seed)) for seed in SEEDS]
+        rows = [self._once(_seeded(parts, seed)) for seed in SEEDS]
         return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
-    def _once(self, parts: Parts) -> dict[str, float]:
+    def _once(self, parts: Hardware) -> dict[str, float]:
         network = self.on_die(parts)
         score = accuracy(network, self.data.x_test, self.data.y_test)
         layers = [network.get_submodule(layer.source.module) for layer in self.mapped.layers]
@@ -144,7 +133,7 @@ def each_alone(case: Case) -> list[dict]:
     """The figures of every non-ideality alone, at its three levels."""
     rows = []
     for name, unit, levels, change in TERMS:
-        found = [case.figures(change(Parts(), level)) for level in levels]
+        found = [case.figures(change(Hardware(), level)) for level in levels]
         rows.append({"name": name, "unit": unit, "levels": levels, "figures": found})
     return rows
 
@@ -153,7 +142,7 @@ def together(case: Case, *, auto_zero: bool) -> list[dict]:
     """The figures of all non-idealities at once, at each of the three levels."""
     found = []
     for k in range(3):
-        parts = _converters(Parts(), auto_zero=auto_zero)
+        parts = _converters(Hardware(), auto_zero=auto_zero)
         for name, _, levels, change in TERMS:
             parts = parts if name in ALONE else change(parts, levels[k])
         found.append(case.figures(parts))
@@ -166,7 +155,7 @@ def physics(case: Case) -> dict:
     cell = plan_cell(case.mapped.die.bank, XHIGH_PO, "switch")
     wires = drawn_wires(cell, XHIGH_PO, r_driver=500.0)
     ends = Periphery(tia_gain=1e4, gbw=GBW, v_noise=10e-9)
-    images = circuit_inputs(case.on_die(Parts()), case.mapped, case.x_test[:64])
+    images = circuit_inputs(case.on_die(Hardware()), case.mapped, case.x_test[:64])
     v_in = images[tile.layer][:, tile.rows]
     circuit = tile_circuit(tile, wires, ends)
     solution = solve(circuit, v_in, nodes=True)
@@ -251,7 +240,7 @@ def main() -> None:
     torch.set_num_threads(1)
     record = machine()
     case = Case()
-    ideal, rows = case.figures(Parts()), each_alone(case)
+    ideal, rows = case.figures(Hardware()), each_alone(case)
     for name, auto_zero in (("all together", False), ("all, auto-zero", True)):
         found = together(case, auto_zero=auto_zero)
         rows.append({"name": name, "unit": "", "levels": LEVELS, "figures": found})

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from _common import machine, print_table, save_json
 
+from crossbar_sim import Hardware
 from crossbar_sim.config import RunConfig, load_config
 from crossbar_sim.config.study import with_values
 from crossbar_sim.energy.digital import NODES, arithmetic, weight_fetch
 from crossbar_sim.energy.inference import network_energy, sum_counts
 from crossbar_sim.energy.power import ADC_FACTORS, Case, tile_energy
-from crossbar_sim.on_die.analog import circuit_inputs, to_torch
+from crossbar_sim.on_die.to_torch import circuit_inputs, to_torch
 from crossbar_sim.pipeline.outcome import layer_passes
 from crossbar_sim.pipeline.steps import build_model, load_data, map_on_die, single_thread
 from crossbar_sim.pipeline.tile_limits import amplifier_numbers, tile_physics
@@ -55,8 +56,8 @@ class Example:
     def energy(self, t_read: float, **changes: Any) -> dict[str, Any]:
         """Return the energy of the network, with some keys of the run changed."""
         config, used = with_values(self.config, changes), {}
-        parts = config.build_wires(), config.periphery.build()
-        converters, figures = config.periphery.converters(), config.energy.build(t_read)
+        parts = config.hardware.wires, config.hardware.periphery
+        converters, figures = config.hardware.converters, config.energy.settled(t_read)
         for tile in self.mapped.tiles:
             volts = self.v_in[tile.layer][:, tile.rows]
             found = solve(tile_circuit(tile, *parts), volts, nodes=True)
@@ -96,8 +97,8 @@ def example(name: str, cache: Path) -> Example:
         model.load_state_dict(torch.load(trained_path(config, cache), weights_only=True))
         mapped = map_on_die(config, model.eval(), data)
         ends = config.periphery
-        parts = config.build_wires(), ends.build(), ends.ideal_converters()
-        wired = to_torch(model, mapped, *parts, calibration=torch.from_numpy(data.x_train))
+        hardware = Hardware(config.hardware.wires, ends.amplifiers, ends.ideal_converters)
+        wired = to_torch(model, mapped, hardware, calibration=torch.from_numpy(data.x_train))
         images = torch.from_numpy(data.x_test[: config.simulation.n_image])
         v_in = circuit_inputs(wired, mapped, images)
         return Example(config, mapped, v_in, layer_passes(config, wired, mapped))

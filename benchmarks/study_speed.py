@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from _common import machine, print_table, save_json
 
+from crossbar_sim import Hardware
 from crossbar_sim.config.study import StudyConfig, load_study, with_values
-from crossbar_sim.on_die.analog import to_torch
+from crossbar_sim.on_die.to_torch import to_torch
 from crossbar_sim.pipeline.steps import build_model, load_data, select_on_die
 from crossbar_sim.study.runner import Study
 from crossbar_sim.study.store import Store
@@ -45,11 +46,13 @@ def forward(base, cache: Path, sparsity: float) -> dict:
     model.eval()
     mapped = select_on_die(config, model, data)
     x = torch.from_numpy(data.x_train)
-    parts = config.build_wires(), config.periphery.build()
+    parts = config.hardware.wires, config.hardware.periphery
     start = time.process_time()
-    real = to_torch(model, mapped, *parts, config.periphery.converters(), calibration=x)
+    real = to_torch(model, mapped, config.hardware, calibration=x)
     made = time.process_time() - start
-    wired = to_torch(model, mapped, *parts, config.periphery.ideal_converters(), calibration=x)
+    wired = to_torch(
+        model, mapped, Hardware(*parts, config.periphery.ideal_converters), calibration=x
+    )
     digital = best(lambda: accuracy(model, data.x_test, data.y_test))
     found = {
         "sparsity": sparsity,

@@ -14,14 +14,14 @@ import torch
 from _common import RESULTS, machine, print_table, save_json
 
 from crossbar_sim.calibration.tune import (
-    Parts,
+    Chip,
     calibrate_outputs,
     fine_tune,
     fine_tune_layer_by_layer,
     train_noise_aware,
 )
 from crossbar_sim.config import RunConfig
-from crossbar_sim.on_die.analog import to_torch
+from crossbar_sim.on_die.to_torch import to_torch
 from crossbar_sim.pipeline.steps import build_model, load_data, select_on_die
 from crossbar_sim.study.trial import trained_path
 from mapping import LadderGapWarning
@@ -51,8 +51,8 @@ EPOCHS, RATE, SIGMA, N_OUTPUT = 5, 0.002, 0.05, 300
 def on_die(config: RunConfig, model, data):
     """A network on the die of a configuration."""
     mapped = select_on_die(config, model, data)
-    parts = config.build_wires(), config.periphery.build(), config.periphery.converters()
-    return to_torch(model, mapped, *parts, calibration=torch.from_numpy(data.x_train))
+    calibration = torch.from_numpy(data.x_train)
+    return to_torch(model, mapped, config.hardware, calibration=calibration)
 
 
 def measure(config: RunConfig, model, noisy, data) -> dict[str, tuple[float, float]]:
@@ -60,14 +60,7 @@ def measure(config: RunConfig, model, noisy, data) -> dict[str, tuple[float, flo
     images = torch.from_numpy(data.x_train[:N_OUTPUT])
     options = {"epochs": EPOCHS, "learning_rate": RATE, "seed": config.die.seed}
     die = select_on_die(config, model, data).die
-    parts = Parts(
-        die,
-        config.tile.build(),
-        config.build_wires(),
-        config.periphery.build(),
-        config.periphery.converters(),
-        rule=config.select.build(),
-    )
+    chip = Chip(die, config.tile.size, config.hardware, config.select)
     plain = on_die(config, model, data)
     fitted = calibrate_outputs(plain, model, images)
     ways = {
@@ -76,7 +69,7 @@ def measure(config: RunConfig, model, noisy, data) -> dict[str, tuple[float, flo
         "outputs fitted": lambda: calibrate_outputs(plain, model, images),
         "fitted, then trained through the die": lambda: fine_tune(fitted, data, **options),
         "layer by layer through the die": lambda: fine_tune_layer_by_layer(
-            model, data, parts, **options
+            model, data, chip, **options
         )[0],
     }
     found = {}

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 from tinynets import moved
 
 if TYPE_CHECKING:
+    from crossbar_sim.config.run import ConfigError, RunConfig, load_config
+    from crossbar_sim.config.study import StudyConfig, load_study
     from crossbar_sim.ngspice.pool import solve_tiles
     from crossbar_sim.ngspice.verification import Verification, chosen_tiles, random_inputs, verify
     from crossbar_sim.ngspice.worker import NgspiceError, NgspiceWorker, solve_ngspice
-    from crossbar_sim.on_die.analog import circuit_inputs, to_torch
     from crossbar_sim.on_die.flyhash_projection import crossbar_projection
+    from crossbar_sim.on_die.hardware import Hardware
+    from crossbar_sim.on_die.saved_network import load_network, save_network
+    from crossbar_sim.on_die.to_torch import circuit_inputs, to_torch
     from crossbar_sim.periphery.converters import Converters
     from crossbar_sim.periphery.noise import Noise, output_noise
     from crossbar_sim.periphery.settling import settling
@@ -23,7 +27,15 @@ if TYPE_CHECKING:
     from crossbar_sim.study.store import Store
 
 _HOME = {
+    "save_network": "crossbar_sim.on_die.saved_network",
+    "load_network": "crossbar_sim.on_die.saved_network",
+    "load_study": "crossbar_sim.config.study",
+    "StudyConfig": "crossbar_sim.config.study",
+    "load_config": "crossbar_sim.config.run",
+    "ConfigError": "crossbar_sim.config.run",
+    "RunConfig": "crossbar_sim.config.run",
     "Converters": "crossbar_sim.periphery.converters",
+    "Hardware": "crossbar_sim.on_die.hardware",
     "NgspiceError": "crossbar_sim.ngspice.worker",
     "NgspiceWorker": "crossbar_sim.ngspice.worker",
     "Noise": "crossbar_sim.periphery.noise",
@@ -32,7 +44,7 @@ _HOME = {
     "Study": "crossbar_sim.study.runner",
     "Verification": "crossbar_sim.ngspice.verification",
     "chosen_tiles": "crossbar_sim.ngspice.verification",
-    "circuit_inputs": "crossbar_sim.on_die.analog",
+    "circuit_inputs": "crossbar_sim.on_die.to_torch",
     "crossbar_projection": "crossbar_sim.on_die.flyhash_projection",
     "output_noise": "crossbar_sim.periphery.noise",
     "random_inputs": "crossbar_sim.ngspice.verification",
@@ -40,25 +52,33 @@ _HOME = {
     "solve": "crossbar_sim.solvers.nodal",
     "solve_ngspice": "crossbar_sim.ngspice.worker",
     "solve_tiles": "crossbar_sim.ngspice.pool",
-    "to_torch": "crossbar_sim.on_die.analog",
+    "to_torch": "crossbar_sim.on_die.to_torch",
     "transfer_matrix": "crossbar_sim.solvers.nodal",
     "verify": "crossbar_sim.ngspice.verification",
 }
 
 __all__ = [
+    "ConfigError",
     "Converters",
+    "Hardware",
     "NgspiceError",
     "NgspiceWorker",
     "Noise",
+    "RunConfig",
     "Solution",
     "Store",
     "Study",
+    "StudyConfig",
     "Verification",
     "chosen_tiles",
     "circuit_inputs",
     "crossbar_projection",
+    "load_config",
+    "load_network",
+    "load_study",
     "output_noise",
     "random_inputs",
+    "save_network",
     "settling",
     "solve",
     "solve_ngspice",

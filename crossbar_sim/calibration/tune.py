@@ -20,16 +20,16 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from crossbar_sim.on_die.analog import BATCH, CircuitLayer, circuit_layers, put_on_die
+from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
+from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.input_moments import second_moments
-from crossbar_sim.periphery.converters import Converters
-from crossbar_sim.periphery.noise import Noise
+from crossbar_sim.on_die.layer_inputs import BATCH
+from crossbar_sim.on_die.to_torch import put_on_die
 from mapping.bank import Die
 from mapping.network.map_network import SelectionRule, Tiling, map_layer
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import TileConfig
-from netlists.circuit import Periphery, Wires
 from tinynets.networks.data import Data
 from tinynets.networks.extraction import evaluation, extract
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
@@ -71,15 +71,12 @@ def fine_tune(
 
 
 @dataclass(frozen=True)
-class Parts:
+class Chip:
     """What a network is put on: the die and tiles, its circuits, and how switches are chosen."""
 
     die: Die
     tile: TileConfig
-    wires: Wires = field(default_factory=Wires)
-    periphery: Periphery = field(default_factory=Periphery)
-    converters: Converters = field(default_factory=Converters)
-    noise: Noise | None = None
+    hardware: Hardware = field(default_factory=Hardware)
     rule: SelectionRule = field(default_factory=SelectionRule)
     tiling: Tiling = "in order"
 
@@ -87,7 +84,7 @@ class Parts:
 def fine_tune_layer_by_layer(
     model: nn.Module,
     data: Data,
-    parts: Parts,
+    chip: Chip,
     *,
     epochs: int,
     learning_rate: float = 1e-3,
@@ -115,9 +112,9 @@ def fine_tune_layer_by_layer(
     for k, planned in enumerate(plan.layers):
         # As it has been trained by now, under the name that its places on the die go by.
         layer = replace(extract(network, everything[:1]).layers[0], name=planned.name)
-        done.append(_mapped(layer, network, plan, parts, some))
+        done.append(_mapped(layer, network, plan, chip, some))
         wanted = _outputs(network, layer.module, some)
-        network = _put(network, done[-1], parts, everything)
+        network = put_on_die(network, done[-1], chip.hardware, calibration=everything)
         _fit(network, layer.module, wanted, some)
         left = {later.module: masks[later.module] for later in plan.layers[k + 1 :]}
         if left:
@@ -126,24 +123,19 @@ def fine_tune_layer_by_layer(
         make_permanent(network)
         if progress:
             progress(k + 1, len(plan.layers))
-    return _afresh(network), MappedNetwork(tuple(done), parts.die, parts.tile)
-
-
-def _put(network: nn.Module, layer: MappedLayer, parts: Parts, images: torch.Tensor) -> nn.Module:
-    circuits = parts.wires, parts.periphery, parts.converters
-    return put_on_die(network, layer, *circuits, calibration=images, noise=parts.noise)
+    return _afresh(network), MappedNetwork(tuple(done), chip.die, chip.tile)
 
 
 def _mapped(
-    layer: PrunedLayer, network: nn.Module, plan: PrunedNetwork, parts: Parts, x: torch.Tensor
+    layer: PrunedLayer, network: nn.Module, plan: PrunedNetwork, chip: Chip, x: torch.Tensor
 ) -> MappedLayer:
     """Choose the switches of the layer that goes on the die next."""
     moment = None
-    if parts.rule.needs_inputs:
+    if chip.rule.needs_inputs:
         # What enters the layer is what the part on the die gives.
         moment = second_moments(network, replace(plan, layers=(layer,)), x)(layer.name, {})
-    options = {"rule": parts.rule, "tiling": parts.tiling, "second_moment": moment}
-    return map_layer(layer, parts.die, parts.tile, **options)
+    options = {"rule": chip.rule, "tiling": chip.tiling, "second_moment": moment}
+    return map_layer(layer, chip.die, chip.tile, **options)
 
 
 def train_noise_aware(

@@ -3,3 +3,12 @@
 from crossbar_sim.cli.entry import main
 
 __all__ = ["main"]
+
+
+def __getattr__(name: str) -> object:
+    """Return the application, loaded when somebody asks for it."""
+    if name != "app":
+        raise AttributeError(f"module 'crossbar_sim.cli' has no attribute {name!r}")
+    from crossbar_sim.cli.commands import app
+
+    return app

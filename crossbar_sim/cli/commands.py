@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,7 +14,7 @@ from crossbar_sim.cli import fabrication as cli_fabrication
 from crossbar_sim.cli import prune as cli_prune
 from crossbar_sim.cli import study as cli_study
 from crossbar_sim.config import ConfigError, RunConfig, load_config
-from crossbar_sim.config.run import BankConfig, first_problem
+from crossbar_sim.config.run import bank_of
 from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, progress_bars, within
 from mapping.bank import ResistorBank
 
@@ -149,14 +148,10 @@ def _bank_of(
 ) -> ResistorBank:
     """Return the bank of a configuration, or one made from options."""
     if config is not None:
-        return load_config(config).bank.build()
+        return load_config(config).bank
     options = {"ladder": ladder, "ratio": ratio, "distribution": distribution}
-    try:
-        return BankConfig.model_validate(
-            options | {"sigma_local": scatter, "meter_error": meter, "r_on": 0.0, "r_off": 1e15}
-        ).build()
-    except ValidationError as error:
-        raise ConfigError(f"bank: {first_problem(error, BankConfig)}") from error
+    spread = {"sigma_local": scatter, "meter_error": meter, "r_on": 0.0, "r_off": 1e15}
+    return bank_of(options | spread)
 
 
 def _numbers(text: str) -> list[int]:
@@ -221,7 +216,7 @@ def verify(
     config, mapped = read_run(run_directory)
     tiles = chosen_tiles(mapped, tuple(tile or ()), n_sample=sample, seed=seed)
     v_in = random_inputs(mapped, v_read=config.periphery.v_read, n_vector=vectors, seed=seed)
-    parts = config.build_wires(), config.periphery.build()
+    parts = config.hardware.wires, config.hardware.periphery
     found = verify_tiles(mapped, v_in, *parts, tiles=tiles, tolerance=tolerance)
     typer.echo("tile,vectors,current_error,voltage_error")
     for check in found.checks:

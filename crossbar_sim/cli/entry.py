@@ -40,12 +40,3 @@ def _fail(message: str, code: int) -> None:
     text = " ".join(message.split())
     messages.print(f"crossbar-sim: {text}", style="red", markup=False, soft_wrap=True)
     sys.exit(code)
-
-
-def __getattr__(name: str) -> object:
-    """Return the application, `app`, loaded when somebody asks for it."""
-    if name != "app":
-        raise AttributeError(f"module 'crossbar_sim.cli' has no attribute {name!r}")
-    from crossbar_sim.cli.commands import app
-
-    return app

@@ -7,38 +7,50 @@ import math
 import re
 import tomllib
 import warnings
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, TypeAdapter, ValidationError, model_validator
 
-from crossbar_sim.config.bounds import Name, Section, within
 from crossbar_sim.config.sections import (
-    BankConfig,
+    BANK,
+    PERIPHERY,
     CalibrateConfig,
     DieConfig,
-    EnergyConfig,
     GeometryConfig,
     LifeConfig,
     ModelConfig,
-    NoiseConfig,
-    PeripheryConfig,
+    PeripheryTable,
     PruneConfig,
-    SelectConfig,
+    SelectTable,
     SimulationConfig,
-    TilesConfig,
+    TileTable,
     TrainConfig,
     TuneConfig,
     WiresConfig,
 )
-from mapping.bank import Die
-from netlists.circuit import Wires
+from crossbar_sim.energy.power import Figures
+from crossbar_sim.on_die.hardware import Hardware
+from crossbar_sim.periphery.noise import Noise
+from mapping.bank import Die, ResistorBank
+from netlists.circuit import Periphery, Wires
 from netlists.layout.floorplan import CellPlan
+from tinynets.settings import Name, Section, must_be, within
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
 #: Size of the largest file that is parsed, and parts of the longest dotted key in it.
 MAX_BYTES, MAX_PARTS = 1_000_000, 40
+
+
+_TYPES = {"str", "int", "float", "bool", "nullable", "constrained-str"}
+#: Resistance of a branch [ohm]; more is an open circuit to every solver, and to every meter.
+MAX_BRANCH = 1e15
+#: Branches of the largest bank: both of a cell's banks are searched together.
+MAX_BANK = 20
+#: Lines of the largest tile: solving one takes time that grows with their third power.
+MAX_LINES = 512
 
 
 class ConfigError(ValueError):
@@ -59,26 +71,37 @@ class RunConfig(Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     prune: PruneConfig = PruneConfig()
-    bank: BankConfig = BankConfig()
+    bank: ResistorBank = BANK
     die: DieConfig = DieConfig()
-    tile: TilesConfig = TilesConfig()
-    select: SelectConfig = SelectConfig()
+    tile: TileTable = TileTable()
+    select: SelectTable = SelectTable()
     calibrate: CalibrateConfig = CalibrateConfig()
     life: LifeConfig = LifeConfig()
     tune: TuneConfig = TuneConfig()
     wires: WiresConfig = WiresConfig()
     geometry: GeometryConfig = GeometryConfig()
-    periphery: PeripheryConfig = PeripheryConfig()
-    noise: NoiseConfig = NoiseConfig()
-    energy: EnergyConfig = EnergyConfig()
+    periphery: PeripheryTable = PERIPHERY
+    noise: Noise = Noise()
+    energy: Figures = Figures()
     simulation: SimulationConfig = SimulationConfig()
     quick: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, raw: Any) -> Any:
+        """Let a table that leaves keys out have those of a run's part, not of an ideal part."""
+        if not isinstance(raw, dict):
+            return raw
+        parts = {"bank": asdict(BANK), "periphery": asdict(PERIPHERY)}
+        tables = {key: parts[key] | raw[key] for key in parts if isinstance(raw.get(key), dict)}
+        return raw | tables
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.model.kind == "lenet5" and self.data != "mnist5000":
             raise ValueError(f"model.kind = 'lenet5' takes 28 × 28 images; got data {self.data!r}")
-        self.life.later(Die(self.bank.build()))
+        self.life.later(Die(self.bank))
+        self._check_sizes()
         wires = self._checked_wires()
         quick = not (wires.c_word or wires.c_bit) and math.isinf(self.periphery.gbw)
         if self.energy.t_read == "settling" and quick:
@@ -88,9 +111,25 @@ class RunConfig(Section):
             )
         return self
 
+    def _check_sizes(self) -> None:
+        """Raise ValueError for parts that exist, but that no machine serves here."""
+        largest = float(self.bank.r_nominal.max())
+        if largest > MAX_BRANCH:
+            raise ValueError(
+                f"bank: the largest resistor of the ladder would have {largest:g} ohm, more than "
+                f"{MAX_BRANCH:g}; lower r_min, ratio or n"
+            )
+        if self.bank.n > MAX_BANK:
+            raise ValueError(f"bank.n must be at most {MAX_BANK}; got {self.bank.n}")
+        for name in ("n_word", "n_bit"):
+            if getattr(self.tile, name) > MAX_LINES:
+                raise ValueError(
+                    f"tile.{name} must be at most {MAX_LINES}; got {getattr(self.tile, name)}"
+                )
+
     def _checked_wires(self) -> Wires:
         try:
-            return self.build_wires()
+            return self.hardware.wires
         except ValueError as error:
             raise ValueError(
                 f'wires.source = "drawn", but this bank cannot be drawn: {error}; or state the '
@@ -101,7 +140,25 @@ class RunConfig(Section):
         """Return the wires: those of the drawn cell, or those that the configuration states."""
         if self.wires.source != "drawn":
             return self.wires.stated()
-        return self.geometry.wires(self.bank.build(), self.wires.r_driver)
+        return self.geometry.wires(self.bank, self.wires.r_driver)
+
+    @property
+    def hardware(self) -> Hardware:
+        """Everything around the cells, as real as the configuration says."""
+        noise = self.noise if self.noise.bandwidth else None
+        ends = self.periphery
+        return Hardware(self.build_wires(), ends.amplifiers, ends.converters, noise)
+
+    @property
+    def ideal_hardware(self) -> Hardware:
+        """The same without any non-ideality, but with the run's ranges and way of driving."""
+        ends = self.periphery
+        return Hardware(periphery=Periphery(ends.r_feedback), converters=ends.ideal_converters)
+
+    @property
+    def chip(self) -> Die:
+        """The die, new."""
+        return Die(self.bank, seed=self.die.seed)
 
     def cell(self) -> CellPlan | None:
         """Return the drawn cell of one weight; None where wires are stated for one that cannot be.
@@ -109,7 +166,7 @@ class RunConfig(Section):
         Such a bank, of discrete parts for instance, has no area here.
         """
         try:
-            return self.geometry.cell(self.bank.build())
+            return self.geometry.cell(self.bank)
         except ValueError:
             if self.wires.source == "drawn":
                 raise
@@ -150,6 +207,15 @@ class RunConfig(Section):
             update["train"] = self.train.model_copy(update={"epochs": min(self.train.epochs, 10)})
             update["prune"] = self.prune.model_copy(update=short)
         return self.model_copy(update=update)
+
+
+def bank_of(options: dict[str, Any]) -> ResistorBank:
+    """Return the bank of a run with some keys of [bank] set; ConfigError for a bad one."""
+    raw = asdict(BANK) | options
+    try:
+        return TypeAdapter(ResistorBank).validate_python(raw)
+    except ValidationError as error:
+        raise ConfigError(f"bank: {first_problem(error, ResistorBank)}") from error
 
 
 def load_config(path: str | Path) -> RunConfig:
@@ -214,48 +280,58 @@ def _refuse_other_kind(path: Path, raw: dict[str, Any], kind: type[BaseModel]) -
 def checked(raw: dict[str, Any], kind: type[_Kind], where: str) -> _Kind:
     """Return settings as a configuration; ConfigError says where the first problem is."""
     try:
-        with warnings.catch_warnings():
-            # Whoever works with a bank builds it again and shows its warnings once.
-            warnings.simplefilter("ignore")
-            return kind.model_validate(raw)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            config = kind.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{where}: {first_problem(error, kind)}") from error
+    for text, category in {(str(w.message), w.category) for w in caught}:
+        warnings.warn(text, category, stacklevel=3)  # a bank is made several times over: once
+    return config
 
 
-def first_problem(error: ValidationError, kind: type[BaseModel]) -> str:
+def first_problem(error: ValidationError, kind: type) -> str:
     """Say the first problem in one line: key, what is allowed, value given.
 
     kind: the configuration that was to be made; it tells the keys that there are.
     """
     problem = error.errors()[0]
-    place = [str(part) for part in problem["loc"] if part != "str"]
+    # Of a key with several types, pydantic also names the type, as "str" or "tuple[…]".
+    place = [str(x) for x in problem["loc"] if x not in _TYPES and "[" not in str(x)]
     key = shortened(".".join(place))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if problem["type"] == "extra_forbidden":
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"unknown key {key!r}{_instead(place, kind)}{more}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing{more}"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = shortened(re.sub(r"^Input should be", "must be", message), 400) + more
+    message = shortened(must_be(error), 400) + more
     if isinstance(problem["input"], dict | BaseModel):  # a rule about several keys together
         return f"{key}: {message}" if key else message
     return f"{key} = {_shown(problem['input'])}: {message}"
 
 
-def _instead(place: list[str], kind: type[BaseModel]) -> str:
+def _instead(place: list[str], kind: type) -> str:
     """Return what to write in place of an unknown key: the nearest one, and all there are."""
     for part in place[:-1]:
-        field = kind.model_fields.get(part)
-        kind = (_table(field.annotation) if field else None) or kind
-    known = list(kind.model_fields)
+        kind = _table(_keys(kind).get(part)) or kind
+    known = list(_keys(kind))
     near = difflib.get_close_matches(place[-1][:60], known, n=1)
     guess = f"; did you mean {'.'.join([*place[:-1], near[0]])!r}?" if near else ""
     return f"{guess}; known here: {', '.join(known)}"
 
 
-def _table(annotation: Any) -> type[BaseModel] | None:
+def _keys(kind: type) -> dict[str, Any]:
+    """Return the keys of a table and their types."""
+    if issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    return {field.name: field.type for field in fields(kind)}
+
+
+def _table(annotation: Any) -> type | None:
     """Return the table that a key's type is, or holds."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if isinstance(annotation, type) and (
+        issubclass(annotation, BaseModel) or is_dataclass(annotation)
+    ):
         return annotation
     return next(filter(None, map(_table, get_args(annotation))), None)
 

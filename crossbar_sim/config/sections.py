@@ -1,42 +1,35 @@
 """The tables of a run's configuration, each key with its bounds."""
 
 import itertools
-import math
-from dataclasses import replace
-from typing import Annotated, Literal, Self
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from crossbar_sim.config.bounds import (
+from crossbar_sim.periphery.converters import Converters
+from mapping.bank import Die, ResistorBank
+from mapping.network.map_network import SelectionRule, Tiling
+from mapping.tiling.tiles import TileConfig
+from netlists.circuit import Periphery, Wires
+from netlists.layout.floorplan import CellPlan, Programming, drawn_wires, plan_cell
+from netlists.layout.technology import TECHNOLOGIES, Technology
+from tinynets.settings import (
     LARGEST,
     Count,
     Kelvin,
     LearningRate,
     NotNegative,
-    Ohm,
     Positive,
     Probability,
     Section,
     Seed,
     Share,
     within,
-    within_or_inf,
 )
-from crossbar_sim.energy.power import Case, Figures
-from crossbar_sim.periphery.converters import Converters
-from crossbar_sim.periphery.noise import Noise
-from mapping.bank import Die, ResistorBank
-from mapping.network.map_network import SelectionRule
-from mapping.tiling.tiles import TileConfig
-from netlists.circuit import Periphery, Wires
-from netlists.layout.floorplan import CellPlan, Programming, drawn_wires, plan_cell
-from netlists.layout.technology import TECHNOLOGIES, Technology
 
 #: Weights of the largest network that is trained here: 400 MB, and three times that in training.
 MAX_WEIGHTS = 100_000_000
-#: Resistance of a branch [ohm]; more is an open circuit to every solver, and to every meter.
-MAX_BRANCH = 1e15
-
+_Part = TypeVar("_Part", Periphery, Converters)
 
 Width = Annotated[int, within(1, 100_000)]
 
@@ -107,43 +100,8 @@ class PruneConfig(Section):
         return self
 
 
-class BankConfig(Section):
-    """The bank of resistors; see `mapping.ResistorBank`."""
-
-    n: Annotated[int, within(1, 20)] = 6
-    ladder: str | Annotated[tuple[Ohm, ...], Field(strict=False)] = "geometric"
-    r_min: Ohm = 100e3
-    ratio: Annotated[float, Field(gt=1, le=1000)] = 1.75
-    sigma_lot: Share = 0.0
-    sigma_gradient: Share = 0.0
-    sigma_local: Share = 0.05
-    distribution: Literal["normal", "truncated", "lognormal", "uniform", "holed"] = "normal"
-    r_on: Annotated[float, within(0, 1e12)] = 1e3
-    sigma_on: Share = 0.0
-    r_off: Ohm = 1e9
-    tc1: Annotated[float, within(-1, 1)] = 0.0
-    tc1_sigma: Share = 0.0
-    tc2: Annotated[float, within(-1, 1)] = 0.0
-    temperature: Kelvin = 300.15
-    meter_error: Share = 0.001
-    p_stuck_open: Probability = 0.0
-    p_stuck_closed: Probability = 0.0
-    drift: Annotated[float, Field(gt=-1, lt=1)] = 0.0
-    drift_sigma: Share = 0.0
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        largest = float(self.build().r_nominal.max())
-        if largest > MAX_BRANCH:
-            raise ValueError(
-                f"the largest resistor of the ladder would have {largest:g} ohm, more than "
-                f"{MAX_BRANCH:g}; lower r_min, ratio or n"
-            )
-        return self
-
-    def build(self) -> ResistorBank:
-        """Return the bank, new."""
-        return ResistorBank(**self.model_dump())
+#: The bank of a run that says nothing else: scatter, a meter's error and real switches.
+BANK = ResistorBank(n=6, sigma_local=0.05, r_on=1e3, r_off=1e9, meter_error=0.001)
 
 
 class DieConfig(Section):
@@ -187,44 +145,29 @@ class LifeConfig(Section):
         return replace(die, bank=changed)
 
 
-class TilesConfig(Section):
+@dataclass(frozen=True)
+class TileTable(TileConfig):
     """Largest tile: word lines, and pairs of bit lines; and how lines are shared out to tiles."""
 
-    n_word: Annotated[int, within(1, 512)] = 32
-    n_bit: Annotated[int, within(1, 512)] = 32
-    tiling: Literal["in order", "clustered"] = "in order"
+    tiling: Tiling = "in order"
 
-    def build(self) -> TileConfig:
-        """Return the tile size."""
+    @property
+    def size(self) -> TileConfig:
+        """The tile size alone."""
         return TileConfig(self.n_word, self.n_bit)
 
 
-class SelectConfig(Section):
+@dataclass(frozen=True)
+class SelectTable(SelectionRule):
     """How switches are chosen; see `mapping.SelectionRule`.
 
     fit_scale: with the "error" objective, try several scales and take the one that errs least on
-    the outputs; "aware" always does. n_calibration: training images whose inputs the "aware"
-    objective, and the fit of a scale, are aware of.
+    the outputs; "aware" always does.
+    n_calibration: training images whose inputs the "aware" objective, and the fit of a scale, are
+    aware of.
     """
 
-    objective: Literal["error", "power", "aware"] = "error"
-    scale_per: Literal["layer", "output"] = "layer"
-    tolerance_lsb: Annotated[float, within(1 / LARGEST, 1e9)] = 0.5
-    lsb_bits: Annotated[int, within(1, 24)] = 8
-    max_closed: Annotated[int, within(1, 40)] | None = None
-    n_candidate: Annotated[int, within(1, 100_000)] = 1
-    composite_error: Share = 0.0
-    fit_scale: bool = False
     n_calibration: Count = 500
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        self.build()
-        return self
-
-    def build(self) -> SelectionRule:
-        """Return the rule."""
-        return SelectionRule(**self.model_dump(exclude={"n_calibration"}))
 
 
 class CalibrateConfig(Section):
@@ -319,89 +262,44 @@ class GeometryConfig(Section):
         return drawn_wires(self.cell(bank), self.technology(), r_driver)
 
 
-#: Keys of [periphery] that say what the amplifiers are; the others are about converters.
-_AMPLIFIERS = {"r_feedback", "tia_gain", "r_input", "v_offset_sigma", "v_swing", "gbw", "v_noise"}
-_AMPLIFIERS |= {"seed"}
+@dataclass(frozen=True)
+class PeripheryTable(Periphery, Converters):
+    """TIA, DAC and ADC; see `netlists.Periphery` and `crossbar_sim.Converters`.
 
+    They share one seed.
+    """
 
-class PeripheryConfig(Section):
-    """TIA, DAC and ADC; see `netlists.Periphery` and `crossbar_sim.Converters`."""
+    def __post_init__(self) -> None:
+        Periphery.__post_init__(self)
+        Converters.__post_init__(self)
 
-    r_feedback: Annotated[float, within(1, 1e12)] = 20e3
-    tia_gain: Annotated[float, within_or_inf(1e-3, 1e12)] = 1e4
-    r_input: Annotated[float, within(0, 1e12)] = 0.0
-    v_offset_sigma: Annotated[float, within(0, 100)] = 0.0
-    v_swing: Annotated[float, within_or_inf(1e-6, 1e4)] = math.inf
-    gbw: Annotated[float, within_or_inf(1, 1e15)] = math.inf
-    v_noise: Annotated[float, within(0, 1)] = 0.0
-    v_read: Annotated[float, within(1e-6, 1000)] = 0.2
-    dac_bits: Annotated[int, within(1, 24)] = 8
-    adc_bits: Annotated[int, within(1, 24)] = 8
-    drive: Literal["bipolar", "two-phase"] = "bipolar"
-    inputs: Literal["analog", "bit-serial"] = "analog"
-    auto_zero: bool = False
-    dac_gain_sigma: Share = 0.0
-    dac_offset_sigma: NotNegative = 0.0
-    dac_inl: Share = 0.0
-    adc_gain_sigma: Share = 0.0
-    adc_offset_sigma: NotNegative = 0.0
-    adc_inl: Share = 0.0
-    seed: Seed = 0
+    @property
+    def amplifiers(self) -> Periphery:
+        """The amplifiers alone: all that circuits depend on."""
+        return _part_of(self, Periphery)
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        self.build()
-        self.converters()
-        return self
-
-    def build(self) -> Periphery:
-        """Return the amplifiers."""
-        return Periphery(**self.model_dump(include=_AMPLIFIERS))
-
-    def amplifiers(self) -> "PeripheryConfig":
-        """Return the same amplifiers with default converters: all that circuits depend on."""
-        return PeripheryConfig(**self.model_dump(include=_AMPLIFIERS))
-
+    @property
     def converters(self) -> Converters:
-        """Return the DAC and ADC."""
-        amplifier = set(type(self.build()).__dataclass_fields__) - {"seed"}
-        return Converters(**self.model_dump(exclude=amplifier))
+        """The DAC and ADC alone."""
+        return _part_of(self, Converters)
 
+    @property
+    def without_converters(self) -> "PeripheryTable":
+        """The same amplifiers with a run's converters, which no circuit depends on."""
+        return replace(PERIPHERY, **vars(self.amplifiers))
+
+    @property
     def ideal_converters(self) -> Converters:
-        """Return converters without any error, driven and zeroed in the same way."""
+        """Converters without any error, driven and zeroed in the same way."""
         return Converters(self.v_read, drive=self.drive, auto_zero=self.auto_zero)
 
 
-class NoiseConfig(Section):
-    """Noise of every read: bandwidth [Hz], 0 for none, and temperature [K]; see `Noise`."""
-
-    bandwidth: Annotated[float, within(0, 1e15)] = 0.0
-    temperature: Kelvin = 300.15
-    seed: Seed = 0
-
-    def build(self) -> Noise | None:
-        """Return the noise, or None."""
-        return Noise(**self.model_dump()) if self.bandwidth else None
+def _part_of(table: PeripheryTable, kind: type[_Part]) -> _Part:
+    return kind(**{field.name: getattr(table, field.name) for field in fields(kind)})
 
 
-class EnergyConfig(Section):
-    """Figures for what is not in the circuit; see `crossbar_sim.energy.power.Figures`.
-
-    t_read [s], or "settling": the time in which the slowest tile settles to half a step of the ADC.
-    adc_case: which published designs count. v_dd: supply of drivers and amplifiers [V].
-    """
-
-    t_read: Positive | Literal["settling"] = 100e-9
-    adc_case: Case = "median"
-    v_dd: Positive = 1.0
-    tia_v_ov: Positive = 0.15
-    tia_c_load: Positive = 100e-15
-    tia_factor: Positive = 4.0
-
-    def build(self, t_settling: float) -> Figures:
-        """Return the figures; t_settling [s] of the slowest tile."""
-        t_read = t_settling if self.t_read == "settling" else self.t_read
-        return Figures(**self.model_dump(exclude={"t_read"}), t_read=t_read)
+#: The periphery of a run that says nothing else.
+PERIPHERY = PeripheryTable(tia_gain=1e4, dac_bits=8, adc_bits=8)
 
 
 class SimulationConfig(Section):

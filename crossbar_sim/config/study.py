@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import Field, model_validator
 from scipy.stats import qmc
 
-from crossbar_sim.config.bounds import (
+from crossbar_sim.config.run import ConfigError, RunConfig, checked, load_config, read_toml
+from tinynets.settings import (
     LARGEST,
     Count,
     Name,
@@ -21,7 +22,6 @@ from crossbar_sim.config.bounds import (
     Seed,
     within,
 )
-from crossbar_sim.config.run import ConfigError, RunConfig, checked, load_config, read_toml
 
 #: Seeds of dies that are set aside for each training, so that none shares a die with another.
 DIES_OF_A_TRAINING = 1000

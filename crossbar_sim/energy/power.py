@@ -1,10 +1,11 @@
 """Watts and joules of a matrix-vector product, from the circuit's own currents."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
+from pydantic import ConfigDict
 from scipy.constants import Boltzmann
 
 from crossbar_sim.energy.digital import ADD
@@ -14,6 +15,7 @@ from crossbar_sim.solvers.solution import Solution
 from mapping.bank.checks import T_REFERENCE
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery
+from tinynets.settings import TABLE, Positive, check_fields
 
 Case = Literal["envelope", "lower quartile", "median"]
 
@@ -34,17 +36,34 @@ _GAMMA = 2.0 / 3.0
 class Figures:
     """What is not in the circuit: the energy of converters and amplifiers, and the time.
 
-    t_read [s]: how long the array conducts, and word lines are held, for one product. adc_case:
+    t_read [s]: how long the array conducts, and word lines are held, for one product, or
+    "settling", the time in which the slowest tile settles to half a step of the ADC. adc_case:
     which designs count, see `adc_energy`. v_dd [V]: supply of drivers and amplifiers, of either
     sign. tia_v_ov [V], tia_c_load [F], tia_factor: of the amplifier, see `amplifier_energy`.
     """
 
-    t_read: float = 100e-9
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    t_read: Positive | Literal["settling"] = 100e-9
     adc_case: Case = "median"
-    v_dd: float = 1.0
-    tia_v_ov: float = 0.15
-    tia_c_load: float = 100e-15
-    tia_factor: float = 4.0
+    v_dd: Positive = 1.0
+    tia_v_ov: Positive = 0.15
+    tia_c_load: Positive = 100e-15
+    tia_factor: Positive = 4.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def settled(self, t_settling: float) -> "Figures":
+        """Return the figures with a read time in seconds; t_settling [s] of the slowest tile."""
+        return replace(self, t_read=t_settling) if self.t_read == "settling" else self
+
+    @property
+    def seconds(self) -> float:
+        """The read time [s]; ValueError where that is "settling" and no circuit was asked."""
+        if self.t_read == "settling":
+            raise ValueError('t_read is "settling"; pass figures.settled(t_settling)')
+        return self.t_read
 
 
 def adc_envelope(bits: float) -> float:
@@ -115,7 +134,7 @@ def amplifier_energy(
     if not math.isfinite(ends.gbw):
         return tia_energy(figures, bits, 1.0 / ends.noise_gain(g_line))
     bias = transconductance(figures, ends.gbw) * figures.tia_v_ov / 2.0
-    return np.full(len(g_line), figures.tia_factor * figures.v_dd * bias * figures.t_read)
+    return np.full(len(g_line), figures.tia_factor * figures.v_dd * bias * figures.seconds)
 
 
 @dataclass(frozen=True)
@@ -149,12 +168,12 @@ def tile_energy(
     power = {part: float(value.mean()) for part, value in solution.power().items()}
     stages = {part: float(p.mean()) for part, p in solution.stage_power(figures.v_dd).items()}
     heat = {part: p for part, p in power.items() if part not in _DELIVER} | stages
-    energy = {part: p * figures.t_read for part, p in heat.items()}
+    energy = {part: p * figures.seconds for part, p in heat.items()}
     energy["charging"] = figures.v_dd * float(wire_charge(solution).mean())
     g_line = np.concatenate([tile.g_pos.sum(axis=0), tile.g_neg.sum(axis=0)])
     ends = solution.circuit.periphery
     energy["amplifier"] = float(amplifier_energy(figures, ends, g_line, converters.adc_bits).sum())
-    energy["DAC"] = tile.n_word * dac_energy(drive_bits, figures.t_read)
+    energy["DAC"] = tile.n_word * dac_energy(drive_bits, figures.seconds)
     energy["ADC"] = tile.n_bit * adc_energy(converters.adc_bits, figures.adc_case)
     energy["digital"] = tile.n_bit * (1 + converters.auto_zero) * ADD
     return TileEnergy(power, {part: n_pass * joules for part, joules in energy.items()})

@@ -3,7 +3,7 @@
 import csv
 import warnings
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from crossbar_sim.config import ConfigError, RunConfig
-from crossbar_sim.on_die.analog import to_torch
+from crossbar_sim.on_die.to_torch import to_torch
 from crossbar_sim.pipeline.steps import build_model, load_data, tuned
 from crossbar_sim.pipeline.workspace import left_behind
 from crossbar_sim.report.wafer_report import DESIGNED, NEW, OLD, Reselection, write_wafer_report
@@ -47,7 +47,7 @@ def export_run(
     """
     config, mapped = read_run(run_directory)
     meter = _meter(Meter(mapped.die.bank.meter_error), relative, absolute)
-    parts = {"wires": config.build_wires(), "periphery": config.periphery.build()}
+    parts = {"wires": config.hardware.wires, "periphery": config.hardware.periphery}
     try:
         return write_pack(mapped, output, **parts, meter=meter)
     except PackError as error:
@@ -146,7 +146,7 @@ def _accuracies(
 
 
 def _write_reselection(config: RunConfig, found: Reselection, directory: Path) -> None:
-    parts = {"wires": config.build_wires(), "periphery": config.periphery.build()}
+    parts = {"wires": config.hardware.wires, "periphery": config.hardware.periphery}
     survey = {"meter": found.wafer.meter, "plan": found.wafer.plan}
     write_pack(found.repair.mapped, directory / "pack", **parts, **survey)
     with (directory / "changes.csv").open("w", newline="", encoding="utf-8") as file:
@@ -172,7 +172,7 @@ def read_run(directory: Path) -> tuple[RunConfig, MappedNetwork]:
         mapped = MappedNetwork.load(directory / "mapped.npz")
     except (ValueError, OSError) as error:
         raise ConfigError(f"{error}; do the run again") from error
-    if mapped.die != _die(config) or mapped.tile != config.tile.build():
+    if mapped.die != _die(config) or mapped.tile != config.tile.size:
         raise ConfigError(
             f"{directory / 'mapped.npz'} is of another die or tile size than config.json says; "
             "do the run again"
@@ -193,7 +193,7 @@ def _die(config: RunConfig) -> Die:
     """Return the die of a run, after what [life] says."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # shown when the run was made
-        die = Die(config.bank.build(), seed=config.die.seed)
+        die = config.chip
         return config.life.later(die) if config.life.happens else die
 
 
@@ -228,8 +228,8 @@ def score(config: RunConfig, model: nn.Module, mapped: MappedNetwork) -> float:
     What [tune] says is done for it, as for the run's own die.
     """
     data = load_data(config)
-    parts = config.build_wires(), config.periphery.build(), config.periphery.converters()
+    quiet = replace(config.hardware, noise=None)
     calibration = torch.from_numpy(data.x_train)
-    on_chip = to_torch(model, mapped, *parts, calibration=calibration)
+    on_chip = to_torch(model, mapped, quiet, calibration=calibration)
     on_chip = tuned(config, on_chip, model, data)
     return accuracy(on_chip, data.x_test, data.y_test)

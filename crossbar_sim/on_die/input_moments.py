@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from crossbar_sim.on_die.analog import capture_inputs, patches
+from crossbar_sim.on_die.layer_inputs import capture_inputs, patches
 from mapping.network.map_network import SecondMoment
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 

@@ -7,11 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.periphery.converters import Errors, broadcast
-from crossbar_sim.periphery.noise import Noise
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
 from mapping.tiling.tiles import Tile
-from netlists.circuit import Periphery, Wires
 from netlists.circuit.build import tile_circuit
 from tinynets.networks.layers import ConvGeometry
 
@@ -39,10 +38,10 @@ class Response:
         return len(self.columns)
 
 
-def respond(tile: Tile, wires: Wires, periphery: Periphery, noise: Noise | None = None) -> Response:
+def respond(tile: Tile, hardware: Hardware) -> Response:
     """Return the response of a tile, whose amplifiers are its own."""
-    periphery = periphery.for_tile(tile.name)
-    circuit = tile_circuit(tile, wires, periphery)
+    periphery, noise = hardware.periphery.for_tile(tile.name), hardware.noise
+    circuit = tile_circuit(tile, hardware.wires, periphery)
     volts = -periphery.r_feedback * periphery.share * transfer_matrix(circuit)
     rest = np.zeros(circuit.n_line)
     if periphery.offsets(circuit.n_line).any():
@@ -106,14 +105,13 @@ class Readout(nn.Module):
         response: Response,
         conv: ConvGeometry | None,
         dac: Errors,
-        v_read: float,
-        v_swing: float,
+        hardware: Hardware,
         dtype: torch.dtype,
     ) -> None:
         super().__init__()
-        self.tiles, self.n_bit, self.v_swing = response.tiles, response.n_bit, v_swing
-        self.conv = conv
-        volts, rest = v_read * response.volts, response.rest
+        self.tiles, self.n_bit, self.conv = response.tiles, response.n_bit, conv
+        self.v_swing = v_swing = hardware.periphery.v_swing
+        volts, rest = hardware.converters.v_read * response.volts, response.rest
         if dac.is_straight:  # its gains and offsets belong to word lines, so to the matrix
             gain, offset = dac.gain.double().numpy(), dac.offset.double().numpy()
             rest = rest + offset[response.rows] @ volts

@@ -12,7 +12,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from torch import nn
 
-from crossbar_sim.on_die.analog import CircuitLayer, InputRange, circuit_layers, with_module
+from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
+from crossbar_sim.on_die.hardware import Hardware
+from crossbar_sim.on_die.layer_inputs import InputRange
+from crossbar_sim.on_die.to_torch import with_module
 from crossbar_sim.periphery.converters import Converters
 from crossbar_sim.periphery.noise import Noise
 from mapping.network.header import built, check_start, first_problem
@@ -97,7 +100,7 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{directory} does not fit the model: {error}") from error
     for layer in circuit_layers(on_die).values():
-        if layer.converters.auto_zero:
+        if layer.hardware.converters.auto_zero:
             layer.trim()
     return on_die, mapped
 
@@ -139,28 +142,21 @@ def _header(path: Path) -> _Header:
 
 
 def _describe(layer: CircuitLayer) -> dict[str, Any]:
-    return {
-        "wires": asdict(layer.wires),
-        "periphery": asdict(layer.periphery),
-        "converters": asdict(layer.converters),
-        "noise": asdict(layer.noise) if layer.noise else None,
-        "input_range": asdict(layer.input_range),
-        "v_limit": layer.v_limit,
-    }
+    ranges = {"input_range": asdict(layer.input_range), "v_limit": layer.adc.v_limit}
+    return asdict(layer.hardware) | ranges
 
 
 def _layer(entry: _Circuits, mapped: MappedLayer, dtype: torch.dtype) -> CircuitLayer:
     noise = None if entry.noise is None else built(Noise, entry.noise, "noise")
-    layer = CircuitLayer(
-        mapped,
+    hardware = Hardware(
         built(Wires, entry.wires, "wires"),
         built(Periphery, entry.periphery, "periphery"),
         built(Converters, entry.converters, "converters"),
-        built(InputRange, entry.input_range, "input_range"),
         noise,
-        dtype=dtype,
     )
-    layer.set_range(entry.v_limit)
+    limits = built(InputRange, entry.input_range, "input_range")
+    layer = CircuitLayer(mapped, hardware, limits, dtype=dtype)
+    layer.adc.set_range(entry.v_limit)
     return layer
 
 

@@ -3,10 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
+from pydantic import ConfigDict
+
+from tinynets.settings import TABLE, Flag, Positive, Seed, Share, check_fields, within
 
 Drive = Literal["bipolar", "two-phase"]
 Inputs = Literal["analog", "bit-serial"]
@@ -36,48 +39,39 @@ class Converters:
     non-linearity), of full scale. Seeded by `seed`, see `Errors`.
     """
 
-    v_read: float = 0.2
-    dac_bits: int | None = None
-    adc_bits: int | None = None
-    dac_range: float | None = None
-    adc_range: float | None = None
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    v_read: Annotated[float, within(1e-6, 1000)] = 0.2
+    dac_bits: Annotated[int, within(1, 24)] | None = None
+    adc_bits: Annotated[int, within(1, 24)] | None = None
+    dac_range: Positive | None = None
+    adc_range: Positive | None = None
     drive: Drive = "bipolar"
     inputs: Inputs = "analog"
-    auto_zero: bool = False
-    dac_gain_sigma: float = 0.0
-    dac_offset_sigma: float = 0.0
-    dac_inl: float = 0.0
-    adc_gain_sigma: float = 0.0
-    adc_offset_sigma: float = 0.0
-    adc_inl: float = 0.0
-    seed: int = 0
+    auto_zero: Flag = False
+    dac_gain_sigma: Share = 0.0
+    dac_offset_sigma: Share = 0.0
+    dac_inl: Share = 0.0
+    adc_gain_sigma: Share = 0.0
+    adc_offset_sigma: Share = 0.0
+    adc_inl: Share = 0.0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.v_read < math.inf:
-            raise ValueError(f"v_read must be > 0 volts; got {self.v_read}")
-        for name in ("dac_bits", "adc_bits"):
-            bits = getattr(self, name)
-            if bits is not None and not 1 <= bits <= 24:
-                raise ValueError(f"{name} must be 1 … 24, or None for an ideal one; got {bits}")
-        for name in ("dac_range", "adc_range"):
-            limit = getattr(self, name)
-            if limit is not None and not 0 < limit < math.inf:
-                raise ValueError(f"{name} must be > 0, or None to calibrate it; got {limit}")
-        for name, known in (("drive", get_args(Drive)), ("inputs", get_args(Inputs))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {known}; got {getattr(self, name)!r}")
+        check_fields(self)
         if self.inputs == "bit-serial" and (self.dac_bits or 0) < 2:
             raise ValueError(f"bit-serial inputs need dac_bits of 2 … 24; got {self.dac_bits}")
-        for kind in ("dac", "adc"):
-            for name in (f"{kind}_gain_sigma", f"{kind}_offset_sigma", f"{kind}_inl"):
-                if not 0 <= getattr(self, name) < 1:
-                    raise ValueError(f"{name} must be 0 … 1; got {getattr(self, name)}")
 
     @property
     def measures(self) -> bool:
         """Whether an ADC does anything to what it sees, and so needs a range."""
         errs = self.adc_gain_sigma or self.adc_offset_sigma or self.adc_inl
         return bool(self.adc_bits or self.adc_range or errs)
+
+    @property
+    def half_step(self) -> float:
+        """Half a step of the ADC as a fraction of its range; of 24 bits where it is ideal."""
+        return 2.0 ** -((self.adc_bits or 24) + 1)
 
     @property
     def drive_bits(self) -> int | None:

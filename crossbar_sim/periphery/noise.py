@@ -1,8 +1,10 @@
 """Noise at the outputs of a circuit: every resistor, every amplifier, exact for the real wires."""
 
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import ConfigDict
 from scipy.constants import Boltzmann
 
 from crossbar_sim.ngspice.process import Job
@@ -13,6 +15,7 @@ from mapping.selection.bits import effective_bits as effective_bits
 from netlists.circuit import Circuit, Periphery
 from netlists.circuit.circuit import PARTS
 from netlists.spice.text import elements
+from tinynets.settings import TABLE, Kelvin, Seed, check_fields, within
 
 #: Transfers from branches to outputs that are held in memory at a time.
 _MAX_TRANSFERS = 20_000_000
@@ -22,17 +25,16 @@ MAX_SPICE_NODES = 3000
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise of every read: noise bandwidth [Hz], temperature [K], and the seed of its draws."""
+    """Noise of every read: noise bandwidth [Hz], 0 for none, temperature [K], seed of its draws."""
 
-    bandwidth: float
-    temperature: float = T_REFERENCE
-    seed: int = 0
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    bandwidth: Annotated[float, within(0, 1e15)] = 0.0
+    temperature: Kelvin = T_REFERENCE
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        for name in ("bandwidth", "temperature"):
-            value = getattr(self, name)
-            if not 0 < value < np.inf:
-                raise ValueError(f"{name} must be > 0 and finite; got {value}")
+        check_fields(self)
 
     def pair_volts(self, circuit: Circuit) -> np.ndarray:
         """Return the noise (n_bit,) [V rms] of each pair's difference."""

@@ -1,54 +1,29 @@
 """What each non-ideality of a run costs in accuracy, alone and all together."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from crossbar_sim.config import RunConfig
-from crossbar_sim.periphery.converters import Converters
-from crossbar_sim.periphery.noise import Noise
-from netlists.circuit import Periphery, Wires
+from crossbar_sim.on_die.hardware import Hardware
 from tinynets.networks.data import Data
 from tinynets.networks.training import predict
 
-
-@dataclass(frozen=True)
-class Parts:
-    """What a network on a die is made of; everything ideal by default."""
-
-    wires: Wires = field(default_factory=Wires)
-    periphery: Periphery = field(default_factory=Periphery)
-    converters: Converters = field(default_factory=Converters)
-    noise: Noise | None = None
-
-
 #: Returns the network on the die with given parts.
-OnDie = Callable[[Parts], nn.Module]
+OnDie = Callable[[Hardware], nn.Module]
 
 
-def all_parts(config: RunConfig) -> Parts:
-    """Return every part as real as the configuration says."""
-    ends = config.periphery
-    return Parts(config.build_wires(), ends.build(), ends.converters(), config.noise.build())
-
-
-def ideal_parts(config: RunConfig) -> Parts:
-    """Return parts without any non-ideality, but with the run's ranges and way of driving."""
-    ends = config.periphery
-    return Parts(periphery=Periphery(ends.r_feedback), converters=ends.ideal_converters())
-
-
-def single_parts(config: RunConfig) -> dict[str, Parts]:
+def single_parts(config: RunConfig) -> dict[str, Hardware]:
     """Return for each non-ideality that is on the ideal parts with it alone."""
-    real, ideal = all_parts(config), ideal_parts(config)
+    real, ideal = config.hardware, config.ideal_hardware
     ends, conv = real.periphery, real.converters
 
-    def amplifier(**terms: Any) -> Parts:
+    def amplifier(**terms: Any) -> Hardware:
         return replace(ideal, periphery=replace(ideal.periphery, seed=ends.seed, **terms))
 
-    def converter(*names: str) -> Parts:
+    def converter(*names: str) -> Hardware:
         terms = {name: getattr(conv, name) for name in names}
         return replace(ideal, converters=replace(ideal.converters, seed=conv.seed, **terms))
 
@@ -70,7 +45,7 @@ def single_parts(config: RunConfig) -> dict[str, Parts]:
     return {label: parts for label, parts in terms.items() if label not in off}
 
 
-def _same(parts: Parts, ideal: Parts) -> bool:
+def _same(parts: Hardware, ideal: Hardware) -> bool:
     """Return whether parts are ideal but for a seed."""
     seeds = {"seed": 0}
     return (
@@ -86,9 +61,9 @@ def cost_table(config: RunConfig, data: Data, on_die: OnDie) -> list[dict[str, A
 
     error: rms change of the logits against ideal parts, in parts of their own rms.
     """
-    wanted = predict(on_die(ideal_parts(config)), data.x_test)
+    wanted = predict(on_die(config.ideal_hardware), data.x_test)
     size = float((wanted**2).mean() ** 0.5)
-    cases = single_parts(config) | {"all together": all_parts(config)}
+    cases = single_parts(config) | {"all together": config.hardware}
     rows = []
     for label, parts in cases.items():
         found = predict(on_die(parts), data.x_test)

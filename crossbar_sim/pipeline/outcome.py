@@ -11,9 +11,11 @@ from torch import nn
 
 from crossbar_sim.config import RunConfig
 from crossbar_sim.ngspice.worker import NgspiceWorker
-from crossbar_sim.on_die.analog import CircuitLayer, circuit_inputs, to_torch
+from crossbar_sim.on_die.circuit_layer import CircuitLayer
+from crossbar_sim.on_die.hardware import Hardware
+from crossbar_sim.on_die.to_torch import circuit_inputs, to_torch
 from crossbar_sim.periphery.converters import n_pass
-from crossbar_sim.pipeline.non_idealities import OnDie, Parts, all_parts, cost_table, ideal_parts
+from crossbar_sim.pipeline.non_idealities import OnDie, cost_table
 from crossbar_sim.pipeline.selection_rules import compare_rules
 from crossbar_sim.pipeline.steps import (
     Progress,
@@ -88,17 +90,16 @@ def die_maker(config: RunConfig, pruned: nn.Module, mapped: MappedNetwork, data:
     """
     calibration = torch.from_numpy(data.x_train)
 
-    def on_die(parts: Parts) -> nn.Module:
-        real = parts.wires, parts.periphery, parts.converters
-        network = to_torch(pruned, mapped, *real, calibration=calibration, noise=parts.noise)
+    def on_die(parts: Hardware) -> nn.Module:
+        network = to_torch(pruned, mapped, parts, calibration=calibration)
         return tuned(config, network, pruned, data)
 
     return on_die
 
 
-def stage_parts(config: RunConfig) -> dict[str, Parts]:
+def stage_parts(config: RunConfig) -> dict[str, Hardware]:
     """Return how real the parts are at each stage from the ideal die to the real one."""
-    ideal, real = ideal_parts(config), all_parts(config)
+    ideal, real = config.ideal_hardware, config.hardware
     wired = replace(ideal, wires=real.wires, periphery=real.periphery)
     stages = {"mapped, ideal wires": ideal, WIRED: wired}
     stages["mapped, wires, TIA, DAC and ADC"] = replace(wired, converters=real.converters)
@@ -115,7 +116,7 @@ def layer_volts(layer: nn.Module) -> float:
 
 def layer_passes(config: RunConfig, on_die: nn.Module, mapped: MappedNetwork) -> dict[str, int]:
     """Return how often each layer's tiles are read for one product."""
-    converters, passes = config.periphery.converters(), {}
+    converters, passes = config.hardware.converters, {}
     for layer in mapped.layers:
         module = on_die.get_submodule(layer.source.module)
         assert isinstance(module, CircuitLayer)
@@ -186,7 +187,7 @@ def write_netlists(
     A perceptron is also written as one circuit from input voltages to logits.
     """
     few = {name: volts[:MAX_NETLIST_VECTORS] for name, volts in v_in.items()}
-    parts = config.build_wires(), config.periphery.build()
+    parts = config.hardware.wires, config.hardware.periphery
     chain = None
     if config.model.kind == "mlp" and config.periphery.drive == "bipolar":
         layers = {x.name: on_die.get_submodule(x.source.module) for x in mapped.layers}

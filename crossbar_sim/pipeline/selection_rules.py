@@ -6,14 +6,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from crossbar_sim.on_die.analog import to_torch
+from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.input_moments import second_moments
-from crossbar_sim.periphery.converters import Converters
+from crossbar_sim.on_die.to_torch import to_torch
 from mapping.bank import Die
 from mapping.network.map_network import SelectionRule, map_network
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import TileConfig
-from netlists.circuit import Periphery, Wires
 from tinynets.networks.data import Data
 from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.training import accuracy
@@ -47,8 +46,7 @@ def compare_rules(
     rows = []
     for label, rule in RULES.items():
         mapped = map_network(network, die, tile, rule=rule, second_moment=moments)
-        ideal = Wires(), Periphery(), Converters()
-        on_die = to_torch(model, mapped, *ideal, calibration=calibration)
+        on_die = to_torch(model, mapped, Hardware(), calibration=calibration)
         g_total = sum(float((t.g_pos + t.g_neg).sum()) for t in mapped.tiles)
         rows.append(
             {

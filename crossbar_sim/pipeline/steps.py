@@ -15,7 +15,6 @@ from crossbar_sim.calibration.tune import calibrate_outputs, fine_tune, train_no
 from crossbar_sim.config import RunConfig
 from crossbar_sim.on_die.input_moments import second_moments
 from crossbar_sim.pipeline.trained import load_trained
-from mapping.bank import Die
 from mapping.network.map_network import SecondMoment, map_network
 from mapping.network.mapped_network import MappedNetwork
 from mapping.network.repair import on_die, reselect
@@ -155,9 +154,9 @@ def select_on_die(
     tell("select", 0, len(names))
     return map_network(
         network,
-        Die(config.bank.build(), seed=config.die.seed),
-        config.tile.build(),
-        rule=config.select.build(),
+        config.chip,
+        config.tile.size,
+        rule=config.select,
         tiling=config.tile.tiling,
         second_moment=_moments(config, model, network, data),
         progress=lambda name: tell("select", names.index(name) + 1, len(names)),
@@ -177,8 +176,8 @@ def calibrate_on_die(
     tell("calibrate", 0, config.calibrate.rounds)
     return calibrate(
         mapped,
-        config.build_wires(),
-        config.periphery.build(),
+        config.hardware.wires,
+        config.hardware.periphery,
         rounds=config.calibrate.rounds,
         second_moment=_moments(config, model, network, data) if aware else None,
         progress=lambda done, total: tell("calibrate", done, total),

@@ -43,10 +43,10 @@ class TilePhysics:
 
 def tile_physics(config: RunConfig, tile: Tile, v_in: np.ndarray) -> TilePhysics:
     """Return what limits a tile for inputs v_in (n_batch, n_word) [V]."""
-    circuit = tile_circuit(tile, config.build_wires(), config.periphery.build())
+    circuit = tile_circuit(tile, config.hardware.wires, config.hardware.periphery)
     strong = np.argsort(-np.abs(v_in).sum(axis=1), kind="stable")[:_N_VECTOR]
     slow = is_slow(config)
-    tolerance = 2.0 ** -(config.periphery.adc_bits + 1)
+    tolerance = config.periphery.half_step
     time = settling(circuit, v_in[strong], tolerance).time.max() if slow else 0.0
     noise = output_noise(circuit, temperature=config.noise.temperature, pairs=True)
     g = tile.g_pos - tile.g_neg
@@ -62,7 +62,7 @@ def tile_physics(config: RunConfig, tile: Tile, v_in: np.ndarray) -> TilePhysics
 
 def is_slow(config: RunConfig) -> bool:
     """Return whether anything in a circuit takes time: capacitance, or an amplifier's pole."""
-    wires = config.build_wires()
+    wires = config.hardware.wires
     return bool(wires.c_word or wires.c_bit or np.isfinite(config.periphery.gbw))
 
 
@@ -76,7 +76,7 @@ def physics_numbers(
         for name, found in physics.items()
     ]
     bits = [row["noise_bits"] for row in tiles if row["noise_bits"] is not None]
-    wires = config.build_wires()
+    wires = config.hardware.wires
     return {
         "tiles": tiles,
         "slow": is_slow(config),
@@ -97,7 +97,7 @@ def amplifier_numbers(config: RunConfig) -> dict[str, float] | None:
     transistors and v_noise_stated [V/sqrt(Hz)]; bias_for_noise [A]: what the stated noise takes,
     0 where none is stated.
     """
-    ends, figures = config.periphery, config.energy.build(0.0)
+    ends, figures = config.periphery, config.energy.settled(0.0)
     if not np.isfinite(ends.gbw):
         return None
     gm, kelvin = transconductance(figures, ends.gbw), config.noise.temperature

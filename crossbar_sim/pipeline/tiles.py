@@ -58,20 +58,20 @@ def simulate(
         physics[tile.name] = TilePhysics(**found["physics"])
         tell("ngspice", k + 1, len(mapped.tiles))
     verification = Verification(tuple(checks), config.simulation.tolerance, solvers)
-    figures = config.energy.build(max(found.t_settling for found in physics.values()))
-    converters, energies = config.periphery.converters(), {}
+    figures = config.energy.settled(max(found.t_settling for found in physics.values()))
+    converters, energies = config.hardware.converters, {}
     for tile in mapped.tiles:
-        circuit = tile_circuit(tile, config.build_wires(), config.periphery.build())
+        circuit = tile_circuit(tile, config.hardware.wires, config.hardware.periphery)
         solution = solve(circuit, v_in[tile.layer][:, tile.rows], nodes=True)
         n_pass = passes[tile.layer]
         energies[tile.name] = tile_energy(tile, solution, converters, figures, n_pass=n_pass)
-    return Simulated(verification, physics, energies, figures.t_read)
+    return Simulated(verification, physics, energies, figures.seconds)
 
 
 def _solve_tile(
     config: RunConfig, tile: Tile, volts: np.ndarray, worker: NgspiceWorker
 ) -> dict[str, object]:
-    parts = config.build_wires(), config.periphery.build()
+    parts = config.hardware.wires, config.hardware.periphery
     check, spice, fast = check_tile(tile, volts, *parts, worker)
     return {
         "check": asdict(check),

@@ -9,7 +9,6 @@ from crossbar_sim.config import RunConfig
 from crossbar_sim.energy.inference import compared
 from crossbar_sim.energy.power import tile_energy
 from crossbar_sim.solvers.nodal import solve
-from mapping.bank import Die
 from mapping.network.map_network import map_layer
 from mapping.tiling.tiles import TileConfig
 from netlists.circuit.build import tile_circuit
@@ -30,16 +29,16 @@ def yardstick(config: RunConfig, t_read: float) -> dict[str, Any]:
     rng = np.random.default_rng(config.seed)
     weight = rng.normal(size=(YARDSTICK, YARDSTICK))
     layer = PrunedLayer("yardstick", weight, np.ones(weight.shape, dtype=bool))
-    die = Die(config.bank.build(), seed=config.die.seed)
+    die = config.chip
     (tile,) = map_layer(layer, die, TileConfig(YARDSTICK, YARDSTICK)).tiles
     volts = rng.uniform(0, config.periphery.v_read, size=(8, YARDSTICK))
-    wires, ends = config.build_wires(), config.periphery.build()
+    wires, ends = config.hardware.wires, config.hardware.periphery
     first = solve(tile_circuit(tile, wires, ends), volts)
     r_feedback = config.energy.v_dd / float(np.abs(first.i_out).max())
     circuit = tile_circuit(tile, wires, replace(ends, r_feedback=r_feedback))
-    figures = replace(config.energy.build(t_read), t_read=t_read)
+    figures = replace(config.energy, t_read=t_read)
     solution = solve(circuit, volts, nodes=True)
-    used = tile_energy(tile, solution, config.periphery.converters(), figures)
+    used = tile_energy(tile, solution, config.hardware.converters, figures)
     counts, analog = count(layer), sum(used.energy.values())
     return {
         "n_mac": counts.n_mac,

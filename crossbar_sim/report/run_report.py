@@ -155,7 +155,7 @@ class Outputs:
 
 def tile_outputs(outcome: Outcome) -> Outputs:
     """Solve every tile for the run's real inputs and put wanted and found side by side."""
-    wires, periphery = outcome.config.build_wires(), outcome.config.periphery.build()
+    wires, periphery = outcome.config.hardware.wires, outcome.config.hardware.periphery
     wanted, found, largest = [], [], 0.0
     for layer in outcome.mapped.layers:
         for tile in layer.tiles:
@@ -170,7 +170,7 @@ def tile_outputs(outcome: Outcome) -> Outputs:
 
 def modelled(config: RunConfig) -> dict[str, list[str]]:
     """Return which non-idealities a run has on, with their values, and which off."""
-    bank, wires, ends = config.bank, config.build_wires(), config.periphery
+    bank, wires, ends = config.bank, config.hardware.wires, config.periphery
     life = config.life
     terms = {
         "lot spread of resistors": bank.sigma_lot,
@@ -233,7 +233,7 @@ def draw(outcome: Outcome, numbers: dict[str, Any], outputs: Outputs) -> dict[st
     """Return the report's pictures by name."""
     mapped, config = outcome.mapped, outcome.config
     tile = max(mapped.tiles, key=_size)
-    circuit = tile_circuit(tile, config.build_wires(), config.periphery.build())
+    circuit = tile_circuit(tile, config.hardware.wires, config.hardware.periphery)
     full_on = solve(circuit, np.full(tile.n_word, config.periphery.v_read), nodes=True)
     energy, stick = numbers["energy"], numbers["yardstick"]
     return {

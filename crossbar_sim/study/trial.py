@@ -16,8 +16,9 @@ from crossbar_sim.config.sections import WiresConfig
 from crossbar_sim.energy.inference import network_energy
 from crossbar_sim.energy.power import tile_energy
 from crossbar_sim.ngspice.verification import chosen_tiles, verify
-from crossbar_sim.on_die.analog import CircuitLayer, circuit_inputs, to_torch
+from crossbar_sim.on_die.circuit_layer import CircuitLayer
 from crossbar_sim.on_die.readout import Response, respond
+from crossbar_sim.on_die.to_torch import circuit_inputs, to_torch
 from crossbar_sim.periphery.converters import n_pass
 from crossbar_sim.periphery.settling import settling
 from crossbar_sim.pipeline.steps import (
@@ -109,11 +110,8 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
         on_die = to_torch(
             model,
             mapped,
-            config.build_wires(),
-            config.periphery.build(),
-            config.periphery.converters(),
+            config.hardware,
             calibration=torch.from_numpy(data.x_train),
-            noise=config.noise.build(),
             responses=responses,
         )
         on_die = tuned(config, on_die, model, data)
@@ -154,7 +152,7 @@ def _for_circuits(config: RunConfig) -> RunConfig:
     names = {*TRAINING} | {"bank", "die", "tile", "select", "calibrate", "life"}
     ends = config.periphery
     if not config.calibrate.rounds:  # then the converters change nothing
-        ends = ends.amplifiers()
+        ends = ends.without_converters
     kept = _only(config, names | {"wires", "geometry", "noise"})
     return kept.model_copy(update={"periphery": ends})
 
@@ -194,8 +192,7 @@ def _chosen(config: RunConfig, network: Path) -> MappedNetwork:
 def _responses(config: RunConfig, network: Path) -> dict[str, Response]:
     """Return the responses of all tiles by name."""
     mapped = lived(config, _chosen(_for_selection(config), network))
-    parts = config.build_wires(), config.periphery.build(), config.noise.build()
-    return {tile.name: respond(tile, *parts) for tile in mapped.tiles}
+    return {tile.name: respond(tile, config.hardware) for tile in mapped.tiles}
 
 
 def _saturated(on_die: nn.Module) -> int:
@@ -249,7 +246,7 @@ def _checked(
         return {}
     tiles = chosen_tiles(mapped, n_sample=config.simulation.check_tiles, seed=config.die.seed)
     volts = {name: v[:N_POWER_IMAGE] for name, v in v_in.items()}
-    parts = config.build_wires(), config.periphery.build()
+    parts = config.hardware.wires, config.hardware.periphery
     found = verify(mapped, volts, *parts, tiles=tiles, tolerance=config.simulation.tolerance)
     found.require()
     return {"ngspice_error": found.worst.error}
@@ -263,17 +260,17 @@ def _energy_metrics(
 ) -> dict[str, float]:
     """Return power and energy for a few real images; a read takes `t_read`, or the slowest tile's
     settling."""
-    wires, ends = config.build_wires(), config.periphery.build()
+    wires, ends = config.hardware.wires, config.hardware.periphery
     circuits = {tile.name: tile_circuit(tile, wires, ends) for tile in mapped.tiles}
     volts = {tile.name: v_in[tile.layer][:, tile.rows] for tile in mapped.tiles}
     slowest = 0.0
     if config.energy.t_read == "settling":
-        half_step = 2.0 ** -(config.periphery.adc_bits + 1)
+        half_step = config.periphery.half_step
         slowest = max(
             float(settling(circuits[name], v[:N_POWER_IMAGE], half_step).time.max())
             for name, v in volts.items()
         )
-    converters, figures, used = config.periphery.converters(), config.energy.build(slowest), {}
+    converters, figures, used = config.hardware.converters, config.energy.settled(slowest), {}
     for tile in mapped.tiles:
         module = on_die.get_submodule(mapped.layer(tile.layer).source.module)
         assert isinstance(module, CircuitLayer)
@@ -282,4 +279,4 @@ def _energy_metrics(
         used[tile.name] = tile_energy(tile, found, converters, figures, n_pass=passes)
     energy = network_energy(mapped, used)
     power = sum(layer["power"]["source"] for layer in energy["layers"])
-    return {"power": power, "energy": energy["analog_total"], "t_read": figures.t_read}
+    return {"power": power, "energy": energy["analog_total"], "t_read": figures.seconds}

@@ -2,12 +2,24 @@
 
 import math
 import warnings
+from typing import Annotated
 
 import numpy as np
+from pydantic import AfterValidator, Field
 
 LADDERS = ("equal", "geometric", "binary", "E6", "E12", "E24", "E48", "E96", "E192")
 _E24 = (1.0, 1.1, 1.2, 1.3, 1.5, 1.6, 1.8, 2.0, 2.2, 2.4, 2.7, 3.0)
 _E24 = (*_E24, 3.3, 3.6, 3.9, 4.3, 4.7, 5.1, 5.6, 6.2, 6.8, 7.5, 8.2, 9.1)
+
+
+def _known(name: str) -> str:
+    if name not in LADDERS:
+        raise ValueError(f"must be one of {', '.join(LADDERS)}, or a list of ohms")
+    return name
+
+
+#: The name of a ladder.
+Ladder = Annotated[str, Field(strict=True), AfterValidator(_known)]
 
 
 class LadderGapWarning(UserWarning):

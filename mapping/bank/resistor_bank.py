@@ -1,21 +1,30 @@
 """The specification of a bank of imprecise resistors."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import ConfigDict, Field
 
-from mapping.bank.checks import (
-    T_REFERENCE,
-    check_circuit,
-    check_ladder,
-    check_spread,
-)
-from mapping.bank.ladders import nominal_ladder, warn_of_gaps
+from mapping.bank.checks import MAX_BRANCHES, T_REFERENCE, require
+from mapping.bank.ladders import Ladder, nominal_ladder, warn_of_gaps
 from mapping.bank.streams import Distribution
+from tinynets.settings import (
+    TABLE,
+    Fraction,
+    Kelvin,
+    NotNegative,
+    Ohm,
+    Positive,
+    Probability,
+    Share,
+    check_fields,
+    within,
+    within_or_inf,
+)
 
 _TAIL = 2.5  # sigmas at which the rule b <= 2/(1+t) leaves over 4 sigmas before a gap opens
 
@@ -51,40 +60,41 @@ class ResistorBank:
     above 2 / (1 + tolerance).
     """
 
-    n: int = 12
-    ladder: str | Sequence[float] = "geometric"
-    r_min: float = 100e3
-    ratio: float = 1.75
-    sigma_lot: float = 0.0
-    sigma_gradient: float = 0.0
-    sigma_local: float | Sequence[float] = 0.0
-    distribution: Distribution = "normal"
-    local_bound: float = 3.0
-    local_hole: float = 1.0
-    r_on: float = 0.0
-    sigma_on: float = 0.0
-    r_off: float = math.inf
-    tc1: float = 0.0
-    tc1_sigma: float = 0.0
-    tc2: float = 0.0
-    temperature: float = T_REFERENCE
-    meter_error: float = 0.0
-    p_stuck_open: float = 0.0
-    p_stuck_closed: float = 0.0
-    drift: float = 0.0
-    drift_sigma: float = 0.0
-    age: float = 0.0
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
-    def __post_init__(self):
-        check_ladder(self)
-        check_spread(self)
-        check_circuit(self)
+    n: Annotated[int, within(1, MAX_BRANCHES)] = 12
+    ladder: Ladder | Annotated[tuple[Ohm, ...], Field(strict=False)] = "geometric"
+    r_min: Ohm = 100e3
+    ratio: Annotated[float, Field(gt=1, le=1000, strict=True)] = 1.75
+    sigma_lot: Share = 0.0
+    sigma_gradient: Share = 0.0
+    sigma_local: Share | Annotated[tuple[Share, ...], Field(strict=False)] = 0.0
+    distribution: Distribution = "normal"
+    local_bound: Positive = 3.0
+    local_hole: NotNegative = 1.0
+    r_on: Annotated[float, within(0, 1e12)] = 0.0
+    sigma_on: Share = 0.0
+    r_off: Annotated[float, within_or_inf(1, 1e15)] = math.inf
+    tc1: Annotated[float, within(-1, 1)] = 0.0
+    tc1_sigma: Share = 0.0
+    tc2: Annotated[float, within(-1, 1)] = 0.0
+    temperature: Kelvin = T_REFERENCE
+    meter_error: Share = 0.0
+    p_stuck_open: Probability = 0.0
+    p_stuck_closed: Probability = 0.0
+    drift: Fraction = 0.0
+    drift_sigma: Share = 0.0
+    age: Annotated[float, within(0, 1e8)] = 0.0
+
+    def __post_init__(self) -> None:
         if not isinstance(self.ladder, str):
             ohms = tuple(sorted(float(r) for r in self.ladder))
             object.__setattr__(self, "ladder", ohms)
-            object.__setattr__(self, "r_min", ohms[0])
+            object.__setattr__(self, "r_min", min(ohms, default=self.r_min))
         if not np.isscalar(self.sigma_local):
             object.__setattr__(self, "sigma_local", tuple(map(float, np.ravel(self.sigma_local))))
+        check_fields(self)
+        _check_together(self)
         if isinstance(self.ladder, str) and self.ladder != "equal" and self.n > 1:
             warn_of_gaps(self.ladder, self.ratio, self.tolerance, stacklevel=3)
 
@@ -164,3 +174,21 @@ def read_only(values: ArrayLike) -> np.ndarray:
     array = np.array(values, float)
     array.setflags(write=False)
     return array
+
+
+def _check_together(bank: ResistorBank) -> None:
+    """Check what the fields of a bank must be together."""
+    if not isinstance(bank.ladder, str):
+        require(len(bank.ladder) == bank.n, "ladder", bank.ladder, f"a list of n = {bank.n} values")
+    local = np.asarray(bank.sigma_local, float)
+    require(local.shape in ((), (bank.n,)), "sigma_local", bank.sigma_local, f"1 or {bank.n} long")
+    hole_fits = bank.local_hole < bank.local_bound or bank.distribution != "holed"
+    require(hole_fits, "local_hole", bank.local_hole, "below local_bound [sigmas]")
+    bounded = bank.distribution in ("truncated", "holed", "uniform")
+    require(not bounded or bank.tolerance < 1, "sigma_local", bank.sigma_local, "less wide")
+    require(bank.r_off > bank.r_on, "r_off", bank.r_off, f"above r_on = {bank.r_on} [ohm]")
+    kelvin = bank.temperature - T_REFERENCE
+    drift = 1 + bank.tc1 * kelvin + bank.tc2 * kelvin**2
+    require(drift > 0, "tc1", bank.tc1, "small enough that resistances stay positive")
+    together = bank.p_stuck_open + bank.p_stuck_closed
+    require(together <= 1, "p_stuck_open + p_stuck_closed", together, "at most 1")

@@ -10,14 +10,13 @@ Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3
 import hashlib
 import math
 from enum import IntEnum
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numba import njit
 from scipy.special import ndtr, ndtri
 
 Distribution = Literal["normal", "truncated", "lognormal", "uniform", "holed"]
-DISTRIBUTIONS = get_args(Distribution)
 
 _MULTIPLIERS = (np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157))
 _KEY_STEPS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B))

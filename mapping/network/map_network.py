@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from pydantic import ConfigDict, InstanceOf
+from pydantic.json_schema import SkipJsonSchema
 
 from mapping.bank import Die
 from mapping.bank.switches import realise
@@ -22,6 +24,7 @@ from mapping.tiling.compact import Block, split
 from mapping.tiling.tiles import Tile, TileConfig
 from mapping.wafer.survey import Survey, select_surveyed
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
+from tinynets.settings import LARGEST, TABLE, Flag, Share, check_fields, within
 
 #: Called with the layer's name when it has been mapped.
 Progress = Callable[[str], None]
@@ -49,15 +52,18 @@ class SelectionRule:
     Raises ValueError for options that do not go together.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
     objective: Literal["error", "power", "aware"] = "error"
     scale_per: Literal["layer", "output"] = "layer"
-    tolerance_lsb: float = 0.5
-    lsb_bits: int = 8
-    max_closed: int | None = None
-    n_candidate: int = 1
-    composite_error: float = 0.0
-    survey: Survey | None = None
-    fit_scale: bool = False
+    tolerance_lsb: Annotated[float, within(1 / LARGEST, 1e9)] = 0.5
+    lsb_bits: Annotated[int, within(1, 24)] = 8
+    max_closed: Annotated[int, within(1, 40)] | None = None
+    n_candidate: Annotated[int, within(1, 100_000)] = 1
+    composite_error: Share = 0.0
+    # A survey holds arrays, so that no file says one.
+    survey: Annotated[InstanceOf[Survey] | None, SkipJsonSchema()] = None  # pyright: ignore[reportCallIssue]
+    fit_scale: Flag = False
 
     @property
     def needs_inputs(self) -> bool:
@@ -65,10 +71,7 @@ class SelectionRule:
         return self.objective == "aware" or self.fit_scale
 
     def __post_init__(self) -> None:
-        if self.objective not in ("error", "power", "aware"):
-            raise ValueError(f"objective must be error, power or aware; got {self.objective!r}")
-        if self.n_candidate < 1:
-            raise ValueError(f"n_candidate must be at least 1; got {self.n_candidate}")
+        check_fields(self)
         if self.n_candidate > 1 and (self.objective != "error" or self.max_closed is not None):
             raise ValueError("n_candidate > 1 goes with objective='error' and no max_closed only")
         if self.objective == "aware" and self.max_closed is not None:

@@ -1,24 +1,28 @@
 """Crossbar tiles: their size, and what each cell of one realises."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
+from pydantic import ConfigDict
 
 from mapping.bank import Branches
 from mapping.bank.switches import realise
 from tinynets.files.checks import check_name, whole_number
+from tinynets.settings import TABLE, Count, check_fields
 
 
 @dataclass(frozen=True)
 class TileConfig:
     """The largest tile: n_word word lines (inputs) and n_bit pairs of bit lines (outputs)."""
 
-    n_word: int = 32
-    n_bit: int = 32
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    n_word: Count = 32
+    n_bit: Count = 32
 
     def __post_init__(self) -> None:
-        for name in ("n_word", "n_bit"):
-            object.__setattr__(self, name, whole_number(getattr(self, name), name, least=1))
+        check_fields(self)
 
 
 @dataclass(frozen=True)

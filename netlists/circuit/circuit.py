@@ -1,10 +1,15 @@
 """The one circuit, as arrays, that the SPICE writer and the fast engine both read."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import ConfigDict
+
+from tinynets.settings import TABLE, NotNegative, Seed, check_fields, within, within_or_inf
 
 #: Parts of a circuit whose power is told apart; `Circuit.branch_part` indexes this tuple.
 PARTS = ("cell", "word line", "bit line", "driver")
@@ -27,17 +32,18 @@ class Wires:
     compare directly.
     """
 
-    r_word: float = 0.0
-    r_bit: float = 0.0
-    r_driver: float = 0.0
-    c_word: float = 0.0
-    c_bit: float = 0.0
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    r_word: NotNegative = 0.0
+    r_bit: NotNegative = 0.0
+    r_driver: NotNegative = 0.0
+    c_word: NotNegative = 0.0
+    c_bit: NotNegative = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("r_word", "r_bit", "r_driver"):
             _check_ohm(name, getattr(self, name))
-        for name in ("c_word", "c_bit"):
-            _check_finite(name, getattr(self, name), "F")
 
     @property
     def ideal(self) -> bool:
@@ -59,32 +65,22 @@ class Periphery:
     seed, tile: which amplifiers; their offsets are drawn from both.
     """
 
-    r_feedback: float = 20e3
-    tia_gain: float = np.inf
-    r_input: float = 0.0
-    v_offset: float = 0.0
-    v_offset_sigma: float = 0.0
-    v_swing: float = np.inf
-    gbw: float = np.inf
-    v_noise: float = 0.0
-    seed: int = 0
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    r_feedback: Annotated[float, within(1, 1e12)] = 20e3
+    tia_gain: Annotated[float, within_or_inf(1e-3, 1e12)] = math.inf
+    r_input: Annotated[float, within(0, 1e12)] = 0.0
+    v_offset: Annotated[float, within(-100, 100)] = 0.0
+    v_offset_sigma: Annotated[float, within(0, 100)] = 0.0
+    v_swing: Annotated[float, within_or_inf(1e-6, 1e4)] = math.inf
+    gbw: Annotated[float, within_or_inf(1, 1e15)] = math.inf
+    v_noise: Annotated[float, within(0, 1)] = 0.0
+    seed: Seed = 0
     tile: str = ""
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.r_feedback) and self.r_feedback > 0):
-            raise ValueError(f"r_feedback must be a resistance > 0 ohm; got {self.r_feedback}")
-        for name in ("tia_gain", "v_swing", "gbw"):
-            if not getattr(self, name) > 0:
-                raise ValueError(
-                    f"{name} must be > 0 (inf for an ideal TIA); got {getattr(self, name)}"
-                )
+        check_fields(self)
         _check_ohm("r_input", self.r_input)
-        _check_finite("v_offset_sigma", self.v_offset_sigma, "V")
-        _check_finite("v_noise", self.v_noise, "V/sqrt(Hz)")
-        if not np.isfinite(self.v_offset):
-            raise ValueError(f"v_offset must be a finite voltage; got {self.v_offset}")
-        if not (isinstance(self.seed, int) and self.seed >= 0):
-            raise ValueError(f"seed must be a whole number >= 0; got {self.seed!r}")
 
     def for_tile(self, name: str) -> "Periphery":
         """Return the same kind of amplifiers at another tile, with offsets of their own."""
@@ -131,11 +127,6 @@ class Periphery:
 def _check_ohm(name: str, value: float) -> None:
     if not (value == 0 or MIN_OHM <= value <= MAX_OHM):
         raise ValueError(f"{name} must be 0 (ideal) or {MIN_OHM:g} … {MAX_OHM:g} ohm; got {value}")
-
-
-def _check_finite(name: str, value: float, unit: str) -> None:
-    if not 0 <= value < np.inf:
-        raise ValueError(f"{name} must be >= 0 {unit}, and finite; got {value}")
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def fingerprint(config, mapped):
         for part in (tile.rows, tile.columns, tile.chosen_pos, tile.chosen_neg):
             switches.update(np.ascontiguousarray(part, dtype="<i8").tobytes())
     tile = mapped.tiles[-1]
-    circuit = tile_circuit(tile, config.build_wires(), config.periphery.build())
+    circuit = tile_circuit(tile, config.hardware.wires, config.hardware.periphery)
     words = to_spice(circuit, np.full((1, tile.n_word), 0.1)).split()
     return {
         "n_closed": sum(layer.n_closed for layer in mapped.layers),

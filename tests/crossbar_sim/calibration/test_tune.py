@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from crossbar_sim import Converters, Noise, to_torch
+from crossbar_sim import Hardware, Noise, to_torch
 from crossbar_sim.calibration.tune import (
-    Parts,
+    Chip,
     calibrate_outputs,
     fine_tune,
     fine_tune_layer_by_layer,
     train_noise_aware,
 )
 from crossbar_sim.config.study import with_values
-from crossbar_sim.on_die.analog import CircuitLayer, circuit_layers
+from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
 from crossbar_sim.pipeline.steps import select_on_die
 from mapping import Die, ResistorBank, TileConfig, map_network
 from mapping.network.map_network import SelectionRule
@@ -54,10 +54,11 @@ class Job:
         self.images = torch.from_numpy(self.data.x_train)
         mapped = select_on_die(config, self.model, self.data)
         periphery = config.periphery
-        circuits = config.build_wires(), periphery.build(), periphery.converters()
-        noise = config.noise.build()
-        self.parts = Parts(mapped.die, mapped.tile, *circuits, noise, config.select.build())
-        self.on_die = to_torch(self.model, mapped, *circuits, calibration=self.images, noise=noise)
+        hardware = replace(
+            config.hardware, periphery=periphery.amplifiers, converters=periphery.converters
+        )
+        self.chip = Chip(mapped.die, mapped.tile, hardware, config.select)
+        self.on_die = to_torch(self.model, mapped, hardware, calibration=self.images)
 
     def score(self, network):
         return accuracy(network, self.data.x_test, self.data.y_test)
@@ -115,7 +116,7 @@ def test_an_output_that_never_moves_keeps_its_gain():
     x[:, 5] = 0.0  # all that output 1 listens to
     mapped = map_network(extract(model, x), Die(ResistorBank(n=6), seed=1), TileConfig(8, 8))
     amplifiers = Periphery(v_offset_sigma=5e-3)
-    on_die = to_torch(model, mapped, Wires(), amplifiers, Converters(), calibration=x)
+    on_die = to_torch(model, mapped, Hardware(periphery=amplifiers), calibration=x)
     tuned = calibrate_outputs(on_die, model, x)
     assert on_die[0].gain[1] == tuned[0].gain[1] == 1.0
     assert tuned[0].gain[0] != 1.0
@@ -130,7 +131,7 @@ def test_a_line_needs_two_images(digits_mlp, images):
     with pytest.raises(ValueError, match=f"at least 2 images, better 300; got {images}"):
         calibrate_outputs(job.on_die, job.model, job.images[:images])
     with pytest.raises(ValueError, match=f"at least 2 images, better 300; got {images}"):
-        fine_tune_layer_by_layer(job.model, job.data, job.parts, epochs=1, n_calibration=images)
+        fine_tune_layer_by_layer(job.model, job.data, job.chip, epochs=1, n_calibration=images)
 
 
 @pytest.mark.parametrize("die", DIES)
@@ -152,7 +153,7 @@ def test_layer_by_layer_makes_up_for_coarse_banks_better_than_lines(digits_mlp, 
     tuned, mapped = fine_tune_layer_by_layer(
         job.model,
         job.data,
-        job.parts,
+        job.chip,
         epochs=5,
         learning_rate=3e-3,
         progress=lambda *done: seen.append(done),
@@ -174,18 +175,16 @@ def test_layer_by_layer_makes_up_for_coarse_banks_better_than_lines(digits_mlp, 
 @pytest.mark.parametrize("die", DIES)
 def test_layer_by_layer_makes_up_for_circuits(digits_mlp, values, least, die):
     job = Job(digits_mlp, values, die)
-    tuned, _ = fine_tune_layer_by_layer(
-        job.model, job.data, job.parts, epochs=5, learning_rate=3e-3
-    )
+    tuned, _ = fine_tune_layer_by_layer(job.model, job.data, job.chip, epochs=5, learning_rate=3e-3)
     assert job.score(tuned) > least > job.score(job.on_die)
 
 
 def test_layer_by_layer_aware_of_what_the_die_gives(digits_mlp):
     job = Job(digits_mlp, {"bank.n": 2}, 1)
     rule = SelectionRule(objective="aware", scale_per="output")
-    parts = replace(job.parts, rule=rule)
+    chip = replace(job.chip, rule=rule)
     tuned, mapped = fine_tune_layer_by_layer(
-        job.model, job.data, parts, epochs=5, learning_rate=3e-3, n_calibration=200
+        job.model, job.data, chip, epochs=5, learning_rate=3e-3, n_calibration=200
     )
     assert job.score(tuned) > job.score(job.model) - 0.03
     assert len(np.unique(mapped.layers[0].g_per_weight)) > 5, "a scale for each output"
@@ -198,7 +197,7 @@ def test_the_same_seed_gives_the_same_network_whatever_came_before(digits_mlp):
     def tune(seed):
         options = {"epochs": 2, "learning_rate": 3e-3, "seed": seed}
         yield fine_tune(job.on_die, job.data, **options)
-        yield fine_tune_layer_by_layer(job.model, job.data, job.parts, **options)[0]
+        yield fine_tune_layer_by_layer(job.model, job.data, job.chip, **options)[0]
         yield calibrate_outputs(job.on_die, job.model, job.images[:100])
 
     first = list(tune(3))
@@ -296,17 +295,17 @@ def strange():
 def test_convolutions_groups_and_batch_norm(strange):
     model, data = strange
     die = Die(ResistorBank(n=2, sigma_local=0.05), seed=1)
-    parts = Parts(die, TileConfig(32, 32), Wires(5.0, 5.0), Periphery(v_offset_sigma=3e-3))
+    hardware = Hardware(Wires(5.0, 5.0), Periphery(v_offset_sigma=3e-3))
+    chip = Chip(die, TileConfig(32, 32), hardware)
     network = extract(model, torch.from_numpy(data.x_train[:1]))
-    mapped = map_network(network, die, parts.tile)
+    mapped = map_network(network, die, chip.tile)
     images = torch.from_numpy(data.x_train)
-    circuits = parts.wires, parts.periphery, parts.converters
-    on_die = to_torch(model, mapped, *circuits, calibration=images)
+    on_die = to_torch(model, mapped, hardware, calibration=images)
 
     def score(network):
         return accuracy(network, data.x_test, data.y_test)
 
-    tuned, found = fine_tune_layer_by_layer(model, data, parts, epochs=2, learning_rate=3e-3)
+    tuned, found = fine_tune_layer_by_layer(model, data, chip, epochs=2, learning_rate=3e-3)
     lines = calibrate_outputs(on_die, model, images[:200])
     assert score(on_die) < score(model) - 0.02
     assert score(lines) > score(on_die) + 0.01
@@ -322,13 +321,12 @@ def test_a_model_that_is_one_layer(digits_mlp):
     torch.manual_seed(0)
     model = train(nn.Linear(64, 10), data, epochs=5, learning_rate=0.01)
     kept = state(model)
-    parts = Parts(Die(ResistorBank(n=1, sigma_local=0.1), seed=1), TileConfig(32, 32))
+    chip = Chip(Die(ResistorBank(n=1, sigma_local=0.1), seed=1), TileConfig(32, 32))
     images = torch.from_numpy(data.x_train)
-    mapped = map_network(extract(model, images[:1]), parts.die, parts.tile)
-    circuits = Wires(), Periphery(), Converters()
-    on_die = to_torch(model, mapped, *circuits, calibration=images)
+    mapped = map_network(extract(model, images[:1]), chip.die, chip.tile)
+    on_die = to_torch(model, mapped, Hardware(), calibration=images)
     assert isinstance(on_die, CircuitLayer)
-    tuned, _ = fine_tune_layer_by_layer(model, data, parts, epochs=10, learning_rate=3e-3)
+    tuned, _ = fine_tune_layer_by_layer(model, data, chip, epochs=10, learning_rate=3e-3)
     assert isinstance(tuned, CircuitLayer)
     scores = [accuracy(net, data.x_test, data.y_test) for net in (on_die, tuned)]
     assert scores[1] > scores[0]
@@ -349,8 +347,8 @@ def test_noise_is_part_of_what_is_restarted():
     torch.manual_seed(0)
     model, x = mlp((6, 4)).eval(), torch.rand(20, 6)
     mapped = map_network(extract(model, x), Die(ResistorBank(n=4), seed=1), TileConfig(8, 8))
-    parts = Wires(), Periphery(v_noise=1e-8), Converters()
-    on_die = to_torch(model, mapped, *parts, calibration=x, noise=noise)
+    hardware = Hardware(periphery=Periphery(v_noise=1e-8), noise=noise)
+    on_die = to_torch(model, mapped, hardware, calibration=x)
     layer = circuit_layers(on_die)["fc1"]
     layer.restart()
     first, second = layer(x), layer(x)

@@ -9,8 +9,8 @@ import torch
 from approx import approx
 from crossbar_sim.config.study import with_values
 from crossbar_sim.jobs import wafer_loop as exchange
-from crossbar_sim.on_die.analog import CircuitLayer, to_torch
-from crossbar_sim.pipeline.non_idealities import all_parts
+from crossbar_sim.on_die.circuit_layer import CircuitLayer
+from crossbar_sim.on_die.to_torch import to_torch
 from crossbar_sim.pipeline.outcome import die_maker
 from crossbar_sim.pipeline.selection_rules import compare_rules
 from crossbar_sim.pipeline.steps import load_data, select_on_die
@@ -32,7 +32,7 @@ def test_a_run_fixes_ranges_and_gains_on_training_images(setting):
     config, pruned, data, other = setting
     mapped = select_on_die(config, pruned, data)
     with torch.no_grad():
-        made = [die_maker(config, pruned, mapped, d)(all_parts(config)) for d in (data, other)]
+        made = [die_maker(config, pruned, mapped, d)(config.hardware) for d in (data, other)]
         outputs = [network(torch.from_numpy(data.x_test)) for network in made]
     first = next(m for m in made[1].modules() if isinstance(m, CircuitLayer))
     assert first.input_range.limit == approx(data.x_train.max())

@@ -35,7 +35,7 @@ def packed(request, tmp_path_factory):
     data = load_data(config)
     _, pruned = train_and_prune(config, data)
     mapped = map_on_die(config, pruned.eval(), data)
-    parts = {"wires": config.build_wires(), "periphery": config.periphery.build()}
+    parts = {"wires": config.hardware.wires, "periphery": config.hardware.periphery}
     return config, pruned, mapped, write_pack(mapped, tmp_path_factory.mktemp("p") / "p", **parts)
 
 
@@ -68,7 +68,7 @@ def test_the_manifest_validates_against_the_schema_beside_it(packed):
 
 def test_stock_ngspice_runs_every_tile_of_the_pack_to_the_engines_currents(packed):
     config, _, _, pack = packed
-    wires, ends = config.build_wires(), config.periphery.build()
+    wires, ends = config.hardware.wires, config.hardware.periphery
     tiles = read_pack(pack).tiles
     for tile in tiles:
         deck = pack / "netlists" / tile.layer / f"{tile.name}.cir"

@@ -1,6 +1,7 @@
 """Networks on the die: equal to the digital ones when everything is ideal."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ from torch import nn
 
 import crossbar_sim
 from approx import approx
-from crossbar_sim import Converters, solve, solve_ngspice, to_torch, transfer_matrix
+from crossbar_sim import Converters, Hardware, solve, solve_ngspice, to_torch, transfer_matrix
 from crossbar_sim.ngspice.process import Job
-from crossbar_sim.on_die.analog import InputRange, circuit_inputs, input_ranges, patches
+from crossbar_sim.on_die.layer_inputs import InputRange, input_ranges, patches
 from crossbar_sim.on_die.readout import Readout, grouped, merged, respond
+from crossbar_sim.on_die.to_torch import circuit_inputs
 from crossbar_sim.periphery.converters import Errors
 from crossbar_sim.periphery.noise import Noise, output_noise
 from mapping import Die, ResistorBank, TileConfig, map_network
@@ -53,8 +55,7 @@ class Strange(nn.Module):
 
 def on_ideal_die(model, example, **options):
     mapped = map_network(extract(model, example), Die(PRECISE, seed=1), TileConfig(16, 8))
-    options = {"wires": Wires(), "periphery": Periphery(), "converters": Converters()} | options
-    return mapped, to_torch(model, mapped, calibration=example, **options)
+    return mapped, to_torch(model, mapped, Hardware(**options), calibration=example)
 
 
 def difference(a, b, x):
@@ -157,7 +158,7 @@ def test_the_adc_range_is_calibrated_on_what_each_pass_shows(mode):
     assert difference(model, analog, x) < 5e-3
     assert analog.fc1.n_saturated == 0
     seen = [part(v)[0].abs().max() for _, v in analog.fc1.passes(x) for part in analog.fc1.parts]
-    assert analog.fc1.v_limit == approx(float(max(seen)), rel=1e-6)
+    assert analog.fc1.adc.v_limit == approx(float(max(seen)), rel=1e-6)
 
 
 def test_fixed_ranges_saturate_and_are_counted():
@@ -187,7 +188,7 @@ def test_converter_errors_move_the_outputs_by_their_size():
     error = (analog(x) - model[0].bias - y).mean(dim=0) / analog[0].units_per_volt
     wanted = np.zeros(20)
     for tile in mapped.tiles:
-        limit = analog[0].v_limit
+        limit = analog[0].adc.v_limit
         errors = offset.adc_errors(tile.n_bit, tile.name, limit)
         wanted[tile.columns] += errors.offset.numpy() * limit
     np.testing.assert_allclose(error.detach(), wanted, atol=1e-5)
@@ -222,7 +223,7 @@ def test_auto_zero_cancels_every_offset():
         assert wrong[True] < 1e-4
     coarse = Converters(adc_bits=6, auto_zero=True)
     _, analog = on_ideal_die(model, x, converters=coarse)
-    assert all(not zero.any() for zero in analog[0].zeros), "nothing to subtract"
+    assert all(not zero.any() for zero in analog[0].adc.zeros), "nothing to subtract"
 
 
 def random_array(shape=(16, 12), seed=0):
@@ -336,7 +337,7 @@ def test_a_tile_reads_what_its_circuit_gives(mapped):
         wanted = solve(circuit, v_in[:, tile.rows]).v_out
         wanted = wanted[:, tile.n_bit :] - wanted[:, : tile.n_bit]
         for swing in (np.inf, 10.0):
-            response = respond(tile, wires, Periphery(**(vars(ends) | {"v_swing": swing})))
+            response = respond(tile, Hardware(wires, replace(ends, v_swing=swing)))
             found, n_saturated = readout(response, v_swing=swing)(torch.from_numpy(v_in).float())
             np.testing.assert_allclose(found, wanted, atol=3e-6 * np.abs(wanted).max())
             assert n_saturated == 0
@@ -364,7 +365,7 @@ def test_a_convolution_reads_the_same_position_by_position_and_at_once():
 def test_tiles_side_by_side_and_added_up_read_what_each_reads(mapped):
     layer = mapped.layers[0]
     wires, ends = Wires(2, 2), Periphery(v_offset_sigma=1e-3, v_swing=np.inf)
-    responses = [respond(tile, wires, ends) for tile in layer.tiles]
+    responses = [respond(tile, Hardware(wires, ends)) for tile in layer.tiles]
     x = torch.rand(5, layer.source.n_in)
     alone = torch.zeros(5, layer.source.n_out)
     for response in responses:
@@ -404,13 +405,14 @@ def test_double_precision_is_kept():
     model, x = mlp((9, 7, 4)).eval().double(), torch.rand(5, 9, dtype=torch.double)
     bank = ResistorBank(n=19, sigma_local=0.02)
     mapped = map_network(extract(model, x), Die(bank, seed=1), TileConfig(16, 8))
-    analog = to_torch(model, mapped, Wires(), Periphery(), Converters(), calibration=x)
+    analog = to_torch(model, mapped, Hardware(), calibration=x)
     assert analog(x).dtype == torch.double
     assert difference(model, analog, x) < 2e-8
 
 
 def readout(response, conv=None, *, n_in=7, v_swing=np.inf):
-    return Readout(response, conv, Errors.none(n_in), 1.0, v_swing, torch.float32)
+    hardware = Hardware(periphery=Periphery(v_swing=v_swing), converters=Converters(v_read=1.0))
+    return Readout(response, conv, Errors.none(n_in), hardware, torch.float32)
 
 
 def test_noise_on_the_die_has_the_computed_size():
@@ -433,15 +435,24 @@ def test_noise_on_the_die_has_the_computed_size():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Periphery(v_swing=0.0), r"v_swing must be > 0 \(inf for an ideal TIA\)"),
-        (lambda: Periphery(gbw=float("nan")), "gbw must be > 0"),
-        (lambda: Periphery(r_input=-1.0), "r_input must be 0"),
-        (lambda: Periphery(v_offset=float("inf")), "v_offset must be a finite voltage"),
-        (lambda: Periphery(v_offset_sigma=-1e-3), "v_offset_sigma must be >= 0 V"),
-        (lambda: Periphery(v_noise=float("nan")), r"v_noise must be >= 0 V/sqrt\(Hz\)"),
-        (lambda: Periphery(seed=-1), "seed must be a whole number >= 0"),
-        (lambda: Wires(c_word=-1e-15), "c_word must be >= 0 F"),
-        (lambda: Wires(c_bit=float("inf")), "c_bit must be >= 0 F, and finite"),
+        (
+            lambda: Periphery(v_swing=0.0),
+            "v_swing must be 1e-06 … 10000, or inf for an ideal part; got 0.0",
+        ),
+        (lambda: Periphery(gbw=float("nan")), "gbw must be 1 … 1e.15, or inf"),
+        (lambda: Periphery(r_input=-1.0), "r_input must be greater than or equal to 0; got -1.0"),
+        (
+            lambda: Periphery(v_offset=float("inf")),
+            "v_offset must be less than or equal to 100; got inf",
+        ),
+        (
+            lambda: Periphery(v_offset_sigma=-1e-3),
+            "v_offset_sigma must be greater than or equal to 0",
+        ),
+        (lambda: Periphery(v_noise=float("nan")), "v_noise must be .*; got nan"),
+        (lambda: Periphery(seed=-1), "seed must be greater than or equal to 0; got -1"),
+        (lambda: Wires(c_word=-1e-15), "c_word must be greater than or equal to 0"),
+        (lambda: Wires(c_bit=float("inf")), "c_bit must be less than or equal to 1e.30; got inf"),
     ],
 )
 def test_amplifiers_and_capacitances_that_make_no_sense(make, message):
@@ -454,15 +465,14 @@ def test_what_is_no_batch_of_inputs_is_refused_with_the_remedy():
     with pytest.raises(ValueError, match=r"example is a ndarray; pass a tensor"):
         extract(model, x.numpy())
     mapped = map_network(extract(model, x), Die(ResistorBank(n=4), seed=1), TileConfig(8, 8))
-    parts = Wires(), Periphery(), Converters()
     for images, message in (
         (x.numpy(), "inputs are a ndarray; pass a tensor"),
         (x[:0], r"of shape \(0, 4\); pass at least one input"),
         (x.int(), "inputs are torch.int32 .* as floating-point numbers"),
     ):
         with pytest.raises(ValueError, match=message):
-            to_torch(model, mapped, *parts, calibration=images)
-    on_die = to_torch(model, mapped, *parts, calibration=x)
+            to_torch(model, mapped, Hardware(), calibration=images)
+    on_die = to_torch(model, mapped, Hardware(), calibration=x)
     with pytest.raises(ValueError, match="pass a tensor"):
         crossbar_sim.circuit_inputs(on_die, mapped, x.numpy())
     with pytest.raises(ValueError, match="layer 'fc1' is no circuit; pass a network of to_torch"):

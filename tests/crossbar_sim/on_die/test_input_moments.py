@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from crossbar_sim import Converters, to_torch
+from crossbar_sim import Hardware, to_torch
 from crossbar_sim.on_die.input_moments import second_moments, write_weight
 from mapping import Die, ResistorBank, SelectionRule, TileConfig, map_network
-from netlists import Periphery, Wires
 from tinynets.networks.extraction import extract
 from tinynets.networks.models import digits_cnn, mlp
 
@@ -46,7 +45,7 @@ def test_awareness_lowers_the_error_of_the_networks_outputs(kind):
 
     def error(rule):
         mapped = map_network(network, die, TileConfig(32, 32), rule=rule, second_moment=moment)
-        on_die = to_torch(model, mapped, Wires(), Periphery(), Converters(), calibration=x[::2])
+        on_die = to_torch(model, mapped, Hardware(), calibration=x[::2])
         with torch.no_grad():
             return float((on_die(x[1::2]) - model(x[1::2])).norm())
 

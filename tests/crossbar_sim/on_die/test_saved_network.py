@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from crossbar_sim import Converters, Noise, to_torch
+from crossbar_sim import Converters, Hardware, Noise, to_torch
 from crossbar_sim.calibration.tune import calibrate_outputs, fine_tune
-from crossbar_sim.on_die.analog import circuit_layers
+from crossbar_sim.on_die.circuit_layer import circuit_layers
 from crossbar_sim.on_die.saved_network import load_network, save_network
 from crossbar_sim.pipeline.steps import select_on_die
 from mapping import Die, ResistorBank, TileConfig, map_network
@@ -30,9 +30,8 @@ def perceptron(digits_mlp):
     """The digits perceptron with all its parts: amplifiers' offsets, auto-zero, noise; tuned."""
     config, data, model = digits_mlp
     mapped = select_on_die(config, model, data)
-    circuits = config.build_wires(), config.periphery.build(), config.periphery.converters()
     images = torch.from_numpy(data.x_train)
-    on_die = to_torch(model, mapped, *circuits, calibration=images, noise=config.noise.build())
+    on_die = to_torch(model, mapped, config.hardware, calibration=images)
     on_die = fine_tune(calibrate_outputs(on_die, model, images[:200]), data, epochs=1)
     return on_die, mapped, mlp((64, 32, 10)), torch.from_numpy(data.x_test)
 
@@ -49,8 +48,8 @@ def convolutional():
     converters = Converters(
         dac_bits=8, adc_bits=8, dac_inl=0.01, adc_gain_sigma=0.02, adc_offset_sigma=1e-3, seed=5
     )
-    circuits = Wires(2.0, 2.0, 50.0), Periphery(tia_gain=500.0, v_swing=0.5), converters
-    on_die = to_torch(model, mapped, *circuits, calibration=images)
+    hardware = Hardware(Wires(2.0, 2.0, 50.0), Periphery(tia_gain=500.0, v_swing=0.5), converters)
+    on_die = to_torch(model, mapped, hardware, calibration=images)
     on_die = fine_tune(on_die, data, epochs=1)
     other = nn.Sequential(digits_cnn((4, 6)), nn.BatchNorm1d(10))
     return on_die, mapped, other, torch.from_numpy(data.x_test)
@@ -101,8 +100,9 @@ def test_the_same_bits_come_back(network, tmp_path):
     layers, again = circuit_layers(on_die), circuit_layers(loaded)
     for path, layer in layers.items():
         layer.restart()
-        assert (layer.noise, layer.v_limit) == (again[path].noise, again[path].v_limit)
-        assert [z.tolist() for z in layer.zeros] == [z.tolist() for z in again[path].zeros]
+        assert layer.hardware.noise == again[path].hardware.noise
+        assert layer.adc.v_limit == again[path].adc.v_limit
+        assert [z.tolist() for z in layer.adc.zeros] == [z.tolist() for z in again[path].adc.zeros]
     with torch.no_grad():
         assert torch.equal(on_die(x), loaded(x))
     assert [a.n_saturated for a in layers.values()] == [a.n_saturated for a in again.values()]
@@ -114,15 +114,15 @@ def test_what_the_networks_hold(perceptron, convolutional):
     """So that the test above is one of noise, auto-zero, clipping, converters and batch norm."""
     layer = circuit_layers(perceptron[0])["fc1"]
     assert layer.stream is not None
-    assert layer.zeros
-    assert layer.noise == Noise(20e6)
+    assert layer.adc.zeros
+    assert layer.hardware.noise == Noise(20e6)
     with torch.no_grad():
         first = perceptron[0](perceptron[3])
         assert not torch.equal(first, perceptron[0](perceptron[3])), "noise goes on"
     assert all((layer.gain != 1).any() for layer in circuit_layers(perceptron[0]).values())
     conv = next(iter(circuit_layers(convolutional[0]).values()))
     assert not conv.dac_errors.is_straight
-    assert np.isfinite(conv.periphery.v_swing)
+    assert np.isfinite(conv.hardware.periphery.v_swing)
     assert (convolutional[0][1].running_mean != 0).any()
 
 
@@ -130,7 +130,7 @@ def test_a_model_that_is_one_layer(tmp_path):
     torch.manual_seed(0)
     model, x = nn.Linear(6, 3), torch.rand(9, 6)
     mapped = map_network(extract(model, x), Die(ResistorBank(n=4), seed=1), TileConfig(8, 8))
-    on_die = to_torch(model, mapped, Wires(1, 1), Periphery(), Converters(), calibration=x)
+    on_die = to_torch(model, mapped, Hardware(Wires(1, 1)), calibration=x)
     save_network(on_die, mapped, tmp_path / "a")
     assert set(np.load(tmp_path / "a" / "state.npz").files) == {"gain", "bias", "units_per_volt"}
     loaded, _ = load_network(nn.Linear(6, 3), tmp_path / "a")

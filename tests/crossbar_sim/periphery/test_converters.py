@@ -80,16 +80,16 @@ def test_quantise():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"v_read": 0}, "v_read must be > 0"),
-        ({"dac_bits": 25}, "dac_bits must be 1 … 24"),
-        ({"adc_range": 0.0}, "adc_range must be > 0"),
-        ({"dac_range": float("nan")}, "dac_range must be > 0"),
-        ({"drive": "unipolar"}, "drive must be one of"),
-        ({"inputs": "serial"}, "inputs must be one of"),
+        ({"v_read": 0}, "v_read must be greater than or equal to 1e-06"),
+        ({"dac_bits": 25}, "dac_bits must be less than or equal to 24"),
+        ({"adc_range": 0.0}, "adc_range must be greater than or equal to 1e-30"),
+        ({"dac_range": float("nan")}, "dac_range must be less than or equal to 1e.30; got nan"),
+        ({"drive": "unipolar"}, "drive must be 'bipolar' or 'two-phase'; got 'unipolar'"),
+        ({"inputs": "serial"}, "inputs must be 'analog' or 'bit-serial'"),
         ({"inputs": "bit-serial"}, "bit-serial inputs need dac_bits"),
         ({"inputs": "bit-serial", "dac_bits": 1}, "need dac_bits of 2"),
-        ({"adc_inl": 1.0}, r"adc_inl must be 0 … 1"),
-        ({"dac_gain_sigma": -0.1}, r"dac_gain_sigma must be 0 … 1"),
+        ({"adc_inl": 1.0}, "adc_inl must be less than 1; got 1.0"),
+        ({"dac_gain_sigma": -0.1}, "dac_gain_sigma must be greater than or equal to 0"),
     ],
 )
 def test_bad_converters(options, message):

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,9 +122,7 @@ def test_a_tile_has_settled_within_half_a_step_of_its_adc():
     pole = ends["gbw"] / (1 + 20e3 * 3e-4) + ends["gbw"] / 1e4
     assert found.t_settling == approx(np.log(2.0**7) / (2 * np.pi * pole), rel=1e-6)
     assert found.full_scale == approx(2 * 20e3 * 0.3 * 1e-4, rel=1e-12)
-    still = config.model_copy(
-        update={"periphery": config.periphery.model_copy(update={"gbw": np.inf})}
-    )
+    still = config.model_copy(update={"periphery": replace(config.periphery, gbw=np.inf)})
     assert tile_physics(still, tile, np.array([[0.1, -0.2]])).t_settling == 0
 
 

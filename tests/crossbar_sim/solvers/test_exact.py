@@ -9,10 +9,9 @@ from torch import nn
 
 import tinynets
 from approx import approx
-from crossbar_sim import Converters, to_torch
-from crossbar_sim.on_die.analog import CircuitLayer
+from crossbar_sim import Hardware, to_torch
+from crossbar_sim.on_die.circuit_layer import CircuitLayer
 from mapping import Die, ResistorBank, TileConfig, map_network
-from netlists import Periphery, Wires
 from tinynets.networks.masks import apply_masks, choose, weight_layers
 from tinynets.pruning.scores import magnitude
 
@@ -73,7 +72,7 @@ def largest_difference(model, x):
     """Return how far the network on exact resistors is off, of the largest output, and itself."""
     network = tinynets.extract(model, x)
     mapped = exact(map_network(network, Die(ResistorBank(n=2), seed=0), TileConfig(16, 8)))
-    analog = to_torch(model, mapped, Wires(), Periphery(), Converters(), calibration=x)
+    analog = to_torch(model, mapped, Hardware(), calibration=x)
     layers = [m for m in analog.modules() if isinstance(m, CircuitLayer)]
     assert len(layers) == len(network.layers) == 6
     assert not any(layer.n_saturated for layer in layers)
@@ -104,7 +103,6 @@ def test_a_residual_network_gives_the_same_outputs_on_its_circuits(model, fold, 
 def test_a_wrong_conductance_would_be_seen(model):
     x = torch.rand(SHAPE, dtype=torch.float64)
     mapped = map_network(tinynets.extract(model, x), Die(ResistorBank(n=2), seed=0), TileConfig())
-    parts = Wires(), Periphery(), Converters()
-    analog = to_torch(model, mapped, *parts, calibration=x)
+    analog = to_torch(model, mapped, Hardware(), calibration=x)
     with torch.no_grad():
         assert (analog(x) - model(x)).abs().max() > 1e-3 * model(x).abs().max()

@@ -167,8 +167,8 @@ def test_targets_out_of_reach_are_listed(network):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"objective": "magic"}, "error, power or aware"),
-        ({"n_candidate": 0}, "at least 1"),
+        ({"objective": "magic"}, "objective must be 'error', 'power' or 'aware'"),
+        ({"n_candidate": 0}, "n_candidate must be greater than or equal to 1"),
         ({"n_candidate": 4, "objective": "power"}, "goes with objective='error'"),
         ({"n_candidate": 4, "max_closed": 2}, "goes with objective='error'"),
         ({"objective": "aware", "max_closed": 2}, "no max_closed"),

@@ -1,0 +1,83 @@
+"""The ADCs of a layer: one on every pair of bit lines of its tiles, all with one range."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from crossbar_sim.periphery.converters import Converters, Errors, broadcast, quantise
+
+#: Outputs beyond the range by less than this fraction of it count as within.
+_SLACK = 1e-6
+
+
+class Adc:
+    """The ADCs of a layer, group of tiles by group of tiles.
+
+    converters: their resolution and errors.
+    groups: of each group that is read together, name and number of bit-line pairs of its tiles.
+
+    `v_limit` is the range [V], None while they do nothing. `zeros` is what each group reports at
+    rest, which is subtracted digitally; empty while nothing is.
+    """
+
+    def __init__(self, converters: Converters, groups: Sequence[Sequence[tuple[str, int]]]) -> None:
+        self.converters, self.groups = converters, groups
+        self.zeros: list[torch.Tensor] = []
+        self._extremes: list[list[torch.Tensor]] | None = None
+        self.set_range(converters.adc_range)
+
+    def set_range(self, v_limit: float | None) -> None:
+        """Give the ADCs a range [V], or None for ADCs that do nothing."""
+        self.v_limit = v_limit
+        self.errors = [
+            Errors.joined(
+                [self.converters.adc_errors(n_bit, name, v_limit or 1.0) for name, n_bit in group]
+            )
+            for group in self.groups
+        ]
+
+    @contextmanager
+    def observing(self) -> Iterator[None]:
+        """Pass everything on as it is; afterwards the range is the largest magnitude reported."""
+        self._extremes = extremes = [[] for _ in self.groups]
+        try:
+            yield
+        finally:
+            self._extremes = None
+        seen = [torch.stack(volts) for volts in extremes]
+        self.set_range(max(float(v.abs().max()) for v in seen) or 1.0)
+        reported = [self._with_errors(v, k) for k, v in enumerate(seen)]
+        self.set_range(max(float(v.abs().max()) for v in reported) or 1.0)
+
+    def read(self, volts: torch.Tensor, k: int) -> tuple[torch.Tensor, int]:
+        """Return what the ADCs of group k report of (n_vector, n_bit, ...) [V], zeros subtracted.
+
+        Returns also how many of them saturated.
+        """
+        reported, n_saturated = self.report(volts, k)
+        if self.zeros:
+            reported = reported - broadcast(self.zeros[k].to(reported), reported)
+        return reported, n_saturated
+
+    def report(self, volts: torch.Tensor, k: int) -> tuple[torch.Tensor, int]:
+        """Return the same before anything is subtracted."""
+        if self._extremes is not None:
+            inner = volts.detach().transpose(0, 1).flatten(1)
+            ends = torch.aminmax(inner, dim=1)
+            self._extremes[k] += [ends.min, ends.max]
+            return volts, 0
+        if self.v_limit is None:
+            return volts, 0
+        volts, n_saturated = self._with_errors(volts, k), 0
+        low, high = torch.aminmax(volts.detach())
+        if max(-low, high) > self.v_limit * (1 + _SLACK):
+            n_saturated = int((volts.abs() > self.v_limit * (1 + _SLACK)).sum())
+        return quantise(volts, self.converters.adc_bits, self.v_limit, signed=True), n_saturated
+
+    def _with_errors(self, volts: torch.Tensor, k: int) -> torch.Tensor:
+        errors = self.errors[k]
+        if errors.are_none:
+            return volts
+        assert self.v_limit is not None
+        return errors.apply(volts / self.v_limit, dim=1) * self.v_limit

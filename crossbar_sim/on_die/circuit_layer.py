@@ -1,0 +1,165 @@
+"""A weight layer that multiplies by what the circuits of its tiles really do."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from crossbar_sim.on_die.adc import Adc
+from crossbar_sim.on_die.hardware import Hardware
+from crossbar_sim.on_die.layer_inputs import InputRange, output_size, patches
+from crossbar_sim.on_die.readout import Readout, Response, grouped, merged, respond
+from crossbar_sim.periphery.converters import broadcast, passes
+from crossbar_sim.periphery.noise import Noise
+from mapping.network.mapped_layer import MappedLayer
+
+
+class CircuitLayer(nn.Module):
+    """A weight layer on tiles: DAC, the circuit of every tile, ADC, digital sums.
+
+    Inputs and outputs are those of the torch layer it replaces. `n_saturated` counts, since the
+    layer was made, the inputs beyond the DAC's range, the amplifiers at their swing, and the
+    outputs beyond the ADC's range.
+
+    Gradients flow: rounding counts as if it did nothing (straight-through, Bengio et al.,
+    arXiv 1308.3432), and what saturates has none. An output is `units_per_volt` [1/V] times `gain`
+    times the volts, plus `bias`, each (n_out,). The digital gain, 1 at first, and the digital bias
+    are parameters; the circuits are what they are.
+    """
+
+    units_per_volt: torch.Tensor
+
+    def __init__(
+        self,
+        mapped: MappedLayer,
+        hardware: Hardware,
+        input_range: InputRange,
+        *,
+        responses: Mapping[str, Response] | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        layer, converters = mapped.source, hardware.converters
+        self.name, self.conv = mapped.name, layer.conv
+        self.hardware, self.input_range = hardware, input_range
+        self.restart()
+        self.dac_errors = converters.dac_errors(layer.n_in, mapped.name)
+        self.readouts = nn.ModuleList(
+            Readout(response, self.conv, self.dac_errors, hardware, dtype)
+            for response in _together(mapped, hardware, responses)
+        )
+        self.adc = Adc(converters, [part.tiles for part in self.parts])
+        r_feedback = hardware.periphery.r_feedback
+        scale = 1.0 / (r_feedback * mapped.g_per_weight * self.volts_per_unit)
+        bias = np.zeros(layer.n_out) if layer.bias is None else layer.bias.copy()
+        # A parameter near 1, since one of some 100/V would not notice an optimiser's usual steps.
+        self.gain = nn.Parameter(torch.ones(layer.n_out, dtype=dtype))
+        self.register_buffer("units_per_volt", torch.from_numpy(scale).to(dtype))
+        self.bias = nn.Parameter(torch.from_numpy(bias).to(dtype))
+
+    def restart(self) -> None:
+        """Start the stream of the noise anew, and count saturation from zero."""
+        self.n_saturated = 0
+        noise = self.hardware.noise
+        self.stream = None if noise is None else _stream(noise, self.name)
+
+    def passes(self, x: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
+        """Return digital weight and drive (in parts of v_read) of every pass over inputs x."""
+        limit, signed = self.input_range.limit, self.input_range.signed
+        low, high = torch.aminmax(x.detach())
+        if max(-low, high) > limit * (1 + 1e-6) or (low < 0 and not signed):
+            beyond = (x.abs() > limit * (1 + 1e-6)) | ((x < 0) & (not signed))
+            self.n_saturated += int(beyond.sum())
+        return passes(x, self.hardware.converters, limit, signed=signed)
+
+    @property
+    def volts_per_unit(self) -> float:
+        """Word-line voltage of an input of 1 [V]."""
+        return self.hardware.converters.v_read / self.input_range.limit
+
+    def voltages(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the DACs put on the word lines, im2col rows, one pass after another.
+
+        Shape (n_pass * n_vector, n_in) [V].
+        """
+        rows = (x if self.conv is None else patches(x, self.conv)).flatten(0, -2)
+        drives = [self.dac_errors.apply(drive) for _, drive in self.passes(rows)]
+        return self.hardware.converters.v_read * torch.cat(drives)
+
+    @property
+    def parts(self) -> list[Readout]:
+        """The readouts: tiles that share word lines, together."""
+        return cast(list[Readout], list(self.readouts))
+
+    def trim(self) -> None:
+        """Measure what the ADCs report for inputs of zero, to subtract it from then on."""
+        self.adc.zeros, zeros = [], []
+        zero = self.bias.new_zeros((1, len(self.dac_errors.gain)))
+        for k, part in enumerate(self.parts):
+            drive = zero if self.dac_errors.is_straight else self.dac_errors.apply(zero)
+            zeros.append(self.adc.report(part.read_lines(drive)[0], k)[0].detach()[0])
+        self.adc.zeros = zeros
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the digital side makes of inputs x, both shaped as the torch layer's."""
+        shape = x.shape
+        if self.conv is None:
+            x = x.reshape(-1, shape[-1])
+        elif x.ndim == 3:
+            x = x.unsqueeze(2)
+        total: Any = 0.0
+        for weight, drive in self.passes(x):
+            for k, part in enumerate(self.parts):
+                seen, n_clipped = self._see(part, drive)
+                read, n_beyond = self.adc.read(seen, k)
+                self.n_saturated += n_clipped + n_beyond
+                total = total + self._spread(weight * read if weight != 1 else read, part)
+        scale = self.units_per_volt * self.gain
+        y = total * broadcast(scale, total) + broadcast(self.bias, total)
+        if self.conv is None:
+            return y.reshape(*shape[:-1], -1)
+        return y.squeeze(2) if len(shape) == 3 else y
+
+    def _see(self, part: Readout, drive: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Return what the ADCs of some tiles see."""
+        if self.dac_errors.is_straight:
+            return part(drive, self.stream)
+        if self.conv is None:
+            return part.read_lines(self.dac_errors.apply(drive), self.stream)
+        # Each word line bends its drive in its own way, so every patch must be laid out.
+        rows = self.dac_errors.apply(patches(drive, self.conv).flatten(0, -2))
+        seen, n_saturated = part.read_lines(rows, self.stream)
+        seen = seen.unflatten(0, (len(drive), *output_size(drive, self.conv)))
+        return seen.permute(0, 3, 1, 2), n_saturated
+
+    def _spread(self, read: torch.Tensor, part: Readout) -> torch.Tensor:
+        """Put the outputs of some tiles in their places among the layer's."""
+        n_out, columns = len(self.bias), part.get_buffer("columns")
+        if len(columns) == n_out and bool((columns[1:] > columns[:-1]).all()):
+            return read
+        full = read.new_zeros((read.shape[0], n_out, *read.shape[2:]))
+        return full.index_add(1, columns, read)
+
+
+def _together(
+    mapped: MappedLayer, hardware: Hardware, responses: Mapping[str, Response] | None
+) -> list[Response]:
+    """Return the responses of a layer's tiles, in as few matrices as its parts allow."""
+    each = [responses[tile.name] if responses else respond(tile, hardware) for tile in mapped.tiles]
+    of_tiles = hardware.noise is not None or np.isfinite(hardware.periphery.v_swing)
+    if hardware.converters.measures or of_tiles:
+        return grouped(each)
+    return [merged(each, mapped.source.n_in, mapped.source.n_out)]
+
+
+def _stream(noise: Noise, label: str) -> torch.Generator:
+    """Return the random stream of a layer's noise."""
+    words = np.random.SeedSequence([noise.seed, *label.encode()]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(words[0] >> 1))
+
+
+def circuit_layers(network: nn.Module) -> dict[str, CircuitLayer]:
+    """Return the layers on the die by module path, in the order of the modules."""
+    return {path: m for path, m in network.named_modules() if isinstance(m, CircuitLayer)}

@@ -1,0 +1,98 @@
+"""What enters the layers of a network: its range on real inputs, and the rows of a convolution."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from mapping.network.mapped_network import MappedNetwork
+from tinynets.networks.extraction import evaluation
+from tinynets.networks.layers import ConvGeometry
+
+#: Inputs that run at a time, so that their number does not fill the memory.
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class InputRange:
+    """Largest magnitude of a layer's inputs on the calibration set, and whether any is < 0."""
+
+    limit: float
+    signed: bool
+
+
+def check_inputs(images: torch.Tensor) -> None:
+    """Raise ValueError for anything but inputs that a network can run on."""
+    if not isinstance(images, torch.Tensor):
+        raise ValueError(
+            f"inputs are a {type(images).__name__}; pass a tensor, as of torch.from_numpy"
+        )
+    if not images.is_floating_point() or not len(images):
+        raise ValueError(
+            f"inputs are {images.dtype} of shape {tuple(images.shape)}; pass at "
+            "least one input, as floating-point numbers"
+        )
+
+
+def input_ranges(
+    model: nn.Module, mapped: MappedNetwork, calibration: torch.Tensor
+) -> dict[str, InputRange]:
+    """Return the range of every mapped layer's inputs in the digital model, by module path."""
+    return ranges_of(model, [layer.source.module for layer in mapped.layers], calibration)
+
+
+def ranges_of(
+    network: nn.Module, paths: list[str], calibration: torch.Tensor
+) -> dict[str, InputRange]:
+    """Return the range of what enters the modules at some paths."""
+    low, high = dict.fromkeys(paths, 0.0), dict.fromkeys(paths, 0.0)
+    for images in calibration.split(BATCH):
+        for path, x in capture_inputs(network, paths, images).items():
+            least, most = (float(end) for end in torch.aminmax(x))
+            if not np.isfinite(least + most):
+                raise ValueError(
+                    f"the input of layer {path!r} holds NaN or inf on calibration data"
+                )
+            low[path], high[path] = min(low[path], least), max(high[path], most)
+    return {path: InputRange(max(-low[path], high[path]) or 1.0, low[path] < 0) for path in paths}
+
+
+def capture_inputs(
+    model: nn.Module, paths: Iterable[str] | Mapping[str, object], x: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Run a model and return what enters the modules at the given paths."""
+    captured: dict[str, torch.Tensor] = {}
+
+    def hook(path: str):
+        def keep(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            captured[path] = inputs[0].detach()
+
+        return keep
+
+    handles = [model.get_submodule(p).register_forward_pre_hook(hook(p)) for p in paths]
+    try:
+        with evaluation(model), torch.no_grad():
+            model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return captured
+
+
+def patches(x: torch.Tensor, conv: ConvGeometry) -> torch.Tensor:
+    """Return the im2col rows of an image batch: (n_batch, n_position, n_in)."""
+    x = x if x.ndim == 4 else x.unsqueeze(2)
+    columns = nn.functional.unfold(x, conv.kernel, conv.dilation, conv.padding, conv.stride)
+    return columns.transpose(1, 2)
+
+
+def output_size(x: torch.Tensor, conv: ConvGeometry) -> tuple[int, int]:
+    """Return the height and width of a convolution's output (height 1 for a 1-D one)."""
+    size = x.shape[2:] if x.ndim == 4 else (1, x.shape[2])
+    height, width = (
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(size, conv.kernel, conv.stride, conv.padding, conv.dilation)
+    )
+    return height, width

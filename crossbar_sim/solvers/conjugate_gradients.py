@@ -1,0 +1,241 @@
+"""Node voltages of a regular array, one input vector at a time, by conjugate gradients.
+
+With u the voltages of the word nodes, w those of the bit nodes, and G the cells between them,
+Kirchhoff's law reads
+
+    A u - G w = f    (word nodes: A tridiagonal for each word line; f what the drivers inject)
+    B w - G' u = 0   (bit nodes: B tridiagonal for each bit line; TIAs are virtual grounds).
+
+The word lines are eliminated exactly, u = A^-1 (f + G w), which leaves
+
+    (B - G' A^-1 G) w = G' A^-1 f,
+
+symmetric and positive definite. Conjugate gradients solve it, preconditioned by B. The number of
+iterations grows with the IR drop and hardly with the size.
+
+Both tridiagonal systems are kept as the factors of their elimination: going up a line, node j
+receives `low[j]` of its neighbour below; then, going down, it is `inverse[j]` of what it received
+plus `rise[j]` of the neighbour above.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numba import njit
+
+from crossbar_sim.solvers.array_lines import Lines
+
+#: The conjugate gradients stop when the residual is this fraction of what the cells inject.
+TOLERANCE = 1e-13
+MAX_ITERATIONS = 2000
+#: Cells times vectors from which a second thread is worth its start.
+_WORTH_THREADS = 200_000
+
+#: Sums may be taken in any order, so that they use vector instructions.
+_FAST = {"contract", "reassoc"}
+
+
+class Factor(NamedTuple):
+    """Factors of tridiagonal systems, one for each line; see the module's text."""
+
+    low: np.ndarray
+    inverse: np.ndarray
+    rise: np.ndarray
+
+
+def solve_vectors(lines: Lines, v_in: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the voltages of word nodes and of bit nodes, and the residuals.
+
+    lines: the array. v_in: (n_batch, n_word) [V].
+    Returns (n_batch, n_word, n_bit) [V], (n_batch, n_word, n_line) [V], and (n_batch, 2): the
+    residual relative to what the cells inject, and the size of the terms that cancel in it.
+    """
+    n_batch, shape = len(v_in), lines.g.shape
+    v_word = np.empty((n_batch, shape[0], lines.n_bit))
+    v_bit = np.empty((n_batch, *shape))
+    residual = np.empty((n_batch, 2))
+
+    def work(rows: np.ndarray) -> None:
+        part = slice(rows[0], rows[-1] + 1)
+        _solve_batch(v_in[part], lines, v_word[part], v_bit[part], residual[part])
+
+    # Not by numba's threads: their OpenMP layer changes the number of threads that torch uses.
+    large = n_batch * lines.g.size > _WORTH_THREADS
+    n_part = min(n_batch, numba.get_num_threads()) if large else 1
+    parts = [rows for rows in np.array_split(np.arange(n_batch), n_part) if len(rows)]
+    if len(parts) > 1:
+        with ThreadPoolExecutor(len(parts)) as pool:
+            list(pool.map(work, parts))
+    elif parts:
+        work(parts[0])
+    return v_word, v_bit, residual
+
+
+@njit(cache=True, nogil=True)
+def _solve_batch(v_in, lines, v_word, v_bit, residual):
+    """Solve every input vector of a batch."""
+    words, bits = _factor_words(lines), _factor_bits(lines)
+    for b in range(len(v_in)):
+        net, cancelled = _solve_one(v_in[b], lines, words, bits, v_word[b], v_bit[b])
+        residual[b, 0], residual[b, 1] = net, cancelled
+
+
+@njit(cache=True, fastmath=_FAST)
+def _solve_one(v, lines, words, bits, u, w):
+    """Solve for one input vector v (n_word,); return the relative residual and what cancels in it.
+
+    u (n_word, n_bit) and w (n_word, n_line) become the word- and bit-line voltages.
+    """
+    shape = lines.g.shape
+    residual, direction, z = np.empty(shape), np.zeros(shape), np.empty(shape)
+    b_direction, image = np.empty(shape), np.empty(shape)  # B p, and G' A^-1 G p
+    _inject(v, lines.g_first, u)
+    _through_words(lines, words, direction, u, residual)
+    w[:] = 0.0
+    size = np.sqrt(_dot(residual, residual))
+    if size == 0.0:
+        return 0.0, 0.0
+    _bit_solve(residual, bits, z)
+    rz = _dot(residual, z)
+    direction[:] = z
+    b_direction[:] = residual  # since B z is the residual, B p follows p without a product
+    for _ in range(MAX_ITERATIONS):
+        u[:] = 0.0
+        _through_words(lines, words, direction, u, image)
+        curve = _dot(direction, b_direction) - _dot(direction, image)
+        step = rz / curve
+        for i in range(shape[0]):
+            for k in range(shape[1]):
+                w[i, k] += step * direction[i, k]
+                residual[i, k] -= step * (b_direction[i, k] - image[i, k])
+        if np.sqrt(_dot(residual, residual)) <= TOLERANCE * size:
+            break
+        _bit_solve(residual, bits, z)
+        new = _dot(residual, z)
+        ratio = new / rz
+        rz = new
+        for i in range(shape[0]):
+            for k in range(shape[1]):
+                direction[i, k] = z[i, k] + ratio * direction[i, k]
+                b_direction[i, k] = residual[i, k] + ratio * b_direction[i, k]
+    _inject(v, lines.g_first, u)
+    _through_words(lines, words, w, u, image)
+    net, cancelled = _residual(lines, image, w)
+    return np.sqrt(net) / size, np.sqrt(cancelled) / size
+
+
+@njit(cache=True)
+def _inject(v, g_first, f):
+    """Set f (n_word, n_bit) to the currents that the drivers inject into the word nodes."""
+    f[:] = 0.0
+    for i in range(len(v)):
+        f[i, 0] = g_first * v[i]
+
+
+@njit(cache=True)
+def _factor_words(lines):
+    """Return the factors of A, every word line with its cells."""
+    g, n_bit, g_first, g_word = lines.g, lines.n_bit, lines.g_first, lines.g_word
+    n_word, n_line = g.shape
+    shape = (n_word, n_bit)
+    low, inverse, rise = np.empty(shape), np.empty(shape), np.empty(shape)
+    for i in range(n_word):
+        for j in range(n_bit):
+            d = (g_first if j == 0 else g_word) + (g_word if j < n_bit - 1 else 0.0)
+            for k in range(j, n_line, n_bit):
+                d += g[i, k]
+            low[i, j] = g_word * inverse[i, j - 1] if j else 0.0
+            inverse[i, j] = 1.0 / (d - (g_word * low[i, j] if j else 0.0))
+            rise[i, j] = g_word * inverse[i, j]
+    return Factor(low, inverse, rise)
+
+
+@njit(cache=True)
+def _factor_bits(lines):
+    """Return the factors of B, every bit line with its cells."""
+    g, g_bit, g_end = lines.g, lines.g_bit, lines.g_end
+    n_word, n_line = g.shape
+    low, inverse, rise = np.empty(g.shape), np.empty(g.shape), np.empty(g.shape)
+    for i in range(n_word):
+        own = (g_bit if i else 0.0) + (g_bit if i < n_word - 1 else g_end)
+        for k in range(n_line):
+            low[i, k] = g_bit * inverse[i - 1, k] if i else 0.0
+            inverse[i, k] = 1.0 / (own + g[i, k] - (g_bit * low[i, k] if i else 0.0))
+            rise[i, k] = g_bit * inverse[i, k]
+    return Factor(low, inverse, rise)
+
+
+@njit(cache=True, fastmath=_FAST)
+def _word_solve(f, words):
+    """Solve every word line in place: f (n_word, n_bit) becomes its node voltages."""
+    low, inverse, rise = words.low, words.inverse, words.rise
+    n_word, n_bit = f.shape
+    for i in range(n_word):
+        for j in range(1, n_bit):
+            f[i, j] += low[i, j] * f[i, j - 1]
+        f[i, n_bit - 1] *= inverse[i, n_bit - 1]
+        for j in range(n_bit - 2, -1, -1):
+            f[i, j] = inverse[i, j] * f[i, j] + rise[i, j] * f[i, j + 1]
+
+
+@njit(cache=True, fastmath=_FAST)
+def _bit_solve(residual, bits, z):
+    """Solve every bit line alone: B z = residual, both (n_word, n_line)."""
+    low, inverse, rise = bits.low, bits.inverse, bits.rise
+    n_word, n_line = residual.shape
+    for k in range(n_line):
+        z[0, k] = residual[0, k]
+    for i in range(1, n_word):
+        for k in range(n_line):
+            z[i, k] = residual[i, k] + low[i, k] * z[i - 1, k]
+    for k in range(n_line):
+        z[n_word - 1, k] *= inverse[n_word - 1, k]
+    for i in range(n_word - 2, -1, -1):
+        for k in range(n_line):
+            z[i, k] = inverse[i, k] * z[i, k] + rise[i, k] * z[i + 1, k]
+
+
+@njit(cache=True, fastmath=_FAST)
+def _through_words(lines, words, p, f, out):
+    """Set out = G' A^-1 (f + G p): what the cells inject when the bit nodes are at p.
+
+    f (n_word, n_bit) holds the drivers' currents; it becomes the word nodes' voltages.
+    """
+    g, n_bit = lines.g, lines.n_bit
+    n_word, n_line = g.shape
+    for i in range(n_word):
+        for start in range(0, n_line, n_bit):
+            for j in range(n_bit):
+                f[i, j] += g[i, start + j] * p[i, start + j]
+    _word_solve(f, words)
+    for i in range(n_word):
+        for start in range(0, n_line, n_bit):
+            for j in range(n_bit):
+                out[i, start + j] = g[i, start + j] * f[i, j]
+
+
+@njit(cache=True, fastmath=_FAST)
+def _dot(a, b):
+    total = 0.0
+    for i in range(a.shape[0]):
+        for k in range(a.shape[1]):
+            total += a[i, k] * b[i, k]
+    return total
+
+
+@njit(cache=True, fastmath=_FAST)
+def _residual(lines, injected, w):
+    """Return |injected - B w|^2, and |B| |w| squared, the size of what cancels in it."""
+    g, g_bit, g_end = lines.g, lines.g_bit, lines.g_end
+    n_word, n_line = g.shape
+    net, size = 0.0, 0.0
+    for i in range(n_word):
+        for k in range(n_line):
+            own = (g_bit if i else 0.0) + (g_bit if i < n_word - 1 else g_end) + g[i, k]
+            near = (w[i - 1, k] if i else 0.0) + (w[i + 1, k] if i < n_word - 1 else 0.0)
+            gap = injected[i, k] - own * w[i, k] + g_bit * near
+            net += gap * gap
+            size += (own * w[i, k]) ** 2
+    return net, size
