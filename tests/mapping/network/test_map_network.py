@@ -6,6 +6,9 @@ import pytest
 from mapping import Die, ResistorBank, SelectionRule, TileConfig, map_network
 from mapping.selection.encode import g_lsb
 from mapping.selection.select import select
+from mapping.tiling.compact import split
+from mapping.wafer.reading_plan import one_at_a_time
+from mapping.wafer.survey import Survey
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
 
@@ -164,6 +167,9 @@ def test_targets_out_of_reach_are_listed(network):
     assert len(layer.missed(10.0)) == 0
 
 
+SURVEY = Survey(one_at_a_time(6), relative=1e-3)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -174,11 +180,27 @@ def test_targets_out_of_reach_are_listed(network):
         ({"objective": "aware", "max_closed": 2}, "no max_closed"),
         ({"objective": "aware", "fit_scale": True}, "'aware' always fits its scale"),
         ({"n_candidate": 4, "fit_scale": True}, "fit_scale goes with objective='error'"),
+        ({"survey": SURVEY, "objective": "power"}, "survey goes with objective='error'"),
+        ({"survey": SURVEY, "max_closed": 2}, "survey goes with objective='error'"),
+        ({"survey": SURVEY, "n_candidate": 4}, "survey goes with objective='error'"),
     ],
 )
 def test_rules_that_make_no_sense(options, message):
     with pytest.raises(ValueError, match=message):
         SelectionRule(**options)
+
+
+def test_a_survey_goes_with_the_nearest_choice():
+    assert SelectionRule(survey=SURVEY).survey is SURVEY
+
+
+@pytest.mark.parametrize("tiling", ["in order", "clustered"])
+def test_lines_are_shared_out_among_tiles_as_asked(network, die, tiling):
+    config = TileConfig(8, 8)
+    found = map_network(network, die, config, tiling=tiling).tiles
+    wanted = split(network.layers[0].mask, config, tiling)
+    assert [tile.rows.tolist() for tile in found] == [block.rows.tolist() for block in wanted]
+    assert [tile.columns.tolist() for tile in found] == [block.columns.tolist() for block in wanted]
 
 
 def test_aware_needs_a_second_moment(network, die):
