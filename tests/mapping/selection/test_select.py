@@ -481,18 +481,19 @@ def test_cells_are_chosen_as_the_nearest_plane_and_as_often_as_asked(window, swe
 
 
 def test_inputs_of_equal_strength_are_taken_in_their_order():
-    """The last first, so that every machine chooses alike."""
+    """The last first, so that every machine chooses alike; every other input is twice as strong."""
     rng = np.random.default_rng(3)
     x = rng.normal(size=(400, 8)) @ rng.normal(size=(8, 60))
-    equal = np.corrcoef(x.T)
-    np.fill_diagonal(equal, 1.0)
+    strength = 1.0 + np.arange(60) % 2
+    h = np.corrcoef(x.T) * np.sqrt(np.outer(strength, strength))
+    np.fill_diagonal(h, strength)
     values, targets = rng.uniform(-1, 1, (60, 2)), rng.uniform(-1, 1, 60)
     cells = values, targets, np.zeros(60, np.int64), np.arange(60)
     options = {"damping": 0.05, "window": 64, "sweeps": 0}
-    rising = equal + np.diag(1e-9 * np.arange(60))
-    wanted = choose_together(*cells, rising, **options)
-    np.testing.assert_array_equal(choose_together(*cells, equal, **options), wanted)
-    falling = choose_together(*cells, equal - np.diag(1e-9 * np.arange(60)), **options)
+    step = np.diag(1e-9 * np.arange(60))
+    wanted = choose_together(*cells, h + step, **options)
+    np.testing.assert_array_equal(choose_together(*cells, h, **options), wanted)
+    falling = choose_together(*cells, h - step, **options)
     assert (falling != wanted).any(), "the order tells"
 
 
