@@ -108,6 +108,10 @@ EXPLAINED = {
     "masks, misses = np.full(len(targets), -2, np.int64), np.zeros((n_line, n_in))": (
         "equivalent: every cell is chosen in the first sweep, before its mask is read"
     ),
+    "mapping/network/mapped_layer.py: return sum("
+    "a.n_different(b) for a, b in zip(other.tiles, self.tiles, strict=True))": (
+        "equivalent: as many switches differ either way"
+    ),
     "mapping/selection/select.py: for start in range(0, max(len(rows), 2), _CHUNK):": (
         "equivalent: there is one chunk at least, for a chunk holds more than two cells"
     ),

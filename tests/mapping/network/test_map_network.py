@@ -1,8 +1,11 @@
 """Selection rules on whole layers: what each buys, and what does not go together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from approx import approx
 from mapping import Die, ResistorBank, SelectionRule, TileConfig, map_network
 from mapping.selection.encode import g_lsb
 from mapping.selection.select import select
@@ -165,6 +168,26 @@ def test_targets_out_of_reach_are_listed(network):
     far = gap > 0.05 * np.abs(layer.source.weight).max()
     assert set(zip(missed.columns, missed.rows)) == set(zip(*np.nonzero(far)))
     assert len(layer.missed(10.0)) == 0
+    cells = missed.columns, missed.rows
+    wanted = layer.g_per_weight[:, None] * layer.source.weight
+    np.testing.assert_allclose(missed.target, wanted[cells], rtol=1e-12, atol=0)
+    np.testing.assert_array_equal(missed.realised, layer.predicted[cells])
+    limit = 0.05 * np.abs(layer.source.weight).max() * layer.g_per_weight.max()
+    assert missed.tolerance == approx(limit, rel=1e-12)
+
+
+def test_each_tile_knows_what_its_weights_ask_for_and_all_tiles_are_asked(network, die):
+    layer = map_network(network, die, TileConfig(8, 8)).layers[0]
+    wanted = layer.g_per_weight[:, None] * layer.source.weight
+    for tile in layer.tiles:
+        found = layer.target_of(tile)
+        for i, j in np.argwhere(tile.present):
+            assert found[i, j] == approx(wanted[tile.columns[j], tile.rows[i]], rel=1e-12)
+    fewer = replace(layer, tiles=layer.tiles[:-1])
+    with pytest.raises(ValueError, match="shorter"):
+        layer.n_different(fewer)
+    with pytest.raises(ValueError, match="shorter"):
+        layer.assemble([tile.g_pos for tile in fewer.tiles])
 
 
 SURVEY = Survey(one_at_a_time(6), relative=1e-3)
