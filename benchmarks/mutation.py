@@ -41,6 +41,7 @@ MODULES = {
     "crossbar_sim/energy/power.py": ("crossbar_sim/energy/test_energy",),
     "crossbar_sim/energy/inference.py": ("crossbar_sim/energy/test_energy",),
     "crossbar_sim/energy/digital.py": ("crossbar_sim/energy/test_energy",),
+    "crossbar_sim/pipeline/yardstick.py": ("crossbar_sim/energy/test_energy",),
     "crossbar_sim/periphery/noise.py": ("crossbar_sim/periphery/test_noise",),
     "crossbar_sim/periphery/settling.py": ("crossbar_sim/periphery/test_settling",),
     "crossbar_sim/periphery/converters.py": (
@@ -52,6 +53,7 @@ MODULES = {
         "crossbar_sim/on_die/test_saved_network",
     ),
     "crossbar_sim/solvers/solution.py": (
+        "crossbar_sim/energy/test_energy",
         "crossbar_sim/solvers/test_solvers_agree",
         "crossbar_sim/on_die/test_analog",
     ),
@@ -70,12 +72,22 @@ MODULES = {
         "crossbar_sim/periphery/test_noise",
     ),
     "netlists/circuit/wire_geometry.py": ("netlists/circuit/test_wire_geometry",),
-    "mapping/network/map_network.py": ("mapping/network/test_map_network",),
+    "mapping/network/map_network.py": (
+        "mapping/network/test_map_network",
+        "mapping/network/test_mapped_network",
+        "mapping/wafer/test_metrology",
+    ),
+    "mapping/network/mapped_layer.py": (
+        "mapping/network/test_map_network",
+        "mapping/network/test_mapped_network",
+        "mapping/network/test_repair",
+    ),
     "mapping/selection/select.py": (
         "mapping/selection/test_select",
         "mapping/selection/test_encode",
     ),
-    "mapping/bank/die.py": ("mapping/bank/test_bank", "mapping/bank/test_stuck"),
+    "mapping/bank/die.py": ("mapping/bank/test_stuck", "mapping/bank/test_bank"),
+    "mapping/bank/resistor_bank.py": ("mapping/bank/test_bank", "mapping/selection/test_encode"),
     "mapping/selection/activation_aware.py": ("mapping/selection/test_select",),
 }
 
@@ -92,6 +104,33 @@ EXPLAINED = {
         "a mode a million times faster than the slowest is left out or not: no answer changes"
     ),
     "mapping/selection/activation_aware.py: _jit = njit(cache=True, nogil=False)": "only slower",
+    "mapping/selection/activation_aware.py: "
+    "masks, misses = np.full(len(targets), -2, np.int64), np.zeros((n_line, n_in))": (
+        "equivalent: every cell is chosen in the first sweep, before its mask is read"
+    ),
+    "mapping/network/mapped_layer.py: return sum("
+    "a.n_different(b) for a, b in zip(other.tiles, self.tiles, strict=True))": (
+        "equivalent: as many switches differ either way"
+    ),
+    "mapping/selection/select.py: for start in range(0, max(len(rows), 2), _CHUNK):": (
+        "equivalent: there is one chunk at least, for a chunk holds more than two cells"
+    ),
+    "crossbar_sim/periphery/noise.py: "
+    "size = max(_MAX_TRANSFERS // len(circuit.elements.branch_ohm), 1)": (
+        "equivalent: the larger of two, in either order"
+    ),
+    "crossbar_sim/on_die/readout.py: volts, rest = self._pairs(volts, -1), self._pairs(rest, -2)": (
+        "equivalent: any axis but 1 takes the last one"
+    ),
+    "crossbar_sim/on_die/readout.py: "
+    "volts, rest = self._pairs(volts, (1)), self._pairs(rest, -1)": (
+        "equivalent: axis 1 of a matrix is its last"
+    ),
+    "crossbar_sim/solvers/solution.py: return int("
+    "(np.abs(self.v_out) >= self.circuit.periphery.v_swing * (1 - 2e-12)).sum())": (
+        "either is far above the rounding of a double, which it allows for, and far below what "
+        "any other output is short of the swing"
+    ),
 }
 
 

@@ -11,7 +11,14 @@ import pytest
 from approx import approx
 from crossbar_sim import Converters, solve, solve_ngspice
 from crossbar_sim.config import RunConfig
-from crossbar_sim.energy.digital import NODES, arithmetic, energies, memory, weight_fetch
+from crossbar_sim.energy.digital import (
+    ACCELERATORS,
+    NODES,
+    arithmetic,
+    energies,
+    memory,
+    weight_fetch,
+)
 from crossbar_sim.energy.inference import network_energy, verdict
 from crossbar_sim.energy.power import (
     ADC_FACTORS,
@@ -26,7 +33,7 @@ from crossbar_sim.energy.power import (
 )
 from crossbar_sim.pipeline.tile_limits import amplifier_numbers
 from crossbar_sim.pipeline.yardstick import yardstick
-from mapping import Tile
+from mapping import Die, Tile
 from netlists import Periphery, Wires, array_circuit, tile_circuit
 from tinynets.networks.flops import Counts
 
@@ -68,6 +75,16 @@ def test_a_network_has_memories_of_its_dense_and_its_sparse_size():
     assert seven["nonzero_with_fetch"] is None, "no figure for its memory was read"
     with pytest.raises(ValueError, match="no figure for memory was read for 7 nm int8"):
         weight_fetch(BY_NAME["7 nm int8"], 100)
+
+
+def test_products_reach_the_operations_per_joule_that_are_published_of_them():
+    per_joule = {a.name.split(" (")[0]: a.per_joule for a in ACCELERATORS}
+    assert per_joule["IBM HERMES"] == approx(9.76e12)
+    assert per_joule["Mythic M1076"] == approx(26e12 / 3.5)
+    assert per_joule["IBM Spyre"] == approx(4e12)
+    assert per_joule["Intel NCS2"] is None, "no power was read"
+    for product in ACCELERATORS:
+        assert 1e12 <= product.operations <= 1e15, "peak, in operations per second"
 
 
 def test_the_adc_law_by_hand_and_monotone():
@@ -201,6 +218,23 @@ def test_the_supply_gives_current_at_its_own_voltage():
     assert high == approx(np.array([0.0]), abs=1e-18)
 
 
+def test_power_of_a_batch_is_that_of_each_vector():
+    rng = np.random.default_rng(1)
+    ends = Periphery(tia_gain=50.0, r_input=300.0, v_offset=3e-3)
+    circuit = array_circuit(rng.uniform(1e-6, 1e-4, (7, 5)), Wires(), ends)
+    v_in = rng.uniform(-0.2, 0.2, (4, 7))
+    whole = solve(circuit, v_in, nodes=True)
+    for k, vector in enumerate(v_in):
+        alone = solve(circuit, vector, nodes=True)
+        for many, one in (
+            (whole.power(), alone.power()),
+            (whole.stage_power(1.2), alone.stage_power(1.2)),
+        ):
+            assert {part: watts[k] for part, watts in many.items()} == approx(
+                {part: watts[0] for part, watts in one.items()}, rel=1e-9, abs=1e-18
+            )
+
+
 def test_power_needs_node_voltages_and_real_converters(tile, worker):
     circuit = tile_circuit(tile, Wires(1, 1))
     spice = solve_ngspice(circuit, np.full(3, 0.1), worker=worker)
@@ -262,6 +296,22 @@ def test_the_verdict_says_where_analog_loses():
     assert "it wins, using 3 × less than 45 nm int8" in third
 
 
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        (0.4, "the die loses, using 2.5 × as much as 45 nm int8"),
+        (1.0, "the die loses, using 1 × as much as 45 nm int8"),
+        (1.5, "it wins, using 1.5 × less than 45 nm int8"),
+        (100.0, "it wins, using 100 × less than 45 nm int8"),
+        (12_345.0, "it wins, using 12,345 × less than 45 nm int8"),
+    ],
+)
+def test_the_die_wins_where_the_digital_side_takes_more(ratio, said):
+    keys = ("nonzero", "nonzero_with_fetch", "dense_with_fetch")
+    row = {"node": "45 nm int8"} | {f"{key}_ratio": ratio for key in keys}
+    assert all(sentence.endswith(f": {said}.") for sentence in verdict([row]))
+
+
 def test_yardstick():
     found = yardstick(RunConfig(name="a"), 100e-9)
     assert (found["n_mac"], found["n_flop"]) == (10_000, 19_900)
@@ -269,6 +319,28 @@ def test_yardstick():
     # 100 DACs of 0.4992 mW for 100 ns are half of it.
     assert found["analog"]["DAC"] == approx(4.992e-9)
     assert 8e-9 < found["analog_total"] < 12e-9
+
+
+def test_the_yardstick_reads_as_long_as_the_run():
+    short, long = (yardstick(RunConfig(name="a"), time)["analog"] for time in (50e-9, 200e-9))
+    assert short["DAC"] == approx(100 * 0.4992e-3 * 50e-9)
+    for part in ("cell", "feedback", "driver stage", "DAC"):
+        assert long[part] == approx(4 * short[part]), part
+
+
+def test_the_yardstick_is_on_the_runs_own_die():
+    """With a spread of the lot alone, all resistors of a die are off by one factor."""
+    bank = {"sigma_lot": 0.1, "sigma_local": 0.0, "meter_error": 0.0, "r_on": 0.0, "r_off": 1e15}
+    currents, ohms = [], []
+    for seed in (1, 2):
+        given = {"name": "a", "bank": bank, "die": {"seed": seed}}
+        ideal = {"wires": {"source": "given", "r_word": 0.0, "r_bit": 0.0}}
+        config = RunConfig.model_validate(given | ideal)
+        die, cell = Die(config.bank.build(), seed=seed), np.zeros(1, int)
+        ohms.append(die.resistances("yardstick", cell, cell)[0, 0, 0])
+        currents.append(config.energy.v_dd / yardstick(config, 100e-9)["r_feedback"])
+    assert abs(ohms[1] / ohms[0] - 1) > 0.01
+    assert currents[0] / currents[1] == approx(ohms[1] / ohms[0], rel=2e-3)
 
 
 def test_what_is_free_has_a_size(mapped):

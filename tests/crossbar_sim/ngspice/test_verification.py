@@ -108,6 +108,17 @@ def test_one_tile_gives_the_same_as_all(mapped, v_in, worker):
     assert check.tile == tile.name
     assert check.error < 1e-11
     assert spice.i_out.shape == fast.i_out.shape
+    # The engine's solution holds the voltages of all nodes, so its power can be told.
+    g_in = (tile.g_pos + tile.g_neg).sum(axis=1)
+    watts = v_in["fc"][:, tile.rows] ** 2 @ g_in
+    assert fast.power()["source"] == approx(watts, rel=1e-2)
+
+
+def test_a_tile_is_checked_in_the_process_that_is_given(mapped, v_in, worker, monkeypatch):
+    tile, jobs, run = mapped.tiles[0], [], worker.run
+    monkeypatch.setattr(worker, "run", lambda job: jobs.append(job) or run(job))
+    check_tile(tile, v_in["fc"][:, tile.rows], WIRES, ENDS, worker)
+    assert len(jobs) == 1
 
 
 def test_tiles_are_chosen_by_name_or_by_a_seeded_sample(mapped, v_in):

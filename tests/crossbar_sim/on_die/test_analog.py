@@ -343,6 +343,15 @@ def test_a_tile_reads_what_its_circuit_gives(mapped):
             assert n_saturated == 0
 
 
+def test_what_a_tile_shows_without_inputs_is_not_clipped_yet(mapped):
+    """Offsets times the noise gain, far beyond the swing, which is applied to the whole output."""
+    tile, *_ = mapped.tiles
+    ends = Periphery(v_offset=5e-3, v_swing=1e-4)
+    g_line = np.concatenate([tile.g_pos, tile.g_neg], axis=1).sum(axis=0)
+    found = respond(tile, Wires(), ends).rest
+    np.testing.assert_allclose(found, 5e-3 * ends.noise_gain(g_line), rtol=1e-9, atol=0)
+
+
 def test_a_convolution_reads_the_same_position_by_position_and_at_once():
     torch.manual_seed(0)
     model, x = Strange().eval(), torch.randn(3, 2, 6, 7)

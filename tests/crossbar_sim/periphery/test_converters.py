@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from approx import approx
-from crossbar_sim.periphery.converters import Converters, n_pass, passes, quantise
+from crossbar_sim.periphery.converters import Converters, Errors, n_pass, passes, quantise
 
 X = torch.linspace(-1.5, 1.5, 121)[:, None] * torch.tensor([1.0, 0.3])
 MODES = [
@@ -51,6 +51,12 @@ def test_errors_have_the_stated_spread_and_come_from_the_seed():
     again, other = real.dac_errors(4000, "fc"), real.dac_errors(4000, "fc2")
     assert torch.equal(errors.gain, again.gain)
     assert not torch.equal(errors.gain, other.gain)
+
+
+def test_a_gain_and_an_offset_act_as_their_signs_say():
+    errors = Errors(torch.tensor([0.1, -0.1]), torch.tensor([0.02, -0.03]), torch.zeros(2, 4))
+    found = errors.apply(torch.tensor([[0.5, 0.5], [-0.5, 0.0]]))
+    assert found.tolist() == [approx([0.57, 0.42]), approx([-0.53, -0.03])]
 
 
 def test_the_error_curve_is_smooth_and_as_high_as_stated():

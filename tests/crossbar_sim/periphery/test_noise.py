@@ -102,6 +102,16 @@ def test_what_ngspice_cannot_do_is_refused(g, sparse):
         output_noise_ngspice(large, 1e6, worker=sparse)
 
 
+def test_a_circuit_may_have_as_many_nodes_as_stated_and_not_one_more(g, sparse, monkeypatch):
+    circuit = array_circuit(g, Wires(1, 1), Periphery(tia_gain=1e4))
+    n_node = circuit.elements.n_node
+    monkeypatch.setattr("crossbar_sim.periphery.noise.MAX_SPICE_NODES", n_node)
+    assert len(output_noise_ngspice(circuit, 1e6, worker=sparse)) == circuit.n_line
+    monkeypatch.setattr("crossbar_sim.periphery.noise.MAX_SPICE_NODES", n_node - 1)
+    with pytest.raises(ValueError, match=rf"{n_node} nodes are too many for \.noise"):
+        output_noise_ngspice(circuit, 1e6, worker=sparse)
+
+
 @pytest.mark.parametrize("options", [{"bandwidth": -1}, {"bandwidth": 1e6, "temperature": -1}])
 def test_bad_noise(options):
     with pytest.raises(ValueError, match="must be greater than or equal to"):

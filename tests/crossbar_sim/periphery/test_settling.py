@@ -12,8 +12,10 @@ from scipy.sparse.linalg import splu
 from approx import approx
 from crossbar_sim import solve
 from crossbar_sim.config import RunConfig
+from crossbar_sim.periphery import settling as module
 from crossbar_sim.periphery.settling import (
     _Dynamics,
+    _dynamics,
     _modes,
     charging_energy,
     node_capacitance,
@@ -206,8 +208,9 @@ def test_charging_takes_what_ngspice_integrates(gbw, tmp_path):
 def test_what_cannot_be_timed_is_refused():
     g, v_in = random_array()
     circuit = array_circuit(g, Wires(1, 1, 1, 1e-15, 1e-15))
-    with pytest.raises(ValueError, match="tolerance must lie between 0 and 1"):
-        settling(circuit, v_in, 0.0)
+    for tolerance in (0.0, 1.0, 1.5):
+        with pytest.raises(ValueError, match="tolerance must lie between 0 and 1"):
+            settling(circuit, v_in, tolerance)
     with pytest.raises(ValueError, match="regular array"):
         node_capacitance(Circuit(circuit.elements, Periphery()))
     with pytest.raises(ValueError, match="no node voltages"):
@@ -225,6 +228,24 @@ def test_more_modes_are_taken_for_a_circuit_that_rings():
     for order in (3, 7):  # three modes alone would ring for ever
         few = settling(circuit, v_in, TOLERANCE, order=order)
         assert few.time[0] == approx(exact.time[0], rel=0.02)
+
+
+def test_what_the_equations_settle_at_is_what_the_circuit_gives():
+    g, v_in = random_array()
+    ends = Periphery(tia_gain=100.0, gbw=1e8, r_input=50.0)
+    circuit = array_circuit(g, Wires(2, 2, 10, 1e-15, 1e-15), ends)
+    final = _dynamics(circuit).rest(v_in)[-circuit.n_line :]
+    np.testing.assert_allclose(final, solve(circuit, v_in).v_out[0], rtol=1e-9, atol=0)
+
+
+def test_twice_as_many_modes_are_taken_while_one_of_them_grows(monkeypatch):
+    orders, plain = [], module._arnoldi
+    monkeypatch.setattr(module, "_arnoldi", lambda *args: orders.append(args[-1]) or plain(*args))
+    e = np.linspace(1, 2, 8)
+    growing = _Dynamics(splu(csr_array(np.eye(8)).tocsc()), e, csr_array(np.eye(8)), 1)  # x = e x'
+    with pytest.raises(SolverError, match="never settle"):
+        _modes(growing, np.ones(8), 1)
+    assert orders == [1, 2, 4, 8]
 
 
 def test_a_circuit_that_never_settles():

@@ -1,11 +1,17 @@
 """Selection rules on whole layers: what each buys, and what does not go together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from approx import approx
 from mapping import Die, ResistorBank, SelectionRule, TileConfig, map_network
 from mapping.selection.encode import g_lsb
 from mapping.selection.select import select
+from mapping.tiling.compact import split
+from mapping.wafer.reading_plan import one_at_a_time
+from mapping.wafer.survey import Survey
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
 
@@ -162,6 +168,29 @@ def test_targets_out_of_reach_are_listed(network):
     far = gap > 0.05 * np.abs(layer.source.weight).max()
     assert set(zip(missed.columns, missed.rows)) == set(zip(*np.nonzero(far)))
     assert len(layer.missed(10.0)) == 0
+    cells = missed.columns, missed.rows
+    wanted = layer.g_per_weight[:, None] * layer.source.weight
+    np.testing.assert_allclose(missed.target, wanted[cells], rtol=1e-12, atol=0)
+    np.testing.assert_array_equal(missed.realised, layer.predicted[cells])
+    limit = 0.05 * np.abs(layer.source.weight).max() * layer.g_per_weight.max()
+    assert missed.tolerance == approx(limit, rel=1e-12)
+
+
+def test_each_tile_knows_what_its_weights_ask_for_and_all_tiles_are_asked(network, die):
+    layer = map_network(network, die, TileConfig(8, 8)).layers[0]
+    wanted = layer.g_per_weight[:, None] * layer.source.weight
+    for tile in layer.tiles:
+        found = layer.target_of(tile)
+        for i, j in np.argwhere(tile.present):
+            assert found[i, j] == approx(wanted[tile.columns[j], tile.rows[i]], rel=1e-12)
+    fewer = replace(layer, tiles=layer.tiles[:-1])
+    with pytest.raises(ValueError, match="shorter"):
+        layer.n_different(fewer)
+    with pytest.raises(ValueError, match="shorter"):
+        layer.assemble([tile.g_pos for tile in fewer.tiles])
+
+
+SURVEY = Survey(one_at_a_time(6), relative=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -174,11 +203,27 @@ def test_targets_out_of_reach_are_listed(network):
         ({"objective": "aware", "max_closed": 2}, "no max_closed"),
         ({"objective": "aware", "fit_scale": True}, "'aware' always fits its scale"),
         ({"n_candidate": 4, "fit_scale": True}, "fit_scale goes with objective='error'"),
+        ({"survey": SURVEY, "objective": "power"}, "survey goes with objective='error'"),
+        ({"survey": SURVEY, "max_closed": 2}, "survey goes with objective='error'"),
+        ({"survey": SURVEY, "n_candidate": 4}, "survey goes with objective='error'"),
     ],
 )
 def test_rules_that_make_no_sense(options, message):
     with pytest.raises(ValueError, match=message):
         SelectionRule(**options)
+
+
+def test_a_survey_goes_with_the_nearest_choice():
+    assert SelectionRule(survey=SURVEY).survey is SURVEY
+
+
+@pytest.mark.parametrize("tiling", ["in order", "clustered"])
+def test_lines_are_shared_out_among_tiles_as_asked(network, die, tiling):
+    config = TileConfig(8, 8)
+    found = map_network(network, die, config, tiling=tiling).tiles
+    wanted = split(network.layers[0].mask, config, tiling)
+    assert [tile.rows.tolist() for tile in found] == [block.rows.tolist() for block in wanted]
+    assert [tile.columns.tolist() for tile in found] == [block.columns.tolist() for block in wanted]
 
 
 def test_aware_needs_a_second_moment(network, die):

@@ -437,6 +437,66 @@ def test_the_scale_of_cells_alone_is_tried_and_the_defaults_are_as_stated():
         assert (other.chosen_pos != usual.chosen_pos).any(), change
 
 
+def nearest_plane(values, targets, h, window, sweeps):
+    """Return the misses (n_in,) of one dense line, by the textbook, in as few words as possible.
+
+    Babai's nearest plane over blocks of `window` inputs, the strongest first, then each cell of
+    the block again with all others held; then `sweeps` more such rounds over all blocks.
+    """
+    misses, strength = np.zeros(len(targets)), np.argsort(np.diagonal(h))
+    sums = values @ np.array(list(product((0, 1), repeat=values.shape[1]))).T
+
+    def choose(cell, aim):
+        misses[cell] = targets[cell] - sums[cell][np.argmin(np.abs(sums[cell] - aim))]
+
+    for sweep, stop in product(range(1 + sweeps), range(len(targets), 0, -window)):
+        block = strength[max(stop - window, 0) : stop]
+        part = h[np.ix_(block, block)]
+        if sweep == 0:
+            factor, outside = np.linalg.cholesky(part), h[block] @ misses
+            shift = np.linalg.solve(part, outside)
+            for k in reversed(range(len(block))):
+                done = factor[k + 1 :, k] @ (misses[block] + shift)[k + 1 :]
+                choose(block[k], targets[block[k]] + shift[k] + done / factor[k, k])
+        for cell in block[::-1]:
+            others = h[cell] @ misses - h[cell, cell] * misses[cell]
+            choose(cell, targets[cell] + others / h[cell, cell])
+    return misses
+
+
+@pytest.mark.parametrize("sweeps", [0, 1, 2])
+@pytest.mark.parametrize("window", [8, 24])
+def test_cells_are_chosen_as_the_nearest_plane_and_as_often_as_asked(window, sweeps):
+    rng = np.random.default_rng(2)
+    for _ in range(5):
+        x = rng.normal(size=(100, 6)) @ rng.normal(size=(6, 24)) + 0.1 * rng.normal(size=(100, 24))
+        h, values = x.T @ x / 100, rng.uniform(-1, 1, (24, 3))
+        targets, line = rng.uniform(-1, 1, 24), np.zeros(24, np.int64)
+        options = {"damping": 0.0, "window": window, "sweeps": sweeps}
+        masks = choose_together(values, targets, line, np.arange(24), h, **options)
+        chosen = (masks[:, None] >> np.arange(3) & 1) @ values.T
+        misses = targets - np.diagonal(chosen)
+        wanted = nearest_plane(values, targets, h, window, sweeps)
+        np.testing.assert_allclose(misses, wanted, rtol=0, atol=1e-12)
+
+
+def test_inputs_of_equal_strength_are_taken_in_their_order():
+    """The last first, so that every machine chooses alike; every other input is twice as strong."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(400, 8)) @ rng.normal(size=(8, 60))
+    strength = 1.0 + np.arange(60) % 2
+    h = np.corrcoef(x.T) * np.sqrt(np.outer(strength, strength))
+    np.fill_diagonal(h, strength)
+    values, targets = rng.uniform(-1, 1, (60, 2)), rng.uniform(-1, 1, 60)
+    cells = values, targets, np.zeros(60, np.int64), np.arange(60)
+    options = {"damping": 0.05, "window": 64, "sweeps": 0}
+    step = np.diag(1e-9 * np.arange(60))
+    wanted = choose_together(*cells, h + step, **options)
+    np.testing.assert_array_equal(choose_together(*cells, h, **options), wanted)
+    falling = choose_together(*cells, h - step, **options)
+    assert (falling != wanted).any(), "the order tells"
+
+
 # --- errors ----------------------------------------------------------------------------------
 
 

@@ -104,6 +104,13 @@ def test_offsets_are_a_mean_and_a_spread_of_each_tiles_own():
     np.testing.assert_array_equal(Periphery(v_offset=2e-3).offsets(3), [2e-3] * 3)
 
 
+def test_offsets_are_drawn_from_the_seed_and_the_name_of_the_tile():
+    """Amplifiers that were drawn before come out the same."""
+    ends = Periphery(v_offset=2e-3, v_offset_sigma=1e-3, seed=4, tile="a")
+    deviation = np.random.default_rng([4, ord("a")]).standard_normal(3)
+    np.testing.assert_allclose(ends.offsets(3), 2e-3 + 1e-3 * deviation, rtol=1e-12, atol=0)
+
+
 def hand_built(**changes):
     parts = {
         "n_node": 3,

@@ -25,6 +25,18 @@ def test_published_resistance_of_cells_of_four_wire_widths():
     assert wide.r_word == approx(1.88)
 
 
+def test_published_widths_and_capacitance():
+    """NeuroSim's wires; SKY130's sheet resistances and its rules m1.1, m2.1, m3.1, m4.1, m5.1."""
+    for node, nm in {130: 175, 65: 105, 45: 80, 32: 56, 22: 40}.items():
+        assert METALS[f"{node} nm"].width == approx(nm * 1e-9)
+    um = {"met1": 0.14, "met2": 0.14, "met3": 0.3, "met4": 0.3, "met5": 1.6}
+    milliohm = {"met1": 125, "met2": 125, "met3": 47, "met4": 47, "met5": 28.5}
+    for name in um:
+        assert METALS[f"sky130 {name}"].width == approx(um[name] * 1e-6)
+        assert METALS[f"sky130 {name}"].r_sheet == approx(milliohm[name] * 1e-3)
+    assert all(metal.c_per_length * 1e-6 == approx(0.2e-15) for metal in METALS.values())
+
+
 def test_wires_of_a_pitch():
     metal = Metal(0.05, 0.5e-6, 2e-10)
     found = wires_from_geometry(20e-6, metal, metal, bit_width=4.0, r_driver=50.0)
@@ -53,6 +65,7 @@ def test_more_branches_make_longer_wires():
     ("make", "message"),
     [
         (lambda: Metal(0.0, 1e-6, 1e-10), "r_sheet must be > 0"),
+        (lambda: Metal(0.1, float("inf"), 1e-10), "width must be > 0 and finite"),
         (lambda: Film(1e3, 1e-6, 1e-6, float("nan")), "end must be > 0"),
     ],
 )
@@ -65,6 +78,7 @@ def test_bad_geometry(make, message):
     ("pitch", "options", "message"),
     [
         (0.0, {}, "pitch must be > 0"),
+        (float("inf"), {}, "pitch must be > 0"),
         (20e-6, {"bit_width": -1.0}, "bit_width must be > 0"),
         (20e-6, {"word_width": 50.0}, "lower word_width"),
         (1e-6, {}, "lower bit_width or take a larger cell"),
