@@ -80,10 +80,6 @@ class Die:
     def __hash__(self):
         return hash(self.id)
 
-    def at_temperature(self, kelvin) -> "Die":
-        """Return the same chip at another temperature [K]."""
-        return replace(self, bank=replace(self.bank, temperature=kelvin))
-
     def aged(self, hours) -> "Die":
         """Return the same chip after so many hours of work [h]."""
         return replace(self, bank=replace(self.bank, age=hours))

@@ -6,12 +6,10 @@ base_pos - base_neg + sum over closed switches of [delta_pos, -delta_neg]: a sub
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from mapping.bank import Branches, Die
-from mapping.bank.checks import MAX_BRANCHES
 from mapping.bank.switches import closed_switches, realise, split_mask
 from mapping.selection.activation_aware import choose_together
 from mapping.selection.encode import g_per_weight
@@ -41,7 +39,6 @@ def select(
     objective="error",
     tolerance=0.0,
     max_closed=None,
-    g_shift=None,
 ) -> CellSelection:
     """Choose the switches of every cell, jointly over both of its banks.
 
@@ -49,8 +46,6 @@ def select(
     objective: "error", as near as can be; "power", the least conducting choice that lies within
     `tolerance` [S] of the target, and the nearest one where there is none.
     max_closed: close at most so many switches of a cell.
-    g_shift: None for a differential pair; else the positive bank alone gives target + g_shift,
-    scalar or (n_cell,) [S], the negative bank does not exist, and `predicted` is less g_shift.
     Raises ValueError for another objective, a tolerance without its objective or the reverse,
     and for what `tinynets.subset_sum.solve` refuses.
     """
@@ -61,7 +56,7 @@ def select(
             f"objective {objective!r} came with tolerance {tolerance}; pass a positive tolerance "
             "[S] with objective='power', and none with objective='error'"
         )
-    values, base = subset_problem(branches, g_shift)
+    values, base = subset_problem(branches)
     aim = np.asarray(target, float) - base
     found = subset_sum.solve(values, aim, tolerance=tolerance, max_closed=max_closed)
     pos, neg = split_mask(found.mask, branches.g_closed.shape[-1])
@@ -97,11 +92,10 @@ def select_layer_aware(
     damping=0.01,
     window=64,
     sweeps=1,
-    g_shift=None,
 ) -> CellSelection:
     """Choose the switches of a layer's cells so that their errors cancel on real inputs.
 
-    branches, target, g_shift: as for `select`. rows, columns: (n_cell,) input and output index of
+    branches, target: as for `select`. rows, columns: (n_cell,) input and output index of
     each cell, in any order; only these cells compensate, so a pruned weight stays away.
     second_moment: (n_in, n_in), mean of x x' over calibration inputs x of the layer.
     damping: part of the mean of its diagonal that is added to the diagonal; window: about how
@@ -110,7 +104,7 @@ def select_layer_aware(
     target that is not finite, and a second moment that is not one.
     """
     rows, columns = np.asarray(rows), np.asarray(columns)
-    values, base = subset_problem(branches, g_shift)
+    values, base = subset_problem(branches)
     second_moment = _checked_moment(second_moment, rows)
     _check_cells(values, target, rows, columns)
     aim = np.asarray(target, float) - base
@@ -175,63 +169,11 @@ class Missed:
     def __len__(self):
         return len(self.rows)
 
-    def write_csv(self, path):
-        """Write one line for each missed cell, conductances in siemens."""
-        lines = ["row,column,g_target,g_realised"]
-        cells = zip(*(a.tolist() for a in (self.rows, self.columns, self.target, self.realised)))
-        lines += [",".join(map(repr, cell)) for cell in cells]
-        Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-
-def missed(rows, columns, target, realised, tolerance) -> Missed:
-    """List every cell that misses its target by more than the tolerance, the worst first.
-
-    rows, columns, target, realised: (n_cell,), the last two [S]; tolerance [S].
-    """
-    miss = np.abs(np.asarray(realised) - target)
-    worst_first = np.argsort(-miss, kind="stable")[: np.count_nonzero(miss > tolerance)]
-    rows, columns, target, realised = (
-        np.asarray(array)[worst_first] for array in (rows, columns, target, realised)
-    )
-    return Missed(rows, columns, target, realised, tolerance)
-
-
-@dataclass(frozen=True)
-class Saving:
-    """What one selection costs against another: power in the branches [W], switches closed."""
-
-    p_before: float
-    p_after: float
-    n_closed_before: int
-    n_closed_after: int
-
-
-def power_saving(branches: Branches, before: CellSelection, after: CellSelection, v_rms) -> Saving:
-    """Compare the power and the closed switches of two selections.
-
-    branches: (n_cell, 2, n) [S]; v_rms: of the word line, scalar or (n_cell,) [V].
-    """
-    costs = [_cost(branches, selection, v_rms) for selection in (before, after)]
-    (p_before, n_before), (p_after, n_after) = costs
-    return Saving(p_before, p_after, n_before, n_after)
-
-
-def _cost(branches, selection, v_rms):
-    chosen = selection.chosen_pos, selection.chosen_neg
-    g_pos, g_neg = realise(branches, *chosen)
-    n_closed = np.count_nonzero(closed_switches(np.stack(chosen), MAX_BRANCHES))
-    return float(np.sum(np.square(v_rms) * (g_pos + g_neg))), int(n_closed)
-
-
-def subset_problem(branches: Branches, g_shift=None):
-    """Return what closing each switch adds, (n_cell, n_switch) [S], and (n_cell,) with none.
-
-    n_switch is 2 n for a pair and n with a g_shift, that is, for a positive bank alone.
-    """
+def subset_problem(branches: Branches):
+    """Return what closing each switch adds, (n_cell, 2 n) [S], and (n_cell,) with none."""
     delta = branches.g_closed - branches.g_open
     base = branches.g_open.sum(axis=-1)
-    if g_shift is not None:
-        return delta[:, 0], base[:, 0] - g_shift
     return np.concatenate([delta[:, 0], -delta[:, 1]], axis=1), base[:, 0] - base[:, 1]
 
 

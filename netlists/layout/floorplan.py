@@ -124,12 +124,6 @@ def strip_pitch(technology: Technology) -> int:
     return to_dbu(technology.film.width) + to_dbu(technology.film.space)
 
 
-def drawn_ohm(n_strip: int, length: int, technology: Technology) -> float:
-    """Return the resistance of strips in series [ohm]: their squares and their ends."""
-    squares = length / to_dbu(technology.film.width)
-    return n_strip * (squares * technology.film.r_sheet + 2 * technology.r_end)
-
-
 def _strips(bank: ResistorBank, technology: Technology) -> list[tuple[int, int]]:
     """Return number and length of the strips of each branch.
 
