@@ -15,6 +15,7 @@ from _common import machine, print_table, save_json
 from mapping import Branches, Die, ResistorBank
 from mapping.bank.switches import realise
 from mapping.selection.select import select
+from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import one_at_a_time, weighing_plan
 from mapping.wafer.survey import Survey, select_surveyed
 
@@ -34,17 +35,17 @@ def main() -> None:
     rows = []
     for n, ratio in ((7, 1.75), (15, 1.3)):
         bank = ResistorBank(n=n, ratio=ratio, sigma_local=0.05, r_on=1e3, r_off=1e9)
-        for meter, (relative, part) in METERS.items():
-            errors = measure(bank, relative, part * bank.g_full)
-            rows += [{"n": n, "meter": meter, "rule": k, "rms": e} for k, e in errors.items()]
-            print_table(f"n = {n}, meter: {meter} of full scale", ("rule", "rms"), errors.items())
+        for name, (relative, part) in METERS.items():
+            errors = measure(bank, Meter(relative, part * bank.g_full))
+            rows += [{"n": n, "meter": name, "rule": k, "rms": e} for k, e in errors.items()]
+            print_table(f"n = {n}, meter: {name} of full scale", ("rule", "rms"), errors.items())
     save_json(
         "measurement_plan",
         {"machine": machine(), "n_die": N_DIE, "n_cell": N_CELL, "rows": rows},
     )
 
 
-def measure(bank: ResistorBank, relative: float, absolute: float) -> dict[str, float]:
+def measure(bank: ResistorBank, meter: Meter) -> dict[str, float]:
     """Return the rms error of each rule, in parts of full scale."""
     rows, columns = np.arange(N_CELL), np.zeros(N_CELL, int)
     squares: dict[str, list[float]] = {}
@@ -53,11 +54,11 @@ def measure(bank: ResistorBank, relative: float, absolute: float) -> dict[str, f
         target = np.random.default_rng(seed).uniform(-0.9, 0.9, N_CELL) * bank.g_full
         true = die.branches("fc", rows, columns, measured=False)
         noise = np.random.default_rng([seed, 1]).normal(size=true.g_closed.shape)
-        noise *= np.hypot(relative * true.g_closed, absolute)
+        noise *= meter.sigma(true.g_closed)
         chosen = {"alone": select(Branches(true.g_closed + noise, true.g_open), target)}
         for name, plan in PLANS.items():
             for suffix, n_candidate in (("", 1), (", minded", 32)):
-                survey = Survey(plan(bank.n), relative, absolute, n_candidate)
+                survey = Survey(plan(bank.n), meter, n_candidate)
                 found = select_surveyed(die, "fc", rows, columns, target, survey)
                 chosen[name + suffix] = found
         for name, found in chosen.items():

@@ -8,7 +8,8 @@ from mapping.bank import Die
 from mapping.bank.streams import Term, normals
 from mapping.bank.switches import closed_switches, split_mask
 from mapping.selection.select import CellSelection
-from mapping.wafer.reading_plan import Estimate, Plan, check_meter, estimate
+from mapping.wafer.meter import Meter
+from mapping.wafer.reading_plan import Estimate, Plan, estimate
 from tinynets import subset_sum
 
 _CHUNK = 2**14  # cells whose candidates are held at once
@@ -18,19 +19,20 @@ _CHUNK = 2**14  # cells whose candidates are held at once
 class Survey:
     """How the banks of a die are read before selection.
 
-    plan: the readings of each bank. relative, absolute [S]: standard error of one reading, as a
-    part of it and on top of it. n_candidate: nearest subsets that are weighed by their
-    uncertainty; 1 takes the nearest whatever its uncertainty.
+    plan: the readings of each bank.
+    meter: the standard error of one reading.
+    n_candidate: how many of the nearest subsets are weighed by their uncertainty; 1 takes the
+        nearest whatever its uncertainty.
+
     Raises ValueError for a meter without any error or n_candidate below 1.
     """
 
     plan: Plan
-    relative: float = 0.0
-    absolute: float = 0.0
+    meter: Meter
     n_candidate: int = 32
 
     def __post_init__(self) -> None:
-        check_meter(self.relative, self.absolute)
+        self.meter.require_error()
         if self.n_candidate < 1:
             raise ValueError(f"n_candidate must be at least 1; got {self.n_candidate}")
 
@@ -51,13 +53,8 @@ def survey_cells(die: Die, layer, rows, columns, survey: Survey) -> Estimate:
     true = die.branches(layer, rows, columns, measured=False)
     g = (true.g_closed - true.g_open) @ closed.T + true.g_open.sum(axis=-1, keepdims=True)
     noise = normals(die.seed, layer, Term.SURVEY, rows, columns, 2 * len(closed)).reshape(g.shape)
-    g += np.hypot(survey.relative * g, survey.absolute) * noise
-    found = estimate(
-        survey.plan,
-        g.reshape(-1, len(closed)),
-        relative=survey.relative,
-        absolute=survey.absolute,
-    )
+    g += survey.meter.sigma(g) * noise
+    found = estimate(survey.plan, g.reshape(-1, len(closed)), survey.meter)
     parts = (found.g, found.g_open, found.covariance)
     return Estimate(*(part.reshape(len(g), 2, *part.shape[1:]) for part in parts))
 

@@ -107,7 +107,7 @@ def drawn_wires(plan: CellPlan, technology: Technology, r_driver: float = 0.0) -
 
     Capacitance grows with width from that of a line of least width. r_driver: as of `Wires`.
     """
-    word, bit = METALS["sky130 met1"], METALS["sky130 met3"]
+    word, bit = METALS["met1"], METALS["met3"]
     segments = (
         (word, plan.width * DBU, technology.word_width),
         (bit, plan.height * DBU, technology.bit_width),
