@@ -8,7 +8,7 @@ import pytest
 
 from approx import approx
 from mapping.bank import Die, ResistorBank
-from mapping.selection.encode import dense_part, g_band, g_lsb, g_per_weight
+from mapping.selection.encode import dense_fraction, g_band, g_lsb, g_per_weight
 
 LADDER = ResistorBank(n=8, r_min=10e3)
 WEIGHT = np.array([[0.5, -2.0, 0.0], [0.25, 0.1, -0.1], [0.0, 0.0, 0.0]])
@@ -65,7 +65,7 @@ def test_a_defective_cell_is_not_followed():
     ],
 )
 def test_equal_branches_are_dense_only_in_the_middle(bank, expected):
-    assert dense_part(bank) == approx(expected)
+    assert dense_fraction(bank) == approx(expected)
 
 
 def test_a_step_is_the_band_over_the_number_of_levels():

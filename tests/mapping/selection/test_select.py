@@ -9,9 +9,9 @@ import pytest
 
 import mapping.selection.select as selection
 from approx import approx
-from mapping.bank import Branches, Die, ResistorBank
+from mapping.bank import Branches, Cells, Die, ResistorBank
 from mapping.bank.switches import realise
-from mapping.selection.activation_aware import choose_together
+from mapping.selection.activation_aware import Compensation, choose_together
 from mapping.selection.encode import g_band, g_lsb, g_per_weight
 from mapping.selection.program_verify import program_verify
 from mapping.selection.select import (
@@ -21,11 +21,14 @@ from mapping.selection.select import (
     select_layer_aware,
     select_on_die,
 )
+from tinynets.networks.layers import PrunedLayer
 
 BANK = ResistorBank(
     n=3, r_min=10e3, sigma_local=0.05, r_on=500.0, sigma_on=0.1, r_off=1e6, meter_error=1e-3
 )
 ROWS, COLUMNS = (index.ravel() for index in np.indices((20, 10)))
+
+CELLS = Cells("fc1", ROWS, COLUMNS)
 
 
 def cells(bank=BANK, seed=1, *, measured=True):
@@ -107,14 +110,14 @@ def test_least_power_within_a_tolerance_is_the_least_and_saves_power():
 
 def test_a_die_is_selected_in_chunks_with_the_same_result(monkeypatch):
     die, target = Die(BANK, 1), targets()
-    whole, g_pos, g_neg = select_on_die(die, "fc1", ROWS, COLUMNS, target)
+    whole, g_pos, g_neg = select_on_die(die, CELLS, target)
     assert np.array_equal(whole.predicted, select(cells(), target).predicted)
     true = realise(cells(measured=False), whole.chosen_pos, whole.chosen_neg)
     assert np.array_equal([g_pos, g_neg], true)
     monkeypatch.setattr(selection, "_CHUNK", 7)
-    chunks, *_ = select_on_die(die, "fc1", ROWS, COLUMNS, target)
+    chunks, *_ = select_on_die(die, CELLS, target)
     assert np.array_equal(chunks.chosen_pos, whole.chosen_pos)
-    nothing, *_ = select_on_die(die, "fc1", ROWS[:0], COLUMNS[:0], target[:0])
+    nothing, *_ = select_on_die(die, CELLS[:0], target[:0])
     assert len(nothing.predicted) == 0
 
 
@@ -179,7 +182,7 @@ def verify_errors(n_candidate, composite_error):
     target = 0.5 * targets(die.bank)
     true = die.branches("fc1", ROWS, COLUMNS, measured=False)
     options = {"n_candidate": n_candidate, "composite_error": composite_error}
-    chosen = program_verify(die, "fc1", ROWS, COLUMNS, target, **options)
+    chosen = program_verify(die, CELLS, target, **options)
     pos, neg = realise(true, chosen.chosen_pos, chosen.chosen_neg)
     return chosen, pos - neg, np.mean(np.abs(pos - neg - target))
 
@@ -208,10 +211,10 @@ def test_verification_repeats_itself_and_takes_no_more_candidates_than_there_are
     one, two = verify_errors(4, 1e-4)[0], verify_errors(4, 1e-4)[0]
     assert np.array_equal(one.predicted, two.predicted)
     die = Die(replace(BANK, n=1), 1)
-    few = program_verify(die, "fc1", ROWS, COLUMNS, targets(die.bank), n_candidate=100)
+    few = program_verify(die, CELLS, targets(die.bank), n_candidate=100)
     assert len(few.predicted) == len(ROWS)
     with pytest.raises(ValueError, match="top"):
-        program_verify(die, "fc1", ROWS, COLUMNS, targets(die.bank), n_candidate=0)
+        program_verify(die, CELLS, targets(die.bank), n_candidate=0)
 
 
 # --- activation-aware ------------------------------------------------------------------------
@@ -299,7 +302,7 @@ def test_small_windows_cancel_nearly_as_well_and_sweeps_help(window):
     errors = []
     for sweeps in (0, 3):
         options = {"window": window, "sweeps": sweeps}
-        found = select_layer_aware(branches, target, rows, columns, h, **options)
+        found = select_layer_aware(branches, target, rows, columns, h, Compensation(**options))
         errors.append(line_errors(weight, mask, h, found, scale).sum())
     assert errors[1] < errors[0] < 0.35 * alone
 
@@ -333,7 +336,7 @@ def test_the_scale_is_fitted_to_the_errors_that_remain(per):
     errors = []
     for scale in (
         g_per_weight(weight, die, per, layer="fc1"),
-        layer_aware_scale(weight, mask, die, "fc1", h, per=per),
+        layer_aware_scale(PrunedLayer("fc1", weight, mask), die, h, per=per),
     ):
         each = np.broadcast_to(scale, len(weight))
         found = select_layer_aware(branches, each[columns] * weight[mask], rows, columns, h)
@@ -364,7 +367,9 @@ def test_the_aware_scale_is_the_best_of_those_tried(per, meter_error):
         table.append(error)
     best = np.argmin(table if per == "output" else np.sum(table, axis=1), axis=0)
     wanted = np.array(SCALE_FACTORS)[best] * (least if per == "output" else least[0])
-    assert layer_aware_scale(weight, mask, die, "fc1", h, per=per) == approx(wanted, rel=1e-12)
+    assert layer_aware_scale(PrunedLayer("fc1", weight, mask), die, h, per=per) == approx(
+        wanted, rel=1e-12
+    )
 
 
 def test_the_scale_of_cells_alone_is_tried_and_the_defaults_are_as_stated():
@@ -375,11 +380,11 @@ def test_the_scale_of_cells_alone_is_tried_and_the_defaults_are_as_stated():
     cells = branches, target, rows, columns, h
     usual = select_layer_aware(*cells)
     stated = {"damping": 0.01, "window": 64, "sweeps": 1}
-    same = select_layer_aware(*cells, **stated)
+    same = select_layer_aware(*cells, Compensation(**stated))
     np.testing.assert_array_equal(usual.chosen_pos, same.chosen_pos)
     np.testing.assert_array_equal(usual.chosen_neg, same.chosen_neg)
     for change in ({"damping": 0.05}, {"window": 32}, {"sweeps": 2}):
-        other = select_layer_aware(*cells, **(stated | change))
+        other = select_layer_aware(*cells, Compensation(**(stated | change)))
         assert (other.chosen_pos != usual.chosen_pos).any(), change
 
 
@@ -402,7 +407,7 @@ def test_an_objective_and_its_tolerance_belong_together(options, message):
 def test_cells_that_disagree_and_second_moments_that_are_none_are_errors():
     weight, mask, h = correlated_layer()
     branches, target, rows, columns, _ = on_die(weight, mask, 1)
-    with pytest.raises(ValueError, match="as many of each"):
+    with pytest.raises(ValueError, match="pass as many targets"):
         select_layer_aware(branches, target[1:], rows, columns, h)
     for wrong in (h[:, 1:], h[1:, 1:]):
         with pytest.raises(ValueError, match="of all n_in inputs"):
@@ -428,7 +433,9 @@ def test_a_second_moment_without_damping_must_be_definite_by_itself():
     weight, mask, _ = correlated_layer()
     branches, target, rows, columns, _ = on_die(weight, mask, 1)
     with pytest.raises(ValueError, match="larger damping"):
-        select_layer_aware(branches, target, rows, columns, np.ones((60, 60)), damping=0.0)
+        select_layer_aware(
+            branches, target, rows, columns, np.ones((60, 60)), Compensation(damping=0.0)
+        )
 
 
 def test_choosing_together_takes_any_bank_of_values():
@@ -436,5 +443,5 @@ def test_choosing_together_takes_any_bank_of_values():
     h = np.array([[1.0, 0.9], [0.9, 1.0]])
     options = {"damping": 0.0, "window": 8, "sweeps": 0}
     nobody, both = np.zeros(2, np.int64), np.arange(2)
-    masks = choose_together(values, np.array([0.4, 0.4]), nobody, both, h, **options)
+    masks = choose_together(values, np.array([0.4, 0.4]), nobody, both, h, Compensation(**options))
     assert masks.sum() == 1  # each alone would round down, and the line would miss 0.8

@@ -7,6 +7,7 @@ import pytest
 
 from approx import approx
 from mapping import Branches, Die, ResistorBank, SelectionRule, TileConfig, map_network
+from mapping.bank import Cells
 from mapping.bank.switches import closed_switches, realise
 from mapping.selection.select import select
 from mapping.wafer.meter import Meter
@@ -73,6 +74,7 @@ def test_bad_readings():
 BANK = ResistorBank(n=7, sigma_local=0.05, r_on=1e3, r_off=1e9)
 METER = 1e-8  # siemens, of one reading: a thousandth of the largest branch
 ROWS, COLUMNS = (a.ravel() for a in np.meshgrid(range(40), range(25)))
+CELLS = Cells("fc", ROWS, COLUMNS)
 TARGET = np.random.default_rng(5).uniform(-2e-5, 2e-5, size=len(ROWS))
 
 
@@ -102,7 +104,7 @@ def test_estimates_with_uncertainty_select_better_than_as_many_single_readings()
     dies = [Die(BANK, seed=seed) for seed in range(4)]
     found = {"plain": np.mean([mean_square(die, plain(die, die.seed)) for die in dies])}
     for name, survey in rules.items():
-        chosen = [select_surveyed(die, "fc", ROWS, COLUMNS, TARGET, survey) for die in dies]
+        chosen = [select_surveyed(die, CELLS, TARGET, survey) for die in dies]
         found[name] = np.mean([mean_square(d, c) for d, c in zip(dies, chosen)])
     assert found["one, minded"] < 0.6 * found["one"]
     assert found["weighing"] < 0.4 * found["plain"]
@@ -115,7 +117,7 @@ def test_minding_the_uncertainty_also_helps_where_the_meters_error_is_relative(r
     for n_candidate in (1, 32):
         survey = Survey(one_at_a_time(7), Meter(relative), n_candidate=n_candidate)
         dies = [Die(BANK, seed=seed) for seed in range(4)]
-        chosen = [select_surveyed(die, "fc", ROWS, COLUMNS, TARGET, survey) for die in dies]
+        chosen = [select_surveyed(die, CELLS, TARGET, survey) for die in dies]
         found.append(np.mean([mean_square(d, c) for d, c in zip(dies, chosen)]))
     assert found[1] < 0.85 * found[0]
 
@@ -125,7 +127,7 @@ def test_the_choice_is_the_subset_of_least_expected_error():
     die = Die(replace(BANK, n=3), seed=2)
     survey = Survey(weighing_plan(3), Meter(1e-2, METER))
     few = slice(0, 30)
-    found = survey_cells(die, "fc", ROWS[few], COLUMNS[few], survey)
+    found = survey_cells(die, CELLS[few], survey)
     chosen = select_estimated(found, TARGET[few], n_candidate=64)
     for cell in range(30):
         expected = []
@@ -142,7 +144,7 @@ def test_the_choice_is_the_subset_of_least_expected_error():
 
 def test_one_candidate_is_the_nearest_subset():
     survey = Survey(weighing_plan(7), Meter(absolute=METER))
-    found = survey_cells(Die(BANK, seed=1), "fc", ROWS, COLUMNS, survey)
+    found = survey_cells(Die(BANK, seed=1), CELLS, survey)
     n = found.g.shape[-1]
     open_each = np.repeat(found.g_open[..., None] / n, n, axis=-1)
     nearest = select(Branches(found.g + open_each, open_each), TARGET)
@@ -155,14 +157,14 @@ def test_one_candidate_is_the_nearest_subset():
 def test_a_survey_finds_broken_switches_and_is_the_same_again():
     die = Die(replace(BANK, p_stuck_open=0.1), seed=4)
     survey = Survey(weighing_plan(7), Meter(absolute=METER))
-    found = survey_cells(die, "fc", ROWS, COLUMNS, survey)
+    found = survey_cells(die, CELLS, survey)
     true = die.branches("fc", ROWS, COLUMNS, measured=False)
     broken = true.g_closed == true.g_open
     assert 0.05 < broken.mean() < 0.15
     assert np.abs(found.g[broken]).max() < 6 * METER
     error = (found.g - (true.g_closed - true.g_open)) / found.sigma
     assert np.std(error) == approx(1.0, rel=0.03)
-    again = survey_cells(die, "fc", ROWS[7:9], COLUMNS[7:9], survey)
+    again = survey_cells(die, CELLS[7:9], survey)
     np.testing.assert_allclose(again.g, found.g[7:9], rtol=1e-12)
 
 
@@ -189,7 +191,7 @@ def test_bad_surveys():
         (lambda: Meter(absolute=-1.0), "absolute error must be finite and >= 0; got -1.0"),
         (lambda: Survey(one_at_a_time(7), Meter(1e-3), n_candidate=0), "at least 1; got 0"),
         (
-            lambda: survey_cells(Die(replace(BANK, n=6)), "fc", ROWS, COLUMNS, good),
+            lambda: survey_cells(Die(replace(BANK, n=6)), CELLS, good),
             "banks of 7 branches, the die has 6",
         ),
         (lambda: SelectionRule(survey=good, n_candidate=8), "survey goes with"),
