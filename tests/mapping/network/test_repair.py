@@ -91,7 +91,7 @@ def test_what_cannot_be_mended_is_counted(mapped):
 
 
 def test_bad_repairs(mapped):
-    with pytest.raises(ValueError, match="banks of . branches; got 5"):
+    with pytest.raises(ValueError, match=r"banks of . branches; got 5"):
         reselect(mapped, Die(replace(BANK, n=5), seed=1))
     with pytest.raises(
         ValueError, match="tolerance must be a fraction of the largest weight > 0; got"
