@@ -69,10 +69,8 @@ def choose(method, layer, die, second_moment):
     """Return the scale (n_out,) and the selection of a layer's cells."""
     columns, rows = np.nonzero(layer.mask)
     branches = die.branches(layer.name, rows, columns, measured=True)
-    moment = {"second_moment": second_moment}
     if method in ("together_layer", "together_output"):
-        cells = layer.weight, layer.mask, die, layer.name
-        scale = layer_aware_scale(*cells, **moment, per=method.split("_")[1])
+        scale = layer_aware_scale(layer, die, second_moment, per=method.split("_")[1])
     else:
         scale = g_per_weight(layer.weight, die, layer=layer.name)
     if method == "alone_scaled":
@@ -81,7 +79,7 @@ def choose(method, layer, die, second_moment):
     target = (scale[:, None] * layer.weight)[columns, rows]
     if method.startswith("alone"):
         return scale, select(branches, target)
-    return scale, select_layer_aware(branches, target, rows, columns, **moment)
+    return scale, select_layer_aware(branches, target, rows, columns, second_moment)
 
 
 def best_factor(layer, branches, scale, second_moment):

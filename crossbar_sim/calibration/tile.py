@@ -4,7 +4,7 @@ import numpy as np
 
 from crossbar_sim.calibration.descent import descend
 from crossbar_sim.solvers.nodal import transfer_matrix
-from mapping.bank import Branches, Die
+from mapping.bank import Branches, Cells, Die
 from mapping.bank.switches import joined_mask, split_mask
 from mapping.network.mapped_layer import MappedLayer
 from mapping.selection.select import select_on_die
@@ -93,7 +93,7 @@ class TileWork:
     def _select(self, tile: Tile, target: np.ndarray, tolerance: float) -> Tile:
         """Choose the lightest subset within a tolerance [S] of each target [S], by the meter."""
         rule = {"objective": "power", "tolerance": tolerance}
-        found, _, _ = select_on_die(self.die, *self.cells, target[self.i, self.j], **rule)
+        found, _, _ = select_on_die(self.die, Cells(*self.cells), target[self.i, self.j], **rule)
         return tile.with_switches(found.chosen_pos, found.chosen_neg, self.measured)
 
     def _with(self, tile: Tile, branches: Branches) -> Tile:

@@ -101,7 +101,7 @@ def reselect_run(
         "stuck": wafer.n_stuck,
         **({"unread": wafer.n_unread, "disagree": wafer.n_disagree} if wafer.plan else {}),
         "cells_off": repair.n_cell,
-        "cells_unmended": repair.n_unmended,
+        "cells_unmended": repair.n_unrepaired,
         "switches_changed": len(repair.changes),
         "accuracy_before": accuracies[-2]["accuracy"],
         "accuracy_after": accuracies[-1]["accuracy"],

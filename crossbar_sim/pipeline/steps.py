@@ -15,7 +15,7 @@ from crossbar_sim.calibration.tune import calibrate_outputs, fine_tune, train_no
 from crossbar_sim.config import RunConfig
 from crossbar_sim.on_die.input_moments import second_moments
 from crossbar_sim.pipeline.trained import load_trained
-from mapping.network.map_network import SecondMoment, map_network
+from mapping.network.map_network import SecondMoment, map_layers
 from mapping.network.mapped_network import MappedNetwork
 from mapping.network.repair import on_die, reselect
 from tinynets.networks.data import Data, digits, mnist5000
@@ -150,17 +150,20 @@ def select_on_die(
 ) -> MappedNetwork:
     """Choose the switches for the weights alone, without any wire."""
     network = extract(model, torch.from_numpy(data.x_test[:1]))
-    names = [layer.name for layer in network.layers]
-    tell("select", 0, len(names))
-    return map_network(
+    n, layers = len(network.layers), []
+    tell("select", 0, n)
+    die, tile = config.chip, config.tile.size
+    for layer in map_layers(
         network,
-        config.chip,
-        config.tile.size,
+        die,
+        tile,
         rule=config.select,
         tiling=config.tile.tiling,
         second_moment=_moments(config, model, network, data),
-        progress=lambda name: tell("select", names.index(name) + 1, len(names)),
-    )
+    ):
+        layers.append(layer)
+        tell("select", len(layers), n)
+    return MappedNetwork(tuple(layers), die, tile)
 
 
 def calibrate_on_die(

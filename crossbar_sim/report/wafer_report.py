@@ -69,7 +69,7 @@ def wafer_numbers(found: Reselection) -> dict[str, Any]:
         "accuracy": found.accuracies,
         "errors": error_table(found),
         "cells_off": repair.n_cell,
-        "cells_unmended": repair.n_unmended,
+        "cells_unmended": repair.n_unrepaired,
         "cells": sum(layer.source.n_remaining for layer in mended.layers),
         "changes": {"n": len(listed), "listed": listed[:MAX_LISTED], "tiles": change_table(found)},
         "missed": [

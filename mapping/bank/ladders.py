@@ -29,7 +29,9 @@ class LadderGapWarning(UserWarning):
 def nominal_ladder(ladder: str, n: int, r_min: float, ratio: float) -> np.ndarray:
     """Return the nominal resistances (n,) [ohm] of a named ladder, ascending.
 
-    ladder: one of `LADDERS`; r_min [ohm]: the first value; ratio: of neighbours.
+    ladder: one of `LADDERS`.
+    r_min: the first value [ohm].
+    ratio: of neighbours.
     """
     if ladder == "equal":
         return np.full(n, float(r_min))
@@ -47,14 +49,14 @@ def e_series(n_per_decade: int) -> np.ndarray:
         return np.array(_E24[:: 24 // n_per_decade])
     if n_per_decade not in (48, 96, 192):
         raise ValueError(
-            f"no series has {n_per_decade} values a decade; choose 6, 12, 24, 48, 96 or 192"
+            f"a series has 6, 12, 24, 48, 96 or 192 values a decade; got {n_per_decade}"
         )
     values = np.round(10 ** (np.arange(n_per_decade) / n_per_decade), 2)
     values[values == 9.19] = 9.20  # the one value at which the standard departs from its formula
     return values
 
 
-def warn_of_gaps(ladder: str, ratio: float, tolerance: float, stacklevel: int):
+def warn_of_gaps(ladder: str, ratio: float, tolerance: float, stacklevel: int) -> None:
     """Warn `LadderGapWarning` where the ladder may leave gaps, naming the ratio that works.
 
     Source: g_k (1 + t) <= (1 - t) * sum of all smaller g, which is ratio <= 2 / (1 + t).
@@ -72,7 +74,7 @@ def warn_of_gaps(ladder: str, ratio: float, tolerance: float, stacklevel: int):
     )
 
 
-def _nearest_preferred(ohms, n_per_decade):
+def _nearest_preferred(ohms: np.ndarray, n_per_decade: int) -> np.ndarray:
     """Return the preferred value nearest to each of `ohms`, distances taken in logarithm."""
     exponents = np.arange(math.floor(np.log10(ohms[0])) - 1, math.ceil(np.log10(ohms[-1])) + 2)
     preferred = np.multiply.outer(10.0**exponents, e_series(n_per_decade)).ravel()

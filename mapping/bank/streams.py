@@ -1,6 +1,6 @@
 """Counter-based random streams: any value of any cell, in any order, always the same.
 
-A die holds millions of random numbers that are never stored. Each is computed from what it is for:
+A die holds millions of random numbers that are never stored. Each is computed from its purpose:
 the die's seed and the layer's name make the key of a Philox4x64-10 generator, and the cell's row,
 its column, the physical term and a block number make the counter.
 
@@ -96,7 +96,7 @@ def _fill_uniforms(rows, columns, term, key, out):
                 out[cell, first + lane] = _open_unit(words[lane])
 
 
-def stream_key(seed, label):
+def stream_key(seed: int, label: str) -> np.ndarray:
     """Return the generator's key: the seed and a 64-bit BLAKE2b hash of the label.
 
     seed: integer in [0, 2**64); label: any string. Returns (2,) uint64.
@@ -105,8 +105,10 @@ def stream_key(seed, label):
     return np.array([seed, int.from_bytes(digest, "little")], dtype=np.uint64)
 
 
-def uniforms(seed, label, term, rows, columns, n_value):
-    """Return uniform numbers in the open interval (0, 1), for each cell its own.
+def uniforms(
+    seed: int, label: str, term: int, rows: np.ndarray, columns: np.ndarray, n_value: int
+) -> np.ndarray:
+    """Return uniform numbers in the open interval (0, 1), different ones for each cell.
 
     seed, label: see `stream_key`; term: a `Term`; rows, columns: (n_cell,) integers >= 0.
     Returns (n_cell, n_value).
@@ -116,17 +118,22 @@ def uniforms(seed, label, term, rows, columns, n_value):
     return out
 
 
-def normals(seed, label, term, rows, columns, n_value):
-    """Return standard normal numbers, for each cell its own; arguments as for `uniforms`."""
+def normals(
+    seed: int, label: str, term: int, rows: np.ndarray, columns: np.ndarray, n_value: int
+) -> np.ndarray:
+    """Return standard normal numbers, different ones for each cell; arguments as for `uniforms`."""
     values = uniforms(seed, label, term, rows, columns, n_value)
     return ndtri(values, out=values)
 
 
-def deviates(u, distribution: Distribution, bound, hole):
+def deviates(u: np.ndarray, distribution: Distribution, bound: float, hole: float) -> np.ndarray:
     """Return deviations in standard deviations, by inverting a distribution function at u.
 
-    u: any shape, in (0, 1), may be overwritten; bound, hole: where a "truncated" and a "holed"
-    normal distribution end, and the hole does. "lognormal" is left for the caller to raise.
+    u: any shape, in (0, 1), may be overwritten.
+    bound: where a "truncated" and a "holed" normal distribution end.
+    hole: where the hole of a "holed" one ends.
+
+    Of "lognormal" these are the exponents.
     """
     if distribution == "uniform":
         return math.sqrt(12) * (u - 0.5)

@@ -1,4 +1,4 @@
-"""Switches that fail: what is known of each one of a die."""
+"""Switches that fail: the state of each switch of a die."""
 
 from collections.abc import Mapping
 
@@ -12,18 +12,18 @@ def checked_states(states: Mapping[str, np.ndarray], n: int) -> dict[str, np.nda
 
     Raises ValueError for another shape or another number.
     """
-    found = {}
+    checked = {}
     for layer, values in states.items():
         values = np.asarray(values)
         if values.ndim != 4 or values.shape[2:] != (2, n):
             raise ValueError(
-                f"stuck[{layer!r}] has shape {values.shape}; expected (n_in, n_out, 2, {n})"
+                f"stuck[{layer!r}] must have shape (n_in, n_out, 2, {n}); got {values.shape}"
             )
         if not np.isin(values, (WORKS, NEVER_CLOSES, NEVER_OPENS)).all():
             raise ValueError(
                 f"stuck[{layer!r}] must hold {WORKS} (works), {NEVER_CLOSES} (never closes) and "
                 f"{NEVER_OPENS} (never opens) only"
             )
-        found[layer] = np.array(values, np.int8)
-        found[layer].setflags(write=False)
-    return found
+        checked[layer] = np.array(values, np.int8)
+        checked[layer].setflags(write=False)
+    return checked

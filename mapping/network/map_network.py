@@ -1,14 +1,14 @@
 """The facade: from a pruned network and a die to every switch of every cell."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import ConfigDict, InstanceOf
 from pydantic.json_schema import SkipJsonSchema
 
-from mapping.bank import Die
+from mapping.bank import Cells, Die
 from mapping.bank.switches import realise
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
@@ -26,8 +26,6 @@ from mapping.wafer.survey import Survey, select_surveyed
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.settings import LARGEST, TABLE, Flag, Share, check_fields, within
 
-#: Called with the layer's name when it has been mapped.
-Progress = Callable[[str], None]
 #: How a layer's lines are shared out among tiles.
 Tiling = Literal["in order", "clustered"]
 #: Returns the second moment (n_in, n_in) of a layer's inputs on calibration data, given its name
@@ -96,30 +94,42 @@ def map_network(
     rule: SelectionRule | None = None,
     tiling: Tiling = "in order",
     second_moment: SecondMoment | None = None,
-    progress: Progress | None = None,
 ) -> MappedNetwork:
     """Choose the switches that make a die multiply by a network's weights.
 
     Each remaining weight becomes a differential pair of banks: by default the subset of branches,
-    as measured, whose g_pos - g_neg comes closest to g_per_weight * weight. What the tiles hold
-    are the true conductances of those subsets. A pruned weight has no device.
+    as measured, whose g_pos - g_neg comes closest to g_per_weight * weight. The tiles hold the
+    true conductances of those subsets. A pruned weight has no device.
 
-    rule: how to choose; tiling: see `mapping.tiling.compact.split`; second_moment: of each layer's
-    inputs, for a rule that is aware of them.
+    rule: how to choose.
+    tiling: see `mapping.tiling.compact.split`.
+    second_moment: of each layer's inputs, for a rule that is aware of them.
+
     Raises ValueError for a layer without any remaining weight, or a rule without what it needs.
     """
+    options: dict[str, Any] = {"rule": rule, "tiling": tiling, "second_moment": second_moment}
+    return MappedNetwork(tuple(map_layers(network, die, tile, **options)), die, tile)
+
+
+def map_layers(
+    network: PrunedNetwork,
+    die: Die,
+    tile: TileConfig,
+    *,
+    rule: SelectionRule | None = None,
+    tiling: Tiling = "in order",
+    second_moment: SecondMoment | None = None,
+) -> Iterator[MappedLayer]:
+    """Yield the layers of `map_network`, each when it is mapped."""
     rule = rule or SelectionRule()
-    layers: list[MappedLayer] = []
     believed: dict[str, np.ndarray] = {}
     for layer in network.layers:
         moment = None
         if rule.needs_inputs and second_moment is not None:
             moment = second_moment(layer.name, believed)
-        layers.append(map_layer(layer, die, tile, rule=rule, tiling=tiling, second_moment=moment))
-        believed[layer.name] = layers[-1].predicted / layers[-1].g_per_weight[:, None]
-        if progress:
-            progress(layer.name)
-    return MappedNetwork(tuple(layers), die, tile)
+        mapped = map_layer(layer, die, tile, rule=rule, tiling=tiling, second_moment=moment)
+        believed[layer.name] = mapped.predicted / mapped.g_per_weight[:, None]
+        yield mapped
 
 
 def map_layer(
@@ -133,6 +143,7 @@ def map_layer(
 ) -> MappedLayer:
     """Map one layer; see `map_network`. second_moment: (n_in, n_in), for a rule that needs it."""
     rule = rule or SelectionRule()
+    second_moment = second_moment if rule.needs_inputs else None
     if rule.needs_inputs and second_moment is None:
         raise ValueError(
             "objective='aware' and fit_scale need second_moment; see calibration inputs"
@@ -143,14 +154,15 @@ def map_layer(
     columns, rows = np.nonzero(layer.mask)
     scale = np.broadcast_to(_scale(layer, die, rule, second_moment), layer.n_out).copy()
     target = (scale[:, None] * layer.weight)[columns, rows]
-    chosen, g_pos, g_neg = _choose(layer.name, die, rows, columns, target, rule, second_moment)
-    cells = {
+    cells = Cells(layer.name, rows, columns)
+    chosen, g_pos, g_neg = _choose(cells, target, die, rule, second_moment)
+    devices = {
         "chosen_pos": chosen.chosen_pos,
         "chosen_neg": chosen.chosen_neg,
         "g_pos": g_pos,
         "g_neg": g_neg,
     }
-    full = {name: _spread(values, layer, rows, columns) for name, values in cells.items()}
+    full = {name: _spread(values, layer, rows, columns) for name, values in devices.items()}
     predicted = _spread(chosen.predicted, layer, rows, columns)
     tiles = tuple(_cut(layer, block, full) for block in split(layer.mask, config, tiling))
     return MappedLayer(layer, scale, predicted, tiles)
@@ -160,38 +172,34 @@ def _scale(
     layer: PrunedLayer, die: Die, rule: SelectionRule, second_moment: np.ndarray | None
 ) -> float | np.ndarray:
     """Return the conductance of a unit weight [S], one or (n_out,)."""
-    if not rule.needs_inputs:
+    if second_moment is None:
         return g_per_weight(layer.weight, die, rule.scale_per, layer=layer.name)
-    cells = layer.weight, layer.mask, die, layer.name
     aware = rule.objective == "aware"
-    return layer_aware_scale(*cells, second_moment, per=rule.scale_per, aware=aware)
+    return layer_aware_scale(layer, die, second_moment, per=rule.scale_per, aware=aware)
 
 
 def _choose(
-    name: str,
-    die: Die,
-    rows: np.ndarray,
-    columns: np.ndarray,
+    cells: Cells,
     target: np.ndarray,
+    die: Die,
     rule: SelectionRule,
     second_moment: np.ndarray | None,
 ) -> tuple[CellSelection, np.ndarray, np.ndarray]:
     """Return the selection of every cell and the true conductance of its banks [S]."""
-    cells = name, rows, columns
     if rule.objective != "aware" and rule.n_candidate == 1 and rule.survey is None:
         options = {"objective": rule.objective, "max_closed": rule.max_closed}
         if rule.objective == "power":
             options["tolerance"] = rule.tolerance_lsb * g_lsb(die, rule.lsb_bits)
-        return select_on_die(die, *cells, target, **options)
-    if rule.objective == "aware":
-        measured = die.branches(*cells, measured=True)
-        chosen = select_layer_aware(measured, target, rows, columns, second_moment)
+        return select_on_die(die, cells, target, **options)
+    if second_moment is not None:
+        measured = cells.branches(die, measured=True)
+        chosen = select_layer_aware(measured, target, cells.rows, cells.columns, second_moment)
     elif rule.survey is not None:
-        chosen = select_surveyed(die, *cells, target, rule.survey)
+        chosen = select_surveyed(die, cells, target, rule.survey)
     else:
         options = {"n_candidate": rule.n_candidate, "composite_error": rule.composite_error}
-        chosen = program_verify(die, *cells, target, **options)
-    true = die.branches(*cells, measured=False)
+        chosen = program_verify(die, cells, target, **options)
+    true = cells.branches(die, measured=False)
     return chosen, *realise(true, chosen.chosen_pos, chosen.chosen_neg)
 
 
@@ -207,6 +215,6 @@ def _spread(
 def _cut(layer: PrunedLayer, block: Block, full: dict[str, np.ndarray]) -> Tile:
     """Cut a block's tile out of the layer's (n_out, n_in) matrices."""
     where = np.ix_(block.columns, block.rows)
-    parts = {name: matrix[where].T.copy() for name, matrix in full.items()}
+    devices = {name: matrix[where].T.copy() for name, matrix in full.items()}
     present = layer.mask[where].T.copy()
-    return Tile(layer.name, block.index, block.rows, block.columns, present, **parts)
+    return Tile(layer.name, block.index, block.rows, block.columns, present, **devices)

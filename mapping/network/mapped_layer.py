@@ -1,22 +1,40 @@
-"""One layer on its tiles: what was to be realised, and what the devices realise."""
+"""One layer on its tiles: the target, and what the devices realise."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from mapping.selection.select import Missed
 from mapping.tiling.tiles import Tile
 from tinynets.networks.layers import PrunedLayer
+
+
+@dataclass(frozen=True)
+class Missed:
+    """The cells whose conductance is further from its target than `tolerance` [S].
+
+    rows, columns: (n_missed,) of the cells.
+    target, realised: (n_missed,) [S].
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    target: np.ndarray
+    realised: np.ndarray
+    tolerance: float
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 @dataclass(frozen=True)
 class MappedLayer:
     """One layer on its tiles.
 
-    source: the weights to realise. g_per_weight (n_out,): conductance of a unit weight [S] on each
-    output. predicted (n_out, n_in): g_pos - g_neg [S] that the selection expected from measured
-    values. tiles: in order of their index.
+    source: the weights to realise.
+    g_per_weight: (n_out,), conductance of a unit weight [S] on each output.
+    predicted: (n_out, n_in), g_pos - g_neg [S] that the selection expected from measured values.
+    tiles: in order of their index.
     """
 
     source: PrunedLayer
@@ -47,11 +65,11 @@ class MappedLayer:
 
     @property
     def error(self) -> np.ndarray:
-        """Realised minus wanted weight (n_remaining,), as parts of the layer's largest weight."""
+        """Realised minus target weight (n_remaining,), as a fraction of the largest weight."""
         return (self.weight - self.source.weight)[self.source.mask] / (self.largest or 1.0)
 
     def missed(self, tolerance: float) -> Missed:
-        """List the targets that the selection misses by more than a part of the largest weight."""
+        """Return the targets missed by more than `tolerance`, a fraction of the largest weight."""
         columns, rows = np.nonzero(self.source.mask)
         weight, scale = self.source.weight[columns, rows], self.g_per_weight[columns]
         predicted = self.predicted[columns, rows]

@@ -1,4 +1,4 @@
-"""Choosing the cells of an output line so that their errors cancel on the inputs that occur.
+"""Choose the cells of an output line so that their errors cancel on the inputs that occur.
 
 With m the misses of a line's cells and H the second moment of their inputs, the mean square error
 of the line's output is m' H m. Cells are chosen in turn, strongest input first, each aimed at its
@@ -10,7 +10,9 @@ Source: optimal brain surgery (Hassibi, Stork, NIPS 1992) and GPTQ (Frantar et a
 choose weights of a grid in this way; it is Babai's nearest plane (Combinatorica 6, 1986).
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
@@ -26,27 +28,51 @@ _jit = njit(cache=True, nogil=True)
 _jit_fast = njit(cache=True, nogil=True, fastmath=True)
 
 
-def choose_together(values, targets, lines, inputs, second_moment, *, damping, window, sweeps):
+@dataclass(frozen=True)
+class Compensation:
+    """How the errors of a line are made to cancel.
+
+    damping: fraction of the mean of the second moment's diagonal that is added to it.
+    window: about how many cells of a line are weighed against each other at once.
+    sweeps: how often each cell is chosen again, all others known.
+    """
+
+    damping: float = 0.01
+    window: int = 64
+    sweeps: int = 1
+
+
+def choose_together(
+    values: np.ndarray,
+    targets: np.ndarray,
+    lines: np.ndarray,
+    inputs: np.ndarray,
+    second_moment: np.ndarray,
+    rule: Compensation,
+) -> np.ndarray:
     """Choose a subset of values for every cell so that the errors of each line cancel.
 
-    values: (n_cell, n) [S]; targets: (n_cell,) [S]; lines, inputs: (n_cell,) output and input
-    index; second_moment: (n_in, n_in) of the inputs; damping: part of its mean diagonal that is
-    added to the diagonal; window: about how many cells of a line share a factor; sweeps: how
-    often each cell is chosen again, all others known. Returns masks (n_cell,) int64.
+    values: (n_cell, n) [S].
+    targets: (n_cell,) [S].
+    lines, inputs: (n_cell,) output and input index.
+    second_moment: (n_in, n_in) of the inputs.
+
+    Returns masks (n_cell,) int64.
     """
     if len(targets) == 0:
         return np.zeros(0, np.int64)
     n_line, n_in = lines.max() + 1, len(second_moment)
     weakest_first = np.argsort(np.diagonal(second_moment), kind="stable")
     h = second_moment[np.ix_(weakest_first, weakest_first)]
-    h[np.diag_indices(n_in)] += damping * (np.trace(h) / n_in or 1.0)
+    h[np.diag_indices(n_in)] += rule.damping * (np.trace(h) / n_in or 1.0)
     place = np.argsort(weakest_first)[inputs]
     cells = np.lexsort((place, lines))
     keys = lines[cells] * n_in + place[cells]
 
     masks, misses = np.full(len(targets), -1, np.int64), np.zeros((n_line, n_in))
-    size = int(np.clip(window * n_line * n_in / len(targets), window, _LARGEST_BLOCK))
-    for sweep, stop in product(range(1 + sweeps), range(n_in, 0, -size)):
+    size = rule.window * n_line * n_in / len(targets)
+    size = int(np.clip(size, rule.window, _LARGEST_BLOCK))
+    for sweep, stop in product(range(1 + rule.sweeps), range(n_in, 0, -size)):
         start, known = max(stop - size, 0), 0 if sweep else stop
         edges = n_in * np.arange(n_line)[:, None] + [start, stop]
         work = (
@@ -59,12 +85,12 @@ def choose_together(values, targets, lines, inputs, second_moment, *, damping, w
     return masks
 
 
-def _in_threads(choose, work):
+def _in_threads(choose: Callable, work: tuple[np.ndarray, ...]) -> None:
     """Share the lines out evenly: every thread takes each n-th of them."""
     n_thread = min(numba.get_num_threads(), len(work[0]))
-    parts = [tuple(array[k::n_thread] for array in work) for k in range(n_thread)]
+    shares = [tuple(array[k::n_thread] for array in work) for k in range(n_thread)]
     with ThreadPoolExecutor(n_thread) as pool:
-        list(pool.map(choose, parts))
+        list(pool.map(choose, shares))
 
 
 @_jit

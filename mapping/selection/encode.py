@@ -1,101 +1,82 @@
-"""From weights to conductances: how a signed weight becomes a target, and the scale of a layer.
-
-Three encodings of a signed weight w, g being what its branches conduct:
-
-- "differential": two banks, g_pos - g_neg = scale * w.
-- "reference": one bank, g = scale * w + g_shift, and one reference bank for each word line, which
-  all outputs share, takes g_shift off again.
-- "offset": one bank, g = scale * w + g_shift; the constant g_shift * sum(v) is taken off digitally.
-
-With the last two a pruned weight still needs its bank: without devices it would read -g_shift.
-"""
+"""From weights to conductances: a differential pair gives g_pos - g_neg = scale * weight."""
 
 import math
+from typing import Literal
 
 import numpy as np
 
-from mapping.bank import Die, ResistorBank
+from mapping.bank import Cells, Die, ResistorBank
 
-ENCODINGS = ("differential", "reference", "offset")
-_LADDER_PART = 0.95  # of full scale: a ladder without gaps is dense nearly to its end
+#: What shares a scale.
+Per = Literal["layer", "output"]
+
+_LADDER_FRACTION = 0.95  # of full scale: a ladder without gaps is dense nearly to its end
 _LADDER_RATIO = 1.2  # mean ratio of neighbours from which a bank counts as a ladder
-_STRONG = 0.5  # part of the largest weight from which a cell may limit the scale
-_LEAST_PART = 0.8  # of the nominal scale: a defective cell is missed, not followed
+_STRONG = 0.5  # fraction of the largest weight from which a cell may limit the scale
+_LEAST_FRACTION = 0.8  # of the nominal scale: a defective cell is missed, not followed
 
 
-def g_per_weight(weight, bank, per="layer", *, layer=None, encoding="differential"):
+def g_per_weight(
+    weight: np.ndarray, bank: ResistorBank | Die, per: Per = "layer", *, layer: str | None = None
+) -> float | np.ndarray:
     """Return the scale that puts the largest weight at the edge of the dense band.
 
-    weight: (n_out, n_in); bank: `ResistorBank`, or a `Die` of one; per: "layer" or "output", what
-    shares a scale. layer: name; with it and a die, the bands are those of the measured cells,
-    and at least 0.8 of the nominal one. encoding: one of `ENCODINGS`.
+    weight: (n_out, n_in).
+    per: what shares a scale.
+    layer: name; with it and a die, the bands are those of the measured cells, and at least 0.8 of
+        the nominal one.
+
     Returns [S per unit weight] a float, or (n_out,) with per="output". A layer or an output of
-    zeros has the scale of one whose largest weight is 1.
-    Raises ValueError for another `per` or `encoding`.
+    zeros has the scale of one whose largest weight is 1. Raises ValueError for another `per`.
     """
-    _check_choice("per", per, ("layer", "output"))
+    if per not in ("layer", "output"):
+        raise ValueError(f'per must be "layer" or "output"; got {per!r}')
     magnitude = np.abs(weight)
     largest = magnitude.max(axis=1)
     if per == "layer":
         largest = np.full_like(largest, largest.max())
     largest = np.where(largest > 0, largest, 1.0)
-    nominal = g_band(bank, encoding)
+    nominal = g_band(bank)
     band = np.full(len(largest), nominal)
-    if isinstance(bank, Die) and layer is not None and encoding == "differential":
+    if isinstance(bank, Die) and layer is not None:
         columns, rows = np.nonzero(magnitude > _STRONG * largest[:, None])
-        reach = _reach(weight, bank, layer, rows, columns)
+        reach = _reach(weight, bank, Cells(layer, rows, columns))
         reach *= largest[columns] / magnitude[columns, rows]
         band[np.unique(columns)] = math.inf
         np.minimum.at(band, columns, reach)
-        band = np.maximum(band, _LEAST_PART * nominal)
+        band = np.maximum(band, _LEAST_FRACTION * nominal)
     scale = band / largest
     return scale if per == "output" else float(scale.min())
 
 
-def _reach(weight, die, layer, rows, columns):
+def _reach(weight: np.ndarray, die: Die, cells: Cells) -> np.ndarray:
     """Return (n_cell,) the edge [S] of the dense band of each cell, on its weight's own side."""
-    branches = die.branches(layer, rows, columns, measured=True)
+    branches = cells.branches(die, measured=True)
     g_closed, g_open = branches.g_closed.sum(axis=-1), branches.g_open.sum(axis=-1)
-    positive = weight[columns, rows] > 0
+    positive = weight[cells.columns, cells.rows] > 0
     full = np.where(positive, g_closed[:, 0] - g_open[:, 1], g_closed[:, 1] - g_open[:, 0])
-    return dense_part(die.bank) * full
+    return dense_fraction(die.bank) * full
 
 
-def g_band(bank, encoding="differential") -> float:
-    """Return the largest magnitude [S] that every cell reaches closely, about zero weight.
-
-    bank: `ResistorBank` or `Die`. Raises ValueError for another encoding.
-    """
-    _check_choice("encoding", encoding, ENCODINGS)
+def g_band(bank: ResistorBank | Die) -> float:
+    """Return the largest magnitude [S] that every cell reaches closely, about zero weight."""
     bank = bank.bank if isinstance(bank, Die) else bank
-    banks = 2 if encoding == "differential" else 1
-    return dense_part(bank) * bank.g_full * banks / 2
+    return dense_fraction(bank) * bank.g_full
 
 
-def g_shift(bank) -> float:
-    """Return the conductance [S] that stands for a zero weight in the single-ended encodings."""
-    bank = bank.bank if isinstance(bank, Die) else bank
-    return bank.g_full / 2
-
-
-def g_lsb(bank, n_bit, encoding="differential") -> float:
+def g_lsb(bank: ResistorBank | Die, n_bit: int) -> float:
     """Return the step [S] of n_bit levels over the band, the unit of a stated tolerance."""
-    return 2 * g_band(bank, encoding) / 2**n_bit
+    return 2 * g_band(bank) / 2**n_bit
 
 
-def dense_part(bank: ResistorBank) -> float:
-    """Return the part of full scale that a pair of banks fills densely.
+def dense_fraction(bank: ResistorBank) -> float:
+    """Return the fraction of full scale that a pair of banks fills densely.
 
     0.95 for a ladder. Sums of nearly equal branches thin out beyond two of their standard
     deviations, sqrt(sum g**2 / 2) each for a pair: half of full scale at n = 8.
     """
     r = bank.r_nominal
     if bank.n == 1 or (r[-1] / r[0]) ** (1 / (bank.n - 1)) >= _LADDER_RATIO:
-        return _LADDER_PART
+        return _LADDER_FRACTION
     g = 1 / (r + bank.r_on)
-    return min(_LADDER_PART, math.sqrt(2 * np.sum(g**2)) / float(np.sum(g)))
-
-
-def _check_choice(name, value, choices):
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    return min(_LADDER_FRACTION, math.sqrt(2 * np.sum(g**2)) / float(np.sum(g)))

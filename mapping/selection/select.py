@@ -5,20 +5,22 @@ base = sum(g_open) and delta = g_closed - g_open of each branch, a pair of banks
 base_pos - base_neg + sum over closed switches of [delta_pos, -delta_neg]: a subset-sum problem.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mapping.bank import Branches, Die
-from mapping.bank.checks import MAX_BRANCHES
+from mapping.bank import Branches, Cells, Die
 from mapping.bank.switches import closed_switches, realise, split_mask
-from mapping.selection.activation_aware import choose_together
-from mapping.selection.encode import g_per_weight
+from mapping.selection.activation_aware import Compensation, choose_together
+from mapping.selection.encode import Per, g_per_weight
 from tinynets import subset_sum
+from tinynets.networks.layers import PrunedLayer
 
 OBJECTIVES = ("error", "power")
 SCALE_FACTORS = (0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.4)
+DEFAULT_RULE = Compensation()
 _CHUNK = 2**18  # cells held at once by `select_on_die`
 
 
@@ -36,206 +38,140 @@ class CellSelection:
 
 def select(
     branches: Branches,
-    target,
+    target: np.ndarray,
     *,
-    objective="error",
-    tolerance=0.0,
-    max_closed=None,
-    g_shift=None,
+    objective: str = "error",
+    tolerance: float | np.ndarray = 0.0,
+    max_closed: int | None = None,
 ) -> CellSelection:
     """Choose the switches of every cell, jointly over both of its banks.
 
-    branches: what each branch is believed to conduct, (n_cell, 2, n) [S]. target: (n_cell,) [S].
-    objective: "error", as near as can be; "power", the least conducting choice that lies within
-    `tolerance` [S] of the target, and the nearest one where there is none.
-    max_closed: close at most so many switches of a cell.
-    g_shift: None for a differential pair; else the positive bank alone gives target + g_shift,
-    scalar or (n_cell,) [S], the negative bank does not exist, and `predicted` is less g_shift.
+    branches: what each branch is believed to conduct, (n_cell, 2, n) [S].
+    target: (n_cell,) [S].
+    objective: "error", the nearest choice; "power", the least conducting choice that lies within
+        `tolerance` [S] of the target, and the nearest one where there is none.
+    max_closed: the most switches of a cell that may be closed.
+
     Raises ValueError for another objective, a tolerance without its objective or the reverse,
     and for what `tinynets.subset_sum.solve` refuses.
     """
     if objective not in OBJECTIVES:
-        raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}")
+        raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}; got {objective!r}")
     if (objective == "power") != bool(np.any(np.asarray(tolerance) > 0)):
         raise ValueError(
-            f"objective {objective!r} came with tolerance {tolerance}; pass a positive tolerance "
-            "[S] with objective='power', and none with objective='error'"
+            "pass a positive tolerance [S] with objective='power', and none with "
+            f"objective='error'; got {objective!r} and {tolerance}"
         )
-    values, base = subset_problem(branches, g_shift)
+    values, base = subset_problem(branches)
     aim = np.asarray(target, float) - base
-    found = subset_sum.solve(values, aim, tolerance=tolerance, max_closed=max_closed)
-    pos, neg = split_mask(found.mask, branches.g_closed.shape[-1])
-    return CellSelection(pos, neg, base + found.value)
+    nearest = subset_sum.solve(values, aim, tolerance=tolerance, max_closed=max_closed)
+    pos, neg = split_mask(nearest.mask, branches.g_closed.shape[-1])
+    return CellSelection(pos, neg, base + nearest.value)
 
 
-def select_on_die(die: Die, layer, rows, columns, target, **options):
-    """Measure the cells of a die, select, and return the selection and what it truly gives.
+def select_on_die(
+    die: Die, cells: Cells, target: np.ndarray, **options: Any
+) -> tuple[CellSelection, np.ndarray, np.ndarray]:
+    """Measure cells of a die and choose their switches; return the selection and what it gives.
 
-    layer, rows, columns: of the cells, as for `Die.branches`; target: (n_cell,) [S]; options: of
-    `select`, the same for all cells. Returns CellSelection, g_pos, g_neg, the last two (n_cell,)
-    [S]. Memory beyond the result does not grow with the number of cells.
+    target: (n_cell,) [S].
+    options: of `select`, the same for all cells.
+
+    Returns CellSelection, g_pos, g_neg, the last two (n_cell,) [S], true values. Memory beyond the
+    result does not grow with the number of cells.
     """
-    parts = []
-    for start in range(0, max(len(rows), 1), _CHUNK):
+    chunks = []
+    for start in range(0, max(len(cells), 1), _CHUNK):
         part = slice(start, start + _CHUNK)
-        cells = layer, rows[part], columns[part]
-        chosen = select(die.branches(*cells, measured=True), target[part], **options)
-        true = die.branches(*cells, measured=False)
+        chosen = select(cells[part].branches(die, measured=True), target[part], **options)
+        true = cells[part].branches(die, measured=False)
         g = realise(true, chosen.chosen_pos, chosen.chosen_neg)
-        parts.append((chosen.chosen_pos, chosen.chosen_neg, chosen.predicted, *g))
-    pos, neg, predicted, g_pos, g_neg = map(np.concatenate, zip(*parts))
+        chunks.append((chosen.chosen_pos, chosen.chosen_neg, chosen.predicted, *g))
+    pos, neg, predicted, g_pos, g_neg = map(np.concatenate, zip(*chunks))
     return CellSelection(pos, neg, predicted), g_pos, g_neg
 
 
 def select_layer_aware(
     branches: Branches,
-    target,
-    rows,
-    columns,
-    second_moment,
-    *,
-    damping=0.01,
-    window=64,
-    sweeps=1,
-    g_shift=None,
+    target: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    second_moment: np.ndarray,
+    rule: Compensation = DEFAULT_RULE,
 ) -> CellSelection:
     """Choose the switches of a layer's cells so that their errors cancel on real inputs.
 
-    branches, target, g_shift: as for `select`. rows, columns: (n_cell,) input and output index of
-    each cell, in any order; only these cells compensate, so a pruned weight stays away.
+    branches, target: as for `select`.
+    rows, columns: (n_cell,) input and output index of each cell, in any order; only these cells
+        compensate, so a pruned weight stays away.
     second_moment: (n_in, n_in), mean of x x' over calibration inputs x of the layer.
-    damping: part of the mean of its diagonal that is added to the diagonal; window: about how
-    many cells of an output are weighed against each other at once; sweeps: repetitions.
+
     Raises ValueError for shapes that disagree, more switches a cell than `subset_sum` takes, a
-    target that is not finite, and a second moment that is not one.
+    target that is not finite, or a matrix that cannot be a second moment.
     """
     rows, columns = np.asarray(rows), np.asarray(columns)
-    values, base = subset_problem(branches, g_shift)
+    values, base = subset_problem(branches)
     second_moment = _checked_moment(second_moment, rows)
     _check_cells(values, target, rows, columns)
     aim = np.asarray(target, float) - base
-    options = {"damping": damping, "window": window, "sweeps": sweeps}
-    mask = choose_together(values, aim, columns, rows, second_moment, **options)
+    mask = choose_together(values, aim, columns, rows, second_moment, rule)
     pos, neg = split_mask(mask.view(np.uint64), branches.g_closed.shape[-1])
     closed = closed_switches(mask, values.shape[1])
     return CellSelection(pos, neg, base + np.where(closed, values, 0.0).sum(axis=1))
 
 
 def layer_aware_scale(
-    weight, mask, die: Die, layer, second_moment, *, per="layer", factors=SCALE_FACTORS, aware=True
-):
-    """Find the scale at which `select_layer_aware` errs least on a layer's outputs.
+    layer: PrunedLayer,
+    die: Die,
+    second_moment: np.ndarray,
+    *,
+    per: Per = "layer",
+    factors: Sequence[float] = SCALE_FACTORS,
+    aware: bool = True,
+) -> float | np.ndarray:
+    """Return the scale at which a selection errs least on a layer's outputs.
 
-    aware: False for the scale at which cells chosen alone, by `select`, err least by that measure.
+    second_moment: (n_in, n_in) of the inputs.
+    per: what shares a scale.
+    factors: the factors tried on top of the scale of `mapping.selection.encode.g_per_weight`.
+    aware: True for the choice of `select_layer_aware`, False for that of `select`.
 
-    weight, mask: (n_out, n_in), and where it has cells; die, layer: where they are; second_moment:
-    (n_in, n_in) of the inputs; per: "layer" or "output", what shares a scale; factors: tried on
-    top of the scale of `mapping.selection.encode.g_per_weight`. A larger scale rounds the many
-    small weights less and clips the few large ones, whose miss the others make up for. The errors
-    counted are those of the choice and, on average, those of the meter. Returns [S per unit weight]
-    a float, or (n_out,) with per="output".
+    A larger scale rounds the many small weights less and clips the few large ones, whose misses
+    the others make up for. The errors counted are those of the choice and, on average, those of
+    the meter. Returns [S per unit weight] a float, or (n_out,) with per="output".
     """
-    columns, rows = np.nonzero(mask)
-    branches = die.branches(layer, rows, columns, measured=True)
+    columns, rows = np.nonzero(layer.mask)
+    branches = die.branches(layer.name, rows, columns, measured=True)
     variances = Branches((die.bank.meter_error * branches.g_closed) ** 2, 0 * branches.g_open)
-    least = np.broadcast_to(g_per_weight(weight, die, per, layer=layer), len(weight))
+    least = np.broadcast_to(g_per_weight(layer.weight, die, per, layer=layer.name), layer.n_out)
     errors = []
     for factor in factors:
         scale = factor * least
-        target = scale[columns] * np.asarray(weight)[columns, rows]
+        target = scale[columns] * layer.weight[columns, rows]
         if aware:
-            found = select_layer_aware(branches, target, rows, columns, second_moment)
+            chosen = select_layer_aware(branches, target, rows, columns, second_moment)
         else:
-            found = select(branches, target)
-        miss = np.zeros(np.shape(weight))
-        miss[columns, rows] = found.predicted - target
+            chosen = select(branches, target)
+        miss = np.zeros(layer.weight.shape)
+        miss[columns, rows] = chosen.predicted - target
         error = np.einsum("ij,ij->i", miss @ second_moment, miss)
-        variance = sum(realise(variances, found.chosen_pos, found.chosen_neg))
+        variance = np.sum(realise(variances, chosen.chosen_pos, chosen.chosen_neg), axis=0)
         variance *= np.diagonal(second_moment)[rows]
-        error += np.bincount(columns, variance, len(weight))
+        error += np.bincount(columns, variance, layer.n_out)
         errors.append(error / scale**2)
     if per == "layer":
-        return float(least[0] * factors[np.argmin(np.sum(errors, axis=1))])
+        return float(least[0] * factors[int(np.argmin(np.sum(errors, axis=1)))])
     return least * np.asarray(factors)[np.argmin(errors, axis=0)]
 
 
-@dataclass(frozen=True)
-class Missed:
-    """The cells whose conductance is further from its target than `tolerance` [S].
-
-    rows, columns: (n_missed,) of the cells; target, realised: (n_missed,) [S].
-    """
-
-    rows: np.ndarray
-    columns: np.ndarray
-    target: np.ndarray
-    realised: np.ndarray
-    tolerance: float
-
-    def __len__(self):
-        return len(self.rows)
-
-    def write_csv(self, path):
-        """Write one line for each missed cell, conductances in siemens."""
-        lines = ["row,column,g_target,g_realised"]
-        cells = zip(*(a.tolist() for a in (self.rows, self.columns, self.target, self.realised)))
-        lines += [",".join(map(repr, cell)) for cell in cells]
-        Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def missed(rows, columns, target, realised, tolerance) -> Missed:
-    """List every cell that misses its target by more than the tolerance, the worst first.
-
-    rows, columns, target, realised: (n_cell,), the last two [S]; tolerance [S].
-    """
-    miss = np.abs(np.asarray(realised) - target)
-    worst_first = np.argsort(-miss, kind="stable")[: np.count_nonzero(miss > tolerance)]
-    rows, columns, target, realised = (
-        np.asarray(array)[worst_first] for array in (rows, columns, target, realised)
-    )
-    return Missed(rows, columns, target, realised, tolerance)
-
-
-@dataclass(frozen=True)
-class Saving:
-    """What one selection costs against another: power in the branches [W], switches closed."""
-
-    p_before: float
-    p_after: float
-    n_closed_before: int
-    n_closed_after: int
-
-
-def power_saving(branches: Branches, before: CellSelection, after: CellSelection, v_rms) -> Saving:
-    """Compare the power and the closed switches of two selections.
-
-    branches: (n_cell, 2, n) [S]; v_rms: of the word line, scalar or (n_cell,) [V].
-    """
-    costs = [_cost(branches, selection, v_rms) for selection in (before, after)]
-    (p_before, n_before), (p_after, n_after) = costs
-    return Saving(p_before, p_after, n_before, n_after)
-
-
-def _cost(branches, selection, v_rms):
-    chosen = selection.chosen_pos, selection.chosen_neg
-    g_pos, g_neg = realise(branches, *chosen)
-    n_closed = np.count_nonzero(closed_switches(np.stack(chosen), MAX_BRANCHES))
-    return float(np.sum(np.square(v_rms) * (g_pos + g_neg))), int(n_closed)
-
-
-def subset_problem(branches: Branches, g_shift=None):
-    """Return what closing each switch adds, (n_cell, n_switch) [S], and (n_cell,) with none.
-
-    n_switch is 2 n for a pair and n with a g_shift, that is, for a positive bank alone.
-    """
+def subset_problem(branches: Branches) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each switch adds (n_cell, 2 n) [S], and what a cell gives with none closed."""
     delta = branches.g_closed - branches.g_open
     base = branches.g_open.sum(axis=-1)
-    if g_shift is not None:
-        return delta[:, 0], base[:, 0] - g_shift
     return np.concatenate([delta[:, 0], -delta[:, 1]], axis=1), base[:, 0] - base[:, 1]
 
 
-def _checked_moment(second_moment, rows):
+def _checked_moment(second_moment: np.ndarray, rows: np.ndarray) -> np.ndarray:
     second_moment = np.asarray(second_moment, float)
     n_in = len(second_moment)
     if second_moment.shape != (n_in, n_in) or np.max(rows, initial=-1) >= n_in:
@@ -250,16 +186,18 @@ def _checked_moment(second_moment, rows):
     return second_moment
 
 
-def _check_cells(values, target, rows, columns):
+def _check_cells(
+    values: np.ndarray, target: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> None:
     if not len(rows) == len(columns) == len(values) == len(target):
         raise ValueError(
-            f"{len(values)} cells of branches came with {len(target)} targets, {len(rows)} rows "
-            f"and {len(columns)} columns; pass as many of each"
+            f"pass as many targets, rows and columns as cells; got {len(values)} cells, "
+            f"{len(target)} targets, {len(rows)} rows and {len(columns)} columns"
         )
     if values.shape[1] > subset_sum.LARGEST_BANK:
         raise ValueError(
-            f"a cell has {values.shape[1]} switches; at most {subset_sum.LARGEST_BANK} can be "
-            "searched, so use fewer branches"
+            f"at most {subset_sum.LARGEST_BANK} switches a cell can be searched, so use fewer "
+            f"branches; got {values.shape[1]} switches"
         )
     if not (np.isfinite(target).all() and np.isfinite(values).all()):
         raise ValueError("targets and branches must be finite; remove NaN and infinite ones")

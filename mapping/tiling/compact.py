@@ -83,30 +83,6 @@ def naive_tile_count(shape: tuple[int, int], config: TileConfig) -> int:
     return -(-shape[0] // config.n_bit) * -(-shape[1] // config.n_word)
 
 
-def cut(weight: np.ndarray, blocks: Sequence[Block]) -> list[np.ndarray]:
-    """Return the matrix (n_word, n_bit) of each block of a weight (n_out, n_in)."""
-    return [weight[np.ix_(block.columns, block.rows)].T for block in blocks]
-
-
-def assemble(
-    blocks: Sequence[Block], matrices: Sequence[np.ndarray], shape: tuple[int, int]
-) -> np.ndarray:
-    """Put matrices (n_word, n_bit) back into one (n_out, n_in), the reverse of `cut`.
-
-    Raises ValueError for a matrix that has not the shape of its block.
-    """
-    full = np.zeros(shape)
-    for block, matrix in zip(blocks, matrices, strict=True):
-        expected = len(block.rows), len(block.columns)
-        if matrix.shape != expected:
-            raise ValueError(
-                f"block {block.index} has {expected[0]} word lines and {expected[1]} bit lines; "
-                f"its matrix has shape {matrix.shape}; pass the one that `cut` made"
-            )
-        full[np.ix_(block.columns, block.rows)] += matrix.T
-    return full
-
-
 def count_lines(blocks: Sequence[Block]) -> TileCounts:
     """Count tiles, crossings, word lines and conversions."""
     sizes = [(len(block.rows), len(block.columns)) for block in blocks]

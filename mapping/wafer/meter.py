@@ -25,6 +25,11 @@ class Meter:
         """Whether the meter has no error at all."""
         return not (self.relative or self.absolute)
 
+    def require_error(self) -> None:
+        """Raise ValueError for a meter without any error, which gives readings no weights."""
+        if self.exact:
+            raise ValueError("give the meter's error: relative or absolute must be above zero")
+
     def sigma(self, readings: np.ndarray) -> np.ndarray:
         """Return the standard error [S] of readings [S] of any shape."""
         return np.hypot(self.relative * readings, self.absolute)

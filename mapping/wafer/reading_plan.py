@@ -63,39 +63,32 @@ def weighing_plan(n: int) -> Plan:
     return Plan(np.vstack([s_matrix, np.zeros((1, n), bool)]))
 
 
-def best_plan(bank: ResistorBank, *, relative: float = 0.0, absolute: float = 0.0) -> Plan:
+def best_plan(bank: ResistorBank, meter: Meter) -> Plan:
     """Return the plan after which sums of branches are best known with a meter.
 
-    bank: its nominal values are what is weighed; relative, absolute: as for `estimate`. Of the two
-    plans, the one that leaves the least variance of the sum of a random half of the branches.
+    bank: its nominal values are what is weighed. Of the two plans, the one that leaves the least
+    variance of the sum of a random half of the branches; one at a time with an exact meter, to
+    which all plans are alike.
     """
+    if meter.exact:
+        return one_at_a_time(bank.n)
     g = 1 / (bank.r_nominal + bank.r_on)
     plans = [one_at_a_time(bank.n), weighing_plan(bank.n)]
 
     def doubt(plan: Plan) -> float:
         readings = (plan.closed @ g)[None]
-        found = estimate(plan, readings, relative=relative, absolute=absolute).covariance[0]
+        found = estimate(plan, readings, meter).covariance[0]
         half = np.append(np.full(bank.n, 0.5), 1.0)  # all switches open is part of every sum
         return float(half @ found @ half + np.trace(found[:-1, :-1]) / 4)
 
     return min(plans, key=doubt)
 
 
-def plan_for(bank: ResistorBank, meter: Meter) -> Plan:
-    """Return the best plan with a meter; with an exact one all are alike: one at a time."""
-    if meter.exact:
-        return one_at_a_time(bank.n)
-    return best_plan(bank, relative=meter.relative, absolute=meter.absolute)
-
-
-def estimate(
-    plan: Plan, readings: np.ndarray, *, relative: float = 0.0, absolute: float = 0.0
-) -> Estimate:
+def estimate(plan: Plan, readings: np.ndarray, meter: Meter) -> Estimate:
     """Return what the branches are, by weighted least squares.
 
-    readings: (n_bank, n_reading) [S]. relative, absolute [S]: standard error of one reading, as a
-    part of it and on top of it. Raises ValueError for readings that do not fit the plan, a plan
-    that cannot tell the branches apart, or a meter without any error.
+    readings: (n_bank, n_reading) [S]. Raises ValueError for readings that do not fit the plan, a
+    plan that cannot tell the branches apart, or a meter without any error.
     """
     n = plan.closed.shape[1]
     if readings.ndim != 2 or readings.shape[1] != len(plan.closed):
@@ -107,11 +100,11 @@ def estimate(
         raise ValueError(
             "readings hold NaN or inf; mark such banks as defective and leave them out"
         )
-    check_meter(relative, absolute)
+    meter.require_error()
     design = np.hstack([plan.closed.astype(float), np.ones((len(plan.closed), 1))])
     if np.linalg.matrix_rank(design) < n + 1:
         raise ValueError("the plan cannot tell its branches apart; it needs more readings")
-    sigma = Meter(relative, absolute).sigma(readings)
+    sigma = meter.sigma(readings)
     g, covariance = least_squares(design, readings, sigma)
     return Estimate(g[:, :n], g[:, n], covariance)
 
@@ -132,12 +125,6 @@ def least_squares(
     covariance = np.linalg.inv(normal * unit[:, :, None] * unit[:, None, :])
     covariance *= unit[:, :, None] * unit[:, None, :]
     return np.einsum("bij,bj->bi", covariance, moment), covariance
-
-
-def check_meter(relative: float, absolute: float) -> None:
-    """Raise ValueError for a meter without any error, which weighs nothing."""
-    if not (relative >= 0 and absolute >= 0 and relative + absolute > 0):
-        raise ValueError("give the meter's error: relative or absolute must be above zero")
 
 
 def _check_n(n: int) -> None:

@@ -59,8 +59,7 @@ def solve_banks(plan: Plan, readings: np.ndarray, bank: ResistorBank, meter: Met
             f"readings of shape {readings.shape} and a plan of {len(plan.closed)} readings of {n} "
             f"branches came for banks of {bank.n}; pass (n_bank, n_reading) of such banks"
         )
-    if meter.exact:
-        raise ValueError("readings need the meter's error: relative or absolute above zero")
+    meter.require_error()
     found = Solved(
         np.full((len(readings), n), np.nan),
         np.zeros((len(readings), n, n)),

@@ -111,14 +111,6 @@ class Periphery:
         """
         return 1.0 + self.r_feedback * g_line / (1.0 + self.r_input * g_line)
 
-    def gain_error(self, g_line: np.ndarray) -> np.ndarray:
-        """Return the relative loss of output by a finite gain A, about noise gain / A.
-
-        Exact for ideal wires: x / (1 + x) with x = noise gain / A. g_line: as for `noise_gain`.
-        """
-        x = self.noise_gain(g_line) / self.tia_gain
-        return x / (1.0 + x)
-
     def bandwidth(self, g_line: np.ndarray) -> np.ndarray:
         """Return the closed loop's bandwidth [Hz], gain-bandwidth over noise gain."""
         return self.gbw / self.noise_gain(g_line)

@@ -11,7 +11,7 @@ from matplotlib.image import imsave
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
 from mapping.wafer.meter import Meter
-from mapping.wafer.reading_plan import Plan, plan_for
+from mapping.wafer.reading_plan import Plan, best_plan
 from netlists.circuit import Periphery, Wires
 from netlists.fabrication.manifest import FORMAT, SCHEMA, VERSION, PackError, write_manifest
 from netlists.fabrication.pack_reader import read_pack
@@ -50,7 +50,7 @@ def write_pack(
     """
     bank = mapped.die.bank
     meter = Meter(bank.meter_error) if meter is None else meter
-    plan = plan_for(bank, meter) if plan is None else plan
+    plan = best_plan(bank, meter) if plan is None else plan
     with new_directory(directory) as draft:
         _write_files(mapped, draft, wires or Wires(), periphery or Periphery(), plan, meter)
         _read_back(mapped, draft)

@@ -141,13 +141,6 @@ def write_layout(layout: "db.Layout", path: str | Path) -> None:
         layout.write(str(draft), options)
 
 
-def read_layout(path: str | Path) -> "db.Layout":
-    """Return a layout that `write_layout` wrote."""
-    layout = klayout().Layout()
-    layout.read(str(path))
-    return layout
-
-
 def write_picture(
     layout: "db.Layout",
     path: str | Path,

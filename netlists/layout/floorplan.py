@@ -107,7 +107,7 @@ def drawn_wires(plan: CellPlan, technology: Technology, r_driver: float = 0.0) -
 
     Capacitance grows with width from that of a line of least width. r_driver: as of `Wires`.
     """
-    word, bit = METALS["sky130 met1"], METALS["sky130 met3"]
+    word, bit = METALS["met1"], METALS["met3"]
     segments = (
         (word, plan.width * DBU, technology.word_width),
         (bit, plan.height * DBU, technology.bit_width),
@@ -122,12 +122,6 @@ def drawn_wires(plan: CellPlan, technology: Technology, r_driver: float = 0.0) -
 def strip_pitch(technology: Technology) -> int:
     """Return the distance from one strip of film to the next [database units]."""
     return to_dbu(technology.film.width) + to_dbu(technology.film.space)
-
-
-def drawn_ohm(n_strip: int, length: int, technology: Technology) -> float:
-    """Return the resistance of strips in series [ohm]: their squares and their ends."""
-    squares = length / to_dbu(technology.film.width)
-    return n_strip * (squares * technology.film.r_sheet + 2 * technology.r_end)
 
 
 def _strips(bank: ResistorBank, technology: Technology) -> list[tuple[int, int]]:

@@ -150,6 +150,6 @@ def test_resistors_follow_temperature_as_ngspice_has_it(kelvin, worker):
     rise = kelvin - 300.15
     assert -1 / current == approx(100e3 * (1 + tc1 * rise + tc2 * rise**2), rel=1e-9)
     # The bank's resistors have the linear term.
-    die = Die(ResistorBank(n=1, r_min=100e3, tc1=tc1)).at_temperature(kelvin)
+    die = Die(ResistorBank(n=1, r_min=100e3, tc1=tc1, temperature=kelvin))
     found = die.resistances("fc", [0], [0])[0, 0, 0]
     assert found == approx(100e3 * (1 + tc1 * rise), rel=1e-12)

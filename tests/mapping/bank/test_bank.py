@@ -245,7 +245,7 @@ def test_the_gradient_is_linear_in_a_random_direction():
 def test_temperature_moves_the_ohms_of_the_same_chip():
     bank = ResistorBank(n=2, tc1=500e-6, tc1_sigma=50e-6, sigma_local=0.02)
     die = Die(bank, 4)
-    hot = die.at_temperature(bank.temperature + 100)
+    hot = Die(replace(bank, temperature=bank.temperature + 100), 4)
     drift = factors(hot) / factors(die) - 1
     assert drift.mean() == approx(0.05, rel=0.01)
     assert drift.std() == approx(0.005, rel=0.02)

@@ -37,7 +37,7 @@ def test_states_are_part_of_what_a_die_is():
 
 
 def test_bad_states():
-    with pytest.raises(ValueError, match=r"expected \(n_in, n_out, 2, 3\)"):
+    with pytest.raises(ValueError, match=r"shape \(n_in, n_out, 2, 3\); got"):
         Die(BANK, stuck={"fc": np.zeros((2, 2, 3), int)})
     with pytest.raises(ValueError, match="must hold 0"):
         Die(BANK, stuck={"fc": np.full((2, 2, 2, 3), 7)})

@@ -7,6 +7,7 @@ import pytest
 
 from approx import approx
 from mapping import Die, ResistorBank, SelectionRule, TileConfig, map_network
+from mapping.network.map_network import map_layers
 from mapping.selection.encode import g_lsb
 from mapping.selection.select import select
 from mapping.tiling.compact import split
@@ -233,7 +234,8 @@ def test_aware_needs_a_second_moment(network, die):
         mapped(network, die, fit_scale=True)
 
 
-def test_mapping_reports_its_progress(network, die):
-    seen = []
-    map_network(network, die, TileConfig(8, 8), progress=seen.append)
-    assert seen == ["fc"]
+def test_layers_come_one_by_one(network, die):
+    layers = list(map_layers(network, die, TileConfig(8, 8)))
+    assert [layer.name for layer in layers] == ["fc"]
+    whole = map_network(network, die, TileConfig(8, 8)).layers[0]
+    np.testing.assert_array_equal(layers[0].predicted, whole.predicted)

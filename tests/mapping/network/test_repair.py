@@ -44,7 +44,7 @@ def n_different(a, b):
 
 def test_an_unchanged_die_keeps_every_switch(mapped):
     found = reselect(mapped, mapped.die, tolerance=0.02)
-    assert (found.changes, found.n_cell, found.n_unmended) == ((), 0, 0)
+    assert (found.changes, found.n_cell, found.n_unrepaired) == ((), 0, 0)
     for a, b in zip(mapped.tiles, found.mapped.tiles):
         np.testing.assert_array_equal(a.g_pos, b.g_pos)
 
@@ -55,7 +55,7 @@ def test_broken_branches_are_worked_around_with_few_changes(mapped):
     found = reselect(mapped, die)
     fresh = map_network(PrunedNetwork((mapped.layers[0].source,)), die, TileConfig(8, 8))
     assert worst(broken) > 0.05
-    assert found.n_unmended == 0
+    assert found.n_unrepaired == 0
     assert worst(found.mapped) < 0.006
     assert len(found.changes) == n_different(mapped, found.mapped)
     assert len(found.changes) < 0.1 * n_different(mapped, fresh)
@@ -67,7 +67,7 @@ def test_drift_is_followed(mapped):
     found = reselect(mapped, die)
     assert worst(on_die(mapped, die)) > 0.02
     # The largest weight sits at the edge of what its bank can do, and may drift out of reach.
-    assert found.n_unmended <= 2
+    assert found.n_unrepaired <= 2
     assert np.quantile(np.abs(found.mapped.layers[0].error), 0.97) < 0.006
     assert 0 < found.n_cell <= mapped.layers[0].source.n_remaining
 
@@ -87,13 +87,15 @@ def test_the_changes_tell_how_to_get_from_one_to_the_other(mapped):
 
 def test_what_cannot_be_mended_is_counted(mapped):
     found = reselect(mapped, aged(3, drift=0.0, open_share=0.7), tolerance=1e-4)
-    assert found.n_unmended > 0
+    assert found.n_unrepaired > 0
 
 
 def test_bad_repairs(mapped):
-    with pytest.raises(ValueError, match="banks of 5 branches"):
+    with pytest.raises(ValueError, match=r"banks of . branches; got 5"):
         reselect(mapped, Die(replace(BANK, n=5), seed=1))
-    with pytest.raises(ValueError, match="tolerance must be > 0"):
+    with pytest.raises(
+        ValueError, match="tolerance must be a fraction of the largest weight > 0; got"
+    ):
         reselect(mapped, mapped.die, tolerance=0.0)
 
 
@@ -110,7 +112,7 @@ def test_doubt_chooses_among_choices_that_need_no_more_changes(mapped):
         reselect(mapped, die, **options)
         for options in ({}, {"doubt": doubt}, {"doubt": doubt, "extra": 2})
     )
-    assert (minding.n_cell, minding.n_unmended) == (plain.n_cell, plain.n_unmended)
+    assert (minding.n_cell, minding.n_unrepaired) == (plain.n_cell, plain.n_unrepaired)
     assert worst(minding.mapped) <= max(0.005, worst(plain.mapped)) + 1e-12
     assert len(minding.changes) == len(plain.changes)
     assert expected(minding.mapped, doubt) < 0.98 * expected(plain.mapped, doubt)
@@ -126,7 +128,7 @@ def test_more_changes_than_needed_come_nearer(mapped):
     errors = [np.abs(found.mapped.layers[0].error) for found in (plain, freer)]
     assert (errors[1] <= errors[0] + 1e-12).all()
     assert errors[1].mean() < 0.9 * errors[0].mean()
-    with pytest.raises(ValueError, match="extra must be >= 0, a number of changes; got -1"):
+    with pytest.raises(ValueError, match="extra must be a number of changes >= 0; got -1"):
         reselect(mapped, die, extra=-1)
 
 

@@ -7,8 +7,10 @@ import pytest
 
 from approx import approx
 from mapping import Branches, Die, ResistorBank, SelectionRule, TileConfig, map_network
+from mapping.bank import Cells
 from mapping.bank.switches import closed_switches, realise
 from mapping.selection.select import select
+from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import Plan, best_plan, estimate, one_at_a_time, weighing_plan
 from mapping.wafer.survey import Survey, select_estimated, select_surveyed, survey_cells
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
@@ -26,7 +28,7 @@ def readings(plan, g, g_open, relative, absolute, seed=0):
 def test_plans_find_the_branches(n):
     g = np.random.default_rng(n).uniform(1e-6, 1e-5, size=(50, n))
     for plan in (one_at_a_time(n), weighing_plan(n)):
-        found = estimate(plan, readings(plan, g, 2e-8, 0, 1e-12), absolute=1e-12)
+        found = estimate(plan, readings(plan, g, 2e-8, 0, 1e-12), Meter(absolute=1e-12))
         np.testing.assert_allclose(found.g, g, atol=1e-11)
         np.testing.assert_allclose(found.g_open, 2e-8, atol=1e-11)
 
@@ -36,7 +38,7 @@ def test_weighing_together_helps_with_an_absolute_error_and_sigma_is_honest():
     g = np.random.default_rng(0).uniform(1e-6, 1e-5, size=(2000, n))
     errors = []
     for plan in (one_at_a_time(n), weighing_plan(n)):
-        found = estimate(plan, readings(plan, g, 0.0, 0, absolute), absolute=absolute)
+        found = estimate(plan, readings(plan, g, 0.0, 0, absolute), Meter(absolute=absolute))
         rms = float(np.sqrt(np.mean((found.g - g) ** 2)))
         assert rms == approx(float(np.sqrt(np.mean(found.sigma**2))), rel=0.05)
         errors.append(rms)
@@ -47,7 +49,7 @@ def test_with_a_relative_error_one_at_a_time_is_best():
     g = np.random.default_rng(0).uniform(1e-6, 1e-5, size=(500, 8))
     sigma = []
     for plan in (one_at_a_time(8), weighing_plan(8)):
-        found = estimate(plan, readings(plan, g, 0.0, 1e-3, 0), relative=1e-3)
+        found = estimate(plan, readings(plan, g, 0.0, 1e-3, 0), Meter(1e-3))
         sigma.append(float(np.median(found.sigma / g)))
     assert sigma[0] < sigma[1]
 
@@ -56,10 +58,10 @@ def test_bad_readings():
     plan = one_at_a_time(3)
     good = np.ones((2, 4))
     for call, message in (
-        (lambda: estimate(plan, np.ones((2, 3)), relative=1e-3), r"pass \(n_bank, 4\)"),
-        (lambda: estimate(plan, good * np.nan, relative=1e-3), "NaN or inf"),
-        (lambda: estimate(plan, good), "give the meter's error"),
-        (lambda: estimate(Plan(plan.closed[:2]), good[:, :2], relative=1e-3), "tell its branches"),
+        (lambda: estimate(plan, np.ones((2, 3)), Meter(1e-3)), r"pass \(n_bank, 4\)"),
+        (lambda: estimate(plan, good * np.nan, Meter(1e-3)), "NaN or inf"),
+        (lambda: estimate(plan, good, Meter()), "give the meter's error"),
+        (lambda: estimate(Plan(plan.closed[:2]), good[:, :2], Meter(1e-3)), "tell its branches"),
         (lambda: one_at_a_time(0), "1 … 32 branches"),
         (lambda: weighing_plan(40), "1 … 32 branches"),
     ):
@@ -72,6 +74,7 @@ def test_bad_readings():
 BANK = ResistorBank(n=7, sigma_local=0.05, r_on=1e3, r_off=1e9)
 METER = 1e-8  # siemens, of one reading: a thousandth of the largest branch
 ROWS, COLUMNS = (a.ravel() for a in np.meshgrid(range(40), range(25)))
+CELLS = Cells("fc", ROWS, COLUMNS)
 TARGET = np.random.default_rng(5).uniform(-2e-5, 2e-5, size=len(ROWS))
 
 
@@ -93,15 +96,15 @@ def test_estimates_with_uncertainty_select_better_than_as_many_single_readings()
     one, weighing = one_at_a_time(7), weighing_plan(7)
     assert len(one.closed) == len(weighing.closed) == 8
     rules = {
-        "one": Survey(one, absolute=METER, n_candidate=1),
-        "one, minded": Survey(one, absolute=METER),
-        "weighing": Survey(weighing, absolute=METER, n_candidate=1),
-        "weighing, minded": Survey(weighing, absolute=METER),
+        "one": Survey(one, Meter(absolute=METER), n_candidate=1),
+        "one, minded": Survey(one, Meter(absolute=METER)),
+        "weighing": Survey(weighing, Meter(absolute=METER), n_candidate=1),
+        "weighing, minded": Survey(weighing, Meter(absolute=METER)),
     }
     dies = [Die(BANK, seed=seed) for seed in range(4)]
     found = {"plain": np.mean([mean_square(die, plain(die, die.seed)) for die in dies])}
     for name, survey in rules.items():
-        chosen = [select_surveyed(die, "fc", ROWS, COLUMNS, TARGET, survey) for die in dies]
+        chosen = [select_surveyed(die, CELLS, TARGET, survey) for die in dies]
         found[name] = np.mean([mean_square(d, c) for d, c in zip(dies, chosen)])
     assert found["one, minded"] < 0.6 * found["one"]
     assert found["weighing"] < 0.4 * found["plain"]
@@ -112,9 +115,9 @@ def test_estimates_with_uncertainty_select_better_than_as_many_single_readings()
 def test_minding_the_uncertainty_also_helps_where_the_meters_error_is_relative(relative):
     found = []
     for n_candidate in (1, 32):
-        survey = Survey(one_at_a_time(7), relative=relative, n_candidate=n_candidate)
+        survey = Survey(one_at_a_time(7), Meter(relative), n_candidate=n_candidate)
         dies = [Die(BANK, seed=seed) for seed in range(4)]
-        chosen = [select_surveyed(die, "fc", ROWS, COLUMNS, TARGET, survey) for die in dies]
+        chosen = [select_surveyed(die, CELLS, TARGET, survey) for die in dies]
         found.append(np.mean([mean_square(d, c) for d, c in zip(dies, chosen)]))
     assert found[1] < 0.85 * found[0]
 
@@ -122,9 +125,9 @@ def test_minding_the_uncertainty_also_helps_where_the_meters_error_is_relative(r
 def test_the_choice_is_the_subset_of_least_expected_error():
     """Against every subset of small banks, one by one."""
     die = Die(replace(BANK, n=3), seed=2)
-    survey = Survey(weighing_plan(3), relative=1e-2, absolute=METER)
+    survey = Survey(weighing_plan(3), Meter(1e-2, METER))
     few = slice(0, 30)
-    found = survey_cells(die, "fc", ROWS[few], COLUMNS[few], survey)
+    found = survey_cells(die, CELLS[few], survey)
     chosen = select_estimated(found, TARGET[few], n_candidate=64)
     for cell in range(30):
         expected = []
@@ -140,8 +143,8 @@ def test_the_choice_is_the_subset_of_least_expected_error():
 
 
 def test_one_candidate_is_the_nearest_subset():
-    survey = Survey(weighing_plan(7), absolute=METER)
-    found = survey_cells(Die(BANK, seed=1), "fc", ROWS, COLUMNS, survey)
+    survey = Survey(weighing_plan(7), Meter(absolute=METER))
+    found = survey_cells(Die(BANK, seed=1), CELLS, survey)
     n = found.g.shape[-1]
     open_each = np.repeat(found.g_open[..., None] / n, n, axis=-1)
     nearest = select(Branches(found.g + open_each, open_each), TARGET)
@@ -153,22 +156,22 @@ def test_one_candidate_is_the_nearest_subset():
 
 def test_a_survey_finds_broken_switches_and_is_the_same_again():
     die = Die(replace(BANK, p_stuck_open=0.1), seed=4)
-    survey = Survey(weighing_plan(7), absolute=METER)
-    found = survey_cells(die, "fc", ROWS, COLUMNS, survey)
+    survey = Survey(weighing_plan(7), Meter(absolute=METER))
+    found = survey_cells(die, CELLS, survey)
     true = die.branches("fc", ROWS, COLUMNS, measured=False)
     broken = true.g_closed == true.g_open
     assert 0.05 < broken.mean() < 0.15
     assert np.abs(found.g[broken]).max() < 6 * METER
     error = (found.g - (true.g_closed - true.g_open)) / found.sigma
     assert np.std(error) == approx(1.0, rel=0.03)
-    again = survey_cells(die, "fc", ROWS[7:9], COLUMNS[7:9], survey)
+    again = survey_cells(die, CELLS[7:9], survey)
     np.testing.assert_allclose(again.g, found.g[7:9], rtol=1e-12)
 
 
 def test_networks_are_mapped_by_a_survey():
     weight = np.random.default_rng(0).normal(size=(6, 9))
     network = PrunedNetwork((PrunedLayer("fc", weight, weight != 0),))
-    rule = SelectionRule(survey=Survey(weighing_plan(7), absolute=METER))
+    rule = SelectionRule(survey=Survey(weighing_plan(7), Meter(absolute=METER)))
     found = map_network(network, Die(BANK, seed=1), TileConfig(4, 4), rule=rule)
     assert np.abs(found.layers[0].error).max() < 0.02
     believed = found.layers[0].predicted / found.layers[0].g_per_weight[:, None]
@@ -176,19 +179,19 @@ def test_networks_are_mapped_by_a_survey():
 
 
 def test_the_plan_that_suits_a_meter():
-    assert len(best_plan(BANK, absolute=METER).closed) == 8
-    assert best_plan(BANK, absolute=METER).closed.sum() == weighing_plan(7).closed.sum()
-    assert best_plan(BANK, relative=1e-3).closed.sum() == one_at_a_time(7).closed.sum()
+    assert len(best_plan(BANK, Meter(absolute=METER)).closed) == 8
+    assert best_plan(BANK, Meter(absolute=METER)).closed.sum() == weighing_plan(7).closed.sum()
+    assert best_plan(BANK, Meter(1e-3)).closed.sum() == one_at_a_time(7).closed.sum()
 
 
 def test_bad_surveys():
-    good = Survey(one_at_a_time(7), absolute=METER)
+    good = Survey(one_at_a_time(7), Meter(absolute=METER))
     for call, message in (
-        (lambda: Survey(one_at_a_time(7)), "give the meter's error"),
-        (lambda: Survey(one_at_a_time(7), absolute=-1.0), "give the meter's error"),
-        (lambda: Survey(one_at_a_time(7), absolute=1e-8, n_candidate=0), "at least 1; got 0"),
+        (lambda: Survey(one_at_a_time(7), Meter()), "give the meter's error"),
+        (lambda: Meter(absolute=-1.0), "absolute error must be finite and >= 0; got -1.0"),
+        (lambda: Survey(one_at_a_time(7), Meter(1e-3), n_candidate=0), "at least 1; got 0"),
         (
-            lambda: survey_cells(Die(replace(BANK, n=6)), "fc", ROWS, COLUMNS, good),
+            lambda: survey_cells(Die(replace(BANK, n=6)), CELLS, good),
             "banks of 7 branches, the die has 6",
         ),
         (lambda: SelectionRule(survey=good, n_candidate=8), "survey goes with"),

@@ -6,7 +6,7 @@ import pytest
 from approx import approx
 from mapping import ResistorBank
 from mapping.wafer.meter import Meter
-from mapping.wafer.reading_plan import Plan, estimate, one_at_a_time, plan_for, weighing_plan
+from mapping.wafer.reading_plan import Plan, best_plan, estimate, one_at_a_time, weighing_plan
 from mapping.wafer.readings import solve_banks, told_apart
 
 BANK = ResistorBank(n=5, sigma_local=0.05, r_on=1e3, r_off=1e9)
@@ -87,7 +87,7 @@ def test_the_stated_uncertainty_is_what_the_errors_are(lost):
 def test_knowing_the_leakage_is_worth_something():
     g, g_open = banks(2000)
     readings = read(weighing_plan(5), g, g_open)
-    free = estimate(weighing_plan(5), readings, absolute=METER.absolute)
+    free = estimate(weighing_plan(5), readings, Meter(absolute=METER.absolute))
     found = solve_banks(weighing_plan(5), readings, BANK, METER)
     known = np.sqrt(np.mean(np.square(found.g - g)))
     assert known < 0.95 * np.sqrt(np.mean(np.square(free.g + g_open - g)))
@@ -118,10 +118,10 @@ def test_switches_that_are_stuck_closed_are_found(plan):
     np.testing.assert_allclose(found.g[[5, 6]], g[[5, 6]], atol=6e-8)
 
 
-def test_the_plan_for_a_meter():
-    assert plan_for(BANK, METER).closed.sum() > 8
+def test_the_best_plan_for_a_meter():
+    assert best_plan(BANK, METER).closed.sum() > 8
     for meter in (Meter(), Meter(relative=1e-3)):
-        assert plan_for(BANK, meter).closed.sum() == 5
+        assert best_plan(BANK, meter).closed.sum() == 5
 
 
 def test_what_cannot_be_solved():
@@ -129,7 +129,7 @@ def test_what_cannot_be_solved():
     for call, message in (
         (lambda: solve_banks(weighing_plan(6), np.ones((2, 8)), BANK, METER), "banks of 5"),
         (lambda: solve_banks(plan, np.ones((2, 7)), BANK, METER), r"shape \(2, 7\)"),
-        (lambda: solve_banks(plan, np.ones((2, 8)), BANK, Meter()), "need the meter's error"),
+        (lambda: solve_banks(plan, np.ones((2, 8)), BANK, Meter()), "give the meter's error"),
         (lambda: Meter(relative=-1e-3), "relative error must be finite and >= 0; got -0.001"),
         (lambda: Meter(absolute=np.inf), "absolute error must be finite"),
     ):

@@ -9,7 +9,7 @@ import pytest
 from mapping import Die, ResistorBank, TileConfig, map_network
 from mapping.network.repair import on_die, reselect
 from mapping.wafer.meter import Meter
-from mapping.wafer.reading_plan import Plan, one_at_a_time, plan_for, weighing_plan
+from mapping.wafer.reading_plan import Plan, best_plan, one_at_a_time, weighing_plan
 from netlists import read_pack, write_pack
 from netlists.fabrication.measured_wafer import WaferError, read_wafer
 from netlists.fabrication.plan_file import read_plan
@@ -151,7 +151,7 @@ def test_banks_that_contradict_themselves(network, tmp_path):
     other = Plan(plan.closed[::-1])
     with pytest.raises(WaferError, match=r"contradict each other.*check the plan"):
         read_wafer(path, network, plan=other, meter=METER)
-    with pytest.raises(ValueError, match="need the meter's error"):
+    with pytest.raises(ValueError, match="give the meter's error"):
         read_wafer(path, network, plan=plan, meter=Meter())
 
 
@@ -205,11 +205,11 @@ def test_another_unit_is_refused(network, tmp_path, factor):
         read_wafer(tmp_path / "w.csv", network, plan=weighing_plan(5), meter=METER)
 
 
-def test_a_pack_has_the_plan_for_its_meter(network, tmp_path):
+def test_a_pack_has_the_best_plan_its_meter(network, tmp_path):
     pack = write_pack(network, tmp_path / "p", meter=METER)
     plan, meter = read_plan(pack / "plan.csv", 5)
     assert meter == METER
-    np.testing.assert_array_equal(plan.closed, plan_for(BANK, METER).closed)
+    np.testing.assert_array_equal(plan.closed, best_plan(BANK, METER).closed)
     manifest = json.loads((pack / "manifest.json").read_text())
     assert manifest["plan"] == {
         "file": "plan.csv",
@@ -241,8 +241,8 @@ def test_reading_together_leaves_less_error_than_as_many_readings_apart(tmp_path
     ageing = replace(BANK, n=7, drift=0.01, drift_sigma=0.05)
     true = Die(ageing, seed=3).aged(1000)  # hours
     meter, rms = Meter(absolute=1e-8), []
-    assert plan_for(network.die.bank, meter).closed.sum() == weighing_plan(7).closed.sum()
-    for plan in (one_at_a_time(7), plan_for(network.die.bank, meter)):
+    assert best_plan(network.die.bank, meter).closed.sum() == weighing_plan(7).closed.sum()
+    for plan in (one_at_a_time(7), best_plan(network.die.bank, meter)):
         assert len(plan.closed) == 8
         path = read(network, tmp_path / "w.csv", plan, meter, die=true)
         wafer = read_wafer(path, network, plan=plan, meter=meter)
