@@ -19,11 +19,26 @@ Choice = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Gadgets:
-    """The units kept for a whole layer, and how far they are off.
+class Target:
+    """The layer that gadgets make.
 
-    kept: bool in the shape of the second layer's weights. error: |realised - wanted| of each
-    weight, the worse sign, in the shape of the weights (n_out, n_in, n_tap); bias_error (n_out,).
+    weight: (n_out, n_in, n_tap).
+    bias: (n_out,), or None.
+    bias_tap: tap of the kernel that never lies on the padding.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray | None
+    bias_tap: int = 0
+
+
+@dataclass(frozen=True)
+class Gadgets:
+    """The units kept for a whole layer, and their errors.
+
+    kept: bool, in the shape of the second layer's weights.
+    error: |realised - target| of each weight, the worse sign, (n_out, n_in, n_tap).
+    bias_error: the same of each bias, (n_out,).
     """
 
     kept: np.ndarray
@@ -69,22 +84,16 @@ def whole_units(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def fit_pair(
-    weight: np.ndarray,
-    bias: np.ndarray | None,
-    first: np.ndarray,
-    second: np.ndarray,
-    n: int,
-    choice: Choice,
-    *,
-    bias_tap: int = 0,
+    target: Target, first: np.ndarray, second: np.ndarray, n: int, choice: Choice
 ) -> Gadgets:
     """Choose among a random second layer's weights those that, after a first layer, make a layer.
 
-    weight: (n_out, n_in, n_tap) wanted; bias (n_out,) or None. first: (n_in or n_in + 1, m) random
-    weights of the hidden units of each input, and their random biases as a last row if there is a
-    bias to make. second: (n_out, len(first), m, n_tap) random. n: units used at most of each sign.
-    bias_tap: the tap that never lies on the padding.
+    first: (n_in or n_in + 1, m), random weights of the hidden units of each input; with a bias to
+        make, their random biases are the last row.
+    second: (n_out, len(first), m, n_tap), random.
+    n: units used at most of each sign.
     """
+    weight, bias, tap = target.weight, target.bias, target.bias_tap
     n_out, n_in, _ = weight.shape
     kept = np.zeros(second.shape, bool)
     error, bias_error = np.zeros(weight.shape), np.zeros(n_out)
@@ -97,9 +106,9 @@ def fit_pair(
             error[:, i] = np.maximum(error[:, i], miss)
     if bias is not None:  # a unit that sees no input is a constant relu(bias)
         units = np.flatnonzero(first[n_in] > 0)[:n]
-        values = second[:, n_in, units, bias_tap][:, None] * first[n_in, units]
+        values = second[:, n_in, units, tap][:, None] * first[n_in, units]
         chosen, miss = _choose(choice, values, bias[:, None])
-        kept[:, n_in, units, bias_tap] = chosen[:, 0]
+        kept[:, n_in, units, tap] = chosen[:, 0]
         bias_error = miss[:, 0]
     return Gadgets(kept, error, bias_error)
 
@@ -109,10 +118,14 @@ def fit_copies(
 ) -> tuple[Gadgets, np.ndarray]:
     """Choose among random weights from copies of each input those that make each copy of a layer.
 
-    weight: (n_out, n_in) wanted; bias (n_out,). random: (n_out, n_copy, n_in * n + n_constant)
-    weights from the n copies of each input, then from the constants, of which n above zero are
-    used. Returns the gadgets, the errors those of the worst copy, and the gain (n_out, n_in): the
-    sum of |kept weights|.
+    weight: (n_out, n_in), the target.
+    bias: (n_out,), the target.
+    random: (n_out, n_copy, n_in * n + n_constant), weights from the n copies of each input, then
+        from the constants.
+    constants: (n_constant,), of which the first n above zero are used.
+
+    Returns the gadgets, with the errors of the worst copy, and the gain (n_out, n_in): the sum of
+    |kept weights|.
 
     Source: Burkholz, ICML 2022, who builds with L + 1 layers.
     """

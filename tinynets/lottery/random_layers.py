@@ -1,6 +1,6 @@
 """Random torch layers, pruned so that they make the layers of a trained network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch.nn.utils import prune as torch_prune
 
 from tinynets.lottery.gadgets import (
     Choice,
+    Target,
     fit_copies,
     fit_pair,
     n_hidden,
@@ -47,24 +48,25 @@ def build_pair(
     n: units used at most of either sign for each input. Raises ValueError naming a module that
     cannot be made.
     """
-    weight, bias = _target(name, module)
-    if choice is whole_units and isinstance(module, nn.Conv2d) and bias is not None:
+    target = _target(name, module)
+    if choice is whole_units and isinstance(module, nn.Conv2d) and target.bias is not None:
         raise ValueError(
             f"module {name!r}: whole filters cannot make the bias of a convolution, whose constant "
             "would need taps of its own; train with bias=False"
         )
-    tap = 0 if bias is None else _bias_tap(name, module)
-    n_out, n_in, n_tap = weight.shape
-    first, own = _first_layer(module, n_in, n_hidden(n), bias is not None, rng)
+    if target.bias is not None:
+        target = replace(target, bias_tap=_bias_tap(name, module))
+    n_out, n_in, n_tap = target.weight.shape
+    first, own = _first_layer(module, n_in, n_hidden(n), target.bias is not None, rng)
     second = _uniform(rng, n_out, *own.shape, n_tap)
-    found = fit_pair(weight, bias, own, second, n, choice, bias_tap=tap)
-    _prune_first(first, found.kept)
+    gadgets = fit_pair(target, own, second, n, choice)
+    _prune_first(first, gadgets.kept)
     after = _reader(module, n_out, own.size)
     _set(after, "weight", second)
-    _mask(after, "weight", found.kept)
-    error = torch.from_numpy(found.error).view_as(dense_weight(module))
+    _mask(after, "weight", gadgets.kept)
+    error = torch.from_numpy(gadgets.error).view_as(dense_weight(module))
     gain = dense_weight(module).double().abs() + error
-    return [first, nn.ReLU(), after], LayerError(error, torch.from_numpy(found.bias_error), gain)
+    return [first, nn.ReLU(), after], LayerError(error, torch.from_numpy(gadgets.bias_error), gain)
 
 
 def build_copies(
@@ -78,17 +80,17 @@ def build_copies(
     built, constants = [], np.empty(0)
     for k, (name, module) in enumerate(layers):
         n_copy, n_constant = (n, n_hidden(n)) if k < len(layers) - 1 else (1, 0)
-        weight, bias = _target(name, module)
-        bias = np.zeros(len(weight)) if bias is None else bias
+        target = _target(name, module)
+        weight = target.weight
+        bias = np.zeros(len(weight)) if target.bias is None else target.bias
         if k == 0:
-            first, values, kept, error = _read_inputs(module, weight, bias, n, n_copy, rng)
+            first, values, kept, error = _read_inputs(module, Target(weight, bias), n, n_copy, rng)
             before = [first, nn.ReLU()]
         else:
             values = _uniform(rng, len(weight), n_copy, weight.shape[1] * n + len(constants))
-            found, gain = fit_copies(weight[:, :, 0], bias, values, constants, n)
-            before, kept = [], found.kept
-            parts = found.error[:, :, 0], found.bias_error, gain
-            error = LayerError(*map(torch.from_numpy, parts))
+            gadgets, gain = fit_copies(weight[:, :, 0], bias, values, constants, n)
+            before, kept = [], gadgets.kept
+            error = _layer_error(gadgets.error[:, :, 0], gadgets.bias_error, gain)
         rows = len(weight) * n_copy
         linear, constants = _with_constants(
             values.reshape(rows, -1), kept.reshape(rows, -1), n_constant, rng
@@ -97,25 +99,26 @@ def build_copies(
     return built
 
 
+def _layer_error(weight: np.ndarray, bias: np.ndarray, gain: np.ndarray) -> LayerError:
+    return LayerError(*map(torch.from_numpy, (weight, bias, gain)))
+
+
 def _read_inputs(
-    module: nn.Module,
-    weight: np.ndarray,
-    bias: np.ndarray,
-    n: int,
-    n_copy: int,
-    rng: np.random.Generator,
+    module: nn.Module, target: Target, n: int, n_copy: int, rng: np.random.Generator
 ) -> tuple[nn.Module, np.ndarray, np.ndarray, LayerError]:
     """Return the first layer, and the weights and masks with which copies of a layer read it."""
+    weight, bias = target.weight, target.bias
+    assert bias is not None  # zeros where the layer has none
     n_out, n_in, _ = weight.shape
     first, own = _first_layer(module, n_in, n_hidden(n), True, rng)
     values = _uniform(rng, n_out * n_copy, *own.shape, 1)
-    wanted = weight.repeat(n_copy, axis=0), bias.repeat(n_copy)
-    found = fit_pair(*wanted, own, values, n, subset)
-    _prune_first(first, found.kept)
-    error = found.error.reshape(n_out, n_copy, n_in).max(axis=1)
-    bias_error = found.bias_error.reshape(n_out, n_copy).max(axis=1)
-    parts = error, bias_error, np.abs(weight[:, :, 0]) + error
-    return first, values, found.kept, LayerError(*map(torch.from_numpy, parts))
+    copies = Target(weight.repeat(n_copy, axis=0), bias.repeat(n_copy))
+    gadgets = fit_pair(copies, own, values, n, subset)
+    _prune_first(first, gadgets.kept)
+    error = gadgets.error.reshape(n_out, n_copy, n_in).max(axis=1)
+    bias_error = gadgets.bias_error.reshape(n_out, n_copy).max(axis=1)
+    gain = np.abs(weight[:, :, 0]) + error
+    return first, values, gadgets.kept, _layer_error(error, bias_error, gain)
 
 
 def _with_constants(
@@ -175,8 +178,8 @@ def _reader(module: Any, n_out: int, n_unit: int) -> nn.Module:
     return nn.Linear(n_unit, n_out, bias=False)
 
 
-def _target(name: str, module: nn.Module) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the weight (n_out, n_in, n_tap) and the bias (n_out,) of a layer to make."""
+def _target(name: str, module: nn.Module) -> Target:
+    """Return the weight and the bias of a layer to make."""
     if not isinstance(module, nn.Linear | nn.Conv2d):
         raise ValueError(
             f"module {name!r} is a {type(module).__name__}; a ticket is built for Linear, Conv2d "
@@ -191,7 +194,7 @@ def _target(name: str, module: nn.Module) -> tuple[np.ndarray, np.ndarray | None
     bias = None if module.bias is None else module.bias.detach().double().numpy()
     if not np.isfinite(weight).all() or (bias is not None and not np.isfinite(bias).all()):
         raise ValueError(f"module {name!r} holds NaN or inf; train it again")
-    return weight.reshape(*weight.shape[:2], -1), bias
+    return Target(weight.reshape(*weight.shape[:2], -1), bias)
 
 
 def _bias_tap(name: str, module: nn.Module) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -45,55 +46,66 @@ def trainer(
     data: Data, *, epochs: int, learning_rate: float = 1.2e-3, batch_size: int = 60
 ) -> Trainer:
     """Return a training procedure; the defaults are those of the paper for LeNet-300-100."""
+    how = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
 
     def run(model: nn.Module, seed: int, on_step: Callable[[int], None] | None) -> None:
-        train(
-            model,
-            data,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            seed=seed,
-            on_step=on_step,
-        )
+        train(model, data, **how, seed=seed, on_step=on_step)
 
     return run
 
 
-def tickets(
-    model: nn.Module,
-    fit: Trainer,
-    *,
-    rounds: int,
-    rate: float = 0.2,
-    output_rate: float | None = None,
-    rewind_step: int = 0,
-    exclude: tuple[str, ...] = (),
-    seed: int = 0,
-) -> Iterator[Ticket]:
+@dataclass(frozen=True)
+class TicketOptions:
+    """How tickets are drawn.
+
+    rounds: number of tickets after the dense network.
+    rate: fraction of each layer's remaining weights that a round removes, in (0, 1).
+    output_rate: the same for the last layer; None for half of it.
+    rewind_step: 0 to go back to the initial weights, k to those before step k of the dense run.
+    exclude: paths of modules that stay whole.
+    seed: of every training.
+
+    Raises ValueError for a rate outside (0, 1).
+    """
+
+    rounds: int
+    rate: float = 0.2
+    output_rate: float | None = None
+    rewind_step: int = 0
+    exclude: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.rate < 1 and 0 < self.last_rate < 1):
+            raise ValueError(f"rates must be in (0, 1); got {self.rate} and {self.last_rate}")
+
+    @property
+    def last_rate(self) -> float:
+        """Fraction of the last layer's remaining weights that a round removes."""
+        return self.rate / 2 if self.output_rate is None else self.output_rate
+
+
+def tickets(model: nn.Module, fit: Trainer, **options: Any) -> Iterator[Ticket]:
     """Yield the dense network, then one ticket for each round of iterative magnitude pruning.
 
-    model: at its initial weights; it is not changed. rate: share of each layer's remaining weights
-    that a round removes; output_rate: the same for the last layer, None for half of it.
-    rewind_step: 0 to go back to the initial weights, k to those before step k of the dense run.
+    model: at its initial weights; it does not change.
+    options: the fields of `TicketOptions`, rounds at least.
 
-    Raises ValueError for a rate outside (0, 1), a step that the training does not reach, or a
+    Raises ValueError as `TicketOptions` does, for a step that the training does not reach, or a
     layer that would lose its last weight.
     Source: Frankle, Carbin, ICLR 2019, arXiv 1803.03635; rewinding to an early step: Frankle et
     al., ICML 2020, arXiv 1912.05671. Cost: one training a round.
     """
-    output_rate = rate / 2 if output_rate is None else output_rate
-    if not (0 < rate < 1 and 0 < output_rate < 1):
-        raise ValueError(f"rates must be in (0, 1); got {rate} and {output_rate}")
-    layers = weight_layers(model, exclude)
-    last = list(layers)[-1]
+    rule = TicketOptions(**options)
+    layers = weight_layers(model, rule.exclude)
+    rates = dict.fromkeys(layers, rule.rate) | {list(layers)[-1]: rule.last_rate}
     masks = {p: torch.ones_like(dense_weight(m), dtype=torch.bool) for p, m in layers.items()}
-    trained, start = _first_run(model, masks, fit, rewind_step, seed)
+    trained, start = _first_run(model, masks, fit, rule.rewind_step, rule.seed)
     yield Ticket(masks, start, trained)
-    for k in range(1, rounds + 1):
-        left = {path: (1 - (output_rate if path == last else rate)) ** k for path in masks}
+    for k in range(1, rule.rounds + 1):
+        left = {path: (1 - rate) ** k for path, rate in rates.items()}
         masks = _smaller(trained, masks, left)
-        trained = train_from(model, start, masks, fit, seed=seed)
+        trained = train_from(model, start, masks, fit, seed=rule.seed)
         yield Ticket(masks, start, trained)
 
 
@@ -151,10 +163,9 @@ def _first_run(
 
 
 def _smaller(trained: nn.Module, masks: Masks, left: Mapping[str, float]) -> Masks:
-    """Return masks with the given share of each layer, chosen among what the old ones kept."""
-    found = scores.magnitude({path: trained.get_submodule(path) for path in masks})
+    """Return masks with the given fraction of each layer, chosen among what the old ones kept."""
+    magnitudes = scores.magnitude({path: trained.get_submodule(path) for path in masks})
     smaller = {}
-    for path, mask in masks.items():
-        score = found[path].masked_fill(~mask, -1.0)
-        smaller |= choose({path: score}, 1 - left[path], "layer")
+    for path, score in magnitudes.items():
+        smaller |= choose({path: score}, 1 - left[path], "layer", among=masks)
     return smaller

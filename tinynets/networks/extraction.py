@@ -1,8 +1,9 @@
 """Read the weight layers out of a torch module."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,17 @@ def evaluation(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+@contextmanager
+def watching(modules: Mapping[str, nn.Module], see: Callable[..., None]) -> Iterator[None]:
+    """Call `see(path, module, inputs, output)` after each pass through one of the modules."""
+    handles = [m.register_forward_hook(partial(see, path)) for path, m in modules.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def safe_name(path: str) -> str:
     """Turn a module path such as `features.0` into a name fit for files and netlists."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", path) or "layer"
@@ -114,26 +126,17 @@ def _count_products(
     """Run the model once; return matrix-vector products per inference, in order of use."""
     counts: dict[str, int] = {}
 
-    def hook(path: str):
-        def count(module: nn.Module, _inputs: tuple, output: torch.Tensor) -> None:
-            if output.ndim < (2 if isinstance(module, nn.Linear) else dense_weight(module).ndim):
-                raise ValueError(
-                    f"module {path!r} gave an output of shape {tuple(output.shape)}, which has no "
-                    "batch dimension; pass a batch, such as example[None]"
-                )
-            channels = output.shape[-1] if isinstance(module, nn.Linear) else output.shape[1]
-            n_mvm = output[0].numel() // channels
-            counts[path] = counts.get(path, 0) + n_mvm
+    def see(path: str, module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+        if output.ndim < (2 if isinstance(module, nn.Linear) else dense_weight(module).ndim):
+            raise ValueError(
+                f"module {path!r} gave an output of shape {tuple(output.shape)}, which has no "
+                "batch dimension; pass a batch, such as example[None]"
+            )
+        channels = output.shape[-1] if isinstance(module, nn.Linear) else output.shape[1]
+        counts[path] = counts.get(path, 0) + output[0].numel() // channels
 
-        return count
-
-    handles = [module.register_forward_hook(hook(path)) for path, module in modules.items()]
-    try:
-        with evaluation(model), torch.no_grad():
-            model(example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watching(modules, see), evaluation(model), torch.no_grad():
+        model(example)
     return counts
 
 
@@ -164,7 +167,7 @@ def _layer(name: str, path: str, module: Any, n_mvm: int) -> PrunedLayer:
 def conv_geometry(module: Any) -> ConvGeometry:
     """Return the sliding-window geometry; a 1-D convolution is one of height 1."""
 
-    def pair(values, before: int) -> tuple[int, int]:
+    def pair(values: Any, before: int) -> tuple[int, int]:
         values = tuple(int(v) for v in values)
         return values if len(values) == 2 else (before, values[0])
 

@@ -54,10 +54,12 @@ def check_finite(layers: Mapping[str, nn.Module]) -> None:
         raise ValueError(f"layers {bad} hold NaN or inf weights; load a sound checkpoint")
 
 
-def choose(scores: Scores, sparsity: float | None, scope: str = "global") -> Masks:
+def choose(
+    scores: Scores, sparsity: float | None, scope: str = "global", *, among: Masks | None = None
+) -> Masks:
     """Return the masks that keep the best scores.
 
-    scores: never negative, except for weights that are gone already, which are not kept.
+    scores: never negative.
     sparsity: share to drop, in [0, 1); None for an N:M scope, which has its own.
     scope: who competes: "global" all weights, "layer" those of a layer, "output" those into one
     output (a row; all kernels of an output channel), "N:M" (as in "2:4") keeps N of every M
@@ -65,6 +67,8 @@ def choose(scores: Scores, sparsity: float | None, scope: str = "global") -> Mas
 
     Raises ValueError naming layers with NaN scores, or that would lose their last weight.
     """
+    if among is not None:
+        scores = {path: score.masked_fill(~among[path], -1.0) for path, score in scores.items()}
     bad = [path for path, score in scores.items() if not torch.isfinite(score).all()]
     if bad:
         raise ValueError(f"layers {bad} hold NaN or inf weights or scores and cannot be ranked")

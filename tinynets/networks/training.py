@@ -1,6 +1,8 @@
 """Train and score a classifier; the same seed gives the same weights."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,44 +16,67 @@ from tinynets.networks.masks import plain_weights
 Progress = Callable[[int], None]
 
 
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained.
+
+    epochs: passes over the training samples; 0 leaves a model as it is.
+    learning_rate: of the first step; it falls to zero along a cosine.
+    batch_size: samples of one step.
+    seed: of the order of the samples.
+
+    Raises ValueError for a negative number of epochs or a batch without samples.
+    """
+
+    epochs: int
+    learning_rate: float = 1e-3
+    batch_size: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or self.batch_size < 1:
+            raise ValueError(
+                f"epochs must be >= 0 and batch_size >= 1; got {self.epochs}, {self.batch_size}"
+            )
+
+
 def train(
     model: nn.Module,
     data: Data,
     *,
-    epochs: int,
-    learning_rate: float = 1e-3,
-    batch_size: int = 64,
-    seed: int = 0,
     progress: Progress | None = None,
     on_step: Progress | None = None,
+    **training: Any,
 ) -> nn.Module:
     """Train a model in place with Adam and cross-entropy; return it.
 
-    learning_rate is lowered to zero along a cosine. seed orders the samples. Pruning masks of
-    `torch.nn.utils.prune` stay in force; parameters without `requires_grad` stay as they are.
+    Masks of `torch.nn.utils.prune` stay in force. Parameters without `requires_grad` do not change.
+
+    progress: called after each epoch with the number of epochs done.
     on_step: called before each step with the number of steps done.
-    Raises ValueError for a negative number of epochs, nothing to train, fewer outputs than
-    classes, or a loss that is NaN or infinite at the end of an epoch.
+    training: the fields of `Training`, epochs at least.
+
+    Raises ValueError as `Training` does, and if nothing can be trained, the model has fewer outputs
+    than there are classes, or the loss is NaN or infinite at the end of an epoch.
     Source: Kingma, Ba, arXiv 1412.6980.
     """
-    if epochs < 0 or batch_size < 1:
-        raise ValueError(f"epochs must be >= 0 and batch_size >= 1; got {epochs}, {batch_size}")
-    if epochs == 0:
+    how = Training(**training)
+    if how.epochs == 0:
         return model.eval()
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(
             "no parameter of the model is to be trained; set requires_grad, or epochs=0"
         )
     x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
-    order = torch.Generator().manual_seed(seed)
-    n_batch = -(-len(x) // batch_size)
+    order = torch.Generator().manual_seed(how.seed)
+    n_batch = -(-len(x) // how.batch_size)
     model.train()
     with plain_weights(model) as masked:
         trained = [p for p in model.parameters() if p.requires_grad]
-        optimiser = torch.optim.Adam(trained, lr=learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * n_batch)
-        for epoch in range(epochs):
-            batches = torch.randperm(len(x), generator=order).split(batch_size)
+        optimiser = torch.optim.Adam(trained, lr=how.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, how.epochs * n_batch)
+        for epoch in range(how.epochs):
+            batches = torch.randperm(len(x), generator=order).split(how.batch_size)
             for k, rows in enumerate(batches):
                 if on_step:
                     on_step(epoch * n_batch + k)
@@ -64,7 +89,7 @@ def train(
             if not torch.isfinite(loss):
                 raise ValueError(
                     f"the loss is {loss.item()} after epoch {epoch + 1}; lower learning_rate "
-                    f"{learning_rate}, or check weights and samples"
+                    f"{how.learning_rate}, or check weights and samples"
                 )
             if progress:
                 progress(epoch + 1)

@@ -1,5 +1,18 @@
 """Which weights go: scores, schedules, masks for tiles, whole filters, and what is saved by it."""
 
-from tinynets.pruning.methods import METHODS, prune
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tinynets.pruning.options import METHODS
+
+if TYPE_CHECKING:
+    from tinynets.pruning.methods import prune
 
 __all__ = ["METHODS", "prune"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load torch only for `prune`."""
+    if name != "prune":
+        raise AttributeError(f"module 'tinynets.pruning' has no attribute {name!r}")
+    return import_module("tinynets.pruning.methods").prune

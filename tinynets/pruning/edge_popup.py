@@ -1,6 +1,7 @@
 """Find a good sub-network of a random network: scores are trained, weights never."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,7 +18,7 @@ from tinynets.networks.masks import (
     make_permanent,
     weight_layers,
 )
-from tinynets.networks.training import Progress, train
+from tinynets.networks.training import Progress, Training, train
 
 INITS = ("signed_constant", "kaiming_normal", "kaiming_uniform", "as_is")
 
@@ -50,23 +51,23 @@ def edge_popup(
     *,
     sparsity: float,
     init: str = "signed_constant",
-    epochs: int = 30,
-    learning_rate: float = 0.01,
     exclude: tuple[str, ...] = (),
-    seed: int = 0,
     progress: Progress | None = None,
+    **training: Any,
 ) -> nn.Module:
     """Return a copy of a network at random weights, masked so that it classifies; none trained.
 
     sparsity: share of each layer's weights that is masked, in [0, 1). init: "signed_constant"
     (± the deviation of Kaiming's normal), "kaiming_normal", "kaiming_uniform", or "as_is" for the
     weights that the model has; all but the last are scaled up by sqrt(1 / (1 - sparsity)). Biases
-    are zero. exclude: modules that stay as they are, untrained.
+    are zero. exclude: modules that stay as they are, untrained. training: the fields of `Training`,
+    by default 30 epochs at a rate of 0.01; its seed is also that of the weights.
 
     Raises ValueError as `prune` does, and for an unknown init, or NaN weights taken as they are.
     Source: Ramanujan et al., CVPR 2020, arXiv 1911.13299. Cost: about that of training, and a
     selection of the largest scores for each layer and step.
     """
+    how = Training(**({"epochs": 30, "learning_rate": 0.01} | training))
     if init not in INITS:
         raise ValueError(f"init must be one of {INITS}; got {init!r}")
     model = make_permanent(copied(model))
@@ -74,7 +75,7 @@ def edge_popup(
     layers = weight_layers(model, exclude)
     if init == "as_is":
         check_finite(layers)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(how.seed)
     ones = {path: torch.ones_like(dense_weight(module)) for path, module in layers.items()}
     kept = choose(ones, sparsity, "layer")
     popups = {path: Popup(one, int(kept[path].sum())) for path, one in ones.items()}
@@ -82,7 +83,7 @@ def edge_popup(
         _initialise(module, init, sparsity, generator)
         _uniform(popups[path].scores, generator)
         parametrize.register_parametrization(module, "weight", popups[path])
-    train(model, data, epochs=epochs, learning_rate=learning_rate, seed=seed, progress=progress)
+    train(model, data, **vars(how), progress=progress)
     for module in layers.values():
         parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
     apply_masks(model, {path: popup.mask() for path, popup in popups.items()})

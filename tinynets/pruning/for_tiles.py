@@ -5,18 +5,26 @@ scored together, so that they stay or go together; nothing here needs a crossbar
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import nn
 
 from tinynets.networks.data import Data
 from tinynets.networks.extraction import extract
-from tinynets.networks.masks import apply_masks, choose, copied, mask_of, weight_layers
-from tinynets.networks.training import train
+from tinynets.networks.masks import (
+    apply_masks,
+    choose,
+    copied,
+    mask_of,
+    n_to_keep,
+    weight_layers,
+)
 from tinynets.pruning import scores
-from tinynets.pruning.methods import RoundProgress
-from tinynets.pruning.schedules import sparsities
+from tinynets.pruning.methods import RoundProgress, in_rounds
+from tinynets.pruning.options import PruneOptions
 
 #: What weights go together: each alone; one input to the n_bit outputs of a tile; one output from
 #: the n_word inputs of a tile; all of a tile.
@@ -56,55 +64,63 @@ def crossbar_scores(
     return mixed
 
 
+@dataclass(frozen=True, kw_only=True)
+class TileOptions(PruneOptions):
+    """How a network is pruned for tiles: iteratively, by magnitude.
+
+    n_word, n_bit: word lines and bit lines of a tile.
+    shares: weight of each grain in the score, as in `crossbar_scores`.
+    by_reads: power of the number of times that an inference reads a layer's lines (once for each
+        output position of a convolution) by which its scores are divided. With 1/4 a convolutional
+        network loses most of its conversions (benchmarks/baselines.py); too much empties a layer,
+        which is an error.
+
+    Raises ValueError for a scope other than "global" and "layer", or a negative power.
+    """
+
+    method: str = field(default="iterative_magnitude", init=False)
+    schedule: str = field(default="iterative", init=False)
+    n_word: int
+    n_bit: int
+    shares: Mapping[str, float] = field(default_factory=lambda: DEFAULT_SHARES)
+    by_reads: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.scope not in ("global", "layer") or self.by_reads < 0:
+            raise ValueError(
+                "scope must be 'global' or 'layer' and by_reads >= 0; got "
+                f"{self.scope!r} and {self.by_reads}"
+            )
+
+
 def prune_for_tiles(
-    model: nn.Module,
-    data: Data,
-    *,
-    n_word: int,
-    n_bit: int,
-    sparsity: float,
-    shares: Mapping[str, float] = DEFAULT_SHARES,
-    scope: str = "global",
-    by_reads: float = 0.0,
-    rounds: int = 5,
-    epochs: int = 10,
-    learning_rate: float = 1e-3,
-    exclude: tuple[str, ...] = (),
-    seed: int = 0,
-    progress: RoundProgress | None = None,
+    model: nn.Module, data: Data, *, progress: RoundProgress | None = None, **options: Any
 ) -> nn.Module:
     """Return a pruned and fine-tuned copy of a trained model that takes few tiles.
 
-    Iterative magnitude pruning, as `tinynets.prune` does it, by `crossbar_scores`. scope: "global",
-    or "layer" for the same sparsity in each. by_reads: a layer's scores are divided by this power
-    of the number of times that an inference reads its lines (once for each output position of a
-    convolution). 1/4 saves a convolutional network most of its conversions
-    (benchmarks/baselines.py); with too much, whole layers would go, which is an error. The other
-    arguments are those of `tinynets.prune`.
+    Iterative magnitude pruning, as `tinynets.prune` does it, by `crossbar_scores`.
 
-    Raises ValueError as `crossbar_scores` and `masks.choose` do, for another scope, a negative
-    power, and for a grouped convolution, whose groups would not line up with tiles.
+    progress: called after each round.
+    options: the fields of `TileOptions`; n_word, n_bit and sparsity at least.
+
+    Raises ValueError as `TileOptions`, `crossbar_scores` and `masks.choose` do, and for a grouped
+    convolution, whose groups would not line up with tiles.
     """
-    if scope not in ("global", "layer") or by_reads < 0:
-        raise ValueError(
-            f"scope must be 'global' or 'layer' and by_reads >= 0; got {scope!r} and {by_reads}"
-        )
-    model = copied(model)
-    layers = weight_layers(model, exclude)
+    rule, model = TileOptions(**options), copied(model)
+    n_to_keep(rule.sparsity, rule.scope)
+    layers = weight_layers(model, rule.exclude)
     if grouped := [path for path, m in layers.items() if getattr(m, "groups", 1) > 1]:
         raise ValueError(f"layers {grouped} are grouped convolutions; exclude them")
-    read = extract(model, torch.from_numpy(data.x_train[:1]), leave_digital=exclude)
-    cost = {layer.module: layer.n_mvm**by_reads for layer in read.layers}
-    for k, reached in enumerate(sparsities("iterative", sparsity, rounds), 1):
+    read = extract(model, torch.from_numpy(data.x_train[:1]), leave_digital=rule.exclude)
+    cost = {layer.module: layer.n_mvm**rule.by_reads for layer in read.layers}
+
+    def step(sparsity: float) -> None:
         magnitudes = {path: s / cost[path] for path, s in scores.magnitude(layers).items()}
-        found = crossbar_scores(magnitudes, n_word, n_bit, shares)
-        gone = {path: ~mask_of(module) for path, module in layers.items()}
-        masks = choose({p: s.masked_fill(gone[p], -1.0) for p, s in found.items()}, reached, scope)
-        apply_masks(model, masks)
-        train(model, data, epochs=epochs, learning_rate=learning_rate, seed=seed + k)
-        if progress:
-            progress(k, rounds, reached)
-    return model
+        grouped = crossbar_scores(magnitudes, rule.n_word, rule.n_bit, rule.shares)
+        before = {path: mask_of(module) for path, module in layers.items()}
+        apply_masks(model, choose(grouped, sparsity, rule.scope, among=before))
+
+    return in_rounds(model, data, rule, step, progress)
 
 
 def _mean_of_groups(matrix: torch.Tensor, height: int, width: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tinynets.networks.extraction import conv_geometry, dense_weight, evaluation
+from tinynets.networks.extraction import conv_geometry, dense_weight, evaluation, watching
 
 Layers = Mapping[str, nn.Module]
 
@@ -101,20 +101,12 @@ def input_statistics(
     """
     totals: dict[str, torch.Tensor] = {}
 
-    def hook(path: str):
-        def add(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            totals[path] = totals.get(path, 0) + reduce(input_rows(module, inputs[0].detach()))
+    def see(path: str, module: nn.Module, inputs: tuple[torch.Tensor, ...], _output: Any) -> None:
+        totals[path] = totals.get(path, 0) + reduce(input_rows(module, inputs[0].detach()))
 
-        return add
-
-    handles = [module.register_forward_pre_hook(hook(path)) for path, module in layers.items()]
-    try:
-        with evaluation(model), torch.no_grad():
-            for rows in x.split(batch_size):
-                model(rows)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watching(layers, see), evaluation(model), torch.no_grad():
+        for rows in x.split(batch_size):
+            model(rows)
     if idle := [path for path in layers if path not in totals]:
         raise ValueError(f"layers {idle} did not run on the calibration inputs; exclude them")
     return totals

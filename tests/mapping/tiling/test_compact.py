@@ -23,9 +23,10 @@ from mapping.tiling.compact import (
     split_dense,
 )
 from tinynets.networks.data import digits
+from tinynets.networks.masks import choose, weight_layers
 from tinynets.networks.models import mlp
 from tinynets.networks.training import train
-from tinynets.pruning.methods import magnitude_masks
+from tinynets.pruning.scores import magnitude
 
 pytestmark = pytest.mark.training
 
@@ -37,7 +38,7 @@ def trained():
     """The first layer of a network trained on the digits, 95 % of its weights set to zero."""
     torch.manual_seed(0)
     model = train(mlp((64, 128, 10)), digits(seed=0, flat=True), epochs=5)
-    mask = magnitude_masks(model, 0.95)["fc1"].numpy()
+    mask = choose(magnitude(weight_layers(model)), 0.95)["fc1"].numpy()
     return model.get_parameter("fc1.weight").detach().double().numpy() * mask
 
 

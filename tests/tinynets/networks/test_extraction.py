@@ -7,9 +7,10 @@ from torch import nn
 
 from approx import approx
 from tinynets.networks.extraction import conv_geometry, extract, safe_name
+from tinynets.networks.masks import apply_masks, choose, weight_layers
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import predict
-from tinynets.pruning.methods import apply_masks, magnitude_masks
+from tinynets.pruning.scores import magnitude
 
 
 def test_layers_come_in_order_of_use_with_their_products():
@@ -22,7 +23,7 @@ def test_layers_come_in_order_of_use_with_their_products():
 
 def test_pruning_masks_are_honoured_without_a_forward_pass():
     model = mlp((6, 4, 2))
-    apply_masks(model, magnitude_masks(model, 0.5))
+    apply_masks(model, choose(magnitude(weight_layers(model)), 0.5))
     with torch.no_grad():
         model.fc1.weight_orig.add_(1.0)
     network = extract(model, torch.zeros(1, 6))

@@ -22,8 +22,8 @@ from tinynets.networks.masks import (
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import predict, train
 from tinynets.pruning import prune
-from tinynets.pruning.methods import magnitude_masks
 from tinynets.pruning.schedules import sparsities
+from tinynets.pruning.scores import magnitude
 
 pytestmark = pytest.mark.training
 
@@ -105,7 +105,7 @@ def test_masked_training_equals_torchs_own_slower_one():
     data = digits(seed=0, flat=False)
     torch.manual_seed(0)
     ours = digits_cnn()
-    apply_masks(ours, magnitude_masks(ours, 0.8))
+    apply_masks(ours, choose(magnitude(weight_layers(ours)), 0.8))
     theirs = digits_cnn()
     apply_masks(theirs, masks_of(ours))
     theirs.load_state_dict(ours.state_dict())

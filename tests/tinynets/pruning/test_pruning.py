@@ -9,9 +9,10 @@ import tinynets
 from approx import approx
 from tinynets.networks.data import Data, digits
 from tinynets.networks.extraction import dense_weight
+from tinynets.networks.masks import apply_masks, choose, make_permanent, weight_layers
 from tinynets.networks.models import mlp
 from tinynets.networks.training import accuracy, predict, train
-from tinynets.pruning.methods import apply_masks, magnitude_masks, make_permanent
+from tinynets.pruning.scores import magnitude
 
 pytestmark = pytest.mark.training
 
@@ -70,10 +71,10 @@ def test_magnitude_masks_keep_the_largest_of_the_whole_network():
     with torch.no_grad():
         model.fc1.weight.copy_(torch.arange(1.0, 7.0).view(2, 3))
         model.fc2.weight.copy_(torch.tensor([[10.0, -20.0], [0.5, 30.0]]))
-    masks = magnitude_masks(model, 0.5)
+    masks = choose(magnitude(weight_layers(model)), 0.5)
     assert masks["fc1"].tolist() == [[False, False, False], [False, True, True]]
     assert masks["fc2"].tolist() == [[True, True], [False, True]]
-    assert magnitude_masks(model, 0.0)["fc1"].all()
+    assert choose(magnitude(weight_layers(model)), 0.0)["fc1"].all()
 
 
 @pytest.mark.parametrize(
@@ -92,18 +93,18 @@ def test_bad_options(data, trained, options, message):
 
 def test_bad_models_and_masks():
     with pytest.raises(ValueError, match="no Linear"):
-        magnitude_masks(nn.ReLU(), 0.5)
+        choose(magnitude(weight_layers(nn.ReLU())), 0.5)
     model = mlp((3, 2, 2))
     with pytest.raises(ValueError, match=r"mask of layer 'fc1' has shape \(1, 1\)"):
         apply_masks(model, {"fc1": torch.ones(1, 1)})
     with torch.no_grad():
         model.fc2.weight.fill_(1e-9)
     with pytest.raises(ValueError, match=r"no weight in layers \['fc2'\]"):
-        magnitude_masks(model, 0.8)
+        choose(magnitude(weight_layers(model)), 0.8)
     with torch.no_grad():
         model.fc2.weight.fill_(torch.nan)
     with pytest.raises(ValueError, match=r"\['fc2'\] hold NaN"):
-        magnitude_masks(model, 0.5)
+        choose(magnitude(weight_layers(model)), 0.5)
     with pytest.raises(ValueError, match="sizes"):
         mlp((3,))
 

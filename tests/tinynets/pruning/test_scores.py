@@ -14,6 +14,7 @@ from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import accuracy, train
 from tinynets.pruning import METHODS, scores, second_order
 from tinynets.pruning.methods import prune_once
+from tinynets.pruning.options import PruneOptions
 
 pytestmark = pytest.mark.training
 
@@ -64,7 +65,7 @@ def test_convolutions_are_scored_too(images, cnn):
 def test_pruned_weights_stay_pruned(data, trained, method):
     small = tinynets.prune(trained, data, sparsity=0.5, epochs=1, rounds=1)
     before = masks_of(small)
-    after = prune_once(small, data, method=method, sparsity=0.8)
+    after = prune_once(small, data, PruneOptions(method=method, sparsity=0.8))
     for path, mask in after.items():
         assert not (mask & ~before[path]).any()
     assert sum(int(m.sum()) for m in after.values()) == round(0.2 * (64 * 32 + 320))
@@ -191,7 +192,7 @@ def test_scoring_leaves_the_mode_of_every_module_alone(data):
     model = nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10)).train()
     model[1].eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    prune_once(model, data, method="activation", sparsity=0.5)
+    prune_once(model, data, PruneOptions(method="activation", sparsity=0.5))
     assert [module.training for module in model] == [True, False, True]
     assert torch.equal(model.state_dict()["1.running_mean"], before["1.running_mean"])
 
