@@ -13,7 +13,7 @@ from crossbar_sim.solvers.nodal import tia_response
 from mapping.bank.checks import T_REFERENCE
 from mapping.selection.bits import effective_bits as effective_bits
 from netlists.circuit import Circuit, Periphery
-from netlists.circuit.circuit import PARTS
+from netlists.circuit.elements import PARTS
 from netlists.spice.text import elements
 from tinynets.settings import TABLE, Kelvin, Seed, check_fields, within
 

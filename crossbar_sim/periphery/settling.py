@@ -11,7 +11,7 @@ from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.solvers.nodal import SolverError
 from crossbar_sim.solvers.solution import Solution
 from netlists.circuit import Circuit
-from netlists.circuit.circuit import BIT_LINE, DRIVER, WORD_LINE
+from netlists.circuit.elements import BIT_LINE, DRIVER, WORD_LINE
 from netlists.spice.text import OPTIONS, elements
 
 #: Modes kept of a circuit: the more, the closer its response, from the slowest mode on.

@@ -11,7 +11,7 @@ from matplotlib.ticker import EngFormatter
 
 from crossbar_sim.solvers.solution import Solution
 from mapping.tiling.tiles import Tile
-from netlists.circuit.circuit import CELL
+from netlists.circuit.elements import CELL
 
 _JOULE = EngFormatter("J", places=1)
 _BLUE, _LIGHT, _ORANGE, _GREY = "#2b6cb0", "#90cdf4", "#dd6b20", "#718096"

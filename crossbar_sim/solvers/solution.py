@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netlists.circuit import Circuit
-from netlists.circuit.circuit import PARTS
+from netlists.circuit.elements import PARTS
 
 
 @dataclass(frozen=True)

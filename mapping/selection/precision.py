@@ -4,7 +4,7 @@ A bank is here what closing each of its branches adds, one row of `values` [S]: 
 single bank, `[g_pos, -g_neg]` for a differential pair. Its full scale FS is the way from the least
 to the greatest sum, that is the sum of |values|, and bits of the mean, median or
 worst error are its worst-case bits, bits of an rms error are effective bits
-(`mapping.selection.bits`). Targets fill a band, a part of that way: (0.25, 0.75) is the central
+(`mapping.selection.bits`). Targets fill a band, a fraction of that way: (0.25, 0.75) is the central
 half. Within the band errors are exact, over all targets; across banks they are estimated from a
 sample of instances.
 """
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from mapping.bank import Die, ResistorBank
@@ -21,10 +20,11 @@ from mapping.selection.bits import effective_bits
 from mapping.selection.bits import worst_case_bits as to_bits
 from tinynets.subset_sum import band_error, solve
 
-Draw = Callable[[int, int, int], NDArray[np.float64]]
+Draw = Callable[[int, int, int], np.ndarray]
 """draw(n, n_instance, seed) -> values (n_instance, n or 2 n) [S] of banks of n branches."""
 
 BOOTSTRAP = 400
+CONFIDENCE = 0.95  # of the yield in `branches_for`
 NO_GAIN = 0.5  # bits; a branch that adds less is not useful
 
 
@@ -35,9 +35,9 @@ class Estimate:
     bits, low, high: (n_curve,).
     """
 
-    bits: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    bits: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class PrecisionCurve:
     bank, for the median bank, the bank at the 99.9th percentile, and the worst bank of the sample.
     """
 
-    n: NDArray[np.int64]
+    n: np.ndarray
     n_instance: int
     confidence: float
     mean: Estimate
@@ -58,21 +58,19 @@ class PrecisionCurve:
     worst: Estimate
 
     def slope(self, statistic: str) -> tuple[float, float, float]:
-        """Fit a line; return bits per branch and its confidence bounds.
+        """Return the slope of a line: bits per branch and its confidence bounds.
 
         statistic: "mean", "median", "p999" or "worst". Raises ValueError for fewer than three n.
         """
         if len(self.n) < 3:
-            raise ValueError(
-                f"a slope with bounds needs 3 values of n, got {len(self.n)}; add more"
-            )
+            raise ValueError(f"a slope with bounds needs 3 values of n at least; got {len(self.n)}")
         line, covariance = np.polyfit(self.n, getattr(self, statistic).bits, 1, cov=True)
         degrees = len(self.n) - 2
         wide = stats.t.ppf((1 + self.confidence) / 2, degrees) * np.sqrt(covariance[0, 0])
         return float(line[0]), float(line[0] - wide), float(line[0] + wide)
 
     def rows(self) -> list[dict[str, float]]:
-        """List one record per n, for a table or a CSV file."""
+        """Return one record per n, for a table or a CSV file."""
         names = ("mean", "median", "p999", "worst")
         return [
             {"n": int(n)}
@@ -84,7 +82,7 @@ class PrecisionCurve:
 
 
 def draw_from(make: Callable[[int], ResistorBank], *, differential: bool = False) -> Draw:
-    """Draw banks as dies hold them, switches and leakage included.
+    """Return a `Draw` of banks as dies hold them, switches and leakage included.
 
     make: the specification for n branches, such as `lambda n: replace(bank, n=n)`.
     differential: whether to draw pairs, (n_instance, 2 n), instead of single banks.
@@ -92,7 +90,7 @@ def draw_from(make: Callable[[int], ResistorBank], *, differential: bool = False
     Returns a `Draw`. All instances of one call are cells of one die, whose seed is the call's.
     """
 
-    def draw(n: int, n_instance: int, seed: int) -> NDArray:
+    def draw(n: int, n_instance: int, seed: int) -> np.ndarray:
         cells = np.arange(n_instance)
         die = Die(make(n), seed)
         branches = die.branches("precision", cells, np.zeros_like(cells), measured=False)
@@ -102,7 +100,7 @@ def draw_from(make: Callable[[int], ResistorBank], *, differential: bool = False
     return draw
 
 
-def full_scale(values: NDArray) -> NDArray[np.float64]:
+def full_scale(values: np.ndarray) -> np.ndarray:
     """Return the way from the least sum to the greatest [S]: (n_instance,) of (n_instance, n)."""
     return np.abs(values).sum(axis=-1)
 
@@ -116,11 +114,12 @@ def precision_curve(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> PrecisionCurve:
-    """Measure bits of precision against the number of branches.
+    """Return bits of precision against the number of branches.
 
     draw: see `Draw` and `draw_from`. n: numbers of branches per bank; at most 26 values in all.
-    n_instance: banks per n. band: where targets lie, as a part of the way from the least sum to
-    the greatest. confidence: of the bounds, by bootstrap for the mean and by order statistics for
+    n_instance: banks per n.
+    band: where targets lie, as a fraction of the way from the least sum to the greatest.
+    confidence: of the bounds, by bootstrap for the mean and by order statistics for
     the others; the worst bank of a sample has no lower bound, nor have 99.9 % of fewer than
     3,688 banks at a confidence of 0.95.
 
@@ -129,9 +128,9 @@ def precision_curve(
     """
     counts = np.array(list(n), np.int64)
     if not counts.size or n_instance < 2:
-        raise ValueError(f"expected some n and n_instance >= 2, got n = {counts}, {n_instance}")
+        raise ValueError(f"expected some n and n_instance >= 2; got n = {counts}, {n_instance}")
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}; 0.95 is usual")
+        raise ValueError(f"confidence must lie between 0 and 1, such as 0.95; got {confidence}")
     points: dict[str, list] = {"mean": [], "median": [], "p999": [], "worst": []}
     for count in counts:
         mean, worst = _errors(draw(int(count), n_instance, seed), band)
@@ -143,22 +142,22 @@ def precision_curve(
     return PrecisionCurve(counts, n_instance, confidence, **estimates)
 
 
-def _errors(values: NDArray, band: tuple[float, float]) -> tuple[NDArray, NDArray]:
-    """Mean and worst error of each bank over the band, as parts of its full scale."""
+def _errors(values: np.ndarray, band: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and worst error of each bank over the band, as fractions of its full scale."""
     g_full, (low, high) = full_scale(values), _band_ends(values, band)
     mean, worst = band_error(values, low, high)
     return mean / g_full, worst / g_full
 
 
-def _band_ends(values: NDArray, band: tuple[float, float]) -> NDArray:
-    """The least and the greatest target [S]: (2, n_instance)."""
+def _band_ends(values: np.ndarray, band: tuple[float, float]) -> np.ndarray:
+    """Return the least and the greatest target [S]: (2, n_instance)."""
     if not 0 <= band[0] < band[1] <= 1:
-        raise ValueError(f"expected a band with 0 <= low < high <= 1, got {band}")
+        raise ValueError(f"expected a band with 0 <= low < high <= 1; got {band}")
     return values.clip(max=0).sum(axis=1) + np.array(band)[:, None] * full_scale(values)
 
 
-def _of_mean(errors: NDArray, confidence: float, seed: int) -> NDArray:
-    """Bits of the mean error, and bounds from resampled banks: (3,)."""
+def _of_mean(errors: np.ndarray, confidence: float, seed: int) -> np.ndarray:
+    """Return bits of the mean error, and bounds from resampled banks: (3,)."""
     random = np.random.default_rng(seed)
     samples = random.integers(len(errors), size=(BOOTSTRAP, len(errors)))
     means = errors[samples].mean(axis=1)
@@ -167,9 +166,9 @@ def _of_mean(errors: NDArray, confidence: float, seed: int) -> NDArray:
 
 
 def _of_quantile(
-    errors: NDArray, level: float, confidence: float, estimate: float | None = None
-) -> NDArray:
-    """Bits of a quantile of the errors, and bounds from order statistics: (3,).
+    errors: np.ndarray, level: float, confidence: float, estimate: float | None = None
+) -> np.ndarray:
+    """Return bits of a quantile of the errors, and bounds from order statistics: (3,).
 
     Source: of N sorted draws the i-th lies below the quantile with the probability that a
     binomial (N, level) variable is at least i, whatever the distribution.
@@ -188,7 +187,7 @@ def _of_quantile(
 class BranchCount:
     """The answer of `branches_for`: n branches per bank reach the bits with this yield.
 
-    yield_: the part of the sampled banks that do; yield_low: its lower confidence bound.
+    yield_: the fraction of the sampled banks that do; yield_low: its lower confidence bound.
     """
 
     n: int
@@ -202,30 +201,27 @@ def branches_for(
     draw: Draw,
     *,
     band: tuple[float, float] = (0.25, 0.75),
-    confidence: float = 0.95,
     n_max: int = 16,
     seed: int = 0,
 ) -> BranchCount:
-    """Find how many branches give every target of the band so many bits in enough of the banks.
+    """Return how many branches give every target of the band enough bits in enough of the banks.
 
-    bits: worst-case bits wanted for every target of a bank. yield_: the part of banks that must
-    have them, at the one-sided confidence. draw, band: as for `precision_curve`. n_max: the largest
-    number of branches tried. The sample is large enough to let one bank in 5 / (1 - yield_) fail.
+    bits: the worst-case bits that every target of a bank must have.
+    yield_: the fraction of banks that must have them, 95 % sure.
+    draw, band: as for `precision_curve`.
+    n_max: the largest number of branches tried.
 
-    Returns a BranchCount. Raises ValueError for a yield or a confidence outside (0, 1), or if no
-    n up to n_max is enough.
+    The sample is large enough to let one bank in 5 / (1 - yield_) fail. Raises ValueError for a
+    yield outside (0, 1), or if no n up to n_max is enough.
     """
-    if not (0 < yield_ < 1 and 0 < confidence < 1):
-        raise ValueError(
-            f"yield_ and confidence must lie between 0 and 1, got {yield_} and {confidence}; "
-            "0.999 and 0.95 are usual"
-        )
+    if not 0 < yield_ < 1:
+        raise ValueError(f"yield_ must lie between 0 and 1, such as 0.999; got {yield_}")
     n_instance = max(2500, int(np.ceil(5 / (1 - yield_))))
     reached = -np.inf
     for n in range(1, n_max + 1):
         _, worst = _errors(draw(n, n_instance, seed), band)
         good = int(np.sum(to_bits(worst, 1.0) >= bits))
-        low = stats.beta.ppf(1 - confidence, good, n_instance - good + 1) if good else 0.0
+        low = stats.beta.ppf(1 - CONFIDENCE, good, n_instance - good + 1) if good else 0.0
         if low >= yield_:
             return BranchCount(n, good / n_instance, float(low))
         reached = max(reached, float(np.quantile(to_bits(worst, 1.0), 1 - yield_)))
@@ -246,10 +242,10 @@ class MeterCurve:
     evaluated with the true values. floor: the predicted limit of the readings. All (n_curve,).
     """
 
-    n: NDArray[np.int64]
-    search: NDArray[np.float64]
-    realised: NDArray[np.float64]
-    floor: NDArray[np.float64]
+    n: np.ndarray
+    search: np.ndarray
+    realised: np.ndarray
+    floor: np.ndarray
 
 
 def meter_curve(
@@ -261,7 +257,7 @@ def meter_curve(
     band: tuple[float, float] = (0.25, 0.75),
     seed: int = 0,
 ) -> MeterCurve:
-    """Measure effective bits against branches when selection knows readings instead of true values.
+    """Return effective bits against branches when selection knows readings instead of true values.
 
     draw, n, band: as for `precision_curve`; here n goes up to 40 values in all. meter_error:
     relative, independent for each branch. n_instance: banks per n, one uniform target each.
@@ -271,7 +267,9 @@ def meter_curve(
     the branches are closed, so the floor is meter_error * sqrt(sum of g_k^2 / 2).
     """
     if meter_error < 0:
-        raise ValueError(f"meter_error must be >= 0, got {meter_error}; 1e-3 is a 0.1 % meter")
+        raise ValueError(
+            f"meter_error must be >= 0, such as 1e-3 for a 0.1 % meter; got {meter_error}"
+        )
     counts = np.array(list(n), np.int64)
     rows = [_meter_bits(draw(int(c), n_instance, seed), meter_error, band, seed) for c in counts]
     search, realised, floor = np.array(rows).T
@@ -279,7 +277,7 @@ def meter_curve(
 
 
 def _meter_bits(
-    values: NDArray, meter_error: float, band: tuple[float, float], seed: int
+    values: np.ndarray, meter_error: float, band: tuple[float, float], seed: int
 ) -> tuple[float, float, float]:
     random = np.random.default_rng([seed, 1])
     g_full = full_scale(values)
@@ -296,16 +294,16 @@ def _meter_bits(
     return search, real, floor
 
 
-def _members(masks: NDArray, n: int) -> NDArray[np.bool_]:
+def _members(masks: np.ndarray, n: int) -> np.ndarray:
     return (masks[:, None] >> np.arange(n, dtype=np.uint64) & np.uint64(1)).astype(bool)
 
 
-def _rms_bits(error: NDArray) -> NDArray:
+def _rms_bits(error: np.ndarray) -> np.ndarray:
     return effective_bits(1.0, float(np.sqrt(np.mean(error**2))))
 
 
 def useful_branches(draw: Draw, meter_error: float, *, n_max: int = 20, seed: int = 0) -> int:
-    """Find how many branches are useful: the next one would add less than half a bit.
+    """Return how many branches are useful: the next one would add less than half a bit.
 
     draw, meter_error: as for `meter_curve`. n_max: the largest number considered, returned if all
     up to it are useful. For uniform banks expect about log2(1 / meter_error).

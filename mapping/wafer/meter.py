@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Meter:
-    """Standard error of one reading: `relative`, a part of it, and `absolute` [S] on top of it.
+    """Standard error of one reading: `relative`, a fraction of it, and `absolute` [S] on top of it.
 
     Raises ValueError for one that is negative or not finite.
     """

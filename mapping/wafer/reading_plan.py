@@ -3,7 +3,7 @@
 A bank read with one switch closed at a time gives each branch its own error. Readings of several
 branches together, solved by least squares, share the meter's error: with a meter whose error is a
 fixed number of siemens each branch is known better, by about sqrt(n) / 2. With a meter whose error
-is a part of its reading nothing is won, and one at a time is best: see `best_plan`.
+is a fraction of its reading nothing is gained, and one at a time is best: see `best_plan`.
 
 What selection makes of it: see `mapping.wafer.survey.select_estimated`.
 """

@@ -16,7 +16,7 @@ from mapping.wafer.reading_plan import Plan, least_squares
 _CHUNK = 2**14  # banks solved at once
 _ROUNDS = 3  # the leakage depends on the resistors, by R / r_off: little
 _CHANCE = 1e-9  # of a sound bank whose readings are taken to disagree
-_DEAD = 0.2  # part of its nominal conductance below which a branch adds nothing
+_DEAD = 0.2  # fraction of its nominal conductance below which a branch adds nothing
 _SIGMAS = 6.0
 
 

@@ -1,7 +1,6 @@
 """The one circuit, as arrays, that the SPICE writer and the fast engine both read."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, ClassVar
@@ -9,14 +8,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import ConfigDict
 
+from netlists.circuit.elements import MAX_OHM, MIN_OHM, Elements, Ohms, expand, grid_names
 from tinynets.settings import TABLE, NotNegative, Seed, check_fields, within, within_or_inf
-
-#: Parts of a circuit whose power is told apart; `Circuit.branch_part` indexes this tuple.
-PARTS = ("cell", "word line", "bit line", "driver")
-CELL, WORD_LINE, BIT_LINE, DRIVER = range(len(PARTS))
-
-#: Resistances outside this range [ohm] are shorts or gaps to a solver in double precision.
-MIN_OHM, MAX_OHM = 1e-6, 1e18
 
 
 @dataclass(frozen=True)
@@ -122,51 +115,13 @@ def _check_ohm(name: str, value: float) -> None:
 
 
 @dataclass(frozen=True)
-class Elements:
-    """A resistive network as arrays; node 0 is ground.
-
-    n_node: number of nodes. Branch k is a resistor of branch_ohm[k] [ohm] from branch_from[k] to
-    branch_to[k] that belongs to PARTS[branch_part[k]], MIN_OHM … MAX_OHM: connections of zero ohm
-    are merged nodes, missing devices are no branch.
-    input_nodes (n_word,): nodes held at the input voltages, all different.
-    tia_nodes (n_line,): ends of the bit lines, in output order. None of them is driven.
-    labels: returns the names of all nodes and of all branches; called only when someone asks.
-
-    Raises ValueError for anything that a solver could not make sense of.
-    """
-
-    n_node: int
-    branch_from: np.ndarray
-    branch_to: np.ndarray
-    branch_ohm: np.ndarray
-    branch_part: np.ndarray
-    input_nodes: np.ndarray
-    tia_nodes: np.ndarray
-    labels: Callable[[], tuple[list[str], list[str]]]
-
-    def __post_init__(self) -> None:
-        ohm = self.branch_ohm
-        usable = (ohm >= MIN_OHM) & (ohm <= MAX_OHM)
-        if not usable.all():
-            bad = int(np.flatnonzero(~usable)[0])
-            raise ValueError(
-                f"branch {bad} has {ohm[bad]} ohm; every branch must be {MIN_OHM:g} … {MAX_OHM:g} "
-                "ohm (merge the nodes of a short, leave a missing device out)"
-            )
-        ends = np.concatenate([self.branch_from, self.branch_to, self.input_nodes, self.tia_nodes])
-        if ends.size and (ends.min() < 0 or ends.max() >= self.n_node):
-            raise ValueError(f"a node is outside 0 … {self.n_node - 1}")
-        driven = np.concatenate([self.input_nodes, self.tia_nodes])
-        if 0 in driven or len(np.unique(driven)) != len(driven):
-            raise ValueError("input and TIA nodes must be different nodes, none of them ground")
-
-
-@dataclass(frozen=True)
 class Grid:
-    """A regular array: cells of conductance g (n_side, n_word, n_bit) [S] between its wires.
+    """A regular array of cells between its wires.
 
-    g: 0 is no device. sides: suffixes of the names of bit lines; the bit lines of one bit share
-    their word-line node. Raises ValueError for a shape without cells, or a conductance that is
+    g: conductances (n_side, n_word, n_bit) [S]; 0 is no device.
+    sides: suffixes of the names of bit lines; the bit lines of one bit share their word-line node.
+
+    Raises ValueError for a shape without cells, or a conductance that is
     negative, NaN, infinite or not the inverse of MIN_OHM … MAX_OHM.
     """
 
@@ -188,19 +143,23 @@ class Grid:
         if low < 1 / MAX_OHM and ((self.g > 0) & (self.g < 1 / MAX_OHM)).any():
             raise ValueError(f"a conductance is below {1 / MAX_OHM:g} S; use 0 for no device")
 
+    @property
+    def ohms(self) -> Ohms:
+        """Resistance of a driver, of a word-line segment and of a bit-line segment [ohm]."""
+        return self.wires.r_driver, self.wires.r_word, self.wires.r_bit
+
 
 @dataclass(frozen=True)
 class Circuit:
     """What a solver or writer gets: a network between driven word lines and TIAs.
 
-    source: explicit `Elements`, or the regular `Grid` that `expand` turns into them when somebody
-    asks. `elements` is what the SPICE writer and the general solver read; a solver may instead
-    read `grid`, which describes the same circuit.
+    source: explicit `Elements`, or the regular `Grid` of which `elements` are made when somebody
+        asks. The SPICE writer and the general solver read `elements`; a solver may instead read
+        `grid`, which describes the same circuit.
     """
 
     source: Elements | Grid
     periphery: Periphery
-    expand: Callable[[Grid], Elements] | None = None
 
     @property
     def grid(self) -> Grid | None:
@@ -210,11 +169,8 @@ class Circuit:
     @cached_property
     def elements(self) -> Elements:
         """The circuit as explicit arrays."""
-        if isinstance(self.source, Elements):
-            return self.source
-        if self.expand is None:
-            raise ValueError("a circuit of a Grid needs `expand`; use netlists.array_circuit")
-        return self.expand(self.source)
+        grid = self.source
+        return expand(grid.g, grid.sides, grid.ohms) if isinstance(grid, Grid) else grid
 
     @property
     def n_word(self) -> int:
@@ -230,7 +186,8 @@ class Circuit:
     @cached_property
     def names(self) -> tuple[list[str], list[str]]:
         """Names of the nodes (`0` for ground) and of the branches, fit for SPICE."""
-        return self.elements.labels()
+        grid = self.source
+        return grid_names(grid.g, grid.sides, grid.ohms) if isinstance(grid, Grid) else grid.names
 
     def check_inputs(self, v_in: np.ndarray) -> np.ndarray:
         """Return v_in as float64 (n_batch, n_word) [V]; ValueError says what did not fit."""

@@ -21,9 +21,9 @@ DEFECTIVE_OHM = 1e15
 _STUCK = {"": WORKS, "open": NEVER_CLOSES, "closed": NEVER_OPENS}
 _SIDES = {"pos": 0, "neg": 1}
 _SIGMAS = 6.0  # of the meter's absolute error, below zero, that a composite reading may lie
-_USABLE = 0.5  # part of the branches that must have a usable reading
+_USABLE = 0.5  # fraction of the branches that must have a usable reading
 _PREFIX = 1e3  # between the prefixes of a unit
-_HINTED = 0.005  # part of the branches that read as if they had another prefix, to say so
+_HINTED = 0.005  # fraction of the branches that read as if they had another prefix, to say so
 
 
 @dataclass(frozen=True)

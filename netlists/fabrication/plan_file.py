@@ -25,7 +25,7 @@ def plan_columns(n: int) -> list[str]:
 def write_plan(plan: Plan, meter: Meter, path: str | Path) -> None:
     """Write a plan as CSV: number of the reading, 1 for each branch that is closed in it, else 0.
 
-    The last two columns are the standard error of a reading: a part of it, and siemens.
+    The last two columns are the standard error of a reading: a fraction of it, and siemens.
     """
     with new_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")

@@ -61,7 +61,7 @@ class Extraction:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Layout against mapping; `mismatches` says in words what differs, at most so many."""
+    """Layout against mapping; `mismatches` says in words what differs, at most this many."""
 
     n_branch: int
     n_switch: int
@@ -89,12 +89,12 @@ def compare_layout(
     Raises ImportError without KLayout, ValueError for a layout without exactly one top cell.
     """
     found = extract_branches(layout, technology)
-    wanted = _wanted(tile, bank, programming)
+    wanted = _targets(tile, bank, programming)
     problems = [*found.problems, *_compare_names(found.nets, tile)]
     problems += _compare_branches(wanted, found.branches, tolerance)
     n_switch = len(found.branches) if programming == "switch" else 0
     if found.n_switch != n_switch:
-        problems.append(f"{n_switch} switches are wanted, the layout has {found.n_switch}")
+        problems.append(f"{n_switch} switches expected; got {found.n_switch}")
     hidden = len(problems) - _SHOWN
     if hidden > 0:
         problems[_SHOWN:] = [f"and {hidden} more"]
@@ -236,7 +236,7 @@ def _follow(
         number = others[0]
 
 
-def _wanted(tile: Tile, bank: ResistorBank, programming: Programming) -> list[ExtractedBranch]:
+def _targets(tile: Tile, bank: ResistorBank, programming: Programming) -> list[ExtractedBranch]:
     """Return the branches that a tile selects, of nominal values."""
     switched, branches = programming == "switch", []
     for side, chosen in (("p", tile.chosen_pos), ("n", tile.chosen_neg)):
@@ -255,7 +255,7 @@ def _compare_names(nets: tuple[str, ...], tile: Tile) -> Iterator[str]:
     difference.subtract(wanted)
     for name, count in sorted(difference.items()):
         if count < 0:
-            yield f"there is no net {name} of its own"
+            yield f"net {name} does not exist by itself"
         elif count > 0:
             yield f"net {name} should not be there" + (", lines are bridged" * ("," in name))
 
@@ -271,8 +271,8 @@ def _compare_branches(
     for (start, end, switched), (ideal, drawn) in sorted(groups.items()):
         place = f"{start} to {end}" + (" through switches" if switched else "")
         if len(ideal) != len(drawn):
-            yield f"{place}: {len(ideal)} resistors are wanted, the layout has {len(drawn)}"
+            yield f"{place}: {len(ideal)} resistors expected; got {len(drawn)}"
             continue
         for a, b in zip(sorted(ideal), sorted(drawn)):
             if abs(b - a) > tolerance * a:
-                yield f"{place}: {a:g} ohm is wanted, the layout has {b:g} ohm"
+                yield f"{place}: {a:g} ohm expected; got {b:g} ohm"

@@ -93,7 +93,7 @@ class Technology:
         return (self.rule("size", cut) + 2 * self.rule("enclosure", cut, metal)) * DBU
 
     def rule(self, kind: Kind, layer: str, other: str = "") -> int:
-        """Return the value of a rule [database units]; KeyError names one that is not there."""
+        """Return the value of a rule [database units]; KeyError names one that does not exist."""
         for rule in self.rules:
             if (rule.kind, rule.layer, rule.other) == (kind, layer, other):
                 return to_dbu(rule.value)

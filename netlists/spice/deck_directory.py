@@ -17,7 +17,7 @@ from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery, Wires
 from netlists.circuit.build import tile_circuit
-from netlists.circuit.circuit import CELL
+from netlists.circuit.elements import CELL
 from netlists.circuit.size import Size, require_room
 from netlists.spice.chain import Chain, bias_layers, network_deck
 from netlists.spice.convolution_script import driver

@@ -87,7 +87,7 @@ def hand_made(nodes=("0", "a", "b"), branch="R1", ohm=1e3) -> Circuit:
         branch_part=np.array([0]),
         input_nodes=np.array([1]),
         tia_nodes=np.array([2]),
-        labels=lambda: (list(nodes), [branch]),
+        names=(list(nodes), [branch]),
     )
     return Circuit(parts, ENDS)
 
@@ -229,7 +229,7 @@ def floating() -> Circuit:
         branch_part=np.array([0, 0]),
         input_nodes=np.array([1]),
         tia_nodes=np.array([2]),
-        labels=lambda: (["0", "a", "b", "c", "d"], ["R1", "R2"]),
+        names=(["0", "a", "b", "c", "d"], ["R1", "R2"]),
     )
     return Circuit(parts, ENDS)
 

@@ -10,7 +10,7 @@ from crossbar_sim.solvers.grid import MIN_DENSE
 from crossbar_sim.solvers.nodal import SolverError
 from mapping import Tile
 from netlists import Circuit, Elements, Periphery, Wires, array_circuit, tile_circuit
-from netlists.circuit.circuit import PARTS
+from netlists.circuit.elements import PARTS
 
 SHAPES = [(1, 1), (1, 6), (7, 1), (5, 8), (16, 12)]
 WIRES = [Wires(), Wires(1, 1), Wires(0, 2), Wires(3, 0), Wires(0.5, 4, 50)]
@@ -212,7 +212,7 @@ def test_a_floating_node_is_an_error():
         branch_part=np.array([0, 0]),
         input_nodes=np.array([1]),
         tia_nodes=np.array([2]),
-        labels=lambda: (["0", "a", "b", "c", "d"], ["R1", "R2"]),
+        names=(["0", "a", "b", "c", "d"], ["R1", "R2"]),
     )
     floating = Circuit(parts, Periphery())
     with pytest.raises(SolverError, match="nothing holds"):

@@ -119,7 +119,7 @@ def hand_built(**changes):
         "branch_part": np.array([0]),
         "input_nodes": np.array([1]),
         "tia_nodes": np.array([2]),
-        "labels": lambda: (["0", "a", "b"], ["R1"]),
+        "names": (["0", "a", "b"], ["R1"]),
     }
     return Circuit(Elements(**(parts | changes)), Periphery())
 

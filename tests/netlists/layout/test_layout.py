@@ -224,7 +224,7 @@ def test_a_moved_via_is_caught(tile):
     vias.transform(moved, db.Trans(plan.width // 2, 0))
     found = compare(layout, tile, "via")
     assert not found.clean
-    assert any("resistors are wanted" in text for text in found.mismatches)
+    assert any("resistors expected" in text for text in found.mismatches)
 
 
 def test_a_missing_via_and_one_too_many_are_caught(tile):
@@ -239,14 +239,14 @@ def test_a_missing_resistor_is_caught(tile):
     layout.flatten(layout.cell(tile.name).cell_index(), -1, True)
     strips = shapes(layout, tile.name, "poly")
     strips.erase(next(strip for strip in strips.each() if strip.bbox().height() > 4000))
-    assert re.search("resistors are wanted|on no branch", "".join(compare(layout, tile).mismatches))
+    assert re.search("resistors expected|on no branch", "".join(compare(layout, tile).mismatches))
     layout = tile_layout(tile, BANK)
     cell = layout.cell(tile.name)
     cell.erase(next(cell.each_inst()))
     found = compare(layout, tile)
     assert found.n_branch == 4 * 2 * BANK.n
-    assert f"{found.n_switch} switches are wanted" not in found.mismatches
-    assert any("3 resistors are wanted, the layout has 0" in text for text in found.mismatches)
+    assert f"{found.n_switch} switches expected" not in found.mismatches
+    assert any("3 resistors expected; got 0" in text for text in found.mismatches)
 
 
 def test_bridged_lines_are_caught(tile):
@@ -255,7 +255,7 @@ def test_bridged_lines_are_caught(tile):
     x = plan.x_bit[0]
     shapes(layout, tile.name, "met3").insert(db.Box(x, -2500, plan.x_bit[1], -2000))
     found = compare(layout, tile)
-    assert "there is no net out_0_p of its own" in found.mismatches
+    assert "net out_0_p does not exist by itself" in found.mismatches
     assert any("lines are bridged" in text for text in found.mismatches)
 
 
@@ -301,12 +301,12 @@ PLAN = plan_cell(BANK, HIGH_PO, "switch")
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (widen_resistors, "20000 ohm is wanted, the layout has 18"),
-        (remove("switch", "diff"), "30 .* are wanted, the layout has 0|has 0"),
-        (remove("cell", "via"), "30 resistors|the layout has 0"),
-        (strap("li1", 0, PLAN.y_head + 500, PLAN.width // 2, PLAN.y_head + 900), "the layout has"),
+        (widen_resistors, "20000 ohm expected; got 18"),
+        (remove("switch", "diff"), "30 .* expected; got 0"),
+        (remove("cell", "via"), "30 resistors expected; got 0|got 0"),
+        (strap("li1", 0, PLAN.y_head + 500, PLAN.width // 2, PLAN.y_head + 900), "expected; got"),
         (strap("met1", 0, 1150, PLAN.width // 2, 1300), "tied together"),
-        (strap("met1", 240, 0, 590, PLAN.y_head), "shorted|tied|the layout has"),
+        (strap("met1", 240, 0, 590, PLAN.y_head), "shorted|tied|expected; got"),
         (
             strap("li1", 800, 835, PLAN.width // 2, 1035),
             "gates of .* switches are tied",

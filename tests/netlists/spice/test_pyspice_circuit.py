@@ -80,7 +80,7 @@ def hand_made(branch: str) -> Circuit:
         branch_part=np.array([0]),
         input_nodes=np.array([1]),
         tia_nodes=np.array([2]),
-        labels=lambda: (["0", "a", "b"], [branch]),
+        names=(["0", "a", "b"], [branch]),
     )
     return Circuit(parts, Periphery())
 
