@@ -180,7 +180,7 @@ def test_filters_make_tensors_smaller(call, config, tmp_path):
 
 def test_an_onnx_network_comes_back_as_one(call, trained, tmp_path):
     onnx = pytest.importorskip("onnx")
-    from test_tinynets_onnx import node, save
+    from onnx_files import node, save
 
     state = trained.state_dict()
     constants = {name: value.numpy() for name, value in state.items()}
@@ -209,7 +209,7 @@ def test_an_onnx_network_comes_back_as_one(call, trained, tmp_path):
 
 def test_a_batch_norm_is_said_to_stay_digital(call, tmp_path):
     pytest.importorskip("onnx")
-    from test_tinynets_onnx import shared_and_scaled
+    from onnx_files import shared_and_scaled
 
     path = shared_and_scaled(tmp_path)
     options = ("--scope", "layer", "--rounds", 1, "--epochs", 0, "--output", "s.onnx")

@@ -16,26 +16,8 @@ pytestmark = pytest.mark.training
 
 onnx = pytest.importorskip("onnx")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
-RNG = np.random.default_rng(0)
 
-
-def node(kind, inputs, output, **attributes):
-    return helper.make_node(kind, inputs, [output], name=f"{kind}_{output}", **attributes)
-
-
-def save(path, nodes, constants, *, inputs=("x",), outputs=("y",)):
-    def tensors(names):
-        return [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in names]
-
-    arrays = [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()]
-    graph = helper.make_graph(nodes, "g", tensors(inputs), tensors(outputs), arrays)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    onnx.save(model, path)
-    return path
-
-
-def normal(*shape):
-    return RNG.normal(size=shape).astype(np.float32)
+from onnx_files import RNG, node, normal, save, shared_and_scaled  # noqa: E402
 
 
 def compare(path, x, *, atol=1e-4):
@@ -225,33 +207,6 @@ def test_what_torch_exports_comes_back(tmp_path, flat):
     small = tinynets.prune(found, data, sparsity=0.5, rounds=1, epochs=1)
     assert tinynets.extract(small, example).sparsity == approx(0.5, abs=1e-3)
     assert isinstance(small, nn.Module)
-
-
-def shared_and_scaled(tmp_path):
-    """A file with every operation that holds weights, each in its most awkward form."""
-    constants = {
-        "conv.weight": normal(4, 1, 3, 3),
-        "bn.scale": np.abs(normal(4)),
-        "bn.bias": normal(4),
-        "bn.mean": normal(4),
-        "bn.var": np.abs(normal(4)) + 0.5,
-        "shape": np.array([1, 144]),
-        "m.weight": normal(144, 5),
-        "m.bias": normal(1, 5),
-        "g.weight": normal(5, 10),
-        "g.bias": normal(1),
-    }
-    norm = [f"bn.{part}" for part in ("scale", "bias", "mean", "var")]
-    nodes = [
-        node("Conv", ["x", "conv.weight"], "a"),
-        node("BatchNormalization", ["a", *norm], "b"),
-        node("Reshape", ["b", "shape"], "c"),
-        node("MatMul", ["c", "m.weight"], "d"),
-        node("Add", ["m.bias", "d"], "e"),
-        node("Relu", ["e"], "f"),
-        node("Gemm", ["f", "g.weight", "g.bias"], "y", alpha=0.5, beta=2.0),
-    ]
-    return str(save(tmp_path / "m.onnx", nodes, constants))
 
 
 def test_a_pruned_network_goes_back_into_its_file(tmp_path):
