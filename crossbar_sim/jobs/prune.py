@@ -8,32 +8,26 @@ import torch
 from torch import nn
 
 from crossbar_sim.config import ConfigError, RunConfig, load_config
+from crossbar_sim.jobs.prune_options import Options
 from crossbar_sim.pipeline.steps import Progress, build_model, load_data
 from mapping.tiling.compact import count_lines, split, split_dense
 from mapping.tiling.tiles import TileConfig
-from tinynets.formats.linear_stack import linear_stack
-from tinynets.formats.onnx_import import from_onnx
-from tinynets.formats.weights import load_weights, read_weights
+from tinynets.formats.readers import READERS, read_network
+from tinynets.formats.weights import WEIGHT_READERS
 from tinynets.networks import data as tasks
 from tinynets.networks.data import Data
 from tinynets.networks.extraction import extract
 from tinynets.networks.flops import Counts, count
 from tinynets.networks.layers import PrunedLayer
-from tinynets.networks.masks import n_to_keep, weight_layers
+from tinynets.networks.masks import weight_layers
 from tinynets.networks.training import train
-from tinynets.pruning import METHODS as SCORES
 from tinynets.pruning import prune
-from tinynets.pruning.compression import check_bits, quantise
+from tinynets.pruning.compression import quantise
 from tinynets.pruning.filters import prune_filters
 from tinynets.pruning.for_tiles import prune_for_tiles
 from tinynets.pruning.metrics import FULL_BITS, compare, measure
-from tinynets.pruning.schedules import sparsities
 
-#: A score of single weights, or what removes more at once.
-GROUPS = ("tiles", "filters")
-METHODS = (*SCORES, *GROUPS)
 _OWN = ("digits", "mnist5000")
-WEIGHTS = (".safetensors", ".pt", ".pth")
 
 
 @dataclass(frozen=True)
@@ -49,58 +43,14 @@ class Task:
         return torch.from_numpy(self.data.x_test[:1])
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to prune; see `tinynets.prune`. None: what the method has as its default.
-
-    round_to: channels left by "filters" are a multiple of it. bits: of a weight in the end, 0 for
-    all that it has. by_reads: see `prune_for_tiles`.
-    """
-
-    method: str
-    sparsity: float | None
-    rounds: int
-    epochs: int
-    learning_rate: float
-    seed: int
-    tile: TileConfig
-    scope: str | None = None
-    schedule: str | None = None
-    exclude: tuple[str, ...] = ()
-    round_to: int = 1
-    bits: int = 0
-    by_reads: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}")
-        if self.method in GROUPS:
-            if self.schedule is not None:
-                raise ValueError(f"method {self.method!r} has its own schedule; leave it out")
-            if self.scope not in (None, "global", "layer"):
-                raise ValueError(
-                    f"scope must be 'global' or 'layer' for method {self.method!r}; got "
-                    f"{self.scope!r}"
-                )
-        if self.round_to > 1 and self.method != "filters":
-            raise ValueError(f"round_to is for method 'filters'; the method is {self.method!r}")
-        if self.by_reads and self.method != "tiles":
-            raise ValueError(f"by_reads is for method 'tiles'; the method is {self.method!r}")
-        if self.bits:
-            check_bits(self.bits)
-        # What fails here fails before a configuration is trained.
-        n_to_keep(self.sparsity, self.scope or "global")
-        sparsities(self.schedule or "one_shot", self.sparsity or 0.0, self.rounds)
-
-
 def read_settings(source: Path, config: Path | None) -> RunConfig | None:
     """Return the configuration that a source is, or that tells the architecture of its weights.
 
     Raises ConfigError for a source of another suffix, or one that needs no configuration.
     """
-    if source.suffix not in (".toml", ".onnx", *WEIGHTS):
+    if source.suffix not in (".toml", *READERS):
         raise ConfigError(f"{source}: expected a .toml, .onnx, .safetensors or .pt file")
-    if config and source.suffix not in WEIGHTS:
+    if config and source.suffix not in WEIGHT_READERS:
         raise ConfigError(f"--config tells the network of a file of weights; {source} is none")
     path = source if source.suffix == ".toml" else config
     return load_config(path) if path else None
@@ -151,16 +101,18 @@ def read_task(
 
 def _model(source: Path, settings: RunConfig | None) -> nn.Module:
     """Return the network, untrained where the source is a configuration."""
-    if source.suffix == ".onnx":
-        return from_onnx(source)
-    if settings is None:
-        try:
-            return linear_stack(read_weights(source))
-        except ValueError as error:
-            raise ConfigError(f"{source}: {error}; here, pass --config") from error
-    torch.manual_seed(settings.seed)
-    model = build_model(settings)
-    return model if source.suffix == ".toml" else load_weights(model, source).eval()
+    model = None
+    if settings:
+        torch.manual_seed(settings.seed)
+        model = build_model(settings)
+        if source.suffix == ".toml":
+            return model
+    try:
+        return read_network(source, model)
+    except ValueError as error:
+        if settings or source.suffix not in WEIGHT_READERS:
+            raise
+        raise ConfigError(f"{source}: {error}; here, pass --config") from error
 
 
 def read_data(name: str, *, size: tuple[int, int] | None, seed: int) -> Data:
@@ -218,41 +170,18 @@ def pruned(task: Task, options: Options, tell: Progress) -> nn.Module:
 
 
 def _pruned(task: Task, options: Options, tell: Progress) -> nn.Module:
-    training: dict[str, Any] = {"epochs": options.epochs, "learning_rate": options.learning_rate}
-    common: dict[str, Any] = {"exclude": options.exclude, "sparsity": options.sparsity}
-    given: dict[str, Any] = {"scope": options.scope, "schedule": options.schedule}
-    given = {name: value for name, value in given.items() if value is not None}
-    rounds: dict[str, Any] = {
-        "rounds": options.rounds,
-        "seed": options.seed,
-        "progress": lambda k, n, _sparsity: tell("prune", k, n),
-    }
+    common = options.given("sparsity", "scope", "exclude")
+    training = options.given("epochs", "learning_rate", "seed")
     if options.method == "filters":
-        small = prune_filters(
-            task.model, task.example, **common, **given, round_to=options.round_to
-        )
-        return train(
-            small,
-            task.data,
-            **training,
-            seed=options.seed,
-            progress=lambda n: tell("fine-tune", n, options.epochs),
-        )
+        small = prune_filters(task.model, task.example, **common, round_to=options.round_to)
+        training["progress"] = lambda n: tell("fine-tune", n, options.epochs)
+        return train(small, task.data, **training)
+    rule = common | training | options.given("rounds")
+    rule["progress"] = lambda k, n, _sparsity: tell("prune", k, n)
     if options.method == "tiles":
-        side = vars(options.tile)
-        return prune_for_tiles(
-            task.model,
-            task.data,
-            **side,
-            by_reads=options.by_reads,
-            **given,
-            **common,
-            **training,
-            **rounds,
-        )
-    return prune(
-        task.model, task.data, method=options.method, **given, **common, **training, **rounds
-    )
+        size = vars(options.tile)
+        return prune_for_tiles(task.model, task.data, **size, by_reads=options.by_reads, **rule)
+    return prune(task.model, task.data, **options.given("method", "schedule"), **rule)
 
 
 def figures(task: Task, small: nn.Module, options: Options) -> dict[str, Any]:

@@ -1,19 +1,31 @@
-"""Small ONNX files, each operation written by hand."""
+"""ONNX files as an exporter would write them, for tests."""
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pytest
+import onnx
+from onnx import helper, numpy_helper
 
-onnx = pytest.importorskip("onnx")
-helper, numpy_helper = onnx.helper, onnx.numpy_helper
 RNG = np.random.default_rng(0)
 
 
-def node(kind, inputs, output, **attributes):
+def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> Any:
+    """Return one operation, named after its kind and output."""
     return helper.make_node(kind, inputs, [output], name=f"{kind}_{output}", **attributes)
 
 
-def save(path, nodes, constants, *, inputs=("x",), outputs=("y",)):
-    def tensors(names):
+def save(
+    path: Path,
+    nodes: list[Any],
+    constants: dict[str, Any],
+    *,
+    inputs: tuple[str, ...] = ("x",),
+    outputs: tuple[str, ...] = ("y",),
+) -> Path:
+    """Write a file of these operations; return its path."""
+
+    def tensors(names: tuple[str, ...]) -> list[Any]:
         return [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in names]
 
     arrays = [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()]
@@ -23,12 +35,13 @@ def save(path, nodes, constants, *, inputs=("x",), outputs=("y",)):
     return path
 
 
-def normal(*shape):
+def normal(*shape: int) -> np.ndarray:
+    """Return normal random numbers, others at every call."""
     return RNG.normal(size=shape).astype(np.float32)
 
 
-def shared_and_scaled(tmp_path):
-    """A file with every operation that holds weights, each in its most awkward form."""
+def shared_and_scaled(tmp_path: Path) -> str:
+    """Write every operation that holds weights, each in its most awkward form; return the path."""
     constants = {
         "conv.weight": normal(4, 1, 3, 3),
         "bn.scale": np.abs(normal(4)),

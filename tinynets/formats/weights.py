@@ -2,7 +2,7 @@
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +30,13 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     suffix; FileNotFoundError.
     """
     path = Path(path)
-    if path.suffix == ".safetensors":
-        found = _read_safetensors(path)
-    elif path.suffix in (".pt", ".pth"):
-        found = _read_pt(path)
-    else:
-        raise ValueError(f"{path}: expected a .safetensors, .pt or .pth file")
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
-    if not isinstance(found, Mapping) or not all(map(torch.is_tensor, found.values())):
+    check_suffix(path)
+    content = WEIGHT_READERS[path.suffix](path)
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
         raise ValueError(f"{path} holds no state dict; save model.state_dict(), not the model")
-    return dict(found)
+    return dict(content)
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor] | str | Path) -> nn.Module:
@@ -73,7 +69,7 @@ def save_weights(model: nn.Module, path: str | Path) -> Path:
     Raises ValueError for another suffix.
     """
     path = Path(path)
-    check_target(path)
+    check_suffix(path)
     weights = make_permanent(copied(model)).state_dict()
     tensors = {
         name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()
@@ -84,9 +80,9 @@ def save_weights(model: nn.Module, path: str | Path) -> Path:
     return path
 
 
-def check_target(path: Path) -> None:
-    """Raise what `save_weights` would: ValueError for the suffix."""
-    if path.suffix not in (".safetensors", ".pt", ".pth"):
+def check_suffix(path: Path) -> None:
+    """Raise ValueError unless a path ends as a file of weights does."""
+    if path.suffix not in WEIGHT_READERS:
         raise ValueError(f"{path}: expected a .safetensors, .pt or .pth file")
 
 
@@ -137,3 +133,11 @@ def _read_pt(path: Path) -> Any:
         ) from error
     except Exception as error:
         raise ValueError(f"{path} is truncated or not a torch file ({error})") from error
+
+
+#: By suffix, what reads the content of a file of weights.
+WEIGHT_READERS: dict[str, Callable[[Path], Any]] = {
+    ".safetensors": _read_safetensors,
+    ".pt": _read_pt,
+    ".pth": _read_pt,
+}

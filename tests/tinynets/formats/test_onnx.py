@@ -7,7 +7,6 @@ from torch import nn
 
 import tinynets
 from approx import approx
-from onnx_files import RNG, node, normal, save, shared_and_scaled
 from tinynets.formats.onnx_import import from_onnx
 from tinynets.networks.data import digits
 from tinynets.networks.models import digits_cnn, mlp
@@ -17,6 +16,8 @@ pytestmark = pytest.mark.training
 
 onnx = pytest.importorskip("onnx")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
+
+from onnx_files import RNG, node, normal, save, shared_and_scaled  # noqa: E402
 
 
 def compare(path, x, *, atol=1e-4):

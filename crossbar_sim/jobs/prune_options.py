@@ -1,0 +1,82 @@
+"""The options of pruning a network that a user brings, with their defaults; loads no torch."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from crossbar_sim.config import RunConfig
+from mapping.tiling.tiles import TileConfig
+from tinynets.pruning.options import GROUPS, METHODS, PruneOptions, check_method
+from tinynets.pruning.schedules import sparsities
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to prune a network that a user brings.
+
+    tile: size of the tiles that are counted, and pruned for by "tiles".
+    round_to: the channels left by "filters" are a multiple of it.
+    bits: of a weight in the end; 0 for all that it has.
+    by_reads: see `tinynets.pruning.for_tiles.TileOptions`.
+    The others are those of `tinynets.pruning.options.PruneOptions`; None is the method's own.
+
+    Raises ValueError for options that do not go together, before anything is trained.
+    """
+
+    method: str = PruneOptions.method
+    sparsity: float | None = 0.9
+    rounds: int = PruneOptions.rounds
+    epochs: int = PruneOptions.epochs
+    learning_rate: float = PruneOptions.learning_rate
+    seed: int = PruneOptions.seed
+    tile: TileConfig = field(default=TileConfig(32, 32))
+    scope: str | None = None
+    schedule: str | None = None
+    exclude: tuple[str, ...] = ()
+    round_to: int = 1
+    bits: int = 0
+    by_reads: float = 0.0
+
+    @classmethod
+    def from_config(cls, settings: RunConfig | None, given: dict[str, Any]) -> "Options":
+        """Return the options given; else what a configuration says; else the defaults.
+
+        given: by name; None leaves an option to the others.
+        """
+        values: dict[str, Any] = {}
+        if settings:
+            rule = settings.prune
+            values = rule.model_dump(include={"method", "sparsity", "rounds", "bits"})
+            values |= {"epochs": rule.epochs_per_round, "learning_rate": rule.learning_rate}
+            values["tile"] = TileConfig(settings.tile.n_word, settings.tile.n_bit)
+            values["seed"] = settings.seed
+        if ":" in (given["scope"] or ""):
+            values["sparsity"] = None  # an N:M scope has its own
+        return cls(**values | {name: value for name, value in given.items() if value is not None})
+
+    def __post_init__(self) -> None:
+        # Inside, since they load torch.
+        from tinynets.networks.masks import n_to_keep
+        from tinynets.pruning.compression import check_bits
+
+        check_method(self.method, (*METHODS, *GROUPS))
+        if self.method in GROUPS:
+            if self.schedule is not None:
+                raise ValueError(f"method {self.method!r} has its own schedule; leave it out")
+            if self.scope not in (None, "global", "layer"):
+                raise ValueError(
+                    f"scope must be 'global' or 'layer' for method {self.method!r}; got "
+                    f"{self.scope!r}"
+                )
+        if self.round_to > 1 and self.method != "filters":
+            raise ValueError(f"round_to is for method 'filters'; the method is {self.method!r}")
+        if self.by_reads and self.method != "tiles":
+            raise ValueError(f"by_reads is for method 'tiles'; the method is {self.method!r}")
+        if self.bits:
+            check_bits(self.bits)
+        # What fails here fails before a configuration is trained.
+        n_to_keep(self.sparsity, self.scope or "global")
+        sparsities(self.schedule or "one_shot", self.sparsity or 0.0, self.rounds)
+
+    def given(self, *names: str) -> dict[str, Any]:
+        """Return the options of these names that are not left to the method."""
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
