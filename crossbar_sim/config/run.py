@@ -7,7 +7,7 @@ import math
 import re
 import tomllib
 import warnings
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -44,7 +44,7 @@ _Kind = TypeVar("_Kind", bound=BaseModel)
 MAX_BYTES, MAX_PARTS = 1_000_000, 40
 
 
-_TYPES = {"str", "int", "float", "bool", "nullable", "constrained-str"}
+_TYPES = {"str", "int", "float", "bool", "nullable", "constrained-int", "constrained-float"}
 #: Resistance of a branch [ohm]; more is an open circuit to every solver, and to every meter.
 MAX_BRANCH = 1e15
 #: Branches of the largest bank: both of a cell's banks are searched together.
@@ -221,6 +221,7 @@ def bank_of(options: dict[str, Any]) -> ResistorBank:
 def load_config(path: str | Path) -> RunConfig:
     """Read a run's TOML file; see `read_toml`. A file of weights is looked for beside it."""
     config = read_toml(Path(path), RunConfig)
+    replace(config.bank)  # made again, since what it warns of was not shown
     if config.model.weights is None:
         return config
     return config.with_weights(Path(path).parent / config.model.weights)
@@ -280,14 +281,11 @@ def _refuse_other_kind(path: Path, raw: dict[str, Any], kind: type[BaseModel]) -
 def checked(raw: dict[str, Any], kind: type[_Kind], where: str) -> _Kind:
     """Return settings as a configuration; ConfigError says where the first problem is."""
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            config = kind.model_validate(raw)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `load_config` shows those of a bank, once
+            return kind.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{where}: {first_problem(error, kind)}") from error
-    for text, category in {(str(w.message), w.category) for w in caught}:
-        warnings.warn(text, category, stacklevel=3)  # a bank is made several times over: once
-    return config
 
 
 def first_problem(error: ValidationError, kind: type) -> str:

@@ -97,7 +97,7 @@ def amplifier_numbers(config: RunConfig) -> dict[str, float] | None:
     transistors and v_noise_stated [V/sqrt(Hz)]; bias_for_noise [A]: what the stated noise takes,
     0 where none is stated.
     """
-    ends, figures = config.periphery, config.energy.settled(0.0)
+    ends, figures = config.periphery, config.energy
     if not np.isfinite(ends.gbw):
         return None
     gm, kelvin = transconductance(figures, ends.gbw), config.noise.temperature

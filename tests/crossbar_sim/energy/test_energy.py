@@ -336,7 +336,7 @@ def test_the_yardstick_is_on_the_runs_own_die():
         given = {"name": "a", "bank": bank, "die": {"seed": seed}}
         ideal = {"wires": {"source": "given", "r_word": 0.0, "r_bit": 0.0}}
         config = RunConfig.model_validate(given | ideal)
-        die, cell = Die(config.bank.build(), seed=seed), np.zeros(1, int)
+        die, cell = Die(config.bank, seed=seed), np.zeros(1, int)
         ohms.append(die.resistances("yardstick", cell, cell)[0, 0, 0])
         currents.append(config.energy.v_dd / yardstick(config, 100e-9)["r_feedback"])
     assert abs(ohms[1] / ohms[0] - 1) > 0.01

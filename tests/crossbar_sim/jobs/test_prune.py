@@ -259,7 +259,7 @@ ERRORS = [
     (("m.pt", "--data", "digits", "--round-to", "8"), "round_to is for method 'filters'"),
     (("m.pt", "--data", "digits", "--by-reads", "0.2"), "by_reads is for method 'tiles'"),
     (("m.pt", "--data", "digits", "--bits", "1"), "bits must be 2 … 16; got 1"),
-    (("m.pt", "--data", "digits", "--tile", "0", "8"), "n_word must be a whole number"),
+    (("m.pt", "--data", "digits", "--tile", "0", "8"), "n_word must be greater than or equal to 1"),
     (("m.pt", "--data", "digits", "--output", "s.h5"), "s.h5: expected a .safetensors, .pt"),
     (("m.pt", "--data", "digits", "--output", "s.onnx"), "only a network from .onnx"),
     (("cnn.pt", "--data", "digits"), "not those of a stack of named Linear layers"),

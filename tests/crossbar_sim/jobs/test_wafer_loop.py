@@ -261,7 +261,7 @@ def test_the_meter_of_the_command_comes_before_that_of_the_plan(run_directory, t
     command += ["--plan", tmp_path / "plan.csv"]
     for more, message in (
         ([], "at least half must be usable"),
-        (["--meter-relative", "0"], "need the meter's error"),
+        (["--meter-relative", "0"], "give the meter's error"),
     ):
         found = CliRunner().invoke(app, [*map(str, command), *more])
         assert isinstance(found.exception, ConfigError)

@@ -348,7 +348,7 @@ def test_what_a_tile_shows_without_inputs_is_not_clipped_yet(mapped):
     tile, *_ = mapped.tiles
     ends = Periphery(v_offset=5e-3, v_swing=1e-4)
     g_line = np.concatenate([tile.g_pos, tile.g_neg], axis=1).sum(axis=0)
-    found = respond(tile, Wires(), ends).rest
+    found = respond(tile, Hardware(periphery=ends)).rest
     np.testing.assert_allclose(found, 5e-3 * ends.noise_gain(g_line), rtol=1e-9, atol=0)
 
 

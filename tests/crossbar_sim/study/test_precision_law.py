@@ -67,7 +67,7 @@ def test_the_inverse():
     ("arguments", "message"),
     [
         (["--n", "x"], "FIRST:LAST"),
-        (["--ladder", "funny"], "ladder must be one of"),
+        (["--ladder", "funny"], "ladder = 'funny': must be one of"),
         (["--scatter", "2"], "sigma_local = 2.0"),
         (["--band", "0.9", "0.1"], "low < high"),
         (["--n", "40"], "n"),

@@ -157,7 +157,7 @@ def test_a_die_fails_and_is_mended(network):
 def test_a_life_that_makes_no_sense(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text('name = "a"\n[bank]\np_stuck_open = 0.6\n[life]\np_stuck_open = 0.5\n')
-    with pytest.raises(ConfigError, match="must be a probability"):
+    with pytest.raises(ConfigError, match="p_stuck_open must be less than or equal to 1"):
         load_config(path)
 
 

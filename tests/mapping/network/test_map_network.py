@@ -11,6 +11,7 @@ from mapping.network.map_network import map_layers
 from mapping.selection.encode import g_lsb
 from mapping.selection.select import select
 from mapping.tiling.compact import split
+from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import one_at_a_time
 from mapping.wafer.survey import Survey
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
@@ -191,7 +192,7 @@ def test_each_tile_knows_what_its_weights_ask_for_and_all_tiles_are_asked(networ
         layer.assemble([tile.g_pos for tile in fewer.tiles])
 
 
-SURVEY = Survey(one_at_a_time(6), relative=1e-3)
+SURVEY = Survey(one_at_a_time(6), Meter(1e-3))
 
 
 @pytest.mark.parametrize(

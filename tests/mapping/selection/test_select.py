@@ -423,8 +423,8 @@ def test_cells_are_chosen_as_the_nearest_plane_and_as_often_as_asked(window, swe
         x = rng.normal(size=(100, 6)) @ rng.normal(size=(6, 24)) + 0.1 * rng.normal(size=(100, 24))
         h, values = x.T @ x / 100, rng.uniform(-1, 1, (24, 3))
         targets, line = rng.uniform(-1, 1, 24), np.zeros(24, np.int64)
-        options = {"damping": 0.0, "window": window, "sweeps": sweeps}
-        masks = choose_together(values, targets, line, np.arange(24), h, **options)
+        rule = Compensation(damping=0.0, window=window, sweeps=sweeps)
+        masks = choose_together(values, targets, line, np.arange(24), h, rule)
         chosen = (masks[:, None] >> np.arange(3) & 1) @ values.T
         misses = targets - np.diagonal(chosen)
         wanted = nearest_plane(values, targets, h, window, sweeps)
@@ -440,11 +440,11 @@ def test_inputs_of_equal_strength_are_taken_in_their_order():
     np.fill_diagonal(h, strength)
     values, targets = rng.uniform(-1, 1, (60, 2)), rng.uniform(-1, 1, 60)
     cells = values, targets, np.zeros(60, np.int64), np.arange(60)
-    options = {"damping": 0.05, "window": 64, "sweeps": 0}
+    rule = Compensation(damping=0.05, window=64, sweeps=0)
     step = np.diag(1e-9 * np.arange(60))
-    wanted = choose_together(*cells, h + step, **options)
-    np.testing.assert_array_equal(choose_together(*cells, h, **options), wanted)
-    falling = choose_together(*cells, h - step, **options)
+    wanted = choose_together(*cells, h + step, rule)
+    np.testing.assert_array_equal(choose_together(*cells, h, rule), wanted)
+    falling = choose_together(*cells, h - step, rule)
     assert (falling != wanted).any(), "the order tells"
 
 
