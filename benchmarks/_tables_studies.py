@@ -30,7 +30,7 @@ def setting(name: str) -> str:
     differs = "" if worst is None else f", which differs by at most {worst:.0e}"
     return (
         f"`crossbar-sim study examples/studies/{name}.toml`; {found['intervals']}; "
-        f"{found['n_trial']} trials in {found['seconds'] / 60:.0f} minutes; one tile of each "
+        f"{found['n_trial']} trials; one tile of each "
         f"also solved by ngspice{differs}{failed}"
     )
 
