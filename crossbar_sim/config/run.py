@@ -121,6 +121,11 @@ class RunConfig(Section):
             )
         if self.bank.n > MAX_BANK:
             raise ValueError(f"bank.n must be at most {MAX_BANK}; got {self.bank.n}")
+        if self.periphery.tile:
+            raise ValueError(
+                "periphery.tile is set for every tile of a run; leave it out, and give "
+                "periphery.seed for other amplifiers"
+            )
         for name in ("n_word", "n_bit"):
             if getattr(self.tile, name) > MAX_LINES:
                 raise ValueError(

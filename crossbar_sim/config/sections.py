@@ -111,12 +111,13 @@ class DieConfig(Section):
 
 
 class LifeConfig(Section):
-    """What happens to the die after its switches were chosen, and whether it is mended.
+    """What happens to the die after its switches were chosen, and whether it is repaired.
 
-    age [h]: hours of work, see `bank.drift`. temperature [K]: that it works at, or None for that
-    of the bank. p_stuck_open, p_stuck_closed: switches that have failed since, on top of the
-    bank's. repair: measure again, and change as few switches as bring every weight back within
-    tolerance (a part of the layer's largest weight).
+    age [h]: hours of work, on top of `bank.age`; see `bank.drift`.
+    temperature [K]: that it works at, or None for that of the bank.
+    p_stuck_open, p_stuck_closed: switches that have failed since, on top of the bank's.
+    repair: measure again, and change as few switches as bring every weight back within tolerance
+        (a fraction of the layer's largest weight).
     """
 
     age: Annotated[float, within(0, 1e8)] = 0.0
@@ -137,7 +138,7 @@ class LifeConfig(Section):
         bank = die.bank
         changed = replace(
             bank,
-            age=self.age,
+            age=bank.age + self.age,
             temperature=self.temperature or bank.temperature,
             p_stuck_open=bank.p_stuck_open + self.p_stuck_open,
             p_stuck_closed=bank.p_stuck_closed + self.p_stuck_closed,

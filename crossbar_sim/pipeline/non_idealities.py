@@ -28,14 +28,14 @@ def single_parts(config: RunConfig) -> dict[str, Hardware]:
         return replace(ideal, converters=replace(ideal.converters, seed=conv.seed, **terms))
 
     offset = "TIA offset, auto-zeroed" if conv.auto_zero else "TIA offset"
-    dac = ("dac_bits", "dac_gain_sigma", "dac_offset_sigma", "dac_inl", "inputs")
-    adc = ("adc_bits", "adc_gain_sigma", "adc_offset_sigma", "adc_inl")
+    dac = ("dac_bits", "dac_range", "dac_gain_sigma", "dac_offset_sigma", "dac_inl", "inputs")
+    adc = ("adc_bits", "adc_range", "adc_gain_sigma", "adc_offset_sigma", "adc_inl")
     terms = {
         "wires and drivers": replace(ideal, wires=real.wires),
         "finite TIA gain, input resistance": amplifier(
             tia_gain=ends.tia_gain, r_input=ends.r_input
         ),
-        offset: amplifier(v_offset_sigma=ends.v_offset_sigma),
+        offset: amplifier(v_offset=ends.v_offset, v_offset_sigma=ends.v_offset_sigma),
         "TIA swing": amplifier(v_swing=ends.v_swing),
         "DAC": converter(*dac),
         "ADC": converter(*adc),

@@ -175,7 +175,7 @@ def modelled(config: RunConfig) -> dict[str, list[str]]:
     terms = {
         "lot spread of resistors": bank.sigma_lot,
         "gradient across the die": bank.sigma_gradient,
-        f"local spread of resistors ({bank.distribution})": bank.sigma_local,
+        f"local spread of resistors ({bank.distribution})": np.max(bank.sigma_local),
         "meter error": bank.meter_error,
         "switch on-resistance [ohm]": bank.r_on,
         "spread of on-resistance": bank.sigma_on,
@@ -183,9 +183,10 @@ def modelled(config: RunConfig) -> dict[str, list[str]]:
         "temperature away from 300.15 K [K]": bank.temperature - 300.15,
         "stuck-open switches": bank.p_stuck_open,
         "stuck-closed switches": bank.p_stuck_closed,
+        "age when selected [h]": bank.age,
         "age [h]": life.age,
         "drift in 1,000 h, mean and spread": max(abs(bank.drift), bank.drift_sigma)
-        * bool(life.age),
+        * bool(bank.age or life.age),
         "temperature at work away from 300.15 K [K]": (life.temperature or 300.15) - 300.15,
         "switches stuck open after selection": life.p_stuck_open,
         "switches stuck closed after selection": life.p_stuck_closed,
@@ -196,6 +197,7 @@ def modelled(config: RunConfig) -> dict[str, list[str]]:
         "bit-line capacitance [F per segment]": wires.c_bit,
         "finite TIA gain (1/gain)": 1.0 / ends.tia_gain,
         "TIA input resistance [ohm]": ends.r_input,
+        "TIA offset of all [V]": ends.v_offset,
         "TIA offset, sigma [V]": ends.v_offset_sigma,
         "TIA output swing (1/V)": 1.0 / ends.v_swing,
         "TIA gain-bandwidth (1/Hz)": 1.0 / ends.gbw,

@@ -16,6 +16,7 @@ from approx import approx
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.config.run import checked
 from crossbar_sim.config.study import load_study
+from crossbar_sim.report.run_report import modelled
 from mapping.bank import LadderGapWarning
 from netlists import Wires
 
@@ -58,6 +59,9 @@ def test_examples_are_valid(path):
         ('name = "a"\n[geometry]\nfilm = "tin"', "must be 'sky130_high_po' or"),
         ('name = "a"\n[geometry]\nword_width = 1.0', "word_width must be"),
         ('name = "a"\n[wires]\nr_word = 1.0', "r_word given, but source is 'drawn'"),
+        ('name = "a"\n[periphery]\ntile = "t"', "periphery.tile is set for every tile of a run"),
+        ('name = "a"\n[bank]\nn = 21', "bank.n must be at most 20; got 21"),
+        ('name = "a"\n[tile]\nn_bit = 513', "tile.n_bit must be at most 512; got 513"),
         ('name = "a"\n[wires]\nsource = "thin"\nc_bit = 0.0', "c_bit given, but source is 'thin'"),
         ('name = "a"\n[wires]\nsource = "given"\nr_word = 1.0', "needs r_word and r_bit"),
         ('name = "a"\n[bank]\nr_min = 1e3', "this bank cannot be drawn: a resistor of 1000 ohm"),
@@ -300,3 +304,32 @@ def test_the_read_time_is_given_or_that_of_settling():
     assert fixed.energy.settled(1e-9).t_read == 5e-9
     slow = {"name": "a", "energy": {"t_read": "settling"}, "periphery": {"gbw": 1e8}}
     assert RunConfig.model_validate(slow).energy.settled(1e-9).t_read == 1e-9
+
+
+def test_every_setting_of_a_part_that_acts_is_in_the_report():
+    plain = RunConfig(name="a")
+    off = modelled(plain)["off"]
+    given = {
+        "bank": {"sigma_local": [0.01, 0.02, 0.03, 0.02, 0.01, 0.01], "age": 10.0, "drift": 0.01},
+        "periphery": {"v_offset": 1e-3},
+    }
+    on = modelled(RunConfig.model_validate({"name": "a"} | given))["on"]
+    assert {"age when selected [h]", "TIA offset of all [V]"} <= set(off)
+    assert "local spread of resistors (normal): 0.03" in on
+    assert "age when selected [h]: 10" in on
+    assert "drift in 1,000 h, mean and spread: 0.01" in on
+    assert "TIA offset of all [V]: 0.001" in on
+
+
+def test_a_bank_that_was_aged_when_it_was_selected_grows_older():
+    raw = {"name": "a", "bank": {"age": 100.0, "drift": 0.01}, "life": {"age": 10.0}}
+    config = RunConfig.model_validate(raw)
+    assert config.life.later(config.chip).bank.age == 110.0
+
+
+def test_a_ladder_with_gaps_is_said_once_where_its_file_is_read(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('name = "a"\n[bank]\nsigma_local = 0.2\n')
+    with pytest.warns(LadderGapWarning, match="has gaps") as told:
+        load_config(path)
+    assert len(told) == 1
