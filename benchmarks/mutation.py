@@ -64,6 +64,12 @@ MODULES = {
         "netlists/spice/test_decks",
         "crossbar_sim/solvers/test_solvers_agree",
     ),
+    "netlists/circuit/elements.py": (
+        "netlists/circuit/test_build",
+        "project/test_conventions",
+        "netlists/spice/test_decks",
+        "crossbar_sim/solvers/test_solvers_agree",
+    ),
     "netlists/circuit/circuit.py": (
         "netlists/circuit/test_build",
         "project/test_conventions",

@@ -70,31 +70,38 @@ class _Numbering:
 
     @property
     def inputs(self) -> np.ndarray:
+        """Inputs (n_word,): what the voltages are applied to."""
         return 1 + np.arange(self.n_word)
 
     @property
     def drivers(self) -> np.ndarray:
+        """Outputs (n_word,) of the drivers."""
         return self.inputs + self.n_word
 
     @property
     def word(self) -> np.ndarray:
+        """Word-line nodes (n_word, n_bit)."""
         return self._block(1 + 2 * self.n_word, (self.n_word, self.n_bit))
 
     @property
     def bit(self) -> np.ndarray:
+        """Bit-line nodes (n_side, n_word, n_bit)."""
         start = 1 + self.n_word * (2 + self.n_bit)
         return self._block(start, (len(self.sides), self.n_word, self.n_bit))
 
     @property
     def tia(self) -> np.ndarray:
+        """Inputs (n_side, n_bit) of the TIAs."""
         start = 1 + self.n_word * (2 + self.n_bit * (1 + len(self.sides)))
         return self._block(start, (len(self.sides), self.n_bit))
 
     @property
     def n_node(self) -> int:
+        """Number of nodes, ground included."""
         return int(self.tia[-1, -1]) + 1
 
     def node_names(self) -> np.ndarray:
+        """Return the names (n_node,) of all nodes, as a netlist has them."""
         words, bits = range(self.n_word), range(self.n_bit)
         names = ["0", *(f"in_{i}" for i in words), *(f"drv_{i}" for i in words)]
         names += [f"wl_{i}_{j}" for i in words for j in bits]
