@@ -41,7 +41,7 @@ MODULES = {
     "crossbar_sim/energy/power.py": ("crossbar_sim/energy/test_energy",),
     "crossbar_sim/energy/inference.py": ("crossbar_sim/energy/test_energy",),
     "crossbar_sim/energy/digital.py": ("crossbar_sim/energy/test_energy",),
-    "crossbar_sim/pipeline/yardstick.py": ("crossbar_sim/energy/test_energy",),
+    "crossbar_sim/findings/yardstick.py": ("crossbar_sim/energy/test_energy",),
     "crossbar_sim/periphery/noise.py": ("crossbar_sim/periphery/test_noise",),
     "crossbar_sim/periphery/settling.py": ("crossbar_sim/periphery/test_settling",),
     "crossbar_sim/periphery/converters.py": (

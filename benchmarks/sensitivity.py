@@ -20,14 +20,15 @@ from crossbar_sim.config import RunConfig, load_config
 from crossbar_sim.config.study import with_values
 from crossbar_sim.energy.digital import NODES, arithmetic, weight_fetch
 from crossbar_sim.energy.inference import network_energy, sum_counts
-from crossbar_sim.energy.power import ADC_FACTORS, Case, tile_energy
-from crossbar_sim.on_die.to_torch import circuit_inputs, to_torch
-from crossbar_sim.pipeline.outcome import layer_passes
+from crossbar_sim.energy.power import ADC_FACTORS, Case, drawn, tile_energy
+from crossbar_sim.on_die.to_torch import to_torch
+from crossbar_sim.pipeline.deployment import Reads, reads_of
 from crossbar_sim.pipeline.steps import build_model, load_data, map_on_die, single_thread
-from crossbar_sim.pipeline.tile_limits import amplifier_numbers, tile_physics
+from crossbar_sim.pipeline.tile_limits import amplifier_numbers, settling_time
 from crossbar_sim.solvers.nodal import solve
 from crossbar_sim.study.trial import trained_path
 from mapping.network.mapped_network import MappedNetwork
+from mapping.tiling.tiles import Tile
 from netlists.circuit.build import tile_circuit
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -38,31 +39,36 @@ V_SKY130 = 1.8
 
 @dataclass(frozen=True)
 class Example:
-    """A network on its die, and the voltages (n_batch, n_in) [V] that it reads, by layer."""
+    """A network on its die, and what it reads."""
 
     config: RunConfig
     mapped: MappedNetwork
-    v_in: dict[str, np.ndarray]
-    passes: dict[str, int]
+    reads: Reads
+
+    def volts(self, tile: Tile) -> np.ndarray:
+        """Return what a tile reads (n_batch, n_word) [V]."""
+        return self.reads.v_in[tile.layer][:, tile.rows]
 
     def settling(self, **changes: Any) -> float:
         """Return when the slowest tile has settled [s], with some keys of the run changed."""
         config = with_values(self.config, changes)
+        parts = config.hardware.wires, config.hardware.periphery
         return max(
-            tile_physics(config, tile, self.v_in[tile.layer][:, tile.rows]).t_settling
+            settling_time(
+                config, tile_circuit(tile, *parts), self.reads.v_in[tile.layer][:, tile.rows]
+            )
             for tile in self.mapped.tiles
         )
 
     def energy(self, t_read: float, **changes: Any) -> dict[str, Any]:
         """Return the energy of the network, with some keys of the run changed."""
         config, used = with_values(self.config, changes), {}
-        parts = config.hardware.wires, config.hardware.periphery
-        converters, figures = config.hardware.converters, config.energy.settled(t_read)
+        hardware, figures = config.hardware, config.energy.settled(t_read)
         for tile in self.mapped.tiles:
-            volts = self.v_in[tile.layer][:, tile.rows]
-            found = solve(tile_circuit(tile, *parts), volts, nodes=True)
-            n_pass = self.passes[tile.layer]
-            used[tile.name] = tile_energy(tile, found, converters, figures, n_pass=n_pass)
+            circuit = tile_circuit(tile, hardware.wires, hardware.periphery)
+            draw = drawn(solve(circuit, self.volts(tile), nodes=True), figures.v_dd)
+            n_pass = self.reads.n_pass[tile.layer]
+            used[tile.name] = tile_energy(tile, draw, hardware, figures, n_pass=n_pass)
         return network_energy(self.mapped, used)
 
 
@@ -99,9 +105,8 @@ def example(name: str, cache: Path) -> Example:
         ends = config.periphery
         hardware = Hardware(config.hardware.wires, ends.amplifiers, ends.ideal_converters)
         wired = to_torch(model, mapped, hardware, calibration=torch.from_numpy(data.x_train))
-        images = torch.from_numpy(data.x_test[: config.simulation.n_image])
-        v_in = circuit_inputs(wired, mapped, images)
-        return Example(config, mapped, v_in, layer_passes(config, wired, mapped))
+        images = data.x_test[: config.simulation.n_image]
+        return Example(config, mapped, reads_of(wired, mapped, images, config.hardware.converters))
 
 
 def balance(example: Example, energy: dict[str, Any]) -> Balance:

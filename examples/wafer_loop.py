@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from crossbar_sim.jobs.wafer_loop import read_run, reselect_run
+from crossbar_sim.jobs.wafer_loop import reselect_run
+from crossbar_sim.pipeline.finished_run import read_run
 
 RUN = Path(sys.argv[1] if len(sys.argv) > 1 else "results/digits")
 DRIFT, BROKEN = 0.05, 0.02

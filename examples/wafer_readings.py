@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from crossbar_sim.jobs.wafer_loop import export_run, read_run, reselect_run
+from crossbar_sim.jobs.wafer_loop import export_run, reselect_run
+from crossbar_sim.pipeline.finished_run import read_run
 from mapping import Die
 from netlists.fabrication.plan_file import read_plan
 

@@ -32,7 +32,10 @@ MOVED = {
     "netlists.masks": ["netlists.layout.mask_set"],
     "netlists.plan": ["netlists.fabrication.plan_file"],
     "netlists.technology": ["netlists.layout.technology"],
-    "crossbar_sim.exchange": ["crossbar_sim.jobs.wafer_loop"],
+    "crossbar_sim.exchange": [
+        "crossbar_sim.jobs.wafer_loop",
+        "crossbar_sim.pipeline.finished_run",
+    ],
     "crossbar_sim.hashing": ["crossbar_sim.on_die.flyhash_projection"],
     "crossbar_sim.network": ["crossbar_sim.pipeline.steps"],
     "crossbar_sim.saved": ["crossbar_sim.on_die.saved_network"],

@@ -209,9 +209,9 @@ def verify(
 
     Prints one CSV line per tile. Exit code 1 when a tile failed or differs by too much.
     """
-    from crossbar_sim.jobs.wafer_loop import read_run
     from crossbar_sim.ngspice.verification import chosen_tiles, random_inputs
     from crossbar_sim.ngspice.verification import verify as verify_tiles
+    from crossbar_sim.pipeline.finished_run import read_run
 
     config, mapped = read_run(run_directory)
     tiles = chosen_tiles(mapped, tuple(tile or ()), n_sample=sample, seed=seed)

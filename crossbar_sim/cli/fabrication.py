@@ -40,13 +40,14 @@ def layout(
 
     Nothing is written when a tile fails a check. Prints the paths. Needs the extra `layout`.
     """
-    from crossbar_sim.jobs.wafer_loop import named_tiles, read_run
+    from crossbar_sim.ngspice.verification import chosen_tiles
+    from crossbar_sim.pipeline.finished_run import read_run
     from netlists.layout.mask_set import write_masks
     from netlists.layout.technology import TECHNOLOGIES
 
     _, mapped = read_run(run_directory)
     _one_of("technology", technology, TECHNOLOGIES)
-    tiles, bank, film = named_tiles(mapped, tile), mapped.die.bank, TECHNOLOGIES[technology]
+    tiles, bank, film = chosen_tiles(mapped, tile or ()), mapped.die.bank, TECHNOLOGIES[technology]
     with naming(output):
         paths = write_masks(tiles, bank, output, film, programming=programming)
     for path in paths:
@@ -59,11 +60,12 @@ def board(
     output: Annotated[Path, typer.Option(help="directory for the KiCad netlist and the parts")],
 ) -> None:
     """Write a board of discrete resistors and analog switches for a tile: KiCad netlist, parts."""
-    from crossbar_sim.jobs.wafer_loop import named_tiles, read_run
+    from crossbar_sim.ngspice.verification import chosen_tiles
+    from crossbar_sim.pipeline.finished_run import read_run
     from netlists.fabrication.board import tile_board, write_board
 
     _, mapped = read_run(run_directory)
-    (found,) = named_tiles(mapped, [tile])
+    (found,) = chosen_tiles(mapped, [tile])
     with naming(output):
         paths = write_board(tile_board(found, mapped.die.bank), output)
     for path in paths:

@@ -9,7 +9,7 @@ from pydantic import ConfigDict
 from scipy.constants import Boltzmann
 
 from crossbar_sim.energy.digital import ADD
-from crossbar_sim.periphery.converters import Converters
+from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.periphery.settling import wire_charge
 from crossbar_sim.solvers.solution import Solution
 from mapping.bank.checks import T_REFERENCE
@@ -149,31 +149,53 @@ class TileEnergy:
 _DELIVER = ("source", "TIA output")
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What a tile's circuit takes while it conducts, averaged over a batch of vectors.
+
+    power: by part of the circuit [W], see `Solution.power`.
+    stages: heat of the output stages of drivers and TIAs [W], see `Solution.stage_power`.
+    charge: of the wires for one read [C].
+    """
+
+    power: dict[str, float]
+    stages: dict[str, float]
+    charge: float
+
+
+def drawn(solution: Solution, v_dd: float) -> Draw:
+    """Return what a circuit takes from a supply of v_dd [V], averaged over its solution's batch."""
+    return Draw(
+        {part: float(value.mean()) for part, value in solution.power().items()},
+        {part: float(p.mean()) for part, p in solution.stage_power(v_dd).items()},
+        float(wire_charge(solution).mean()),
+    )
+
+
 def tile_energy(
-    tile: Tile, solution: Solution, converters: Converters, figures: Figures, *, n_pass: int = 1
+    tile: Tile, draw: Draw, hardware: Hardware, figures: Figures, *, n_pass: int = 1
 ) -> TileEnergy:
-    """Return power and energy of a tile, averaged over the batch of its solution.
+    """Return power and energy of a tile.
 
     Every word line has a DAC, every bit line a TIA, every pair of bit lines an ADC; each works
     once in each of n_pass passes (phases of signed inputs, bits of serial ones), and so does the
-    array, whose solution holds the vectors of all passes. All current comes from the supply v_dd:
+    array, whose draw is that of the vectors of all passes. All current comes from the supply v_dd:
     what does not heat the circuit heats the output stages of drivers and TIAs. "charging" is the
     charge of the wires, from the supply. "digital": a 32-bit addition for each reading, into the
     layer's sums, and one more where a zero is subtracted.
     Raises ValueError for ideal converters, which no figure is known for.
     """
-    drive_bits = converters.drive_bits
-    if converters.adc_bits is None or drive_bits is None:
+    converters = hardware.converters
+    adc_bits, drive_bits = converters.adc_bits, converters.drive_bits
+    if adc_bits is None or drive_bits is None:
         raise ValueError("energy needs real converters; give dac_bits and adc_bits")
-    power = {part: float(value.mean()) for part, value in solution.power().items()}
-    stages = {part: float(p.mean()) for part, p in solution.stage_power(figures.v_dd).items()}
-    heat = {part: p for part, p in power.items() if part not in _DELIVER} | stages
+    heat = {part: p for part, p in draw.power.items() if part not in _DELIVER} | draw.stages
     energy = {part: p * figures.seconds for part, p in heat.items()}
-    energy["charging"] = figures.v_dd * float(wire_charge(solution).mean())
+    energy["charging"] = figures.v_dd * draw.charge
     g_line = np.concatenate([tile.g_pos.sum(axis=0), tile.g_neg.sum(axis=0)])
-    ends = solution.circuit.periphery
-    energy["amplifier"] = float(amplifier_energy(figures, ends, g_line, converters.adc_bits).sum())
+    amplifiers = amplifier_energy(figures, hardware.periphery, g_line, adc_bits)
+    energy["amplifier"] = float(amplifiers.sum())
     energy["DAC"] = tile.n_word * dac_energy(drive_bits, figures.seconds)
-    energy["ADC"] = tile.n_bit * adc_energy(converters.adc_bits, figures.adc_case)
+    energy["ADC"] = tile.n_bit * adc_energy(adc_bits, figures.adc_case)
     energy["digital"] = tile.n_bit * (1 + converters.auto_zero) * ADD
-    return TileEnergy(power, {part: n_pass * joules for part, joules in energy.items()})
+    return TileEnergy(draw.power, {part: n_pass * joules for part, joules in energy.items()})

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from crossbar_sim.config import RunConfig
+from crossbar_sim.findings.outcome import find_outcome
 from crossbar_sim.ngspice.worker import NgspiceWorker
-from crossbar_sim.pipeline.outcome import find_outcome
-from crossbar_sim.pipeline.steps import Progress, single_thread
+from crossbar_sim.pipeline.steps import Progress, silent, single_thread
 from crossbar_sim.pipeline.warm_up import compile_kernels
 from crossbar_sim.pipeline.workspace import Workspace
 from crossbar_sim.report.run_report import write_report
@@ -24,7 +24,7 @@ def run(
     Raises ConfigError, NgspiceError when ngspice cannot be used, VerificationError when the two
     engines disagree. The final directory appears only when everything is done.
     """
-    tell = progress or (lambda step, done, total: None)
+    tell = progress or silent
     with NgspiceWorker(time_limit=config.simulation.time_limit) as worker, single_thread():
         worker.probe()  # fail before the work, not after it
         compile_kernels(tell)

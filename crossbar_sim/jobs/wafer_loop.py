@@ -1,33 +1,22 @@
 """What leaves a finished run for a laboratory or a fab, and what comes back from it."""
 
 import csv
-import warnings
-import zipfile
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from pydantic import ValidationError
-from torch import nn
-
 from crossbar_sim.config import ConfigError, RunConfig
-from crossbar_sim.on_die.to_torch import to_torch
-from crossbar_sim.pipeline.steps import build_model, load_data, tuned
-from crossbar_sim.pipeline.workspace import left_behind
+from crossbar_sim.pipeline.finished_run import pruned_model, read_run, score
+from crossbar_sim.pipeline.steps import load_data
 from crossbar_sim.report.wafer_report import DESIGNED, NEW, OLD, Reselection, write_wafer_report
-from mapping.bank import Die
-from mapping.network.header import first_problem
 from mapping.network.mapped_network import MappedNetwork
 from mapping.network.repair import on_die, reselect
-from mapping.tiling.tiles import Tile
 from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import Plan
 from netlists.fabrication.measured_wafer import Wafer, read_wafer
 from netlists.fabrication.pack import PackError, write_pack
 from netlists.fabrication.plan_file import read_plan
 from tinynets.files.drafts import new_directory
-from tinynets.formats.weights import load_weights
 from tinynets.networks.training import accuracy
 
 
@@ -155,81 +144,3 @@ def _write_reselection(config: RunConfig, found: Reselection, directory: Path) -
         table.writeheader()
         table.writerows({**asdict(c), "closed": int(c.closed)} for c in found.repair.changes)
     write_wafer_report(found, directory)
-
-
-def read_run(directory: Path) -> tuple[RunConfig, MappedNetwork]:
-    """Return configuration and mapped network of a finished run.
-
-    Raises ConfigError naming the file that is missing, damaged, or of another run.
-    """
-    if not (directory / "report.json").exists():
-        raise ConfigError(
-            f"{directory} is not a finished run; give what `crossbar-sim run` made"
-            f"{left_behind(directory)}"
-        )
-    config = _read_config(directory / "config.json")
-    try:
-        mapped = MappedNetwork.load(directory / "mapped.npz")
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"{error}; do the run again") from error
-    if mapped.die != _die(config) or mapped.tile != config.tile.size:
-        raise ConfigError(
-            f"{directory / 'mapped.npz'} is of another die or tile size than config.json says; "
-            "do the run again"
-        )
-    return config, mapped
-
-
-def _read_config(path: Path) -> RunConfig:
-    try:
-        return RunConfig.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); do the run again") from error
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {first_problem(error)}; do the run again") from error
-
-
-def _die(config: RunConfig) -> Die:
-    """Return the die of a run, after what [life] says."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # shown when the run was made
-        die = config.chip
-        return config.life.later(die) if config.life.happens else die
-
-
-def named_tiles(mapped: MappedNetwork, names: list[str] | None) -> list[Tile]:
-    """Return the tiles of those names, or all; ConfigError names the ones there are."""
-    by_name = {tile.name: tile for tile in mapped.tiles}
-    unknown = [name for name in names or () if name not in by_name]
-    if unknown:
-        raise ConfigError(f"no tile {unknown[0]!r}; there are {', '.join(by_name)}")
-    return [by_name[name] for name in names] if names else mapped.tiles
-
-
-def pruned_model(config: RunConfig, directory: Path) -> nn.Module:
-    """Return the pruned network of a finished run.
-
-    Raises ConfigError naming the file that is missing, damaged, or of another model.
-    """
-    path = directory / "model" / "pruned.pt"
-    try:
-        with zipfile.ZipFile(path) as file:  # torch itself reads past wrong checksums
-            if damaged := file.testzip():
-                raise ValueError(f"{path} is damaged: the checksum of {damaged} does not match")
-        return load_weights(build_model(config), path).eval()
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        named = "" if str(path) in str(error) else f"{path}: "
-        raise ConfigError(f"{named}{error}; do the run again") from error
-
-
-def score(config: RunConfig, model: nn.Module, mapped: MappedNetwork) -> float:
-    """Return the test accuracy of a mapped network with the run's wires, TIA and converters.
-
-    What [tune] says is done for it, as for the run's own die.
-    """
-    data = load_data(config)
-    quiet = replace(config.hardware, noise=None)
-    calibration = torch.from_numpy(data.x_train)
-    on_chip = to_torch(model, mapped, quiet, calibration=calibration)
-    on_chip = tuned(config, on_chip, model, data)
-    return accuracy(on_chip, data.x_test, data.y_test)

@@ -1,6 +1,6 @@
 """A configuration's network: its data, its training and pruning, its place on the die."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,10 @@ from torch import nn
 from crossbar_sim.calibration.switches import Calibration, calibrate
 from crossbar_sim.calibration.tune import calibrate_outputs, fine_tune, train_noise_aware
 from crossbar_sim.config import RunConfig
+from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.input_moments import second_moments
+from crossbar_sim.on_die.readout import Response
+from crossbar_sim.on_die.to_torch import to_torch
 from crossbar_sim.pipeline.trained import load_trained
 from mapping.network.map_network import SecondMoment, map_layers
 from mapping.network.mapped_network import MappedNetwork
@@ -30,6 +33,10 @@ from tinynets.pruning.methods import make_permanent
 
 #: Called with the step's name, what is done and what is to do.
 Progress = Callable[[str, int, int], None]
+
+
+def silent(step: str, done: int, total: int) -> None:
+    """Tell nobody of progress."""
 
 
 def load_data(config: RunConfig) -> Data:
@@ -70,7 +77,7 @@ def build_model(config: RunConfig) -> nn.Sequential:
 
 
 def train_and_prune(
-    config: RunConfig, data: Data, tell: Progress = lambda step, done, total: None
+    config: RunConfig, data: Data, tell: Progress = silent
 ) -> tuple[nn.Module, nn.Module]:
     """Train a network on the training set, and prune a copy of it; or read both from their file."""
     if config.model.weights:
@@ -120,33 +127,20 @@ def pruned_copy(config: RunConfig, model: nn.Module, data: Data, tell: Progress)
 
 
 def map_on_die(
-    config: RunConfig,
-    model: nn.Module,
-    data: Data,
-    tell: Progress = lambda step, done, total: None,
+    config: RunConfig, model: nn.Module, data: Data, tell: Progress = silent
 ) -> MappedNetwork:
     """Map a network onto the die of a configuration, as it is when the die has had its life."""
-    return lived(config, choose_on_die(config, model, data, tell))
-
-
-def choose_on_die(
-    config: RunConfig,
-    model: nn.Module,
-    data: Data,
-    tell: Progress = lambda step, done, total: None,
-) -> MappedNetwork:
-    """Map a network onto a new die, calibrated against its wires if the configuration says so."""
     mapped = select_on_die(config, model, data, tell)
-    if not config.calibrate.rounds:
-        return mapped
-    return calibrate_on_die(config, model, data, mapped, tell).mapped
+    if config.calibrate.rounds:
+        mapped = calibrate_on_die(config, model, data, mapped, tell).mapped
+    return lived(config, mapped)
 
 
 def select_on_die(
     config: RunConfig,
     model: nn.Module,
     data: Data,
-    tell: Progress = lambda step, done, total: None,
+    tell: Progress = silent,
 ) -> MappedNetwork:
     """Choose the switches for the weights alone, without any wire."""
     network = extract(model, torch.from_numpy(data.x_test[:1]))
@@ -171,7 +165,7 @@ def calibrate_on_die(
     model: nn.Module,
     data: Data,
     mapped: MappedNetwork,
-    tell: Progress = lambda step, done, total: None,
+    tell: Progress = silent,
 ) -> Calibration:
     """Choose the switches anew for what the tiles multiply by with their wires."""
     network = extract(model, torch.from_numpy(data.x_test[:1]))
@@ -192,6 +186,23 @@ def _moments(
 ) -> SecondMoment:
     images = torch.from_numpy(data.x_train[: config.select.n_calibration])
     return second_moments(model, network, images)
+
+
+def network_on_die(
+    config: RunConfig,
+    model: nn.Module,
+    mapped: MappedNetwork,
+    hardware: Hardware,
+    data: Data,
+    responses: Mapping[str, Response] | None = None,
+) -> nn.Module:
+    """Return a network on a die with given parts, tuned as configured.
+
+    Training images fix the ranges of converters and whatever is tuned, never test images.
+    """
+    images = torch.from_numpy(data.x_train)
+    on_die = to_torch(model, mapped, hardware, calibration=images, responses=responses)
+    return tuned(config, on_die, model, data)
 
 
 def tuned(config: RunConfig, on_die: nn.Module, digital: nn.Module, data: Data) -> nn.Module:

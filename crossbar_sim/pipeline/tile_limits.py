@@ -1,4 +1,4 @@
-"""What limits a tile beyond its matrix: how fast it settles, how much it hums, how large it is."""
+"""What limits a tile beyond its matrix: how fast it settles, how noisy and how large it is."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from crossbar_sim.periphery.noise import output_noise
 from crossbar_sim.periphery.settling import settling
 from mapping.selection.bits import effective_bits
 from mapping.tiling.tiles import Tile
-from netlists.circuit.build import tile_circuit
+from netlists.circuit import Circuit
 from netlists.layout.technology import DBU
 
 #: Vectors of a batch whose settling is looked at; the slowest counts.
@@ -41,19 +41,30 @@ class TilePhysics:
         return float(effective_bits(self.full_scale, rms))
 
 
-def tile_physics(config: RunConfig, tile: Tile, v_in: np.ndarray) -> TilePhysics:
-    """Return what limits a tile for inputs v_in (n_batch, n_word) [V]."""
-    circuit = tile_circuit(tile, config.hardware.wires, config.hardware.periphery)
+def settling_time(config: RunConfig, circuit: Circuit, v_in: np.ndarray) -> float:
+    """Return until when [s] the slowest of a few real vectors has settled, 0 where none is slow.
+
+    v_in: (n_batch, n_word) [V]; the vectors of the largest sums of magnitudes are looked at.
+    """
+    if not is_slow(config):
+        return 0.0
     strong = np.argsort(-np.abs(v_in).sum(axis=1), kind="stable")[:_N_VECTOR]
-    slow = is_slow(config)
-    tolerance = config.periphery.half_step
-    time = settling(circuit, v_in[strong], tolerance).time.max() if slow else 0.0
+    return float(settling(circuit, v_in[strong], config.periphery.half_step).time.max())
+
+
+def tile_physics(
+    config: RunConfig, tile: Tile, circuit: Circuit, v_in: np.ndarray, t_settling: float
+) -> TilePhysics:
+    """Return what limits a tile for inputs v_in (n_batch, n_word) [V].
+
+    circuit: that of the tile; t_settling [s]: see `settling_time`.
+    """
     noise = output_noise(circuit, temperature=config.noise.temperature, pairs=True)
     g = tile.g_pos - tile.g_neg
     swing = config.periphery.r_feedback * np.abs(v_in @ g).max()
     cell = config.cell()
     return TilePhysics(
-        float(time),
+        t_settling,
         float(noise.total.max()),
         2.0 * float(swing),
         tile.n_word * tile.n_bit * cell.area if cell else None,

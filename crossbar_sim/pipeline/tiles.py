@@ -1,80 +1,135 @@
-"""Solve every tile of a network with both engines; what they say, and what limits the tiles."""
+"""Solve every tile of a network once; what the solution says is asked of it, tile by tile."""
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from crossbar_sim.config import RunConfig
-from crossbar_sim.energy.power import TileEnergy, tile_energy
-from crossbar_sim.ngspice.verification import TileCheck, Verification, check_tile
-from crossbar_sim.ngspice.worker import NgspiceWorker
-from crossbar_sim.pipeline.steps import Progress
-from crossbar_sim.pipeline.tile_limits import TilePhysics, tile_physics
-from crossbar_sim.pipeline.workspace import Workspace, write_json
+from crossbar_sim.energy.power import Draw, TileEnergy, drawn, tile_energy
+from crossbar_sim.ngspice.verification import TileCheck, Verification, compare
+from crossbar_sim.ngspice.worker import NgspiceWorker, solve_ngspice
+from crossbar_sim.pipeline.deployment import Deployment, Reads
+from crossbar_sim.pipeline.kept import OnDisk
+from crossbar_sim.pipeline.tile_limits import TilePhysics, settling_time, tile_physics
 from crossbar_sim.solvers.nodal import solve
-from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
 from netlists.circuit.build import tile_circuit
 
 
 @dataclass(frozen=True)
-class Simulated:
-    """All tiles, by name: ngspice against the engine, limits, energies; and the read time [s]."""
+class Questions:
+    """What is asked of the tiles besides their outputs and energy.
 
-    verification: Verification
-    physics: dict[str, TilePhysics]
+    worker: ngspice, which solves some tiles too, or None.
+    checked: names of those tiles.
+    n_vector: of how many of their vectors, None for all.
+    limits: whether noise, area and settling are asked for.
+    """
+
+    worker: NgspiceWorker | None = None
+    checked: Collection[str] = ()
+    n_vector: int | None = None
+    limits: bool = False
+
+
+@dataclass(frozen=True)
+class TileAnswer:
+    """What the circuit of one tile does with its real inputs.
+
+    v_out: outputs of its amplifiers (n_vector, 2 n_bit) [V].
+    draw: what it takes while it conducts.
+    t_settling: until it has settled [s], 0 where nobody asked.
+    limits: what limits it, None where nobody asked.
+    check: ngspice against the engine, None where nobody asked.
+    solvers: ngspice and the engine, by name.
+    """
+
+    v_out: np.ndarray
+    draw: Draw
+    t_settling: float
+    limits: TilePhysics | None
+    check: TileCheck | None
+    solvers: tuple[str, str]
+
+    def save(self, path: Path) -> None:
+        """Write it as npz: the outputs, and the rest as JSON."""
+        rest = json.dumps({k: v for k, v in asdict(self).items() if k != "v_out"})
+        with path.open("wb") as file:
+            np.savez(file, v_out=self.v_out, rest=np.array(rest))
+
+    @classmethod
+    def load(cls, path: Path) -> "TileAnswer":
+        """Read what `save` wrote."""
+        with np.load(path) as arrays:
+            v_out, rest = arrays["v_out"], json.loads(str(arrays["rest"]))
+        kinds = {"draw": Draw, "limits": TilePhysics, "check": TileCheck}
+        parts = {k: rest[k] and kind(**rest[k]) for k, kind in kinds.items()}
+        first, second = rest["solvers"]
+        return cls(v_out=v_out, t_settling=rest["t_settling"], solvers=(first, second), **parts)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """All tiles, by name: their answers and energies, the read time [s], and the checks."""
+
+    answers: dict[str, TileAnswer]
     energies: dict[str, TileEnergy]
     t_read: float
+    verification: Verification
+
+    @property
+    def limits(self) -> dict[str, TilePhysics]:
+        """What limits the tiles, by name, of those that were asked."""
+        asked = {name: answer.limits for name, answer in self.answers.items()}
+        return {name: limits for name, limits in asked.items() if limits}
 
 
-def simulate(
-    config: RunConfig,
-    mapped: MappedNetwork,
-    v_in: dict[str, np.ndarray],
-    passes: dict[str, int],
-    work: Workspace,
-    worker: NgspiceWorker,
-    tell: Progress,
-) -> Simulated:
-    """Solve every tile for its real inputs.
+def simulate(way: Deployment, reads: Reads, asked: Questions) -> Simulated:
+    """Solve every tile for its real inputs. A run's directory keeps what is finished."""
+    config, tiles, answers = way.config, way.mapped.tiles, {}
+    if way.kept.work:
+        way.kept.work.path("tiles").mkdir(exist_ok=True)
+    way.tell("ngspice", 0, len(tiles))
+    for k, tile in enumerate(tiles):
+        volts = reads.v_in[tile.layer][:, tile.rows]
 
-    v_in: by layer, (n_batch, n_in) [V]; passes: by layer, reads for one product. Finished tiles
-    are kept in the workspace.
-    """
-    work.path("tiles").mkdir(exist_ok=True)
-    checks, solvers, physics = [], ("", ""), {}
-    tell("ngspice", 0, len(mapped.tiles))
-    for k, tile in enumerate(mapped.tiles):
-        volts = v_in[tile.layer][:, tile.rows]
+        def make(tile: Tile = tile, volts: np.ndarray = volts) -> TileAnswer:
+            return _answer(config, tile, volts, asked)
 
-        def make(draft: Path, tile: Tile = tile, volts: np.ndarray = volts) -> None:
-            write_json(draft, _solve_tile(config, tile, volts, worker))
-
-        found = json.loads(work.once(f"tiles/{tile.name}.json", make).read_text(encoding="utf-8"))
-        checks.append(TileCheck(**found["check"]))
-        solvers = (found["solvers"][0], found["solvers"][1])
-        physics[tile.name] = TilePhysics(**found["physics"])
-        tell("ngspice", k + 1, len(mapped.tiles))
-    verification = Verification(tuple(checks), config.simulation.tolerance, solvers)
-    figures = config.energy.settled(max(found.t_settling for found in physics.values()))
-    converters, energies = config.hardware.converters, {}
-    for tile in mapped.tiles:
-        circuit = tile_circuit(tile, config.hardware.wires, config.hardware.periphery)
-        solution = solve(circuit, v_in[tile.layer][:, tile.rows], nodes=True)
-        n_pass = passes[tile.layer]
-        energies[tile.name] = tile_energy(tile, solution, converters, figures, n_pass=n_pass)
-    return Simulated(verification, physics, energies, figures.seconds)
+        file = OnDisk(f"tiles/{tile.name}.npz", TileAnswer.save, TileAnswer.load)
+        answers[tile.name] = way.kept.once(f"tile {tile.name}", config, make, file)
+        way.tell("ngspice", k + 1, len(tiles))
+    return _summed(way, reads, answers)
 
 
-def _solve_tile(
-    config: RunConfig, tile: Tile, volts: np.ndarray, worker: NgspiceWorker
-) -> dict[str, object]:
-    parts = config.hardware.wires, config.hardware.periphery
-    check, spice, fast = check_tile(tile, volts, *parts, worker)
-    return {
-        "check": asdict(check),
-        "solvers": [spice.solver, fast.solver],
-        "physics": asdict(tile_physics(config, tile, volts)),
-    }
+def _summed(way: Deployment, reads: Reads, answers: Mapping[str, TileAnswer]) -> Simulated:
+    """Put tiles together: the slowest one says how long all are read."""
+    config = way.config
+    slowest = max(answer.t_settling for answer in answers.values())
+    figures, hardware, energies = config.energy.settled(slowest), config.hardware, {}
+    for tile in way.mapped.tiles:
+        draw, n_pass = answers[tile.name].draw, reads.n_pass[tile.layer]
+        energies[tile.name] = tile_energy(tile, draw, hardware, figures, n_pass=n_pass)
+    checks = tuple(answer.check for answer in answers.values() if answer.check)
+    solvers = next((answer.solvers for answer in answers.values() if answer.check), ("", ""))
+    verification = Verification(checks, config.simulation.tolerance, solvers)
+    return Simulated(dict(answers), energies, figures.seconds, verification)
+
+
+def _answer(config: RunConfig, tile: Tile, volts: np.ndarray, asked: Questions) -> TileAnswer:
+    """Build the circuit of a tile, solve it, and ask."""
+    circuit = tile_circuit(tile, config.hardware.wires, config.hardware.periphery)
+    solution = solve(circuit, volts, nodes=True)
+    check, solvers = None, ("", solution.solver)
+    if asked.worker and tile.name in asked.checked:
+        few = solution.first(asked.n_vector)
+        spice = solve_ngspice(circuit, few.v_in, worker=asked.worker)
+        check, solvers = compare(tile.name, spice, few), (spice.solver, solution.solver)
+    timed = asked.limits or config.energy.t_read == "settling"
+    time = settling_time(config, circuit, volts) if timed else 0.0
+    limits = tile_physics(config, tile, circuit, volts, time) if asked.limits else None
+    draw = drawn(solution, config.energy.v_dd)
+    return TileAnswer(solution.v_out, draw, time, limits, check, solvers)

@@ -6,7 +6,7 @@ Run: python -m crossbar_sim.pipeline.warm_up
 import numpy as np
 
 from crossbar_sim.calibration.switches import calibrate
-from crossbar_sim.pipeline.steps import Progress
+from crossbar_sim.pipeline.steps import Progress, silent
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
 from crossbar_sim.system.terminal import messages, progress_bars
 from mapping.bank import Die, ResistorBank
@@ -24,12 +24,11 @@ _RULES = (
 )
 
 
-def compile_kernels(tell: Progress | None = None) -> None:
+def compile_kernels(tell: Progress = silent) -> None:
     """Map and solve a small network in each way that a run does.
 
     About half a minute on a new machine, a tenth of a second when all is compiled.
     """
-    tell = tell or (lambda step, done, total: None)
     steps = [*(lambda rule=rule: _mapped(rule) for rule in _RULES), _solved, _calibrated]
     for done, step in enumerate(steps):
         tell("kernels", done, len(steps))

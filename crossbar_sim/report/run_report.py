@@ -4,7 +4,7 @@ import base64
 import importlib.metadata
 import math
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,17 @@ import numpy as np
 
 from crossbar_sim.config import RunConfig
 from crossbar_sim.energy.inference import network_energy, verdict
+from crossbar_sim.findings.outcome import Outcome, Outputs
 from crossbar_sim.ngspice.verification import TileCheck
-from crossbar_sim.pipeline.outcome import Outcome
 from crossbar_sim.pipeline.tile_limits import physics_numbers
 from crossbar_sim.pipeline.trained import origin
 from crossbar_sim.pipeline.workspace import write_json
-from crossbar_sim.pipeline.yardstick import yardstick
 from crossbar_sim.report import run_plots as plots
-from crossbar_sim.solvers.nodal import solve
 from crossbar_sim.system.machine import described
 from mapping.network.mapped_layer import MappedLayer
 from mapping.selection.bits import worst_case_bits
 from mapping.tiling.compact import naive_tile_count
-from mapping.tiling.tiles import Tile, TileConfig
-from netlists.circuit.build import tile_circuit
+from mapping.tiling.tiles import TileConfig
 from tinynets.files.drafts import new_file
 
 #: A target counts as out of reach when selection misses it by more than this part of the largest.
@@ -37,9 +34,8 @@ _PACKAGES = ("numpy", "scipy", "numba", "torch", "PySpice", "scikit-learn", "cro
 
 def write_report(outcome: Outcome, directory: Path) -> None:
     """Write report.html, report.json and figures/ into a directory."""
-    outputs = tile_outputs(outcome)
-    numbers = report_numbers(outcome, outputs)
-    pictures = draw(outcome, numbers, outputs)
+    numbers = report_numbers(outcome)
+    pictures = draw(outcome, numbers)
     (directory / "figures").mkdir(exist_ok=True)
     for name, picture in pictures.items():
         (directory / "figures" / f"{name}.png").write_bytes(picture)
@@ -54,13 +50,12 @@ def _check_row(check: TileCheck) -> dict[str, Any]:
     return asdict(check) | {"error": check.error}
 
 
-def report_numbers(outcome: Outcome, outputs: "Outputs") -> dict[str, Any]:
+def report_numbers(outcome: Outcome) -> dict[str, Any]:
     """Return everything the report states, ready for JSON."""
     config, mapped, simulated = outcome.config, outcome.mapped, outcome.simulated
     checks = simulated.verification
     energy = network_energy(mapped, simulated.energies)
-    stick = yardstick(config, simulated.t_read)
-    wanted, found = outputs.wanted, outputs.found
+    stick, outputs = outcome.yardstick, outcome.outputs
     return {
         "name": config.name,
         "quick": config.quick,
@@ -80,13 +75,10 @@ def report_numbers(outcome: Outcome, outputs: "Outputs") -> dict[str, Any]:
             "worst": _check_row(checks.worst),
             "tiles": [_check_row(check) for check in checks.checks],
         },
-        "mvm_error": {
-            "rms": float(np.sqrt(np.mean((found - wanted) ** 2)) / np.abs(wanted).max()),
-            "worst": float(np.abs(found - wanted).max() / np.abs(wanted).max()),
-        },
+        "mvm_error": output_errors(outputs),
         "largest_output": outputs.largest,
         "costs": outcome.costs,
-        "physics": physics_numbers(config, simulated.physics, simulated.t_read),
+        "physics": physics_numbers(config, simulated.limits, simulated.t_read),
         "energy": energy
         | {"adc_case": config.energy.adc_case, "verdict": verdict(energy["digital"])},
         "yardstick": stick | {"verdict": verdict(stick["digital"])},
@@ -94,6 +86,15 @@ def report_numbers(outcome: Outcome, outputs: "Outputs") -> dict[str, Any]:
         "network": origin(config),
         "config": config.as_json(),
         "versions": versions(),
+    }
+
+
+def output_errors(outputs: Outputs) -> dict[str, float]:
+    """Return rms and worst error of the tiles' outputs, as fractions of the largest target."""
+    gap, largest = outputs.realised - outputs.target, np.abs(outputs.target).max()
+    return {
+        "rms": float(np.sqrt(np.mean(gap**2)) / largest),
+        "worst": float(np.abs(gap).max() / largest),
     }
 
 
@@ -138,34 +139,6 @@ def layer_numbers(layer: MappedLayer, config: TileConfig, n_branch: int) -> dict
 def bits(error: float) -> float:
     """Return the worst-case bits of a weight in ±largest that is off by error * largest."""
     return float(worst_case_bits(max(error, 1e-18), 2.0))  # JSON has no infinity
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Differential outputs of all tiles, vectors and pairs [V].
-
-    wanted: the product with the weights themselves, without selection error or wires.
-    found: what the circuits give. largest: largest magnitude of a single TIA's output.
-    """
-
-    wanted: np.ndarray
-    found: np.ndarray
-    largest: float
-
-
-def tile_outputs(outcome: Outcome) -> Outputs:
-    """Solve every tile for the run's real inputs and put wanted and found side by side."""
-    wires, periphery = outcome.config.hardware.wires, outcome.config.hardware.periphery
-    wanted, found, largest = [], [], 0.0
-    for layer in outcome.mapped.layers:
-        for tile in layer.tiles:
-            volts = outcome.v_in[layer.name][:, tile.rows]
-            g = layer.target_of(tile)
-            wanted.append((periphery.r_feedback * (volts @ g)).ravel())
-            v_out = solve(tile_circuit(tile, wires, periphery), volts).v_out
-            found.append((v_out[:, tile.n_bit :] - v_out[:, : tile.n_bit]).ravel())
-            largest = max(largest, float(np.abs(v_out).max()))
-    return Outputs(np.concatenate(wanted), np.concatenate(found), largest)
 
 
 def modelled(config: RunConfig) -> dict[str, list[str]]:
@@ -231,20 +204,18 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | found | described()
 
 
-def draw(outcome: Outcome, numbers: dict[str, Any], outputs: Outputs) -> dict[str, bytes]:
+def draw(outcome: Outcome, numbers: dict[str, Any]) -> dict[str, bytes]:
     """Return the report's pictures by name."""
-    mapped, config = outcome.mapped, outcome.config
-    tile = max(mapped.tiles, key=_size)
-    circuit = tile_circuit(tile, config.hardware.wires, config.hardware.periphery)
-    full_on = solve(circuit, np.full(tile.n_word, config.periphery.v_read), nodes=True)
+    tile, all_on = outcome.all_on
     energy, stick = numbers["energy"], numbers["yardstick"]
+    errors = {layer.name: layer.error for layer in outcome.mapped.layers}
     return {
         "accuracy": plots.accuracy_bars(outcome.accuracies),
         "costs": plots.cost_bars(outcome.costs),
-        "selection": plots.selection_errors({layer.name: layer.error for layer in mapped.layers}),
+        "selection": plots.selection_errors(errors),
         "conductances": plots.conductances(tile),
-        "ir_drop": plots.ir_drop(tile, full_on),
-        "outputs": plots.outputs(outputs.wanted, outputs.found),
+        "ir_drop": plots.ir_drop(tile, all_on),
+        "outputs": plots.outputs(outcome.outputs.target, outcome.outputs.realised),
         "energy": plots.energy_bars(energy["analog"], energy["digital"], "Energy of one inference"),
         "energy_parts": plots.energy_parts(energy["analog"]),
         "yardstick": plots.energy_bars(
@@ -283,7 +254,3 @@ def si(value: float | None, unit: str) -> str:
     power = int(np.clip(np.floor(np.log10(abs(value)) / 3), -6, 3))
     prefix = {-6: "a", -5: "f", -4: "p", -3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G"}
     return f"{value / 1000.0**power:.3g} {prefix[power]}{unit}"
-
-
-def _size(tile: Tile) -> int:
-    return int(tile.present.sum())

@@ -1,6 +1,6 @@
 """What a solver found in a circuit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,13 @@ class Solution:
         """Number of outputs, over lines and vectors, that stand at the amplifiers' swing."""
         # ngspice's limit may round to the double just below it.
         return int((np.abs(self.v_out) >= self.circuit.periphery.v_swing * (1 - 1e-12)).sum())
+
+    def first(self, n_vector: int | None) -> "Solution":
+        """Return the same for the first vectors alone, all of them with None."""
+        part = slice(n_vector)
+        nodes = None if self.v_node is None else self.v_node[part]
+        outputs = {"i_out": self.i_out[part], "v_out": self.v_out[part], "v_node": nodes}
+        return replace(self, v_in=self.v_in[part], **outputs)
 
     def power(self) -> dict[str, np.ndarray]:
         """Return the power (n_batch,) [W] by part, and what sources and amplifiers deliver.

@@ -2,49 +2,29 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from crossbar_sim.config import RunConfig
-from crossbar_sim.config.sections import WiresConfig
 from crossbar_sim.energy.inference import network_energy
-from crossbar_sim.energy.power import tile_energy
-from crossbar_sim.ngspice.verification import chosen_tiles, verify
+from crossbar_sim.ngspice.verification import chosen_tiles
+from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.on_die.circuit_layer import CircuitLayer
-from crossbar_sim.on_die.readout import Response, respond
-from crossbar_sim.on_die.to_torch import circuit_inputs, to_torch
-from crossbar_sim.periphery.converters import n_pass
-from crossbar_sim.periphery.settling import settling
-from crossbar_sim.pipeline.steps import (
-    build_model,
-    choose_on_die,
-    lived,
-    load_data,
-    load_validation,
-    single_thread,
-    train_and_prune,
-    tuned,
-)
-from crossbar_sim.pipeline.trained import TRAINING
-from crossbar_sim.solvers.nodal import solve
+from crossbar_sim.pipeline.deployment import Deployment, reads_of, training_text
+from crossbar_sim.pipeline.kept import Kept
+from crossbar_sim.pipeline.steps import load_data, single_thread, train_and_prune
+from crossbar_sim.pipeline.tiles import Questions, Simulated, simulate
 from crossbar_sim.system import machine
-from mapping.network.mapped_network import MappedNetwork
 from mapping.selection.bits import effective_bits
-from netlists.circuit.build import tile_circuit
 from tinynets.files.drafts import new_file
-from tinynets.networks.data import Data
 from tinynets.networks.training import accuracy
 
 #: Images whose currents give a trial's power.
 N_POWER_IMAGE = 8
-#: Stand for wires where nothing depends on them, and a bank need not be one that can be drawn.
-_IDEAL_WIRES = WiresConfig(source="given", r_word=0.0, r_bit=0.0)
 #: The source of training and pruning.
 _TRAINING_CODE = (
     "tinynets/**/*.py",
@@ -53,6 +33,8 @@ _TRAINING_CODE = (
 )
 #: Metrics of test images, which report and must not choose.
 OF_TESTS = ("accuracy", "loss")
+#: What the trials of this process have in common.
+KEPT = Kept()
 
 
 @cache
@@ -70,8 +52,8 @@ def source_digest(*patterns: str) -> str:
 
 def training_key(config: RunConfig) -> str:
     """Return the hash of what the trained and pruned network depends on: settings and code."""
-    parts = [_for_training(config).as_json(), source_digest(*_TRAINING_CODE)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    parts = json.dumps([training_text(config), source_digest(*_TRAINING_CODE)])
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
 def trained_path(config: RunConfig, cache: Path) -> Path:
@@ -92,107 +74,61 @@ def trained_path(config: RunConfig, cache: Path) -> Path:
 def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
     """Return the metrics of a configuration on its die.
 
-    network: the pruned network's weights. Metrics: accuracy on the test set, of n_test images, loss
-    of accuracy against the digital network; accuracy_validation, to choose settings by, where
-    `validation` holds images out; mvm_error and mvm_error_p99 (rms and 99th percentile of the error
-    of the tiles' matrices with wires, in parts of the largest weight), effective_bits (of that rms
-    error over ± the largest weight, see `mapping.selection.bits`), weight_error (rms, without
-    wires), missed (targets off by over 1 %); n_resistor, n_closed, n_changed (switches that a
-    repair moved), n_tile, area [m²] of the cells as drawn, where they can be; power [W] while
-    reading, energy [J] per inference, t_read [s], n_saturated; ngspice_error where
-    `simulation.check_tiles` asks.
+    network: file of the pruned network's weights.
+
+    accuracy, n_test: share of the n_test test images that are classified correctly.
+    loss: of accuracy against the digital network.
+    accuracy_validation: to choose settings by, where `validation` holds images out.
+    mvm_error, mvm_error_p99: rms and 99th percentile of the error of the tiles' matrices with
+        wires, as a fraction of the largest weight.
+    effective_bits: of that rms error over ± the largest weight, see `mapping.selection.bits`.
+    weight_error: rms, without wires.
+    missed: number of targets off by over 1 %.
+    n_resistor, n_closed, n_tile: counts.
+    n_changed: switches that a repair moved.
+    area: of the cells as drawn, where they can be [m²].
+    power: while reading [W].
+    energy: of one inference [J].
+    t_read: time of one read [s].
+    n_saturated: see `CircuitLayer`.
+    ngspice_error: where `simulation.check_tiles` asks.
     """
     with single_thread():
-        model, data, digital = _digital(_for_training(config), network)
-        chosen = _chosen(_for_selection(config), network)
-        mapped = lived(config, chosen)
-        responses = _responses(_for_circuits(config), network)
-        on_die = to_torch(
-            model,
-            mapped,
-            config.hardware,
-            calibration=torch.from_numpy(data.x_train),
-            responses=responses,
-        )
-        on_die = tuned(config, on_die, model, data)
-        score = accuracy(on_die, data.x_test, data.y_test)
-        v_in = circuit_inputs(on_die, mapped, torch.from_numpy(data.x_test[:N_POWER_IMAGE]))
+        way = Deployment(config, KEPT, weights=network)
+        on_die, data = way.on_die(config.hardware), way.data
+        share = accuracy(on_die, data.x_test, data.y_test)
+        simulated = _simulated(way, on_die)
         return {
-            "accuracy": score,
-            "loss": digital - score,
+            "accuracy": share,
+            "loss": way.digital_accuracy - share,
             "n_test": float(len(data.y_test)),
             "n_saturated": float(_saturated(on_die)),
-            **_matrix_metrics(config, mapped, responses),
-            **_size_metrics(config, chosen, mapped),
-            **_energy_metrics(config, mapped, on_die, v_in),
-            **_checked(config, mapped, v_in),
-            **_validated(config, on_die),
+            **_matrix_metrics(way),
+            **_size_metrics(way),
+            **_energy_metrics(way, simulated),
+            **_checked(simulated),
+            **_validated(way, on_die),
         }
 
 
-def _validated(config: RunConfig, on_die: nn.Module) -> dict[str, float]:
-    held_out = _held_out(_for_training(config))
+def _simulated(way: Deployment, on_die: nn.Module) -> Simulated:
+    """Solve the tiles for a few real images, some with ngspice too."""
+    config, images = way.config, way.data.x_test[:N_POWER_IMAGE]
+    reads = reads_of(on_die, way.mapped, images, config.hardware.converters)
+    simulation = config.simulation
+    if not simulation.check_tiles:
+        return simulate(way, reads, Questions())
+    tiles = chosen_tiles(way.mapped, n_sample=simulation.check_tiles, seed=config.die.seed)
+    names = [tile.name for tile in tiles]
+    with NgspiceWorker(time_limit=simulation.time_limit) as worker:
+        found = simulate(way, reads, Questions(worker, names, N_POWER_IMAGE))
+    found.verification.require()
+    return found
+
+
+def _validated(way: Deployment, on_die: nn.Module) -> dict[str, float]:
+    held_out = way.validation
     return {"accuracy_validation": accuracy(on_die, *held_out)} if held_out else {}
-
-
-def _for_training(config: RunConfig) -> RunConfig:
-    """Return a configuration with only what the trained and pruned network depends on."""
-    return _only(config, {*TRAINING} | ({"tile"} if config.prune.method == "tiles" else set()))
-
-
-def _for_selection(config: RunConfig) -> RunConfig:
-    """Return a configuration with only what the selection on the new die depends on."""
-    names = {*TRAINING} | {"bank", "die", "tile", "select", "calibrate"}
-    wired = {"wires", "geometry", "periphery"} if config.calibrate.rounds else set()
-    return _only(config, names | wired)
-
-
-def _for_circuits(config: RunConfig) -> RunConfig:
-    """Return a configuration with only what the responses of the tiles depend on."""
-    names = {*TRAINING} | {"bank", "die", "tile", "select", "calibrate", "life"}
-    ends = config.periphery
-    if not config.calibrate.rounds:  # then the converters change nothing
-        ends = ends.without_converters
-    kept = _only(config, names | {"wires", "geometry", "noise"})
-    return kept.model_copy(update={"periphery": ends})
-
-
-def _only(config: RunConfig, names: set[str]) -> RunConfig:
-    kept: dict[str, Any] = {"wires": _IDEAL_WIRES}
-    kept |= {name: getattr(config, name) for name in names}
-    return RunConfig(name="trial", **kept)
-
-
-# Trials of a study differ in few keys: most share a network, many a selection, and some all
-# circuits. Each process keeps the last ones, by the part of the configuration that they depend on.
-
-
-@lru_cache(maxsize=4)
-def _digital(config: RunConfig, network: Path) -> tuple[nn.Module, Data, float]:
-    """Return the pruned digital network, its data and its accuracy."""
-    data, model = load_data(config), build_model(config)
-    model.load_state_dict(torch.load(network, weights_only=True))
-    return model.eval(), data, accuracy(model, data.x_test, data.y_test)
-
-
-@lru_cache(maxsize=4)
-def _held_out(config: RunConfig) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the samples and labels held out for choosing settings."""
-    return load_validation(config)
-
-
-@lru_cache(maxsize=4)
-def _chosen(config: RunConfig, network: Path) -> MappedNetwork:
-    """Return the network on the new die."""
-    model, data, _ = _digital(_for_training(config), network)
-    return choose_on_die(config, model, data)
-
-
-@lru_cache(maxsize=2)
-def _responses(config: RunConfig, network: Path) -> dict[str, Response]:
-    """Return the responses of all tiles by name."""
-    mapped = lived(config, _chosen(_for_selection(config), network))
-    return {tile.name: respond(tile, config.hardware) for tile in mapped.tiles}
 
 
 def _saturated(on_die: nn.Module) -> int:
@@ -200,10 +136,9 @@ def _saturated(on_die: nn.Module) -> int:
     return sum(layer.n_saturated for layer in layers)
 
 
-def _matrix_metrics(
-    config: RunConfig, mapped: MappedNetwork, responses: Mapping[str, Response]
-) -> dict[str, float]:
-    gain = config.periphery.r_feedback
+def _matrix_metrics(way: Deployment) -> dict[str, float]:
+    config, mapped = way.config, way.mapped
+    gain, responses = config.periphery.r_feedback, way.responses(config.hardware)
     gaps, missed = [], 0
     for layer in mapped.layers:
         unit = layer.g_per_weight * layer.largest
@@ -224,59 +159,26 @@ def _matrix_metrics(
     }
 
 
-def _size_metrics(
-    config: RunConfig, chosen: MappedNetwork, mapped: MappedNetwork
-) -> dict[str, float]:
+def _size_metrics(way: Deployment) -> dict[str, float]:
+    mapped, new = way.mapped, way.selection.mapped
     n_cell = sum(layer.source.n_remaining for layer in mapped.layers)
-    cell = config.cell()
+    cell = way.config.cell()
     sizes = {
-        "n_resistor": float(2 * config.bank.n * n_cell),
+        "n_resistor": float(2 * way.config.bank.n * n_cell),
         "n_closed": float(sum(layer.n_closed for layer in mapped.layers)),
-        "n_changed": float(sum(a.n_different(b) for a, b in zip(mapped.tiles, chosen.tiles))),
+        "n_changed": float(sum(a.n_different(b) for a, b in zip(mapped.tiles, new.tiles))),
         "n_tile": float(len(mapped.tiles)),
     }
     return sizes | ({"area": n_cell * cell.area} if cell else {})
 
 
-def _checked(
-    config: RunConfig, mapped: MappedNetwork, v_in: Mapping[str, np.ndarray]
-) -> dict[str, float]:
-    """Return how far ngspice is from the engine on some tiles drawn at random, if asked."""
-    if not config.simulation.check_tiles:
-        return {}
-    tiles = chosen_tiles(mapped, n_sample=config.simulation.check_tiles, seed=config.die.seed)
-    volts = {name: v[:N_POWER_IMAGE] for name, v in v_in.items()}
-    parts = config.hardware.wires, config.hardware.periphery
-    found = verify(mapped, volts, *parts, tiles=tiles, tolerance=config.simulation.tolerance)
-    found.require()
-    return {"ngspice_error": found.worst.error}
-
-
-def _energy_metrics(
-    config: RunConfig,
-    mapped: MappedNetwork,
-    on_die: nn.Module,
-    v_in: Mapping[str, np.ndarray],
-) -> dict[str, float]:
-    """Return power and energy for a few real images; a read takes `t_read`, or the slowest tile's
-    settling."""
-    wires, ends = config.hardware.wires, config.hardware.periphery
-    circuits = {tile.name: tile_circuit(tile, wires, ends) for tile in mapped.tiles}
-    volts = {tile.name: v_in[tile.layer][:, tile.rows] for tile in mapped.tiles}
-    slowest = 0.0
-    if config.energy.t_read == "settling":
-        half_step = config.periphery.half_step
-        slowest = max(
-            float(settling(circuits[name], v[:N_POWER_IMAGE], half_step).time.max())
-            for name, v in volts.items()
-        )
-    converters, figures, used = config.hardware.converters, config.energy.settled(slowest), {}
-    for tile in mapped.tiles:
-        module = on_die.get_submodule(mapped.layer(tile.layer).source.module)
-        assert isinstance(module, CircuitLayer)
-        passes = n_pass(converters, signed=module.input_range.signed)
-        found = solve(circuits[tile.name], volts[tile.name], nodes=True)
-        used[tile.name] = tile_energy(tile, found, converters, figures, n_pass=passes)
-    energy = network_energy(mapped, used)
+def _energy_metrics(way: Deployment, simulated: Simulated) -> dict[str, float]:
+    energy = network_energy(way.mapped, simulated.energies)
     power = sum(layer["power"]["source"] for layer in energy["layers"])
-    return {"power": power, "energy": energy["analog_total"], "t_read": figures.seconds}
+    return {"power": power, "energy": energy["analog_total"], "t_read": simulated.t_read}
+
+
+def _checked(simulated: Simulated) -> dict[str, float]:
+    """Return how far ngspice is from the engine, where it was asked."""
+    checks = simulated.verification.checks
+    return {"ngspice_error": simulated.verification.worst.error} if checks else {}

@@ -26,6 +26,7 @@ ROOMS = {
         "energy",
         "config",
         "pipeline",
+        "findings",
         "report",
         "study",
         "jobs",

@@ -26,13 +26,15 @@ from crossbar_sim.energy.power import (
     adc_energy,
     amplifier_energy,
     dac_energy,
+    drawn,
     tia_energy,
     tile_energy,
     transconductance,
     transistor_noise,
 )
+from crossbar_sim.findings.yardstick import yardstick
+from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.pipeline.tile_limits import amplifier_numbers
-from crossbar_sim.pipeline.yardstick import yardstick
 from mapping import Die, Tile
 from netlists import Periphery, Wires, array_circuit, tile_circuit
 from tinynets.networks.flops import Counts
@@ -153,7 +155,8 @@ def test_tile_energy_by_hand_in_picojoules(tile):
     solution = solve(tile_circuit(tile, wires, ends), v_in, nodes=True)
     real = Converters(dac_bits=6, adc_bits=7, auto_zero=True)
     figures = Figures(t_read=50e-9, adc_case="lower quartile", v_dd=1.2)
-    used = tile_energy(tile, solution, real, figures, n_pass=2)
+    hardware = Hardware(wires, ends, real)
+    used = tile_energy(tile, drawn(solution, 1.2), hardware, figures, n_pass=2)
     g = np.concatenate([tile.g_pos, tile.g_neg], axis=1)
     (i_in,), (i_out,) = v_in * g.sum(axis=1), v_in @ g
     cells = float(v_in[0] @ i_in)
@@ -181,7 +184,8 @@ def test_tile_energy_by_hand_in_picojoules(tile):
 def test_bit_serial_inputs_need_dacs_of_one_bit(tile):
     solution = solve(tile_circuit(tile, Wires()), np.full(3, 0.1), nodes=True)
     serial = Converters(dac_bits=8, adc_bits=8, inputs="bit-serial")
-    used = tile_energy(tile, solution, serial, Figures(), n_pass=8)
+    hardware = Hardware(converters=serial)
+    used = tile_energy(tile, drawn(solution, 1.0), hardware, Figures(), n_pass=8)
     assert used.energy["DAC"] == approx(8 * 3 * 3.9e-6 * 100e-9)
 
 
@@ -240,8 +244,9 @@ def test_power_needs_node_voltages_and_real_converters(tile, worker):
     spice = solve_ngspice(circuit, np.full(3, 0.1), worker=worker)
     with pytest.raises(ValueError, match="no node voltages"):
         spice.power()
+    draw = drawn(solve(circuit, np.full(3, 0.1), nodes=True), 1.0)
     with pytest.raises(ValueError, match="dac_bits and adc_bits"):
-        tile_energy(tile, solve(circuit, np.full(3, 0.1), nodes=True), Converters(), Figures())
+        tile_energy(tile, draw, Hardware(), Figures())
 
 
 def test_power_of_the_feedback_resistor():
@@ -253,15 +258,12 @@ def test_power_of_the_feedback_resistor():
 
 def network_energy_of(network):
     v_in = {layer.name: np.full((1, layer.source.n_in), 0.1) for layer in network.layers}
-    tiles = {
-        tile.name: tile_energy(
-            tile,
-            solve(tile_circuit(tile, Wires()), v_in[tile.layer][:, tile.rows], nodes=True),
-            REAL,
-            Figures(),
-        )
-        for tile in network.tiles
-    }
+    tiles = {}
+    for tile in network.tiles:
+        volts = v_in[tile.layer][:, tile.rows]
+        solution = solve(tile_circuit(tile, Wires()), volts, nodes=True)
+        hardware = Hardware(converters=REAL)
+        tiles[tile.name] = tile_energy(tile, drawn(solution, 1.0), hardware, Figures())
     return network_energy(network, tiles)
 
 

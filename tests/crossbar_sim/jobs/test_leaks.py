@@ -8,14 +8,14 @@ import torch
 
 from approx import approx
 from crossbar_sim.config.study import with_values
-from crossbar_sim.jobs import wafer_loop as exchange
+from crossbar_sim.findings.selection_rules import compare_rules
 from crossbar_sim.on_die.circuit_layer import CircuitLayer
 from crossbar_sim.on_die.to_torch import to_torch
-from crossbar_sim.pipeline.outcome import die_maker
-from crossbar_sim.pipeline.selection_rules import compare_rules
-from crossbar_sim.pipeline.steps import load_data, select_on_die
+from crossbar_sim.pipeline import finished_run, steps
+from crossbar_sim.pipeline.deployment import Deployment
+from crossbar_sim.pipeline.kept import Kept
+from crossbar_sim.pipeline.steps import load_data, network_on_die, select_on_die
 from crossbar_sim.study import trial
-from tinynets.networks.extraction import extract
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_a_run_fixes_ranges_and_gains_on_training_images(setting):
     config, pruned, data, other = setting
     mapped = select_on_die(config, pruned, data)
     with torch.no_grad():
-        made = [die_maker(config, pruned, mapped, d)(config.hardware) for d in (data, other)]
+        made = [network_on_die(config, pruned, mapped, config.hardware, d) for d in (data, other)]
         outputs = [network(torch.from_numpy(data.x_test)) for network in made]
     first = next(m for m in made[1].modules() if isinstance(m, CircuitLayer))
     assert first.input_range.limit == approx(data.x_train.max())
@@ -46,34 +46,39 @@ def test_selections_use_training_images(setting):
     for a, b in zip(one.tiles, two.tiles, strict=True):
         np.testing.assert_array_equal(a.chosen_pos, b.chosen_pos)
         np.testing.assert_array_equal(a.chosen_neg, b.chosen_neg)
-    network = extract(pruned, torch.from_numpy(data.x_test[:1]))
-    tables = [
-        compare_rules(pruned, network, one.die, one.tile, d, v_rms=0.1, n_calibration=100)
-        for d in (data, other)
-    ]
+    tables = [compare_rules(deployed(config, pruned, one, d), 0.1) for d in (data, other)]
     for row, same in zip(*tables, strict=True):
         assert row | {"accuracy": 0} == same | {"accuracy": 0}
 
 
-def watched(monkeypatch, module):
-    """Note the images that a module fixes ranges with."""
+def deployed(config, pruned, mapped, data):
+    """A deployment of which the steps up to the die are done, with data of one's choice."""
+
+    class Done(Deployment):
+        pruned = property(lambda self: pruned)
+        mapped = property(lambda self: mapped)
+        data = property(lambda self: data)
+
+    return Done(config, Kept())
+
+
+def watched(monkeypatch):
+    """Note the images that fix ranges."""
     seen = []
 
     def noting(*args, calibration, **options):
         seen.append(calibration)
         return to_torch(*args, calibration=calibration, **options)
 
-    monkeypatch.setattr(module, "to_torch", noting)
+    monkeypatch.setattr(steps, "to_torch", noting)
     return seen
 
 
 def test_trials_and_scores_fix_ranges_on_training_images(setting, monkeypatch, tmp_path):
     config, pruned, data, _ = setting
-    seen = watched(monkeypatch, trial), watched(monkeypatch, exchange)
+    seen = watched(monkeypatch)
     torch.save(pruned.state_dict(), tmp_path / "pruned.pt")
     trial.run_trial(config, tmp_path / "pruned.pt")
-    exchange.score(config, pruned, select_on_die(config, pruned, data))
-    for images in seen:
-        assert [torch.equal(x, torch.from_numpy(load_data(config).x_train)) for x in images] == [
-            True
-        ]
+    finished_run.score(config, pruned, select_on_die(config, pruned, data))
+    training = torch.from_numpy(load_data(config).x_train)
+    assert [torch.equal(images, training) for images in seen] == [True, True]

@@ -9,7 +9,7 @@ import torch
 
 from crossbar_sim import solve
 from crossbar_sim.config import RunConfig
-from crossbar_sim.jobs.wafer_loop import score
+from crossbar_sim.pipeline.finished_run import score
 from crossbar_sim.pipeline.steps import load_data, map_on_die, train_and_prune
 from netlists import read_pack, tile_circuit, write_pack
 

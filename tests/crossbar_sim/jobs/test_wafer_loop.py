@@ -19,7 +19,8 @@ from approx import approx
 from crossbar_sim.cli import app
 from crossbar_sim.config import ConfigError
 from crossbar_sim.config.study import with_values
-from crossbar_sim.jobs.wafer_loop import export_run, pruned_model, read_run, reselect_run, score
+from crossbar_sim.jobs.wafer_loop import export_run, reselect_run
+from crossbar_sim.pipeline.finished_run import pruned_model, read_run, score
 from crossbar_sim.report.wafer_report import DESIGNED, NEW, OLD
 from forging import flip, forge, mutate
 from mapping import Die

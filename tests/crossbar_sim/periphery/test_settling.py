@@ -24,10 +24,10 @@ from crossbar_sim.periphery.settling import (
     step_deck,
     step_ngspice,
 )
-from crossbar_sim.pipeline.tile_limits import is_slow, tile_physics
+from crossbar_sim.pipeline.tile_limits import is_slow, settling_time, tile_physics
 from crossbar_sim.solvers.nodal import SolverError
 from mapping import Tile
-from netlists import Circuit, Periphery, Wires, array_circuit
+from netlists import Circuit, Periphery, Wires, array_circuit, tile_circuit
 
 TOLERANCE = 2**-9
 
@@ -120,12 +120,15 @@ def test_a_tile_has_settled_within_half_a_step_of_its_adc():
     present = np.ones((2, 1), bool)
     chosen = present.astype(np.uint32)
     tile = Tile("t", (0, 0), np.arange(2), np.arange(1), present, chosen, chosen, g_pos, g_neg)
-    found = tile_physics(config, tile, np.array([[0.01, 0.0], [0.1, -0.2], [0.0, 0.0]]))
+    circuit = tile_circuit(tile, config.hardware.wires, config.hardware.periphery)
+    v_in = np.array([[0.01, 0.0], [0.1, -0.2], [0.0, 0.0]])
+    time = settling_time(config, circuit, v_in)
+    found = tile_physics(config, tile, circuit, v_in, time)
     pole = ends["gbw"] / (1 + 20e3 * 3e-4) + ends["gbw"] / 1e4
     assert found.t_settling == approx(np.log(2.0**7) / (2 * np.pi * pole), rel=1e-6)
     assert found.full_scale == approx(2 * 20e3 * 0.3 * 1e-4, rel=1e-12)
     still = config.model_copy(update={"periphery": replace(config.periphery, gbw=np.inf)})
-    assert tile_physics(still, tile, np.array([[0.1, -0.2]])).t_settling == 0
+    assert settling_time(still, circuit, v_in) == 0
 
 
 def test_settling_as_stock_ngspice_measures_it(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crossbar_sim.config import ConfigError, RunConfig
-from crossbar_sim.jobs.wafer_loop import read_run
+from crossbar_sim.pipeline.finished_run import read_run
 from crossbar_sim.pipeline.workspace import Workspace
 
 CONFIG = RunConfig(name="r")

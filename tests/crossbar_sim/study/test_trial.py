@@ -31,11 +31,6 @@ def network(tmp_path_factory):
     return trial.trained_path(BASE, tmp_path_factory.mktemp("networks"))
 
 
-def clear():
-    for kept in (trial._digital, trial._held_out, trial._chosen, trial._responses):
-        kept.cache_clear()
-
-
 def test_what_trials_share_changes_nothing(network):
     points = [
         {"periphery.adc_bits": 6},
@@ -50,10 +45,10 @@ def test_what_trials_share_changes_nothing(network):
         {"tile.n_word": 16},
     ]
     configs = [with_values(BASE, values) for values in points]
-    clear()
+    trial.KEPT.clear()
     together = [trial.run_trial(config, network) for config in configs]
     for config, found in zip(configs, together):
-        clear()
+        trial.KEPT.clear()
         assert trial.run_trial(config, network) == found
     accuracies = [found["accuracy"] for found in together]
     assert len(set(accuracies)) > 2
@@ -89,7 +84,7 @@ def test_images_held_out_are_not_trained_on_and_change_nothing_else(network):
     assert not used & held_out
     assert used | held_out == {row.tobytes() for row in whole.x_train}
     assert load_validation(BASE) is None
-    clear()
+    trial.KEPT.clear()
     found = trial.run_trial(config, network)
     assert found["accuracy"] == trial.run_trial(BASE, network)["accuracy"]
     assert 0.7 < found["accuracy_validation"] <= 1.0

@@ -7,7 +7,7 @@ import numpy as np
 
 from crossbar_sim.config import RunConfig
 from crossbar_sim.energy.inference import compared
-from crossbar_sim.energy.power import tile_energy
+from crossbar_sim.energy.power import drawn, tile_energy
 from crossbar_sim.solvers.nodal import solve
 from mapping.network.map_network import map_layer
 from mapping.tiling.tiles import TileConfig
@@ -24,7 +24,7 @@ def yardstick(config: RunConfig, t_read: float) -> dict[str, Any]:
 
     The same bank, wires, amplifiers, figures and read time [s] as the run's; inputs uniform in
     0 … v_read. A dense line carries more current than a pruned one, so the feedback resistor is
-    chosen anew: the largest output equals the amplifiers' supply.
+    chosen for it: the largest output equals the amplifiers' supply.
     """
     rng = np.random.default_rng(config.seed)
     weight = rng.normal(size=(YARDSTICK, YARDSTICK))
@@ -32,13 +32,14 @@ def yardstick(config: RunConfig, t_read: float) -> dict[str, Any]:
     die = config.chip
     (tile,) = map_layer(layer, die, TileConfig(YARDSTICK, YARDSTICK)).tiles
     volts = rng.uniform(0, config.periphery.v_read, size=(8, YARDSTICK))
-    wires, ends = config.hardware.wires, config.hardware.periphery
-    first = solve(tile_circuit(tile, wires, ends), volts)
+    hardware = config.hardware
+    first = solve(tile_circuit(tile, hardware.wires, hardware.periphery), volts)
     r_feedback = config.energy.v_dd / float(np.abs(first.i_out).max())
-    circuit = tile_circuit(tile, wires, replace(ends, r_feedback=r_feedback))
+    ends = replace(hardware.periphery, r_feedback=r_feedback)
+    solution = solve(tile_circuit(tile, hardware.wires, ends), volts, nodes=True)
     figures = replace(config.energy, t_read=t_read)
-    solution = solve(circuit, volts, nodes=True)
-    used = tile_energy(tile, solution, config.hardware.converters, figures)
+    draw = drawn(solution, figures.v_dd)
+    used = tile_energy(tile, draw, replace(hardware, periphery=ends), figures)
     counts, analog = count(layer), sum(used.energy.values())
     return {
         "n_mac": counts.n_mac,

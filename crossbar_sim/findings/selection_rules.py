@@ -4,17 +4,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.input_moments import second_moments
 from crossbar_sim.on_die.to_torch import to_torch
-from mapping.bank import Die
+from crossbar_sim.pipeline.deployment import Deployment
 from mapping.network.map_network import SelectionRule, map_network
 from mapping.network.mapped_network import MappedNetwork
-from mapping.tiling.tiles import TileConfig
-from tinynets.networks.data import Data
-from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.training import accuracy
 
 #: What the report compares. The lightest subset may be half a step of 8 bits away.
@@ -26,27 +22,19 @@ RULES = {
 }
 
 
-def compare_rules(
-    model: nn.Module,
-    network: PrunedNetwork,
-    die: Die,
-    tile: TileConfig,
-    data: Data,
-    *,
-    v_rms: float,
-    n_calibration: int,
-) -> list[dict[str, Any]]:
+def compare_rules(way: Deployment, v_rms: float) -> list[dict[str, Any]]:
     """Return what each rule of RULES gives: switches, conductance, power, error, accuracy.
 
     v_rms: of a word line [V], the same for all; power is what the branches then dissipate with
     ideal wires [W]. Accuracy is on the test set, everything but the selection ideal.
     """
-    calibration = torch.from_numpy(data.x_train[:n_calibration])
-    moments = second_moments(model, network, calibration)
+    data, die, tile = way.data, way.mapped.die, way.mapped.tile
+    images = torch.from_numpy(data.x_train[: way.config.select.n_calibration])
+    moments = second_moments(way.pruned, way.network, images)
     rows = []
     for label, rule in RULES.items():
-        mapped = map_network(network, die, tile, rule=rule, second_moment=moments)
-        on_die = to_torch(model, mapped, Hardware(), calibration=calibration)
+        mapped = map_network(way.network, die, tile, rule=rule, second_moment=moments)
+        on_die = to_torch(way.pruned, mapped, Hardware(), calibration=images)
         g_total = sum(float((t.g_pos + t.g_neg).sum()) for t in mapped.tiles)
         rows.append(
             {
@@ -61,5 +49,5 @@ def compare_rules(
 
 
 def rms_error(mapped: MappedNetwork) -> float:
-    """Return the rms error of all remaining weights, each in parts of its layer's largest."""
+    """Return the rms error of all remaining weights, each as a fraction of its layer's largest."""
     return float(np.sqrt(np.mean(np.concatenate([layer.error for layer in mapped.layers]) ** 2)))

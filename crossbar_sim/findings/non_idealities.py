@@ -1,18 +1,12 @@
 """What each non-ideality of a run costs in accuracy, alone and all together."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
-
 from crossbar_sim.config import RunConfig
 from crossbar_sim.on_die.hardware import Hardware
-from tinynets.networks.data import Data
+from crossbar_sim.pipeline.deployment import Deployment
 from tinynets.networks.training import predict
-
-#: Returns the network on the die with given parts.
-OnDie = Callable[[Hardware], nn.Module]
 
 
 def single_parts(config: RunConfig) -> dict[str, Hardware]:
@@ -56,22 +50,22 @@ def _same(parts: Hardware, ideal: Hardware) -> bool:
     )
 
 
-def cost_table(config: RunConfig, data: Data, on_die: OnDie) -> list[dict[str, Any]]:
+def cost_table(way: Deployment) -> list[dict[str, Any]]:
     """Return accuracy and error of the logits on the test set, for each term and for all.
 
-    error: rms change of the logits against ideal parts, in parts of their own rms.
+    error: rms change of the logits against ideal parts, as a fraction of their own rms.
     """
-    wanted = predict(on_die(config.ideal_hardware), data.x_test)
-    size = float((wanted**2).mean() ** 0.5)
-    cases = single_parts(config) | {"all together": config.hardware}
+    config, data = way.config, way.data
+    ideal = predict(way.on_die(config.ideal_hardware), data.x_test)
+    size = float((ideal**2).mean() ** 0.5)
     rows = []
-    for label, parts in cases.items():
-        found = predict(on_die(parts), data.x_test)
+    for label, parts in (single_parts(config) | {"all together": config.hardware}).items():
+        logits = predict(way.on_die(parts), data.x_test)
         rows.append(
             {
                 "term": label,
-                "accuracy": float((found.argmax(1) == data.y_test).mean()),
-                "error": float(((found - wanted) ** 2).mean() ** 0.5) / size,
+                "accuracy": float((logits.argmax(1) == data.y_test).mean()),
+                "error": float(((logits - ideal) ** 2).mean() ** 0.5) / size,
             }
         )
     return rows

@@ -1,0 +1,179 @@
+"""All that a run finds, step by step: from a trained network to a simulated die and its scores."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from crossbar_sim.config import RunConfig
+from crossbar_sim.findings.non_idealities import cost_table
+from crossbar_sim.findings.selection_rules import compare_rules
+from crossbar_sim.findings.yardstick import yardstick
+from crossbar_sim.ngspice.worker import NgspiceWorker
+from crossbar_sim.on_die.hardware import Hardware
+from crossbar_sim.pipeline.deployment import Deployment, Reads, layers_on_die, reads_of
+from crossbar_sim.pipeline.kept import Kept
+from crossbar_sim.pipeline.steps import Progress
+from crossbar_sim.pipeline.tiles import Questions, Simulated, simulate
+from crossbar_sim.pipeline.workspace import Workspace, write_json
+from crossbar_sim.solvers.nodal import solve
+from crossbar_sim.solvers.solution import Solution
+from mapping.network.mapped_network import MappedNetwork
+from mapping.tiling.tiles import Tile
+from netlists.circuit.build import tile_circuit
+from netlists.fabrication.switch_tables import write_selection
+from netlists.spice.chain import Chain
+from netlists.spice.deck_directory import write_network
+from tinynets.networks.layers import PrunedNetwork
+from tinynets.networks.training import accuracy
+
+#: The stage whose inputs the circuits are solved for.
+WIRED = "mapped, wires and TIA"
+#: Vectors that a layer's own netlist sweeps over; a convolution has one for each position.
+MAX_NETLIST_VECTORS = 64
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Differential outputs of all tiles, vectors and pairs [V].
+
+    target: the product with the weights themselves, without selection error or wires.
+    realised: what the circuits give.
+    largest: magnitude of a single TIA's largest output.
+    """
+
+    target: np.ndarray
+    realised: np.ndarray
+    largest: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that a run found; the report is made from it alone.
+
+    calibrated: what the choice against the wires did to each layer.
+    all_on: the largest tile, and its circuit's solution with every input at v_read.
+    """
+
+    config: RunConfig
+    mapped: MappedNetwork
+    network: PrunedNetwork
+    simulated: Simulated
+    outputs: Outputs
+    accuracies: list[dict[str, Any]]
+    costs: list[dict[str, Any]]
+    rules: list[dict[str, Any]]
+    calibrated: list[dict[str, Any]]
+    yardstick: dict[str, Any]
+    all_on: tuple[Tile, Solution]
+
+
+def find_outcome(
+    config: RunConfig, work: Workspace, worker: NgspiceWorker, tell: Progress
+) -> Outcome:
+    """Train, prune, map, write netlists, simulate and score."""
+    way = Deployment(config, Kept(work), tell)
+    networks = {"float": way.dense, "pruned": way.pruned}
+    networks |= {label: way.on_die(parts) for label, parts in stage_parts(config).items()}
+    work.once("selection.csv", lambda draft: write_selection(way.mapped, draft))
+    images = way.data.x_test[: config.simulation.n_image]
+    reads = reads_of(networks[WIRED], way.mapped, images, config.hardware.converters)
+    write_netlists(way, networks[WIRED], reads, work)
+    names = [tile.name for tile in way.mapped.tiles]
+    simulated = simulate(way, reads, Questions(worker, names, limits=True))
+    simulated.verification.require()
+    return Outcome(
+        config,
+        way.mapped,
+        way.network,
+        simulated,
+        tile_outputs(way, reads, simulated),
+        score(way, networks),
+        weigh_costs(way, work),
+        weigh_rules(way, reads, work),
+        way.selection.layers if config.calibrate.rounds else [],
+        yardstick(config, simulated.t_read),
+        all_on(way),
+    )
+
+
+def stage_parts(config: RunConfig) -> dict[str, Hardware]:
+    """Return how real the parts are at each stage from the ideal die to the real one."""
+    ideal, real = config.ideal_hardware, config.hardware
+    wired = replace(ideal, wires=real.wires, periphery=real.periphery)
+    stages = {"mapped, ideal wires": ideal, WIRED: wired}
+    stages["mapped, wires, TIA, DAC and ADC"] = replace(wired, converters=real.converters)
+    if real.noise:
+        stages["mapped, everything and noise"] = real
+    return stages
+
+
+def write_netlists(way: Deployment, on_die: nn.Module, reads: Reads, work: Workspace) -> None:
+    """Write the directory of SPICE text, each layer's deck with its first real inputs.
+
+    A perceptron is also written as one circuit from input voltages to logits.
+    """
+    config = way.config
+    few = {name: volts[:MAX_NETLIST_VECTORS] for name, volts in reads.v_in.items()}
+    parts = config.hardware.wires, config.hardware.periphery
+    chain = None
+    if config.model.kind == "mlp" and config.periphery.drive == "bipolar":
+        layers = layers_on_die(on_die, way.mapped)
+        chain = Chain({name: layer.volts_per_unit for name, layer in layers.items()})
+    way.tell("netlists", 0, 1)
+    work.once(
+        "netlists", lambda draft: write_network(way.mapped, *parts, draft, v_in=few, chain=chain)
+    )
+    way.tell("netlists", 1, 1)
+
+
+def tile_outputs(way: Deployment, reads: Reads, simulated: Simulated) -> Outputs:
+    """Put what the tiles give beside the products that they stand for."""
+    r_feedback = way.config.periphery.r_feedback
+    target, realised = [], []
+    for layer in way.mapped.layers:
+        for tile in layer.tiles:
+            volts = reads.v_in[layer.name][:, tile.rows]
+            target.append((r_feedback * (volts @ layer.target_of(tile))).ravel())
+            v_out = simulated.answers[tile.name].v_out
+            realised.append((v_out[:, tile.n_bit :] - v_out[:, : tile.n_bit]).ravel())
+    largest = max(float(np.abs(answer.v_out).max()) for answer in simulated.answers.values())
+    return Outputs(np.concatenate(target), np.concatenate(realised), largest)
+
+
+def all_on(way: Deployment) -> tuple[Tile, Solution]:
+    """Solve the largest tile with every input at v_read."""
+    hardware = way.config.hardware
+    tile = max(way.mapped.tiles, key=lambda tile: int(tile.present.sum()))
+    circuit = tile_circuit(tile, hardware.wires, hardware.periphery)
+    return tile, solve(circuit, np.full(tile.n_word, way.config.periphery.v_read), nodes=True)
+
+
+def score(way: Deployment, networks: Mapping[str, nn.Module]) -> list[dict[str, Any]]:
+    """Return the accuracy of each network on the whole test set."""
+    data, rows = way.data, []
+    way.tell("accuracy", 0, len(networks))
+    for k, (label, network) in enumerate(networks.items()):
+        share = accuracy(network, data.x_test, data.y_test)
+        rows.append({"network": label, "accuracy": share, "n_image": len(data.x_test)})
+        way.tell("accuracy", k + 1, len(networks))
+    return rows
+
+
+def weigh_costs(way: Deployment, work: Workspace) -> list[dict[str, Any]]:
+    """Return what each non-ideality costs in accuracy."""
+    way.tell("costs", 0, 1)
+    path = work.once("costs.json", lambda draft: write_json(draft, cost_table(way)))
+    way.tell("costs", 1, 1)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def weigh_rules(way: Deployment, reads: Reads, work: Workspace) -> list[dict[str, Any]]:
+    """Return what other rules of selection would give on the same die."""
+    way.tell("rules", 0, 1)
+    path = work.once("rules.json", lambda draft: write_json(draft, compare_rules(way, reads.v_rms)))
+    way.tell("rules", 1, 1)
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,253 @@
+"""From a configuration to its network on its die: the steps that runs and studies share."""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from crossbar_sim.config import RunConfig
+from crossbar_sim.on_die.circuit_layer import CircuitLayer
+from crossbar_sim.on_die.hardware import Hardware
+from crossbar_sim.on_die.readout import Response, respond
+from crossbar_sim.on_die.to_torch import circuit_inputs
+from crossbar_sim.periphery.converters import Converters, n_pass
+from crossbar_sim.pipeline.kept import Kept, OnDisk
+from crossbar_sim.pipeline.steps import (
+    Progress,
+    build_model,
+    calibrate_on_die,
+    lived,
+    load_data,
+    load_validation,
+    network_on_die,
+    select_on_die,
+    silent,
+    train_and_prune,
+)
+from crossbar_sim.pipeline.trained import TRAINING
+from crossbar_sim.pipeline.workspace import write_json
+from mapping.network.mapped_network import MappedNetwork
+from tinynets.networks.data import Data
+from tinynets.networks.extraction import extract
+from tinynets.networks.layers import PrunedNetwork
+from tinynets.networks.training import accuracy
+
+_MAPPED = OnDisk("mapped.npz", MappedNetwork.save, MappedNetwork.load)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The network on its new die; layers: what the choice against the wires did to each."""
+
+    mapped: MappedNetwork
+    layers: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What the tiles of a network read for some images.
+
+    v_in: by layer, word-line voltages (n_vector, n_in) [V].
+    n_pass: by layer, reads for one product.
+    """
+
+    v_in: dict[str, np.ndarray]
+    n_pass: dict[str, int]
+
+    @property
+    def v_rms(self) -> float:
+        """Root mean square of all word-line voltages [V]."""
+        return float(np.sqrt(np.mean(np.concatenate([v.ravel() for v in self.v_in.values()]) ** 2)))
+
+
+class Deployment:
+    """The network of a configuration on its way to the die; each step is done when asked for.
+
+    kept: what steps have found, for this configuration and for others that share it.
+    tell: see `Progress`.
+    weights: file of the pruned network, where it is trained already.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        kept: Kept,
+        tell: Progress = silent,
+        *,
+        weights: Path | None = None,
+    ) -> None:
+        self.config, self.kept, self.tell, self.weights = config, kept, tell, weights
+
+    @property
+    def data(self) -> Data:
+        """The data set, less what is held out for validation."""
+        return self.kept.once("data", self._training, lambda: load_data(self.config))
+
+    @property
+    def validation(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Samples and labels held out for choosing settings, or None."""
+        return self.kept.once("validation", self._training, lambda: load_validation(self.config))
+
+    @property
+    def dense(self) -> nn.Module:
+        """The trained network before pruning."""
+        return self._trained[0]
+
+    @property
+    def pruned(self) -> nn.Module:
+        """The pruned network, digital."""
+        return self._trained[1] if self.weights is None else self._loaded
+
+    @property
+    def digital_accuracy(self) -> float:
+        """Test accuracy of the pruned network."""
+        x, y = self.data.x_test, self.data.y_test
+        return self.kept.once("accuracy", self._training, lambda: accuracy(self.pruned, x, y))
+
+    @property
+    def network(self) -> PrunedNetwork:
+        """The layers of the pruned network."""
+        image = torch.from_numpy(self.data.x_test[:1])
+        return self.kept.once("layers", self._training, lambda: extract(self.pruned, image))
+
+    @property
+    def selection(self) -> Selection:
+        """The switches chosen on the new die."""
+        if not self.config.calibrate.rounds:
+            unwired = self._unwired
+            return self.kept.once("selection", self._selecting, lambda: Selection(unwired(), []))
+        wired = OnDisk("calibrated", _save_selection, _load_selection)
+        return self.kept.once("selection", self._selecting, self._wired, wired)
+
+    @property
+    def mapped(self) -> MappedNetwork:
+        """The network on its die as it is after [life]."""
+
+        def make() -> MappedNetwork:
+            return lived(self.config, self.selection.mapped)
+
+        return self.kept.once("mapped", self._living, make, _MAPPED)
+
+    def responses(self, hardware: Hardware) -> dict[str, Response]:
+        """Return the responses of all tiles, by name."""
+        parts = hardware.wires, hardware.periphery, hardware.noise
+
+        def make() -> dict[str, Response]:
+            return {tile.name: respond(tile, hardware) for tile in self.mapped.tiles}
+
+        return self.kept.once("responses", (self._living, *parts), make)
+
+    def on_die(self, hardware: Hardware) -> nn.Module:
+        """Return the network on its die with given parts, tuned as configured."""
+        return network_on_die(
+            self.config, self.pruned, self.mapped, hardware, self.data, self.responses(hardware)
+        )
+
+    @property
+    def _trained(self) -> tuple[nn.Module, nn.Module]:
+        def make() -> tuple[nn.Module, nn.Module]:
+            dense, pruned = train_and_prune(self.config, self.data, self.tell)
+            return dense.eval(), pruned.eval()
+
+        def load(path: Path) -> tuple[nn.Module, nn.Module]:
+            return self._read(path / "dense.pt"), self._read(path / "pruned.pt")
+
+        return self.kept.once("train", self._training, make, OnDisk("model", _save_models, load))
+
+    @property
+    def _loaded(self) -> nn.Module:
+        path = self.weights
+        assert path is not None
+        return self.kept.once("load", self._training, lambda: self._read(path))
+
+    def _read(self, path: Path) -> nn.Module:
+        model = build_model(self.config)
+        model.load_state_dict(torch.load(path, weights_only=True))
+        return model.eval()
+
+    def _unwired(self) -> MappedNetwork:
+        return select_on_die(self.config, self.pruned, self.data, self.tell)
+
+    def _wired(self) -> Selection:
+        """Choose the switches for the weights, then again against the wires."""
+        unwired = OnDisk("selected.npz", MappedNetwork.save, MappedNetwork.load)
+        first = self.kept.once("unwired", self._selecting, self._unwired, unwired)
+        found = calibrate_on_die(self.config, self.pruned, self.data, first, self.tell)
+        rows = [asdict(layer) | {"lost": layer.out_of_reach} for layer in found.layers]
+        return Selection(found.mapped, rows)
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        return self.config.as_json()
+
+    def _tables(self, names: set[str]) -> str:
+        """Return the tables of these names as text, which changes with every setting in them."""
+        kept = {name: value for name, value in self._settings.items() if name in names}
+        return json.dumps(kept, sort_keys=True)
+
+    @cached_property
+    def _training(self) -> tuple[str, Path | None]:
+        """What the trained and pruned network depends on."""
+        return training_text(self.config), self.weights
+
+    @cached_property
+    def _selecting(self) -> tuple[object, str]:
+        """What the selection on the new die depends on."""
+        wired = {"wires", "geometry", "periphery"} if self.config.calibrate.rounds else set()
+        names = {"bank", "die", "tile", "select", "calibrate"} | wired
+        return self._training, self._tables(names)
+
+    @cached_property
+    def _living(self) -> tuple[object, str]:
+        """What the network on its die after its life depends on."""
+        return self._selecting, self._tables({"life"})
+
+
+def training_text(config: RunConfig) -> str:
+    """Return the settings that the trained and pruned network depends on, as text."""
+    names = {*TRAINING} | ({"tile"} if config.prune.method == "tiles" else set())
+    kept = {name: value for name, value in config.as_json().items() if name in names}
+    return json.dumps(kept, sort_keys=True)
+
+
+def layers_on_die(on_die: nn.Module, mapped: MappedNetwork) -> dict[str, CircuitLayer]:
+    """Return the circuit layers of a network by the names of the mapped layers."""
+    layers = {}
+    for layer in mapped.layers:
+        module = on_die.get_submodule(layer.source.module)
+        assert isinstance(module, CircuitLayer)
+        layers[layer.name] = module
+    return layers
+
+
+def reads_of(
+    on_die: nn.Module, mapped: MappedNetwork, images: np.ndarray, converters: Converters
+) -> Reads:
+    """Return what the tiles read for images (n_image, ...)."""
+    signed = {k: layer.input_range.signed for k, layer in layers_on_die(on_die, mapped).items()}
+    return Reads(
+        circuit_inputs(on_die, mapped, torch.from_numpy(images)),
+        {name: n_pass(converters, signed=sign) for name, sign in signed.items()},
+    )
+
+
+def _save_models(models: tuple[nn.Module, nn.Module], draft: Path) -> None:
+    draft.mkdir()
+    for name, model in zip(("dense", "pruned"), models):
+        torch.save(model.state_dict(), draft / f"{name}.pt")
+
+
+def _save_selection(found: Selection, draft: Path) -> None:
+    draft.mkdir()
+    found.mapped.save(draft / "mapped.npz")
+    write_json(draft / "layers.json", found.layers)
+
+
+def _load_selection(path: Path) -> Selection:
+    rows = json.loads((path / "layers.json").read_text(encoding="utf-8"))
+    return Selection(MappedNetwork.load(path / "mapped.npz"), rows)

@@ -1,0 +1,85 @@
+"""A finished run, read back: its settings, its network and what it maps to."""
+
+import warnings
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import ValidationError
+from torch import nn
+
+from crossbar_sim.config import ConfigError, RunConfig
+from crossbar_sim.pipeline.steps import build_model, load_data, network_on_die
+from crossbar_sim.pipeline.workspace import left_behind
+from mapping.bank import Die
+from mapping.network.header import first_problem
+from mapping.network.mapped_network import MappedNetwork
+from tinynets.formats.weights import load_weights
+from tinynets.networks.training import accuracy
+
+
+def read_run(directory: Path) -> tuple[RunConfig, MappedNetwork]:
+    """Return configuration and mapped network of a finished run.
+
+    Raises ConfigError naming the file that is missing, damaged, or of another run.
+    """
+    if not (directory / "report.json").exists():
+        raise ConfigError(
+            f"{directory} is not a finished run; give what `crossbar-sim run` made"
+            f"{left_behind(directory)}"
+        )
+    config = _config(directory / "config.json")
+    try:
+        mapped = MappedNetwork.load(directory / "mapped.npz")
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{error}; do the run again") from error
+    if mapped.die != _die(config) or mapped.tile != config.tile.size:
+        raise ConfigError(
+            f"{directory / 'mapped.npz'} is of another die or tile size than config.json says; "
+            "do the run again"
+        )
+    return config, mapped
+
+
+def _config(path: Path) -> RunConfig:
+    try:
+        return RunConfig.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); do the run again") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {first_problem(error)}; do the run again") from error
+
+
+def _die(config: RunConfig) -> Die:
+    """Return the die of a run, after what [life] says."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # shown when the run was made
+        die = config.chip
+        return config.life.later(die) if config.life.happens else die
+
+
+def pruned_model(config: RunConfig, directory: Path) -> nn.Module:
+    """Return the pruned network of a finished run.
+
+    Raises ConfigError naming the file that is missing, damaged, or of another model.
+    """
+    path = directory / "model" / "pruned.pt"
+    try:
+        with zipfile.ZipFile(path) as file:  # torch itself reads past wrong checksums
+            if damaged := file.testzip():
+                raise ValueError(f"{path} is damaged: the checksum of {damaged} does not match")
+        return load_weights(build_model(config), path).eval()
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        named = "" if str(path) in str(error) else f"{path}: "
+        raise ConfigError(f"{named}{error}; do the run again") from error
+
+
+def score(config: RunConfig, model: nn.Module, mapped: MappedNetwork) -> float:
+    """Return the test accuracy of a mapped network with the run's wires, TIA and converters.
+
+    What [tune] says is done for it, as for the run's own die.
+    """
+    data = load_data(config)
+    quiet = replace(config.hardware, noise=None)
+    on_chip = network_on_die(config, model, mapped, quiet, data)
+    return accuracy(on_chip, data.x_test, data.y_test)
