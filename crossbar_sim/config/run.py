@@ -58,33 +58,51 @@ class ConfigError(ValueError):
 
 
 class RunConfig(Section):
-    """Everything that a run depends on.
-
-    validation: share of the training images that nothing is trained on, by which settings may be
-    chosen; the test images then only report.
-    """
+    """Everything that a run depends on."""
 
     name: Name
+    """Of the run and of its directory."""
     seed: Annotated[int, within(0, 2**31 - 1)] = 1
+    """Of the data's split, training, and pruning."""
     data: Literal["digits", "mnist5000"] = "digits"
+    """Data set."""
     validation: Annotated[float, within(0, 0.5)] = 0.0
+    """Fraction of the training images that nothing is trained on, by which settings may be chosen;
+    the test images then only report."""
     model: ModelConfig = ModelConfig()
+    """The network."""
     train: TrainConfig = TrainConfig()
+    """Its training."""
     prune: PruneConfig = PruneConfig()
+    """Its pruning."""
     bank: ResistorBank = BANK
+    """The bank of resistors of each weight."""
     die: DieConfig = DieConfig()
+    """Which chip."""
     tile: TileTable = TileTable()
+    """Size of the arrays."""
     select: SelectTable = SelectTable()
+    """Choice of switches."""
     calibrate: CalibrateConfig = CalibrateConfig()
+    """Choice of switches against the wires."""
     life: LifeConfig = LifeConfig()
+    """The die after selection."""
     tune: TuneConfig = TuneConfig()
+    """Digital correction of the finished die."""
     wires: WiresConfig = WiresConfig()
+    """Resistance and capacitance of wires."""
     geometry: GeometryConfig = GeometryConfig()
+    """The drawn cell."""
     periphery: PeripheryTable = PERIPHERY
+    """Amplifiers and converters."""
     noise: Noise = Noise()
+    """Noise of reads."""
     energy: Figures = Figures()
+    """Figures for the energy of what is not in the circuit."""
     simulation: SimulationConfig = SimulationConfig()
+    """Solvers."""
     quick: bool = False
+    """Whether this is a try-out with little training; set by --quick."""
 
     @model_validator(mode="before")
     @classmethod

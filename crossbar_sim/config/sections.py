@@ -35,18 +35,19 @@ Width = Annotated[int, within(1, 100_000)]
 
 
 class ModelConfig(Section):
-    """kind: "mlp" with the given hidden sizes, "cnn" with the given channels, or "lenet5".
-
-    weights: a file of `crossbar_sim.pipeline.trained` that holds the network already trained and
-    pruned as [train] and [prune] say, beside the configuration's own file; None to train it now.
-    weights_sha256: of that file; filled in when the configuration is read, or a check of it.
-    """
+    """The network."""
 
     kind: Literal["mlp", "cnn", "lenet5"] = "mlp"
+    """Architecture: "mlp" with the sizes of hidden, "cnn" with channels, or "lenet5"."""
     hidden: Annotated[tuple[Width, ...], Field(strict=False, max_length=100)] = (32,)
+    """Sizes of the hidden layers of an mlp."""
     channels: Annotated[tuple[Width, Width], Field(strict=False)] = (8, 16)
+    """Channels of the two convolutions of a cnn."""
     weights: str | None = None
+    """A file that holds the network already trained and pruned as [train] and [prune] say, beside
+    the configuration's own file; none to train it in the run."""
     weights_sha256: str | None = None
+    """Of that file; filled in when the configuration is read, or a check of it."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -68,30 +69,35 @@ class TrainConfig(Section):
     """Training of the dense network."""
 
     epochs: Annotated[int, within(1, 100_000)] = 30
+    """Passes over the training images."""
     learning_rate: LearningRate = 0.01
+    """Of the optimiser."""
     batch_size: Count = 64
+    """Images for each step of the optimiser."""
 
 
 class PruneConfig(Section):
-    """Pruning: share of zeros, and how it is reached.
-
-    method: one of `tinynets.pruning.METHODS`, or "tiles": weights that share a bit line go
-    together, so that fewer lines and tiles are left. A sparsity of 0 removes no weight and trains
-    for the same rounds, so that dense and pruned networks have had as many epochs.
-    bits: of the weights in the end (quantised per output), or 0 for all that they have. noise: of
-    the weights while the pruned network trains for epochs_per_round more, in parts of each layer's
-    largest weight; see `crossbar_sim.calibration.tune.train_noise_aware`.
-    """
+    """Pruning: the fraction of zeros, and how it is reached."""
 
     method: Literal[
         "iterative_magnitude", "magnitude", "gradient", "activation", "random", "tiles"
     ] = "iterative_magnitude"
+    """A method of `tinynets.pruning`, or "tiles": weights that share a bit line go together, so
+    that fewer lines and tiles are left."""
     sparsity: Share = 0.9
+    """Fraction of weights that are removed. With 0 none is, but training takes as many rounds, so
+    that dense and pruned networks have had as many epochs."""
     rounds: Annotated[int, within(1, 1000)] = 10
+    """Rounds of pruning and training."""
     epochs_per_round: Annotated[int, within(1, 100_000)] = 30
+    """Passes over the training images in each round."""
     learning_rate: LearningRate = 0.04
+    """Of the optimiser in these rounds."""
     bits: Annotated[int, within(0, 16)] = 0
+    """Bits of the weights in the end, quantised for each output; 0 for no quantisation."""
     noise: Share = 0.0
+    """Noise on the weights while the pruned network trains for epochs_per_round more, as a fraction
+    of each layer's largest weight."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -105,27 +111,27 @@ BANK = ResistorBank(n=6, sigma_local=0.05, r_on=1e3, r_off=1e9, meter_error=0.00
 
 
 class DieConfig(Section):
-    """Which chip of the fabrication: its seed fixes every resistor."""
+    """The chip, out of all that the fabrication makes."""
 
     seed: Seed = 1
+    """Fixes every resistor."""
 
 
 class LifeConfig(Section):
-    """What happens to the die after its switches were chosen, and whether it is repaired.
-
-    age [h]: hours of work, on top of `bank.age`; see `bank.drift`.
-    temperature [K]: that it works at, or None for that of the bank.
-    p_stuck_open, p_stuck_closed: switches that have failed since, on top of the bank's.
-    repair: measure again, and change as few switches as bring every weight back within tolerance
-        (a fraction of the layer's largest weight).
-    """
+    """What happens to the die after its switches were chosen, and whether it is repaired."""
 
     age: Annotated[float, within(0, 1e8)] = 0.0
+    """Hours of work, on top of bank.age; see bank.drift."""
     temperature: Kelvin | None = None
+    """At work [K]; none for that of the bank."""
     p_stuck_open: Probability = 0.0
+    """Probability that a switch has failed open since, on top of the bank's."""
     p_stuck_closed: Probability = 0.0
+    """Probability that a switch has failed closed since, on top of the bank's."""
     repair: bool = False
+    """Measure again, and change as few switches as bring every weight back within tolerance."""
     tolerance: Annotated[float, within(1 / LARGEST, 1)] = 0.005
+    """Of the repair, as a fraction of the layer's largest weight."""
 
     @property
     def happens(self) -> bool:
@@ -148,9 +154,10 @@ class LifeConfig(Section):
 
 @dataclass(frozen=True)
 class TileTable(TileConfig):
-    """Largest tile: word lines, and pairs of bit lines; and how lines are shared out to tiles."""
+    """Largest tile, and how lines are shared out to tiles."""
 
     tiling: Tiling = "in order"
+    """"in order", or "clustered", lines with similar patterns of zeros together."""
 
     @property
     def size(self) -> TileConfig:
@@ -160,33 +167,28 @@ class TileTable(TileConfig):
 
 @dataclass(frozen=True)
 class SelectTable(SelectionRule):
-    """How switches are chosen; see `mapping.SelectionRule`.
-
-    fit_scale: with the "error" objective, try several scales and take the one that errs least on
-    the outputs; "aware" always does.
-    n_calibration: training images whose inputs the "aware" objective, and the fit of a scale, are
-    aware of.
-    """
+    """How switches are chosen."""
 
     n_calibration: Count = 500
+    """Training images whose inputs the "aware" objective, and the fit of a scale, are aware of."""
 
 
 class CalibrateConfig(Section):
-    """Rounds of choosing switches anew against the wires; 0 for none."""
+    """Choice of switches against the wires."""
 
     rounds: Annotated[int, within(0, 100)] = 0
+    """Rounds of it; 0 for none."""
 
 
 class TuneConfig(Section):
-    """What software does for the finished die; see `crossbar_sim.calibration.tune`.
-
-    n_output: training images on which gain and offset of every output are fitted, 0 for none.
-    epochs, learning_rate: training of all that is digital through the die, 0 epochs for none.
-    """
+    """What software does for the finished die."""
 
     n_output: Annotated[int, within(0, 1_000_000)] = 0
+    """Training images on which gain and offset of every output are fitted; 0 for none."""
     epochs: Annotated[int, within(0, 100_000)] = 0
+    """Passes of training, through the die, of all that is digital; 0 for none."""
     learning_rate: LearningRate = 0.003
+    """Of that training."""
 
 
 #: What [wires] may state in place of the drawn cell.
@@ -197,19 +199,22 @@ _THIN = {"r_word": 1.0, "r_bit": 1.0, "c_word": 7e-15, "c_bit": 7e-15}
 
 
 class WiresConfig(Section):
-    """Where the ohm and farad of a wire segment come from, and the ohm of each driver.
-
-    source: "drawn", of the cell of [geometry], whose area is stated too; "given", as r_word and
-    r_bit, c_word and c_bit (0 where left out) say here; "thin", 1 ohm and 7 fF of either line, for
-    comparison with work that assumes so. See `netlists.Wires`.
-    """
+    """Where the ohm and farad of a wire segment come from, and the ohm of each driver."""
 
     source: Literal["drawn", "given", "thin"] = "drawn"
+    """"drawn": of the cell of [geometry], whose area is stated too; "given": as r_word, r_bit,
+    c_word and c_bit say; "thin": 1 ohm and 7 fF for either line, for comparison with work that
+    assumes so."""
     r_word: NotNegative | None = None
+    """Word-line segment [ohm]."""
     r_bit: NotNegative | None = None
+    """Bit-line segment [ohm]."""
     r_driver: NotNegative = 0.0
+    """Output resistance of each driver [ohm]."""
     c_word: NotNegative | None = None
+    """Word-line segment [F]; 0 where left out."""
     c_bit: NotNegative | None = None
+    """Bit-line segment [F]; 0 where left out."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -232,16 +237,17 @@ class WiresConfig(Section):
 
 
 class GeometryConfig(Section):
-    """What a cell is drawn in; see `netlists.layout.floorplan`.
-
-    film: the technology, by its film. programming: "switch", transistors driven by a memory that is
-    not drawn, or "via". word_width, bit_width: of the lines, met1 and met3 [m].
-    """
+    """What a cell is drawn in; see `netlists.layout.floorplan`."""
 
     film: Literal["sky130_high_po", "sky130_xhigh_po"] = "sky130_xhigh_po"
+    """The technology, by its film."""
     programming: Programming = "switch"
+    """"switch": transistors driven by a memory that is not drawn; "via": the selection is in the
+    mask."""
     word_width: Positive = 1e-6
+    """Width of a word line, on met1 [m]."""
     bit_width: Positive = 1e-6
+    """Width of a bit line, on met3 [m]."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -304,12 +310,13 @@ PERIPHERY = PeripheryTable(tia_gain=1e4, dac_bits=8, adc_bits=8)
 
 
 class SimulationConfig(Section):
-    """n_image: test images that ngspice solves on every tile; tolerance: against the engine.
-
-    check_tiles: tiles, drawn at random, that every trial of a study solves with ngspice too.
-    """
+    """How circuits are solved and compared."""
 
     n_image: Count = 32
+    """Test images that ngspice solves on every tile."""
     check_tiles: Annotated[int, within(0, 1_000_000)] = 0
+    """Tiles, drawn at random, that every trial of a study solves with ngspice too."""
     tolerance: Annotated[float, within(1 / LARGEST, 1)] = 1e-9
+    """Largest difference between ngspice and the engine, relative to the largest output."""
     time_limit: Annotated[float, within(0.1, 1e6)] = 120.0
+    """For ngspice on one tile [s]."""

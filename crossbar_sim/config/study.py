@@ -35,12 +35,16 @@ MAX_TRIALS = 1_000_000
 
 
 class Range(Section):
-    """Values of one sampled parameter: low … high, on a log scale or as whole numbers."""
+    """Values of one sampled parameter."""
 
     low: Number
+    """Least value."""
     high: Number
+    """Largest value."""
     log: bool = False
+    """Spread evenly on a log scale."""
     integer: bool = False
+    """Whole numbers only."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -62,12 +66,16 @@ class Range(Section):
 
 
 class Sample(Section):
-    """n points at random or by a scrambled Sobol sequence, over the ranges of some parameters."""
+    """Points drawn over the ranges of some parameters."""
 
     method: Literal["random", "sobol"] = "sobol"
+    """"random", or a scrambled "sobol" sequence."""
     n: Count = 16
+    """Number of points."""
     seed: Seed = 0
+    """Of the draw."""
     range: Annotated[dict[str, Range], Field(min_length=1)]
+    """Range of each key."""
 
     def points(self) -> list[dict[str, Any]]:
         """Return the points, the same for the same seed."""
@@ -83,29 +91,34 @@ class Sample(Section):
 
 
 class Stop(Section):
-    """Stop a point after the first dies (of each training) whose mean has so narrow an interval."""
+    """When a point needs no more dies."""
 
     metric: str = "accuracy"
+    """Whose mean is looked at."""
     half_width: Positive
+    """Half of the 95 % interval of the mean; narrower is narrow enough."""
     min_dies: Annotated[int, within(3, 1_000_000)] = 5
+    """Dies, of each training, that every point has."""
 
 
 class Optimise(Section):
-    """A search for the settings that are best for several aims at once.
-
-    maximise, minimise: metrics of a trial, means over the dies; none of test images. budget: upper
-    bounds of metrics, as n_resistor, area [m²] or energy [J]; a point beyond one is never among the
-    best. range: what may be chosen, by key: a range or a list. n: points tried, in generations of
-    `population`.
-    """
+    """A search for the settings that are best for several aims at once."""
 
     maximise: Names = ("accuracy_validation",)
+    """Metrics of a trial, means over the dies; none of test images."""
     minimise: Names = ("energy",)
+    """Metrics, as above."""
     budget: dict[str, Number] = Field(default_factory=dict)
+    """Upper bounds of metrics, as n_resistor, area [m²] or energy [J]; a point beyond one is never
+    among the best."""
     range: Annotated[dict[str, Range | Choices], Field(min_length=1)]
+    """What may be chosen, by key: a range or a list."""
     n: Count = 64
+    """Points tried, in generations of population."""
     population: Annotated[int, within(2, 100_000)] = 16
+    """Points of a generation."""
     seed: Annotated[int, within(0, 2**32 - 1)] = 0
+    """Of the search."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -115,31 +128,36 @@ class Optimise(Section):
 
 
 class StudyConfig(Section):
-    """What to study.
-
-    base: TOML file of the run that is varied. dies: number of chips, seeds first_die and on, the
-    same for every point. trainings: networks trained anew at every point, seeds of the run counted
-    up from its own, each on dies of its own, whose seeds are 1,000 further on. grid: lists of
-    values by key, as "bank.n"; every combination is a point. sample: points at random instead of,
-    or on top of, a grid. variants: named sets of keys, each of which goes with every point. No key
-    may be set in two of these. yield_accuracy: a die is good from this accuracy on. optimise: a
-    search instead of all points. x, panel: the keys on the plots' axis and of their panels, or the
-    first key and one panel; "variant" is a key, too.
-    """
+    """A study: which run is varied, how, and on how many dies. No key may be set in two of grid,
+    sample and variants."""
 
     name: Name
+    """Of the study and of its directory."""
     base: Annotated[Path, Field(strict=False)]
+    """TOML file of the run that is varied."""
     dies: Count = 10
+    """Number of chips, the same for every point."""
     trainings: Annotated[int, within(1, 1000)] = 1
+    """Networks trained at every point; their seeds count up from the run's. Each has dies of its
+    own, whose seeds are 1,000 further on."""
     first_die: Annotated[int, within(0, 2**62)] = 1
+    """Seed of the first chip."""
     grid: dict[str, Choices] = Field(default_factory=dict)
+    """Lists of values by key, as "bank.n"; every combination is a point."""
     sample: Sample | None = None
+    """Points at random, instead of a grid or on top of it."""
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Named sets of keys, each of which goes with every point."""
     stop: Stop | None = None
+    """When a point needs no more dies."""
     optimise: Optimise | None = None
+    """A search instead of all points."""
     x: str | None = None
+    """Key on the axis of the plots, the first one by default; "variant" is a key, too."""
     panel: Names = ()
+    """Keys whose values have panels of their own in the plots."""
     yield_accuracy: Probability = 0.9
+    """A die is good from this accuracy on."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
