@@ -58,11 +58,11 @@ def free_memory() -> float:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
-def require_room(size: Size, what: str, *, force: bool) -> None:
-    """Raise NetlistTooLarge when ngspice would need more than the memory that is free."""
+def require_room(size: Size, what: str, *, force: bool = False) -> None:
+    """Raise NetlistTooLarge if ngspice would need more than the free memory, unless forced."""
     free = free_memory()
     if size.memory > free and not force:
         raise NetlistTooLarge(
             f"{what} has {size}, but {free / 1e9:.2g} GB are free; "
-            "use smaller tiles or fewer layers, or force it"
+            "use smaller tiles, fewer layers or a machine with more memory"
         )
