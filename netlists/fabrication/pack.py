@@ -1,4 +1,4 @@
-"""The fabrication pack: a directory that is complete, checkable, and comes back as it left."""
+"""The fabrication pack: a directory that is complete, can be checked, and reads back unchanged."""
 
 import io
 import json
@@ -35,18 +35,18 @@ def write_pack(
 ) -> Path:
     """Write everything that fabrication needs; return the directory.
 
-    meter: what banks will be read with, by default one of the bank's meter_error; plan: the
-    readings of a bank, by default the best with that meter.
+    wires, periphery: those of the netlists, ideal by default.
+    meter: the meter that banks will be read with; by default one with the bank's meter_error.
+    plan: the readings of a bank; by default the best plan for that meter.
 
-    manifest.json with a SHA-256 of each file, its schema; bitstreams/ (binary and hexadecimal);
-    pictures/; branches.csv and .parquet; cells.csv (targets and what is realised); pins.csv;
-    bom.csv; plan.csv (which switches each reading of a bank closes); netlists/ where open switches
-    have a resistance; network.npz; README.md.
-    The pack appears when it is complete and was read back.
+    The pack holds manifest.json (a SHA-256 of each file) and its schema; bitstreams/ (binary and
+    hexadecimal); pictures/; branches.csv and .parquet; cells.csv (target and realised values);
+    pins.csv; bom.csv; plan.csv (the switches that each reading closes); netlists/ if r_off is
+    finite; network.npz; README.md. It appears when it is complete and has been read back.
 
-    Raises FileExistsError when the directory is there, ValueError for a network whose parts do not
-    belong together, PackError when what was written does not come back, ImportError that names
-    the extra `fab`.
+    Raises FileExistsError if the directory exists, ValueError for a network whose parts do not
+    belong together, PackError if the pack does not read back as it was written, and ImportError
+    without the extra `fab`.
     """
     bank = mapped.die.bank
     meter = Meter(bank.meter_error) if meter is None else meter
@@ -58,12 +58,12 @@ def write_pack(
 
 
 def _read_back(mapped: MappedNetwork, draft: Path) -> None:
-    """Raise PackError unless a pack gives back the network that it was written from."""
-    found = read_pack(draft, die=mapped.die)
-    for a, b in zip(mapped.tiles, found.tiles, strict=True):
+    """Raise PackError unless a pack reads back as the network that it was written from."""
+    reread = read_pack(draft, die=mapped.die)
+    for a, b in zip(mapped.tiles, reread.tiles, strict=True):
         names = ("rows", "columns", "present", "chosen_pos", "chosen_neg")
         if not all(np.array_equal(getattr(a, name), getattr(b, name)) for name in names):
-            raise PackError(f"tile {a.name} did not come back as it was written; no pack was made")
+            raise PackError(f"tile {a.name} does not read back as it was written; no pack was made")
 
 
 def _write_files(
@@ -95,9 +95,10 @@ def _write_files(
 
 
 def _picture(tile: Tile, n: int) -> bytes:
-    """Draw how many of n switches each cell closes: positive banks left, negative ones right.
+    """Return a PNG of how many of n switches each cell closes.
 
-    From dark (none) to light (all); white is no device. Eight pixels a cell, word lines downwards.
+    Positive banks are on the left, negative ones on the right, word lines run from top to bottom.
+    Colours go from dark (none) to light (all); white means no device. A cell is eight pixels wide.
     """
     panels = []
     for chosen in (tile.chosen_pos, tile.chosen_neg):
