@@ -125,32 +125,33 @@ def _readme(mapped: MappedNetwork) -> str:
 |---|---|---|---|
 {rows}
 
-A cell is two banks (pos, neg) of {n} branches, each a resistor in series with a switch, between a
-word line and the two bit lines of its pair. A cell that is not listed has no devices.
+A cell is two banks (pos, neg) of {n} branches between a word line and the two bit lines of its
+pair. A branch is a resistor in series with a switch. A cell that is not listed has no devices.
 
-- `bitstreams/<tile>.bin`, `.hex`: one bit a switch, 1 is closed; order: word line, bit line, side
-  (pos, neg), branch; first switch in the highest bit of the first byte, last byte filled with
-  zeros. In a chain of shift registers the first bit goes farthest.
-- `branches.csv`, `branches.parquet`: the same as a table, with nominal and measured ohm (of the
-  meter, through the closed switch; nominal is without the switch).
-- `cells.csv`: weight, target, what the selection expects from measured values, what the die truly
-  conducts [S], and the error of that as a part of the layer's largest target.
-- `pins.csv`: each pin of a tile, the net of that name in its netlist and the pad in its layout, and
-  which input or output of the layer it is; `bom.csv`: parts by nominal value.
-- `plan.csv`: how to measure a bank: for each reading, 1 for every branch whose switch is closed;
-  the last two columns are the error of the meter that it is for, a part of a reading and siemens.
-- `netlists/`: SPICE, with a README of its own; not there when open switches are perfect. What a
-  deck of a tile writes, `<tile>.txt`, has a line of headings and leaves out input vectors that
-  drive no word line of the tile.
+- `bitstreams/<tile>.bin`, `.hex`: one bit per switch, 1 for closed, in the order word line, bit
+  line, side (pos, neg), branch. The first switch is the highest bit of the first byte; the last
+  byte is filled with zeros. In a chain of shift registers the first bit travels farthest.
+- `branches.csv`, `branches.parquet`: the same as a table, with the nominal resistance (without the
+  switch) and the measured one (the meter's reading through the closed switch) [ohm].
+- `cells.csv`: weight; target, predicted and true conductances [S]; error of the true value as a
+  fraction of the layer's largest target.
+- `pins.csv`: the pins of each tile, named as the nets of its netlist and the pads of its layout,
+  and the input or output of the layer that each one is; `bom.csv`: parts by nominal value.
+- `plan.csv`: how to measure a bank: for each reading, 1 for every branch whose switch is closed.
+  The last two columns are the standard error of the meter: as a fraction of a reading, and in
+  siemens.
+- `netlists/`: SPICE, with its own README; absent if open switches are perfect. The output of a
+  tile's deck, `<tile>.txt`, has a line of headings and leaves out input vectors that drive no word
+  line of the tile.
 - `network.npz`: the network, for `netlists.read_pack`.
-- `manifest.json`: all of it with SHA-256 sums, by `manifest.schema.json`. The sums tell damage,
-  not who made a pack. `netlists.read_pack` compares bitstreams, tables and manifest with the
-  network, but not netlists: run those of a pack from people you trust, or write them anew.
+- `manifest.json`: a description of the pack with SHA-256 sums, by `manifest.schema.json`. The sums
+  reveal damage, not who made a pack. `netlists.read_pack` compares bitstreams, tables and manifest
+  with the network, but not netlists: run only those of a pack that you trust, or write your own.
 
 ## Tiles
 
-How many switches each cell closes: dark for none, light for all, white without devices. Word lines
-downwards, positive banks left, negative ones right.
+The number of closed switches in each cell: dark for none, light for all, white without devices.
+Word lines run from top to bottom; positive banks are on the left, negative ones on the right.
 
 {pictures}
 """

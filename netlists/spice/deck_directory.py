@@ -279,15 +279,15 @@ def _readme(
     whole = _WHOLE_NETWORK if "network.cir" in sizes else ""
     return f"""# SPICE netlists of a mapped network
 
-Run one layer: `cd <layer>; ngspice -b run.cir`. It sweeps the input vectors (a table per input over
-the index `vsel`) and writes `outputs.txt`: a line of headings, then the index and one column per
-output [V]. ngspice should say that it uses KLU; without it, large tiles take very long.
+Run one layer: `cd <layer>; ngspice -b run.cir`. It sweeps over the input vectors (one table per
+input over the index `vsel`) and writes `outputs.txt`: a line of headings, then the index and one
+column per output [V]. ngspice should report that it uses KLU; without it, large tiles are slow.
 {whole}
 | layer | inputs | outputs | tiles | weights | kind |
 |---|---|---|---|---|---|
 {rows}
 
-What a deck is to ngspice (46, with KLU), estimated:
+Estimated size of each deck for ngspice 46 with KLU:
 
 {costs}
 
@@ -299,9 +299,9 @@ What a deck is to ngspice (46, with KLU), estimated:
   cell.
 - `<layer>/<layer>_<a>_<b>.cir`: that tile alone; `ngspice -b` writes `<layer>_<a>_<b>.txt`: a line
   of headings, then for each input vector its index and the current into each TIA [A], all positive
-  bit lines first. A vector that drives no word line of the tile is left out (the first stays where
-  none does), and the index counts those that are there.
-- `<layer>/layer.inc`: the layer: its tiles, and ideal sums standing for the addition after the
+  bit lines first. Vectors that drive no word line of the tile are left out (if none drives one,
+  the first stays), and the index counts the others.
+- `<layer>/layer.inc`: the layer: its tiles, and ideal sums that stand for the addition after the
   ADCs: out_j = r_feedback * A / (1 + A) * (i_p - i_n), A the gain of the TIA, summed over tiles.
   A convolution's inputs are one im2col patch; the same tiles serve every position, and `run.py`
   takes whole images through them.
