@@ -105,6 +105,6 @@ def switches_from_bits(bits: bytes, present: np.ndarray, n: int) -> tuple[np.nda
         raise ValueError("the bitstream must have zeros after its last switch")
     closed = unpacked[:n_bit].reshape(len(i), 2, n)
     weights = (np.uint32(1) << np.arange(n, dtype=np.uint32)).astype(np.uint32)
-    pos, neg = np.zeros((2, *present.shape), np.uint32)
-    pos[i, j], neg[i, j] = np.moveaxis(closed.astype(np.uint32) @ weights, 1, 0)
-    return pos, neg
+    switches = np.zeros((2, *present.shape), np.uint32)
+    switches[:, i, j] = (closed.astype(np.uint32) @ weights).T
+    return switches[0], switches[1]
