@@ -1,4 +1,4 @@
-"""Whether the parts of a mapped network belong together: tiles, masks, scales, conductances."""
+"""Check that the parts of a mapped network agree: tiles, masks, scales, conductances."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from mapping.bank.switches import realise
 from mapping.network.mapped_layer import MappedLayer
 from mapping.tiling.tiles import Tile, TileConfig
 
-#: Relative difference that another processor's rounding may make to a conductance, and more.
+#: Relative difference of conductances, above what another processor's rounding may cause.
 _ROUNDING = 1e-9
 
 
@@ -78,10 +78,10 @@ def _check_die(layer: MappedLayer, die: Die) -> None:
     for what, table in (("table", die.table), ("stuck", die.stuck)):
         if table is None:
             continue
-        found = table[layer.name].shape if layer.name in table else None
-        if found != shape:
+        given = table[layer.name].shape if layer.name in table else None
+        if given != shape:
             raise ValueError(
-                f"the die's {what} of layer {layer.name!r} has shape {found}; expected {shape}"
+                f"the die's {what} of layer {layer.name!r} has shape {given}; expected {shape}"
             )
 
 

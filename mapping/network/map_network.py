@@ -65,7 +65,7 @@ class SelectionRule:
 
     @property
     def needs_inputs(self) -> bool:
-        """Whether the choice needs the second moment of a layer's inputs."""
+        """True if the choice needs the second moment of a layer's inputs."""
         return self.objective == "aware" or self.fit_scale
 
     def __post_init__(self) -> None:

@@ -98,6 +98,7 @@ def _choose_block(is_first, data, work):
     """Choose the cells of one block of inputs, in some of the lines."""
     cells, place, values, targets, masks, h_block = data
     ranges, slopes, line_misses = work
+    problem = values, targets, masks
     n_most = (ranges[:, 1] - ranges[:, 0]).max()
     h, factor = np.empty((n_most, n_most)), np.empty((n_most, n_most))
     for line in range(len(ranges)):
@@ -108,8 +109,8 @@ def _choose_block(is_first, data, work):
         _gather(h_block, where, h)
         if is_first:
             _factorise(h, len(window), factor)
-            _choose_in_turn(factor, window, values, targets, slope, misses, masks)
-        _visit(h, window, values, targets, slope, old, misses, masks)
+            _choose_in_turn(factor, window, problem, slope, misses)
+        _visit(h, window, problem, slope, old, misses)
         for k in range(len(window)):
             line_misses[line, where[k]] = misses[k]
 
@@ -156,36 +157,38 @@ def _solve(factor, x):
 
 
 @_jit
-def _choose(cell, aim, values, masks):
-    """Choose the subset nearest to aim; return its sum."""
+def _choose(cell, aim, problem):
+    """Choose the subset nearest to aim; return how far its sum is below the target."""
+    values, targets, masks = problem
     masks[cell] = -1
     part = slice(cell, cell + 1)
     kernels.solve_own_banks(values[part], np.array([aim]), masks[part])
-    return kernels.chosen_sum(values[cell], masks[cell])
+    return targets[cell] - kernels.chosen_sum(values[cell], masks[cell])
 
 
 @_jit
-def _choose_in_turn(factor, window, values, targets, slope, misses, masks):
-    """Choose each cell, from the last, for the least error that the ones before it can leave."""
+def _choose_in_turn(factor, window, problem, slope, misses):
+    """Choose each cell, from the last, for the least error that the ones before it can leave.
+
+    problem: values, targets and masks of all cells.
+    """
     shift = slope.copy()
     _solve(factor, shift)
     pull = np.zeros(len(window))
     for k in range(len(window) - 1, -1, -1):
-        target = targets[window[k]]
-        aim = target + shift[k] + pull[k] / factor[k, k]
-        misses[k] = target - _choose(window[k], aim, values, masks)
+        aim = problem[1][window[k]] + shift[k] + pull[k] / factor[k, k]
+        misses[k] = _choose(window[k], aim, problem)
         for i in range(k):
             pull[i] += factor[k, i] * (misses[k] + shift[k])
 
 
 @_jit
-def _visit(h, window, values, targets, slope, old, misses, masks):
-    """Choose each cell again, all others held; `slope` is the one at the `old` misses."""
+def _visit(h, window, problem, slope, old, misses):
+    """Choose each cell again with all others fixed; `slope` is the one at the `old` misses."""
     n = len(window)
     for k in range(n - 1, -1, -1):
         here = slope[k]
         for j in range(n):
             here += h[k, j] * (misses[j] - old[j])
-        target = targets[window[k]]
-        aim = target - misses[k] + here / h[k, k]
-        misses[k] = target - _choose(window[k], aim, values, masks)
+        aim = problem[1][window[k]] - misses[k] + here / h[k, k]
+        misses[k] = _choose(window[k], aim, problem)

@@ -20,30 +20,31 @@ Piece = tuple[np.ndarray, np.ndarray]
 
 
 def components(mask: np.ndarray) -> list[Piece]:
-    """Return the connected components of a layer's bipartite graph, those with most lines first.
+    """Return the connected components of a layer's bipartite graph, largest first.
 
-    mask: (n_out, n_in), True where a weight remains. Lines without a weight are in none.
+    mask: (n_out, n_in), True where a weight remains. Lines without a weight belong to no component.
     """
     outputs, inputs = np.nonzero(mask)
     n_in = mask.shape[1]
     graph = nx.Graph(zip(inputs.tolist(), (outputs + n_in).tolist()))
-    found = [np.sort(np.fromiter(part, int)) for part in nx.connected_components(graph)]
-    found.sort(key=lambda nodes: (-len(nodes), nodes[0]))
-    return [(nodes[nodes < n_in], nodes[nodes >= n_in] - n_in) for nodes in found]
+    parts = [np.sort(np.fromiter(part, int)) for part in nx.connected_components(graph)]
+    parts.sort(key=lambda nodes: (-len(nodes), nodes[0]))
+    return [(nodes[nodes < n_in], nodes[nodes >= n_in] - n_in) for nodes in parts]
 
 
 def cluster(mask: np.ndarray, config: TileConfig, in_order: list[Piece]) -> list[Piece]:
     """Return the pieces of a layer that take fewest conversions, then tiles, then word lines.
 
-    mask: (n_out, n_in). in_order: a way to cut it; the result has no more tiles and no more
-    conversions than that.
+    mask: (n_out, n_in), True where a weight remains.
+    in_order: another way to cut it; the result has no more tiles than that.
+
     Cost: about n_out * n_in * (n_out / n_bit + n_in / n_word) elementary steps.
     Source: Liang et al., arXiv 1807.10816, reorder inputs; growing a group by the fewest new lines
     is the greedy step of hypergraph partitioning.
     """
     parts = components(mask)
     ways = [in_order]
-    # Fewest new lines is best where patterns are equal, largest share where they are only similar.
+    # Fewest new lines is best for equal patterns, the largest share for similar ones.
     for by_inputs, by_share in product((False, True), repeat=2):
         cuts = (_cut_part(mask, part, config, by_inputs, by_share) for part in parts)
         ways.append([piece for pieces in cuts for piece in pieces])
@@ -123,7 +124,7 @@ def _grow(rows, columns, n_used, size, by_share):
 
 
 def _pack(mask: np.ndarray, pieces: list[Piece], config: TileConfig) -> list[Piece]:
-    """Let each small piece move in with the first one it fits, largest first."""
+    """Put each piece, largest first, into the first tile where it fits."""
     order = sorted(range(len(pieces)), key=lambda k: -len(pieces[k][0]) * len(pieces[k][1]))
     homes = _Homes(mask, config, len(pieces))
     for k in order:
@@ -163,7 +164,7 @@ class _Homes:
         return n
 
     def _apart(self, k: int, rows: np.ndarray, columns: np.ndarray) -> bool:
-        """Whether the lines together cross at the weights of both and at no other's."""
+        """True if the joint lines cross at no weights but those of both pieces."""
         both = self.rows[k].copy(), self.columns[k].copy()
         both[0][rows] = both[1][columns] = True
         n_together = self._n_weight(*map(np.flatnonzero, both))

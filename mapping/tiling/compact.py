@@ -17,8 +17,8 @@ Method = Literal["in order", "clustered"]
 class Block:
     """The weights that one tile holds: inputs `rows` times outputs `columns` of a layer.
 
-    index: (block of outputs, block of inputs), or (number, 0) of a clustered layer. rows
-    (n_word,), columns (n_bit,): sorted indices; they are the permutation of the layer's lines.
+    index: (block of outputs, block of inputs), or (number, 0) for a clustered layer.
+    rows, columns: sorted indices (n_word,) and (n_bit,); they permute the layer's lines.
     """
 
     index: tuple[int, int]
@@ -28,9 +28,11 @@ class Block:
 
 @dataclass(frozen=True)
 class TileCounts:
-    """What a way to cut a layer costs for one product.
+    """The cost of one product, for one way to cut a layer into tiles.
 
-    n_tile: tiles. n_cell: crossings of their lines. n_word_line: word lines, each driven by a DAC.
+    n_tile: tiles.
+    n_cell: crossings of their lines.
+    n_word_line: word lines, each driven by a DAC.
     n_conversion: pairs of bit lines, each read once by an ADC.
     """
 
@@ -40,9 +42,11 @@ class TileCounts:
     n_conversion: int
 
     def joules(self, *, e_word_line: float, e_conversion: float) -> float:
-        """Return the energy of the periphery [J], given that of a word line and of a conversion.
+        """Return the energy of the periphery [J].
 
-        What the devices themselves conduct does not depend on how a layer is cut.
+        e_word_line, e_conversion: energy of one word line and of one conversion [J].
+
+        The energy of the devices does not depend on how a layer is cut.
         """
         return self.n_word_line * e_word_line + self.n_conversion * e_conversion
 
@@ -50,11 +54,11 @@ class TileCounts:
 def split(mask: np.ndarray, config: TileConfig, method: Method = "in order") -> list[Block]:
     """Cut a layer into blocks that fit a tile and together hold every remaining weight once.
 
-    mask: (n_out, n_in), True where a weight remains. method: "in order": outputs without a weight
-    are dropped, the others fill blocks of at most n_bit; in each block the inputs without a weight
-    are dropped, the others fill tiles of at most n_word. "clustered": see
-    `mapping.tiling.clustering`; never more tiles than in order, and seconds instead of milliseconds
-    for a million weights.
+    mask: (n_out, n_in), True where a weight remains.
+    method: "in order" drops outputs without a weight and fills blocks of at most n_bit with the
+        others; in each block it drops inputs without a weight and fills tiles of at most n_word.
+        "clustered" (see `mapping.tiling.clustering`) never takes more tiles, but seconds instead
+        of milliseconds for a million weights.
 
     Raises ValueError for another method, or a mask that is not a bool matrix.
     """
@@ -95,9 +99,9 @@ def count_lines(blocks: Sequence[Block]) -> TileCounts:
 
 
 def compare(mask: np.ndarray, config: TileConfig) -> dict[str, TileCounts]:
-    """Count for a mask (n_out, n_in) what each way to cut it costs: "naive" and both methods."""
-    found = {"naive": count_lines(split_dense(mask.shape, config))}
-    return found | {name: count_lines(split(mask, config, name)) for name in get_args(Method)}
+    """Return the costs of a mask (n_out, n_in) for each way to cut it: "naive" and both methods."""
+    naive = {"naive": count_lines(split_dense(mask.shape, config))}
+    return naive | {name: count_lines(split(mask, config, name)) for name in get_args(Method)}
 
 
 def _in_order(mask: np.ndarray, config: TileConfig) -> list[Block]:

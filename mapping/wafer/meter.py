@@ -22,7 +22,7 @@ class Meter:
 
     @property
     def exact(self) -> bool:
-        """Whether the meter has no error at all."""
+        """True if the meter has no error."""
         return not (self.relative or self.absolute)
 
     def require_error(self) -> None:

@@ -64,11 +64,12 @@ def weighing_plan(n: int) -> Plan:
 
 
 def best_plan(bank: ResistorBank, meter: Meter) -> Plan:
-    """Return the plan after which sums of branches are best known with a meter.
+    """Return the plan that determines sums of branches best with a meter.
 
-    bank: its nominal values are what is weighed. Of the two plans, the one that leaves the least
-    variance of the sum of a random half of the branches; one at a time with an exact meter, to
-    which all plans are alike.
+    bank: its nominal values are assumed.
+
+    It is the plan, of the two, that leaves the least variance in the sum of a random half of the
+    branches. With an exact meter all plans are equivalent; it is then one at a time.
     """
     if meter.exact:
         return one_at_a_time(bank.n)
@@ -77,15 +78,15 @@ def best_plan(bank: ResistorBank, meter: Meter) -> Plan:
 
     def doubt(plan: Plan) -> float:
         readings = (plan.closed @ g)[None]
-        found = estimate(plan, readings, meter).covariance[0]
+        covariance = estimate(plan, readings, meter).covariance[0]
         half = np.append(np.full(bank.n, 0.5), 1.0)  # all switches open is part of every sum
-        return float(half @ found @ half + np.trace(found[:-1, :-1]) / 4)
+        return float(half @ covariance @ half + np.trace(covariance[:-1, :-1]) / 4)
 
     return min(plans, key=doubt)
 
 
 def estimate(plan: Plan, readings: np.ndarray, meter: Meter) -> Estimate:
-    """Return what the branches are, by weighted least squares.
+    """Return an estimate of the branches, by weighted least squares.
 
     readings: (n_bank, n_reading) [S]. Raises ValueError for readings that do not fit the plan, a
     plan that cannot tell the branches apart, or a meter without any error.
@@ -112,10 +113,10 @@ def estimate(plan: Plan, readings: np.ndarray, meter: Meter) -> Estimate:
 def least_squares(
     design: np.ndarray, readings: np.ndarray, sigma: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what least squares makes of readings, (n_bank, m), and its covariance (…, m, m).
+    """Return the least-squares solution (n_bank, m) and its covariance (n_bank, m, m).
 
-    design: (n_reading, m) of rank m; readings, sigma: (n_bank, n_reading), values and their
-    standard errors in the same unit.
+    design: (n_reading, m) of rank m.
+    readings, sigma: (n_bank, n_reading), values and their standard errors in the same unit.
     """
     weight = 1.0 / (np.square(sigma) + 1e-300)
     normal = np.einsum("br,ri,rj->bij", weight, design, design, optimize=True)

@@ -1,7 +1,7 @@
-"""Readings of a laboratory, of several branches at once and with gaps: what each branch then is.
+"""Solve readings of several branches at once, with gaps, for each branch.
 
-Open switches leak what the specification of the bank says: `r_off`. So a bank may lack readings,
-the one that closes none among them, as long as the others tell its branches apart.
+Open switches leak as the bank's `r_off` specifies. So readings may be missing, even the one that
+closes no switch, as long as the others determine the branches.
 """
 
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from mapping.wafer.reading_plan import Plan, least_squares
 
 _CHUNK = 2**14  # banks solved at once
 _ROUNDS = 3  # the leakage depends on the resistors, by R / r_off: little
-_CHANCE = 1e-9  # of a sound bank whose readings are taken to disagree
+_CHANCE = 1e-9  # probability that a sound bank is taken to disagree
 _DEAD = 0.2  # fraction of its nominal conductance below which a branch adds nothing
 _SIGMAS = 6.0
 
 
 @dataclass(frozen=True)
 class Solved:
-    """Banks as their readings tell.
+    """Banks solved from their readings.
 
-    g: (n_bank, n) [S] of each branch through its closed switch, NaN where the readings do not
-    tell. covariance: (n_bank, n, n) [S^2] of their errors, 0 there. agrees: (n_bank,) bool, the
-    readings fit each other within the meter's error. stuck: (n_bank, n) bool, switches found to
-    conduct whatever they are told; g is then what they conduct.
+    g: (n_bank, n) [S], each branch through its closed switch; NaN where it is not determined.
+    covariance: (n_bank, n, n) [S^2] of the errors of g; 0 where it is not determined.
+    agrees: (n_bank,) bool, True if the readings agree within the meter's error.
+    stuck: (n_bank, n) bool, True for a switch that is stuck closed.
     """
 
     g: np.ndarray
@@ -46,12 +46,13 @@ def told_apart(closed: np.ndarray) -> np.ndarray:
 
 
 def solve_banks(plan: Plan, readings: np.ndarray, bank: ResistorBank, meter: Meter) -> Solved:
-    """Return what the branches of banks are, by least squares weighted by the meter's error.
+    """Return the branches of banks, by least squares weighted with the meter's error.
 
-    readings: (n_bank, n_reading) [S], NaN where there is none. A branch that the others do not
-    tell is NaN; so is every branch of a bank whose readings disagree, unless a switch that is
-    stuck closed explains it. Raises ValueError for a plan or readings of another size, and for a
-    meter without any error.
+    readings: (n_bank, n_reading) [S], NaN where there is none.
+
+    A branch that the readings do not determine is NaN; so is every branch of a bank whose readings
+    disagree, unless a switch that is stuck closed explains it. Raises ValueError for a plan or
+    readings of another size, and for a meter without any error.
     """
     n = plan.closed.shape[1]
     if n != bank.n or readings.ndim != 2 or readings.shape[1] != len(plan.closed):
@@ -60,7 +61,7 @@ def solve_banks(plan: Plan, readings: np.ndarray, bank: ResistorBank, meter: Met
             f"branches came for banks of {bank.n}; pass (n_bank, n_reading) of such banks"
         )
     meter.require_error()
-    found = Solved(
+    solved = Solved(
         np.full((len(readings), n), np.nan),
         np.zeros((len(readings), n, n)),
         np.ones(len(readings), bool),
@@ -71,23 +72,23 @@ def solve_banks(plan: Plan, readings: np.ndarray, bank: ResistorBank, meter: Met
         banks = np.flatnonzero(which.ravel() == k)
         for start in range(0, len(banks), _CHUNK):
             part = banks[start : start + _CHUNK]
-            _solve_alike(found, part, plan.closed[rows], readings[part][:, rows], bank, meter)
-    return found
+            _solve_alike(solved, part, plan.closed[rows], readings[part][:, rows], bank, meter)
+    return solved
 
 
 def _solve_alike(
-    found: Solved,
+    solved: Solved,
     banks: np.ndarray,
     closed: np.ndarray,
     readings: np.ndarray,
     bank: ResistorBank,
     meter: Meter,
 ) -> None:
-    """Put the solution of banks that have the same readings into `found`."""
+    """Put the solution of banks that have the same readings into `solved`."""
     told = told_apart(closed)
     if not told.any():
         return
-    # Branches that are not told apart enter as the sums of them that are.
+    # Undetermined branches enter as those of their sums that are determined.
     design = np.hstack([closed[:, told].astype(float), _basis(closed[:, ~told])])
     sigma, n_told = meter.sigma(readings), int(told.sum())
     g, g_open = np.full((len(banks), bank.n), np.nan), _leakage(bank, len(banks))
@@ -97,16 +98,16 @@ def _solve_alike(
         g[:, told] = fitted[:, :n_told] + g_open[:, told]
         g_open[:, told] = _open(g[:, told], bank)
     agrees = _agree(rest - fitted @ design.T, sigma, g_open, len(closed) - design.shape[1])
-    found.g[banks] = np.where(agrees[:, None], g, np.nan)
+    solved.g[banks] = np.where(agrees[:, None], g, np.nan)
     at = np.flatnonzero(told)
-    found.covariance[np.ix_(banks, at, at)] = covariance[:, :n_told, :n_told]
-    found.covariance[banks[~agrees]] = 0.0
-    found.agrees[banks] = agrees
-    _find_stuck(found, banks[~agrees], closed, readings[~agrees], bank, meter)
+    solved.covariance[np.ix_(banks, at, at)] = covariance[:, :n_told, :n_told]
+    solved.covariance[banks[~agrees]] = 0.0
+    solved.agrees[banks] = agrees
+    _mark_stuck(solved, banks[~agrees], closed, readings[~agrees], bank, meter)
 
 
-def _find_stuck(
-    found: Solved,
+def _mark_stuck(
+    solved: Solved,
     banks: np.ndarray,
     closed: np.ndarray,
     readings: np.ndarray,
@@ -115,8 +116,8 @@ def _find_stuck(
 ) -> None:
     """Explain banks that disagree by a switch that is stuck closed, where that fits.
 
-    Such a bank conducts too much with all switches open, and a branch adds nothing when closed. Of
-    several that add nothing the one of nearest nominal value is taken: the bank conducts the same.
+    Such a bank conducts too much with all switches open, and one branch adds nothing when closed.
+    If several add nothing, the one of nearest nominal value is taken: the bank conducts the same.
     """
     design = np.hstack([closed.astype(float), np.ones((len(closed), 1))])
     if not len(banks) or np.linalg.matrix_rank(design) <= bank.n:
@@ -134,10 +135,10 @@ def _find_stuck(
     k = np.argmin(np.where(dead[at], far, np.inf), axis=1)
     g = fitted[at, :-1] + _open(fitted[at, :-1], bank)
     g[np.arange(len(at)), k] = excess[at]
-    found.g[banks[at]] = g
-    found.covariance[banks[at]] = covariance[at, :-1, :-1]
-    found.stuck[banks[at], k] = True
-    found.agrees[banks[at]] = True
+    solved.g[banks[at]] = g
+    solved.covariance[banks[at]] = covariance[at, :-1, :-1]
+    solved.stuck[banks[at], k] = True
+    solved.agrees[banks[at]] = True
 
 
 def _agree(residual: np.ndarray, sigma: np.ndarray, g_open: np.ndarray, n_spare: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The one circuit of a tile, as arrays that both engines read, and how it is built."""
+"""The one circuit of a tile: arrays that both engines read, and the functions that build it."""
 
 from netlists.circuit.circuit import Circuit, Elements, Grid, Periphery, Wires
 

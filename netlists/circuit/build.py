@@ -9,7 +9,9 @@ from netlists.circuit.circuit import Circuit, Grid, Periphery, Wires
 def array_circuit(g: np.ndarray, wires: Wires, periphery: Periphery | None = None) -> Circuit:
     """Return the circuit of a crossbar with one device at each crossing.
 
-    g: (n_word, n_bit) conductances [S]; 0 is no device. Nodes are in_i, wl_i_j, bl_i_j, out_j.
+    g: conductances (n_word, n_bit) [S]; 0 means no device.
+
+    Nodes are named in_i, wl_i_j, bl_i_j, out_j.
     Raises ValueError for a matrix that is not 2-D, or a negative, NaN or infinite conductance.
     """
     g = np.asarray(g, dtype=np.float64)
@@ -21,9 +23,9 @@ def array_circuit(g: np.ndarray, wires: Wires, periphery: Periphery | None = Non
 def tile_circuit(tile: Tile, wires: Wires, periphery: Periphery | None = None) -> Circuit:
     """Return the circuit of a tile of differential pairs.
 
-    The amplifiers are those of this very tile: each tile has offsets of its own.
-    Both banks of a pair hang on the same word-line node wl_i_j; outputs are ordered all
-    positive bit lines (out_j_p), then all negative ones (out_j_n).
+    The amplifiers have the offsets that belong to this tile. Both banks of a pair share the
+    word-line node wl_i_j. Outputs are ordered: all positive bit lines (out_j_p), then all
+    negative ones (out_j_n).
     """
     g = np.stack([tile.g_pos, tile.g_neg])
     ends = (periphery or Periphery()).for_tile(tile.name)

@@ -14,15 +14,16 @@ from tinynets.settings import TABLE, NotNegative, Seed, check_fields, within, wi
 
 @dataclass(frozen=True)
 class Wires:
-    """Resistance and capacitance of the wires of an array.
+    """Resistance and capacitance of the wires of an array; zero means ideal.
 
-    r_word, r_bit: ohm per segment of a word line and of a bit line; there is one segment before
-    the first cell of a word line, between neighbours, and after the last cell of a bit line.
-    r_driver: output resistance of each word-line driver [ohm]. c_word, c_bit: capacitance of a
-    segment to ground [F], which loads the node of its cell. Zero means ideal.
+    r_word, r_bit: resistance of a segment of a word line and of a bit line [ohm].
+    r_driver: output resistance of each word-line driver [ohm].
+    c_word, c_bit: capacitance of a segment to ground [F]; it loads the node of the cell.
 
-    Source: the geometry is badcrossbar's (Joksas, Mehonic, SoftwareX 2020), so that results
-    compare directly.
+    There is one segment before the first cell of a word line, between neighbours, and after the
+    last cell of a bit line.
+    Source: this geometry is badcrossbar's (Joksas, Mehonic, SoftwareX 2020), so results compare
+    directly.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
@@ -40,7 +41,7 @@ class Wires:
 
     @property
     def ideal(self) -> bool:
-        """Whether no wire and no driver has any resistance."""
+        """True if no wire and no driver has any resistance."""
         return self.r_word == self.r_bit == self.r_driver == 0.0
 
 
@@ -48,14 +49,17 @@ class Wires:
 class Periphery:
     """The transimpedance amplifiers (TIA) at the ends of the bit lines; ideal by default.
 
-    r_feedback: feedback resistor [ohm]. tia_gain: open-loop gain of the amplifier; inf is a true
-    virtual ground. r_input: resistance between a bit line and its amplifier [ohm].
-    v_offset, v_offset_sigma: input offset voltage of all amplifiers, and its spread over them [V].
-    v_swing: the output reaches -v_swing … v_swing [V]. The output stage clips there, while the loop
-    goes on holding the virtual ground; a real loop lets go of it, which other lines only feel
-    through the wires that they share.
-    gbw: gain-bandwidth product [Hz]. v_noise: input noise of the amplifier [V/sqrt(Hz)], white.
-    seed, tile: which amplifiers; their offsets are drawn from both.
+    r_feedback: feedback resistor [ohm].
+    tia_gain: open-loop gain of the amplifier; inf is a true virtual ground.
+    r_input: resistance between a bit line and its amplifier [ohm].
+    v_offset: mean input offset voltage [V].
+    v_offset_sigma: standard deviation of that voltage across amplifiers [V].
+    v_swing: largest output voltage of either sign [V]. Only the output stage clips: the loop keeps
+        holding the virtual ground. A real loop would release it, and other lines would notice
+        through shared wires.
+    gbw: gain-bandwidth product [Hz].
+    v_noise: white input noise of the amplifier [V/sqrt(Hz)].
+    seed, tile: identify the amplifiers; their offsets are drawn from both.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
@@ -76,36 +80,37 @@ class Periphery:
         _check_ohm("r_input", self.r_input)
 
     def for_tile(self, name: str) -> "Periphery":
-        """Return the same kind of amplifiers at another tile, with offsets of their own."""
+        """Return the same kind of amplifiers for another tile, with their own offsets."""
         return replace(self, tile=name)
 
     @property
     def r_tia_input(self) -> float:
-        """Resistance that a bit line sees into the TIA [ohm]: r_input + r_feedback / (1 + gain)."""
+        """Input resistance of a TIA [ohm]: r_input + r_feedback / (1 + gain)."""
         return self.r_input + self.r_feedback / (1.0 + self.tia_gain)
 
     @property
     def share(self) -> float:
-        """What a finite gain leaves of an amplifier's closed loop: gain / (1 + gain)."""
+        """Closed-loop gain of an amplifier as a fraction of the ideal one: gain / (1 + gain)."""
         return 1.0 / (1.0 + 1.0 / self.tia_gain)
 
     def offsets(self, n_line: int) -> np.ndarray:
-        """Return the input offset voltage (n_line,) [V] of each amplifier, in output order."""
+        """Return the input offset voltages (n_line,) [V] of the amplifiers, in output order."""
         if not self.v_offset_sigma:
             return np.full(n_line, self.v_offset)
         rng = np.random.default_rng([self.seed, *self.tile.encode()])
         return self.v_offset + self.v_offset_sigma * rng.standard_normal(n_line)
 
     def noise_gain(self, g_line: np.ndarray) -> np.ndarray:
-        """Return what multiplies offset and noise of an amplifier: 1 + r_feedback * G.
+        """Return the noise gain of each amplifier, which also multiplies its offset.
 
-        g_line: total conductance of a line [S], all its branches in all rows; wires are ideal.
-        G is g_line in series with r_input.
+        g_line: total conductance of each line [S]: all branches in all rows, with ideal wires.
+
+        The noise gain is 1 + r_feedback * G, where G is g_line in series with r_input.
         """
         return 1.0 + self.r_feedback * g_line / (1.0 + self.r_input * g_line)
 
     def bandwidth(self, g_line: np.ndarray) -> np.ndarray:
-        """Return the closed loop's bandwidth [Hz], gain-bandwidth over noise gain."""
+        """Return the closed-loop bandwidth [Hz]: gain-bandwidth product over noise gain."""
         return self.gbw / self.noise_gain(g_line)
 
 
@@ -116,13 +121,14 @@ def _check_ohm(name: str, value: float) -> None:
 
 @dataclass(frozen=True)
 class Grid:
-    """A regular array of cells between its wires.
+    """A regular array of cells and its wires.
 
-    g: conductances (n_side, n_word, n_bit) [S]; 0 is no device.
-    sides: suffixes of the names of bit lines; the bit lines of one bit share their word-line node.
+    g: conductances (n_side, n_word, n_bit) [S]; 0 means no device.
+    sides: suffix of the bit-line names of each side; the sides of a cell share its word-line node.
+    wires: wires of the array.
 
-    Raises ValueError for a shape without cells, or a conductance that is
-    negative, NaN, infinite or not the inverse of MIN_OHM … MAX_OHM.
+    Raises ValueError for a shape without cells, or a conductance that is negative, NaN, infinite or
+    outside 1 / MAX_OHM … 1 / MIN_OHM.
     """
 
     g: np.ndarray
@@ -131,9 +137,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         if self.g.ndim != 3 or 0 in self.g.shape or len(self.g) != len(self.sides):
-            raise ValueError(
-                f"an array of shape {self.g.shape[1:]} has no cell; expected at least 1 × 1"
-            )
+            raise ValueError(f"an array needs at least 1 × 1 cells; got shape {self.g.shape[1:]}")
         low, high = self.g.min(), self.g.max()
         if not (low >= 0 and high <= 1 / MIN_OHM):  # NaN fails too
             raise ValueError(
@@ -145,17 +149,19 @@ class Grid:
 
     @property
     def ohms(self) -> Ohms:
-        """Resistance of a driver, of a word-line segment and of a bit-line segment [ohm]."""
+        """Resistances of a driver, a word-line segment and a bit-line segment [ohm]."""
         return self.wires.r_driver, self.wires.r_word, self.wires.r_bit
 
 
 @dataclass(frozen=True)
 class Circuit:
-    """What a solver or writer gets: a network between driven word lines and TIAs.
+    """The input of every solver and writer: a network between driven word lines and TIAs.
 
-    source: explicit `Elements`, or the regular `Grid` of which `elements` are made when somebody
-        asks. The SPICE writer and the general solver read `elements`; a solver may instead read
-        `grid`, which describes the same circuit.
+    source: explicit `Elements`, or a regular `Grid` that is expanded into them on demand.
+    periphery: the TIAs.
+
+    The SPICE writer and the general solver read `elements`. A solver may read `grid` instead: it
+    describes the same circuit.
     """
 
     source: Elements | Grid
@@ -163,7 +169,7 @@ class Circuit:
 
     @property
     def grid(self) -> Grid | None:
-        """The regular array behind this circuit, or None."""
+        """The regular array that this circuit was made from, or None."""
         return self.source if isinstance(self.source, Grid) else None
 
     @cached_property
@@ -179,18 +185,18 @@ class Circuit:
 
     @property
     def n_line(self) -> int:
-        """Number of bit lines, each with its TIA."""
+        """Number of bit lines; each has a TIA."""
         grid = self.grid
         return len(grid.sides) * grid.g.shape[2] if grid else len(self.elements.tia_nodes)
 
     @cached_property
     def names(self) -> tuple[list[str], list[str]]:
-        """Names of the nodes (`0` for ground) and of the branches, fit for SPICE."""
+        """Names of the nodes (`0` for ground) and of the branches in a netlist."""
         grid = self.source
         return grid_names(grid.g, grid.sides, grid.ohms) if isinstance(grid, Grid) else grid.names
 
     def check_inputs(self, v_in: np.ndarray) -> np.ndarray:
-        """Return v_in as float64 (n_batch, n_word) [V]; ValueError says what did not fit."""
+        """Return v_in as float64 (n_batch, n_word) [V]; raises ValueError if it does not fit."""
         v_in = np.asarray(v_in, dtype=np.float64)
         if v_in.ndim == 1:
             v_in = v_in[None]
@@ -200,5 +206,5 @@ class Circuit:
                 f"pass (n_batch, {self.n_word})"
             )
         if not np.isfinite(v_in).all():
-            raise ValueError("v_in holds NaN or inf; every input voltage must be finite")
+            raise ValueError("v_in has NaN or inf; every input voltage must be finite")
         return v_in

@@ -1,4 +1,4 @@
-"""A resistive network as arrays, and that of a regular array: numbered, named, shorts merged."""
+"""A resistive network as arrays, and the expansion of a regular array into one."""
 
 from dataclasses import dataclass, field
 
@@ -6,11 +6,11 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-#: Parts of a circuit whose power is told apart; `Circuit.branch_part` indexes this tuple.
+#: Parts of a circuit whose power is reported separately; `Elements.branch_part` indexes this.
 PARTS = ("cell", "word line", "bit line", "driver")
 CELL, WORD_LINE, BIT_LINE, DRIVER = range(len(PARTS))
 
-#: Resistances outside this range [ohm] are shorts or gaps to a solver in double precision.
+#: Outside this range [ohm], a solver in double precision sees a short or a gap.
 MIN_OHM, MAX_OHM = 1e-6, 1e18
 
 
@@ -18,16 +18,16 @@ MIN_OHM, MAX_OHM = 1e-6, 1e18
 class Elements:
     """A resistive network as arrays; node 0 is ground.
 
-    n_node: number of nodes.
-    branch_from, branch_to: (n_branch,), the nodes at the ends of each resistor.
-    branch_ohm: (n_branch,) [ohm], MIN_OHM … MAX_OHM: connections of zero ohm are merged nodes,
-        missing devices are no branch.
-    branch_part: (n_branch,), indices of PARTS.
-    input_nodes: (n_word,), nodes held at the input voltages, all different.
-    tia_nodes: (n_line,), ends of the bit lines, in output order; none of them is driven.
-    names: of the nodes and of the branches, for a netlist; `Circuit.names` has those of a grid.
+    n_node: number of nodes, ground included.
+    branch_from, branch_to: nodes (n_branch,) at the ends of each resistor.
+    branch_ohm: resistances (n_branch,) [ohm], MIN_OHM … MAX_OHM. A connection of zero ohm is a
+        merged node; a missing device has no branch.
+    branch_part: indices (n_branch,) into PARTS.
+    input_nodes: nodes (n_word,) held at the input voltages, all different.
+    tia_nodes: ends (n_line,) of the bit lines in output order; none of them is driven.
+    names: names of the nodes and of the branches in a netlist; for a grid see `Circuit.names`.
 
-    Raises ValueError for anything that a solver could not make sense of.
+    Raises ValueError for a network that no solver can solve.
     """
 
     n_node: int
@@ -45,12 +45,14 @@ class Elements:
         if not usable.all():
             bad = int(np.flatnonzero(~usable)[0])
             raise ValueError(
-                f"branch {bad} has {ohm[bad]} ohm; every branch must be {MIN_OHM:g} … {MAX_OHM:g} "
-                "ohm (merge the nodes of a short, leave a missing device out)"
+                f"every branch must have {MIN_OHM:g} … {MAX_OHM:g} ohm; got {ohm[bad]} at branch "
+                f"{bad} (merge the nodes of a short, leave out a missing device)"
             )
         ends = np.concatenate([self.branch_from, self.branch_to, self.input_nodes, self.tia_nodes])
         if ends.size and (ends.min() < 0 or ends.max() >= self.n_node):
-            raise ValueError(f"a node is outside 0 … {self.n_node - 1}")
+            raise ValueError(
+                f"nodes must be in 0 … {self.n_node - 1}; got {ends.min()} … {ends.max()}"
+            )
         driven = np.concatenate([self.input_nodes, self.tia_nodes])
         if 0 in driven or len(np.unique(driven)) != len(driven):
             raise ValueError("input and TIA nodes must be different nodes, none of them ground")
@@ -58,10 +60,10 @@ class Elements:
 
 @dataclass(frozen=True)
 class _Numbering:
-    """Node numbers of a regular array before shorts are merged, and their names.
+    """Numbers and names of the nodes of a regular array, before shorts are merged.
 
-    Nodes: ground, an input and a driver output for each word line, word-line nodes (word, bit),
-    bit-line nodes (side, word, bit), one TIA input for each bit line (side, bit).
+    The order is: ground, the input of each word line, the output of each driver, word-line nodes
+    (word, bit), bit-line nodes (side, word, bit), the TIA input of each bit line (side, bit).
     """
 
     n_word: int
@@ -70,7 +72,7 @@ class _Numbering:
 
     @property
     def inputs(self) -> np.ndarray:
-        """Inputs (n_word,): what the voltages are applied to."""
+        """Inputs (n_word,), to which the voltages are applied."""
         return 1 + np.arange(self.n_word)
 
     @property
@@ -101,7 +103,7 @@ class _Numbering:
         return int(self.tia[-1, -1]) + 1
 
     def node_names(self) -> np.ndarray:
-        """Return the names (n_node,) of all nodes, as a netlist has them."""
+        """Return the names (n_node,) of all nodes in a netlist."""
         words, bits = range(self.n_word), range(self.n_bit)
         names = ["0", *(f"in_{i}" for i in words), *(f"drv_{i}" for i in words)]
         names += [f"wl_{i}_{j}" for i in words for j in bits]
@@ -119,7 +121,7 @@ Ohms = tuple[float, float, float]
 
 
 def expand(g: np.ndarray, sides: tuple[str, ...], ohms: Ohms) -> Elements:
-    """Return every element of a regular array of g (n_side, n_word, n_bit) [S], shorts merged."""
+    """Return the elements of a regular array of g (n_side, n_word, n_bit) [S], shorts merged."""
     grid = _Numbering(g.shape[1], g.shape[2], sides)
     raw = _branches(grid, g, ohms)
     node, kept = _merge_shorts(grid, raw)
@@ -178,10 +180,10 @@ def _branches(grid: _Numbering, g: np.ndarray, ohms: Ohms) -> _Branches:
 
 
 def _merge_shorts(grid: _Numbering, raw: _Branches) -> tuple[np.ndarray, np.ndarray]:
-    """Return the new number of each node once those that a short connects are merged.
+    """Merge the nodes that shorts connect; ground stays node 0.
 
-    Returns also, for each new node, the old one whose name it keeps: a terminal where it has one.
-    Ground stays node 0.
+    Returns the new number of each old node, and the old node whose name each new one keeps: a
+    terminal if it contains one.
     """
     n_node, short = grid.n_node, raw.ohm == 0
     if not short.any():

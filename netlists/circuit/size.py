@@ -1,23 +1,28 @@
-"""How large a netlist is to ngspice: elements, memory and time, stated before it runs."""
+"""Size of a netlist for ngspice: elements, memory and time, estimated before it runs."""
 
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 #: What ngspice 46 with KLU takes, fitted to arrays of 32 × 32 … 256 × 256 (benchmarks/
-#: ngspice_methods.py): bytes for each element, seconds for each element ** 1.5 to solve a point of
-#: a sweep, seconds for each element to parse. Memory is stated high, time is good to a factor of 3.
+#: ngspice_methods.py): bytes per element, seconds per element ** 1.5 to solve a point of a sweep,
+#: seconds per element to parse. Memory is an upper estimate, time is within a factor of 3.
 BYTES_BASE, BYTES_PER_ELEMENT = 60e6, 2_000
 SECONDS_PER_POINT, SECONDS_TO_PARSE = 2.5e-8, 8e-6
 
 
 class NetlistTooLarge(ValueError):
-    """A netlist that would exhaust this machine."""
+    """A netlist too large for the memory of this machine."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """n_element: lines of the flattened netlist. memory [byte], time [s]: estimates for ngspice."""
+    """Size of a netlist.
+
+    n_element: lines of the flattened netlist.
+    memory: estimated memory of ngspice [byte].
+    time: estimated time of ngspice [s].
+    """
 
     n_element: int
     memory: float
@@ -25,10 +30,11 @@ class Size:
 
     @classmethod
     def of_circuits(cls, n_element: Iterable[int], n_point: int) -> "Size":
-        """Return the size of circuits in one netlist, given the number of elements of each.
+        """Return the size of several circuits in one netlist.
 
-        n_point: points of the sweep. Fill-in stays within a circuit, so several small ones cost
-        less than a large one.
+        n_element: number of elements of each circuit. Fill-in stays within a circuit, so several
+            small ones cost less than a large one.
+        n_point: points of the sweep.
         """
         counts = list(n_element)
         points = n_point * sum(SECONDS_PER_POINT * n**1.5 for n in counts)
@@ -43,7 +49,7 @@ class Size:
 
 
 def free_memory() -> float:
-    """Return the memory [byte] that this machine has left."""
+    """Return the free memory of this machine [byte]."""
     try:
         with open("/proc/meminfo", encoding="utf-8") as file:
             lines = dict(line.split(":", 1) for line in file)
@@ -52,11 +58,11 @@ def free_memory() -> float:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
-def require_room(size: Size, what: str, *, force: bool) -> None:
-    """Raise NetlistTooLarge when ngspice would need more than the memory that is free."""
+def require_room(size: Size, what: str, *, force: bool = False) -> None:
+    """Raise NetlistTooLarge if ngspice would need more than the free memory, unless forced."""
     free = free_memory()
     if size.memory > free and not force:
         raise NetlistTooLarge(
             f"{what} has {size}, but {free / 1e9:.2g} GB are free; "
-            "use smaller tiles or fewer layers, or force it"
+            "use smaller tiles, fewer layers or a machine with more memory"
         )

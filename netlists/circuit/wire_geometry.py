@@ -1,4 +1,4 @@
-"""Metals and films of a process, from which `netlists.layout` makes wires and resistors."""
+"""Metals and films of a process; `netlists.layout` makes wires and resistors of them."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,12 @@ def _check_positive(part: object, *names: str) -> None:
 
 @dataclass(frozen=True)
 class Metal:
-    """A wire as drawn: sheet resistance [ohm per square], width [m], capacitance [F/m]."""
+    """A drawn wire.
+
+    r_sheet: sheet resistance [ohm per square].
+    width: width [m].
+    c_per_length: capacitance per length [F/m].
+    """
 
     r_sheet: float
     width: float
@@ -24,12 +29,12 @@ class Metal:
 
 @dataclass(frozen=True)
 class Film:
-    """A resistor's film.
+    """The film of a resistor.
 
     r_sheet: sheet resistance [ohm per square].
-    width: of a strip [m].
-    space: from one strip to the next [m].
-    end: length of the contact at each end [m], which adds no squares.
+    width: width of a strip [m].
+    space: distance from one strip to the next [m].
+    end: length of the contact at each end [m]; it adds no squares.
     """
 
     r_sheet: float
@@ -44,9 +49,8 @@ class Film:
 #: Capacitance of a wire [F/m]. Source: 0.2 fF/um of NeuroSim (Chen, Peng, Yu, IEEE TCAD 2018).
 _C_WIRE = 0.2e-15 / 1e-6
 
-#: Sheet resistance [ohm per square] and least width [um]. Source: google/skywater-pdk, SKY130;
-#: the capacitance is NeuroSim's, of wires in general.
+#: Sheet resistance [ohm per square] and least width [um]. Source: google/skywater-pdk, SKY130.
 _SKY130 = {"met1": (0.125, 0.14), "met3": (0.047, 0.3)}
 
-#: Wires by layer, of least width.
+#: Wires of least width, by layer; the capacitance is NeuroSim's, for wires in general.
 METALS = {name: Metal(r, width * 1e-6, _C_WIRE) for name, (r, width) in _SKY130.items()}

@@ -1,1 +1,1 @@
-"""What a fab or a laboratory exchanges: the pack, measured wafers, reading plans, boards."""
+"""Files for a fab or a laboratory: the pack, measured wafers, reading plans, boards."""

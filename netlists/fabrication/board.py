@@ -1,10 +1,10 @@
-"""A demonstrator on a bench: a tile as a board of discrete resistors and analog switches.
+"""A demonstrator: a tile as a board of discrete resistors and analog switches.
 
 Every branch is a 5 % E24 resistor and one switch of a quad 74HC4066; a chain of 74HC595 shift
-registers holds the selection. Word lines, bit lines and control are pin headers: drivers and
-transimpedance amplifiers stay on the bench.
+registers holds the selection. Word lines, bit lines and control signals are on pin headers:
+drivers and transimpedance amplifiers are separate equipment.
 
-Source: pins as in the data sheets of 74HC4066 and 74HC595 (SO14, SO16); IEC 60063 for values.
+Source: data sheets of 74HC4066 and 74HC595 (SO14, SO16) for pins; IEC 60063 for values.
 """
 
 import csv
@@ -22,7 +22,7 @@ from mapping.bank.switches import closed_switches
 from mapping.tiling.tiles import Tile
 from tinynets.files.drafts import added_files
 
-#: Most branches on a board: 250 quad switches, about all that fits on 300 mm × 300 mm.
+#: Most branches on a board: 250 quad switches, about as many as fit on 300 mm × 300 mm.
 MAX_BRANCHES = 1000
 
 #: Most pins of a header.
@@ -30,16 +30,16 @@ MAX_PINS = 40
 
 _SIDES = ("p", "n")
 
-#: Of each switch of a 74HC4066: its two ends and its control.
+#: Pins of each switch of a 74HC4066: its two ends and its control.
 _SWITCH_PINS = (("1", "2", "13"), ("4", "3", "5"), ("8", "9", "6"), ("11", "10", "12"))
 
-#: Outputs QA … QH of a 74HC595.
+#: Pins of the outputs QA … QH of a 74HC595.
 _REGISTER_PINS = ("15", "1", "2", "3", "4", "5", "6", "7")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A component: its reference, what to order, its symbol, and the net on each of its pins."""
+    """A component: its reference, order data and symbol, and the net on each of its pins."""
 
     ref: str
     value: str
@@ -51,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Board:
-    """All components of a demonstrator, under a name that is safe in files."""
+    """All components of a demonstrator, and a name that is safe in file names."""
 
     name: str
     parts: tuple[Part, ...]
@@ -59,20 +59,22 @@ class Board:
     @property
     def nets(self) -> dict[str, list[tuple[str, str]]]:
         """Pins (reference, number) on each net."""
-        found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        nets: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for part in self.parts:
             for pin, net in part.pins.items():
-                found[net].append((part.ref, pin))
-        return dict(found)
+                nets[net].append((part.ref, pin))
+        return dict(nets)
 
 
 def tile_board(tile: Tile, bank: ResistorBank) -> Board:
     """Return the board of a tile; the cells of pruned weights have no parts.
 
-    tile: which cells are there. bank: nominal values [ohm], E24 as of `ResistorBank.discrete_e24`.
-    Nets are named as the nodes of the tile's netlist: in_i, out_j_p, out_j_n.
-    Raises ValueError for values that are not E24, masks that select branches the bank lacks, or
-    more branches or lines than a board takes.
+    tile: its cells with devices get parts.
+    bank: nominal values from E24, as in `ResistorBank.discrete_e24`.
+
+    Nets have the names of the nodes in the tile's netlist: in_i, out_j_p, out_j_n.
+    Raises ValueError for values that are not in E24, closed branches that the bank lacks, or more
+    branches or lines than a board takes.
     """
     branches = list(_branches(tile, bank))
     _check(tile, bank, len(branches))
@@ -89,7 +91,7 @@ def tile_board(tile: Tile, bank: ResistorBank) -> Board:
 def shift_bits(tile: Tile, bank: ResistorBank) -> np.ndarray:
     """Return the selection (n_bit,) bool in the order in which it is shifted in.
 
-    The first bit travels furthest, to output QH of the last register; a pulse on RCLK then closes
+    The first bit travels farthest, to output QH of the last register. A pulse on RCLK then closes
     the switches whose bit is set.
     """
     i, j = np.nonzero(tile.present)
@@ -99,9 +101,10 @@ def shift_bits(tile: Tile, bank: ResistorBank) -> np.ndarray:
 
 
 def write_board(board: Board, directory: str | Path) -> tuple[Path, Path]:
-    """Write `<name>.net`, a KiCad netlist, and `<name>_bom.csv`; return both paths.
+    """Write a KiCad netlist `<name>.net` and a bill of materials `<name>_bom.csv`.
 
-    The bill of materials has value, tolerance, package, symbol, count and references.
+    Returns both paths. The columns of the bill of materials are value, tolerance, package, symbol,
+    count and references.
     """
     directory = Path(directory)
     netlist, bill = f"{board.name}.net", f"{board.name}_bom.csv"
@@ -116,7 +119,7 @@ def _check(tile: Tile, bank: ResistorBank, n_branch: int) -> None:
         decade = 10.0 ** np.floor(np.log10(ohm) + 1e-9)
         if np.abs(e_series(24) * decade / ohm - 1).min() > 1e-6:
             raise ValueError(
-                f"{ohm:g} ohm is not an E24 value; give the bank ladder = 'E24', or use "
+                f"{ohm:g} ohm is not an E24 value; set the bank's ladder to 'E24', or use "
                 "ResistorBank.discrete_e24()"
             )
     if np.any((tile.chosen_pos | tile.chosen_neg) >> np.uint32(bank.n)):
@@ -127,7 +130,7 @@ def _check(tile: Tile, bank: ResistorBank, n_branch: int) -> None:
     if not 0 < n_branch <= MAX_BRANCHES:
         raise ValueError(
             f"tile {tile.name} has {n_branch} branches; a board takes 1 … {MAX_BRANCHES}: use "
-            "smaller tiles, fewer branches a bank, or prune more"
+            "smaller tiles or fewer branches per bank, or prune more"
         )
     for kind, count in (("word", tile.n_word), ("bit", 2 * tile.n_bit)):
         if count >= MAX_PINS:
@@ -175,7 +178,7 @@ def _value(ohm: float) -> str:
 
 
 def _quad(q: int, lines: list[str]) -> Part:
-    """Return the switches of four branches; what the last one does not use is grounded."""
+    """Return the switches of up to four branches; pins of unused switches are grounded."""
     pins = {"7": "GND", "14": "VCC"}
     for k, (a, b, control) in enumerate(_SWITCH_PINS):
         branch = 4 * q + k
@@ -187,7 +190,7 @@ def _quad(q: int, lines: list[str]) -> Part:
     return Part(f"U{q + 1}", "74HC4066D", "", footprint, "4xxx:4066", pins)
 
 
-#: Nets from one shift register to the next.
+#: Prefix of the nets from one shift register to the next.
 _SERIAL = "serial_"
 
 
@@ -219,7 +222,7 @@ def _write_netlist(board: Board, path: Path) -> None:
 
 
 def _component(board: Board, part: Part) -> str:
-    """Return a component; its stamp stays the same, so that a board can be updated."""
+    """Return the text of a component; its stamp is constant, so that a board can be updated."""
     library, name = part.symbol.split(":")
     stamp = uuid.uuid5(uuid.NAMESPACE_OID, f"{board.name} {part.ref}")
     return (

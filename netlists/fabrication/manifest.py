@@ -1,4 +1,4 @@
-"""The manifest of a fabrication pack: what it says, made from the network, and its JSON Schema."""
+"""The manifest of a fabrication pack: its content, made from the network, and its JSON Schema."""
 
 import hashlib
 import json
@@ -31,28 +31,28 @@ _TEXTS = ("manifest.schema.json", "README.md")
 
 
 class PackError(ValueError):
-    """A pack that is incomplete, altered, of another version, or not a pack."""
+    """A directory that is no pack, or a pack that is incomplete, altered or of another version."""
 
 
 def described(mapped: MappedNetwork) -> dict[str, Any]:
-    """Return what a manifest says of a network, as JSON gives it back."""
+    """Return the part of a manifest that describes a network, as it reads back from JSON."""
     n, bank = mapped.die.bank.n, asdict(mapped.die.bank)
     n_cell = sum(int(tile.present.sum()) for tile in mapped.tiles)
-    # JSON has no infinity: an r_off without end is null.
-    ended = {k: v if v != np.inf else None for k, v in bank.items()}
-    found = {
-        "die": {"id": mapped.die.id, "seed": int(mapped.die.seed), "bank": ended},
+    # JSON has no infinity, so an infinite r_off is null.
+    finite = {k: v if v != np.inf else None for k, v in bank.items()}
+    description = {
+        "die": {"id": mapped.die.id, "seed": int(mapped.die.seed), "bank": finite},
         "units": UNITS,
         "counts": {"tiles": len(mapped.tiles), "cells": n_cell, "branches": 2 * n * n_cell},
         "tile_size": asdict(mapped.tile),
         "layers": [_layer(layer) for layer in mapped.layers],
         "tiles": [_tile(tile, n) for tile in mapped.tiles],
     }
-    return json.loads(json.dumps(found))
+    return json.loads(json.dumps(description))
 
 
 def described_plan(plan: Plan, meter: Meter) -> dict[str, Any]:
-    """Return what a manifest says of the plan of measurement."""
+    """Return the part of a manifest that describes the measurement plan."""
     return {
         "file": "plan.csv",
         "n_reading": len(plan.closed),
@@ -62,7 +62,7 @@ def described_plan(plan: Plan, meter: Meter) -> dict[str, Any]:
 
 
 def pack_files(mapped: MappedNetwork) -> set[str]:
-    """Return the names of all files of a network's pack but manifest.json and plan.csv."""
+    """Return the names of all files in a network's pack except manifest.json and plan.csv."""
     names = {*_ALWAYS, *_TEXTS}
     for tile in mapped.tiles:
         names |= {f"bitstreams/{tile.name}{suffix}" for suffix in (".bin", ".hex")}
@@ -73,7 +73,7 @@ def pack_files(mapped: MappedNetwork) -> set[str]:
 
 
 def write_manifest(mapped: MappedNetwork, plan: Plan, meter: Meter, draft: Path) -> None:
-    """Write manifest.json, with a checksum of every file that is there."""
+    """Write manifest.json, with a checksum of every file in the draft."""
     paths = sorted(path for path in draft.rglob("*") if path.is_file())
     manifest = {
         "format": FORMAT,
@@ -88,7 +88,7 @@ def write_manifest(mapped: MappedNetwork, plan: Plan, meter: Meter, draft: Path)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Return a manifest, checked against the schema; PackError for anything else."""
+    """Return a manifest, checked against the schema; raises PackError for anything else."""
     try:
         manifest = json.loads(path.read_bytes(), parse_constant=_no_number)
     except OSError as error:
@@ -99,7 +99,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise PackError(f"{path} is not the manifest of a fabrication pack")
     if manifest.get("version") != VERSION:
         raise PackError(
-            f"{path} has version {str(manifest.get('version'))[:20]}; {VERSION} can be read"
+            f"{path} must have version {VERSION}; got {str(manifest.get('version'))[:20]}"
         )
     jsonschema = optional("jsonschema", extra="fab")
     try:
@@ -110,15 +110,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def check_manifest(manifest: dict[str, Any], mapped: MappedNetwork, path: Path) -> None:
-    """Raise PackError unless a manifest says what the network of its pack is."""
+    """Raise PackError unless a manifest agrees with the network of its pack."""
     if manifest["die"]["id"] != mapped.die.id:
         raise PackError(f"{path.parent}: network.npz is of another die than manifest.json says")
     expected = described(mapped)
     bank = manifest["die"]["bank"]
-    found = manifest | {"die": manifest["die"] | {"bank": _defaults(mapped) | bank}}
+    stated = manifest | {"die": manifest["die"] | {"bank": _defaults(mapped) | bank}}
     # Older packs have no layers and no tile_size.
-    for key in (key for key in expected if key in found):
-        if difference := _difference(found[key], expected[key], key):
+    for key in (key for key in expected if key in stated):
+        if difference := _difference(stated[key], expected[key], key):
             raise PackError(f"{path} {difference}")
     _check_names(manifest, mapped, path)
 
@@ -130,7 +130,9 @@ def _check_names(manifest: dict[str, Any], mapped: MappedNetwork, path: Path) ->
     if missing := sorted(named - files):
         raise PackError(f"{path} lists no checksum for {', '.join(missing[:3])}")
     if extra := sorted(files - named):
-        raise PackError(f"{path} lists {extra[0][:80]!r}, which is no file of this network's pack")
+        raise PackError(
+            f"{path} lists {extra[0][:80]!r}, which is not a file of this network's pack"
+        )
 
 
 def file_digest(path: Path) -> str:
@@ -165,26 +167,26 @@ def _tile(tile: Tile, n: int) -> dict[str, Any]:
 
 
 def _defaults(mapped: MappedNetwork) -> dict[str, Any]:
-    """Return the fields of a bank that do nothing by default: not every version knew of them."""
+    """Return the fields of a bank that are off by default; older versions may lack them."""
     return {name: 0.0 for name, value in asdict(mapped.die.bank).items() if value == 0.0}
 
 
-def _difference(found: Any, expected: Any, where: str) -> str:
-    """Say where two values of JSON differ; nothing where they do not."""
-    if isinstance(found, dict) and isinstance(expected, dict):
-        keys: Iterable[Any] = sorted(found.keys() | expected.keys())
-        pairs = [(key, found.get(key), expected.get(key)) for key in keys]
-    elif isinstance(found, list) and isinstance(expected, list):
-        if len(found) != len(expected):
-            return f"lists {len(found)} {where}; network.npz holds {len(expected)}"
-        pairs = list(zip(range(len(found)), found, expected))
-    elif type(found) is type(expected) and found == expected:
+def _difference(stated: Any, expected: Any, where: str) -> str:
+    """Return a text that says where two JSON values differ, empty if they are equal."""
+    if isinstance(stated, dict) and isinstance(expected, dict):
+        keys: Iterable[Any] = sorted(stated.keys() | expected.keys())
+        pairs = [(key, stated.get(key), expected.get(key)) for key in keys]
+    elif isinstance(stated, list) and isinstance(expected, list):
+        if len(stated) != len(expected):
+            return f"lists {len(stated)} {where}; network.npz holds {len(expected)}"
+        pairs = list(zip(range(len(stated)), stated, expected))
+    elif type(stated) is type(expected) and stated == expected:
         return ""
     else:
-        return f"says {where} = {str(found)[:60]}; network.npz gives {str(expected)[:60]}"
+        return f"says {where} = {str(stated)[:60]}; network.npz gives {str(expected)[:60]}"
     inside = (_difference(a, b, f"{where}.{key}") for key, a, b in pairs)
     return next((text for text in inside if text), "")
 
 
 def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a JSON number")

@@ -1,4 +1,4 @@
-"""Measured values come in: a table of branches becomes the die that selection works with."""
+"""Measured wafers: a table of branches becomes the die that selection works with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,27 +16,35 @@ from mapping.wafer.reading_plan import Plan
 from mapping.wafer.readings import solve_banks
 from netlists.fabrication.wafer_table import UNITS, WaferError, read_batches
 
-#: A branch that conducts nothing: what a missing or defective one is taken for [ohm].
+#: Resistance that stands for a missing or defective branch, which conducts nothing [ohm].
 DEFECTIVE_OHM = 1e15
 _STUCK = {"": WORKS, "open": NEVER_CLOSES, "closed": NEVER_OPENS}
 _SIDES = {"pos": 0, "neg": 1}
-_SIGMAS = 6.0  # of the meter's absolute error, below zero, that a composite reading may lie
-_USABLE = 0.5  # fraction of the branches that must have a usable reading
-_PREFIX = 1e3  # between the prefixes of a unit
-_HINTED = 0.005  # fraction of the branches that read as if they had another prefix, to say so
+_SIGMAS = 6.0  # a composite reading may be below zero by this many absolute errors of the meter
+_USABLE = 0.5  # least fraction of branches with a usable reading
+_PREFIX = 1e3  # ratio of neighbouring prefixes of a unit
+_HINTED = 0.005  # fraction of branches that look off by a prefix, above which a hint is given
 
 
 @dataclass(frozen=True)
 class Wafer:
-    """A measured die, and how many of its branches are defective: not measured, or out of range.
+    """A measured die, and how many of its branches are defective: not measured or out of range.
 
-    readings: layer -> (n_in, n_out, 2, n) [ohm] of each branch through its closed switch, NaN
-    where there is none. defective: layer -> bool of that shape, only where a cell has devices.
-    n_stuck: switches that the table says are stuck, open or closed. n_prefix: of those out of
-    range, the branches that would be in range with a reading 1,000 times larger or smaller.
-    meter: its error. Of composite readings, else None: plan; raw, layer ->
-    (n_in, n_out, 2, n_reading) [S] as they came, NaN where there is none. n_unread: readings of
-    the plan that the table lacks; n_disagree: banks whose readings contradict each other.
+    die: the die as measured.
+    readings: layer -> (n_in, n_out, 2, n) [ohm], each branch through its closed switch; NaN
+        where there is no reading.
+    defective: layer -> (n_in, n_out, 2, n) bool, True only where a cell has devices.
+    n_branch: branches of all cells with devices.
+    n_missing: branches without a reading.
+    n_out_of_range: branches out of range.
+    n_stuck: switches that the table marks as stuck, open or closed.
+    n_prefix: branches out of range that a factor of 1,000 would put in range.
+    meter: the meter's error.
+    plan: the plan of composite readings, else None.
+    raw: layer -> (n_in, n_out, 2, n_reading) [S], composite readings as given, NaN where there is
+        none; else None.
+    n_unread: readings of the plan that the table lacks.
+    n_disagree: banks whose readings contradict each other.
     """
 
     die: Die
@@ -55,7 +63,7 @@ class Wafer:
 
     @property
     def hint(self) -> str:
-        """What many readings that are 1,000 times off may mean; nothing where they are few."""
+        """Hint about many readings that are off by a factor of 1,000; empty if there are few."""
         return _hint(self.n_prefix, self.n_branch)
 
     def covariance(self, layer: str, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -70,8 +78,8 @@ class Wafer:
             return variance[..., None] * np.eye(bank.n)
         raw = self.raw[layer][rows, columns].reshape(-1, len(self.plan.closed))
         solved = solve_banks(self.plan, raw, bank, self.meter)
-        found = solved.covariance.reshape(len(rows), 2, bank.n, bank.n)
-        return np.where(known[..., None] & known[..., None, :], found, 0.0)
+        covariance = solved.covariance.reshape(len(rows), 2, bank.n, bank.n)
+        return np.where(known[..., None] & known[..., None, :], covariance, 0.0)
 
 
 def read_wafer(
@@ -83,27 +91,29 @@ def read_wafer(
     plan: Plan | None = None,
     meter: Meter | None = None,
 ) -> Wafer:
-    """Read measured branch values of the cells of a network, CSV or Parquet (by its suffix).
+    """Read the measured branches of a network's cells from a CSV or Parquet file.
 
-    Columns: layer, input, output, side (pos or neg), branch, and one of ohm, measured_ohm or
-    siemens, of the branch through its closed switch at the bank's temperature. Of other columns two
-    are looked at: `die` must be the id of the network's die; `stuck` says of a switch that it is
-    stuck, open or closed, or nothing. A branch stuck closed needs a reading. Empty values, and
-    those outside low … high times nominal, mark a branch as defective: it counts as never
-    conducting and no selection closes it. So do branches that the table lacks. Memory is that of
-    the die, however long the table.
+    path: a table with the columns layer, input, output, side (pos or neg), branch and one of ohm,
+        measured_ohm or siemens: the branch through its closed switch at the bank's temperature.
+        Two more columns are optional: `die`, the id of the network's die, and `stuck`: open,
+        closed or empty. A branch stuck closed needs a reading.
+    mapped: the network.
+    low, high: usable range of a reading, as fractions of the nominal value.
+    plan: the plan of composite readings. Their table has a column `reading`, numbered as in the
+        plan, in place of `branch`; a value is the whole bank with the switches of that reading
+        closed. In siemens, it may be below zero by six of the meter's absolute errors.
+    meter: the meter's error; by default that of the die's bank.
 
-    A table with a column `reading` in place of `branch` holds composite readings, numbered as in
-    `plan`: what a bank conducts with the switches of that reading closed. Branches are then what
-    least squares makes of them, weighted by the meter's error (of the die's bank by default);
-    `mapping.wafer.readings` says what becomes of gaps, contradictions and switches that are stuck.
-    In siemens they may be below zero by six of the meter's absolute errors.
+    A branch without a value, or with one out of range, is defective: it counts as never conducting
+    and no selection closes it. Composite readings are solved by weighted least squares;
+    `mapping.wafer.readings` explains gaps, contradictions and stuck switches. Memory depends on
+    the size of the die, not on the length of the table.
 
-    Returns the die as measured: its resistors are the readings less the nominal switch, without
-    further scatter or meter error. Raises WaferError for a file that cannot be read, missing
-    columns, unknown layers, cells or sides, another die, a branch or reading given twice, values
-    that are not positive, composite readings without a plan or the reverse, or a table in which
-    more than half of the branches have no usable reading, or of the banks disagree.
+    The measured die has the readings less the nominal switch as its resistors, without further
+    scatter or meter error. Raises WaferError for a file that cannot be read, missing columns,
+    unknown layers, cells or sides, another die, a branch or reading given twice, values that are
+    not positive, composite readings without a plan (or the reverse), or if more than half of the
+    branches have no usable reading or more than half of the banks disagree.
     """
     path = Path(path)
     meter = Meter(mapped.die.bank.meter_error) if meter is None else meter
@@ -130,24 +140,28 @@ def _solve(
     meter: Meter,
     path: Path,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]:
-    """Return ohm and state of every branch from composite readings [S], and banks that disagree."""
+    """Return resistance and state of every branch, and the number of banks that disagree.
+
+    raw: composite readings [S] by layer.
+    cells: True where a cell has devices, by layer.
+    """
     ohms, states, n_bank, n_disagree = {}, {}, 0, 0
     for layer, mask in cells.items():
-        found = solve_banks(plan, raw[layer][mask].reshape(-1, len(plan.closed)), bank, meter)
+        solved = solve_banks(plan, raw[layer][mask].reshape(-1, len(plan.closed)), bank, meter)
         ohm = np.full((*mask.shape, 2, bank.n), np.nan)
         state = np.full(ohm.shape, WORKS, np.int8)
-        # No branch conducts less than nothing: such an estimate is of one that does not conduct.
-        g = np.where(found.g <= 0, 0.0, found.g).reshape(-1, 2, bank.n)
+        # A negative estimate is that of a branch that does not conduct.
+        g = np.where(solved.g <= 0, 0.0, solved.g).reshape(-1, 2, bank.n)
         with np.errstate(divide="ignore"):
             ohm[mask] = 1 / g
-        state[mask] = np.where(found.stuck, NEVER_OPENS, WORKS).reshape(g.shape)
+        state[mask] = np.where(solved.stuck, NEVER_OPENS, WORKS).reshape(g.shape)
         ohms[layer], states[layer] = ohm, state
-        n_bank += len(found.agrees)
-        n_disagree += int((~found.agrees).sum())
+        n_bank += len(solved.agrees)
+        n_disagree += int((~solved.agrees).sum())
     if n_disagree > (1 - _USABLE) * n_bank:
         raise WaferError(
             f"{path}: the readings of {n_disagree} of {n_bank} banks contradict each other by more "
-            f"than a meter of relative error {meter.relative:g} and {meter.absolute:g} S explains; "
+            f"than the meter's errors of {meter.relative:g} and {meter.absolute:g} S explain; "
             "check the plan, the meter's error, the unit, and r_off of the bank"
         )
     return ohms, states, n_disagree
@@ -159,7 +173,11 @@ class _Readings:
     def __init__(
         self, cells: Mapping[str, np.ndarray], die: Die, path: Path, plan: Plan | None, meter: Meter
     ) -> None:
-        """cells: layer -> (n_in, n_out), where devices are; plan: None for single readings."""
+        """Make room for all readings.
+
+        cells: layer -> (n_in, n_out) bool, True where a cell has devices.
+        plan: None for single readings.
+        """
         self.cells, self.die, self.path = cells, die, path
         self.what = "branch" if plan is None else "reading"
         self.per_bank = die.bank.n if plan is None else len(plan.closed)
@@ -175,7 +193,7 @@ class _Readings:
         self.state = np.full(self.ohm.size, WORKS, np.int8)
 
     def by_layer(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return layer -> (n_in, n_out, 2, n) of one value a branch, or a reading."""
+        """Return layer -> (n_in, n_out, 2, n) of one value per branch or reading."""
         ends = self.start * self.per_cell
         return {
             name: values[a:b].reshape(*mask.shape, 2, self.per_bank)
@@ -183,21 +201,21 @@ class _Readings:
         }
 
     def add(self, first: int, columns: dict[str, Any]) -> None:
-        """Put a batch of rows in their places; `first` is the number of its first row."""
+        """Store a batch of rows; `first` is the number of its first row."""
         flat = self._places(first, columns)
         (unit,) = (name for name in UNITS if name in columns)
         value = columns[unit].to_numpy(zero_copy_only=False)
         of = np.asarray(flat % self.per_bank)
         expected = "a positive and finite value, or none for a defective branch"
         self._refuse(self._wrong(value, unit, of), first, unit, value, expected)
-        # A row may repeat one of this batch or one of an earlier batch.
+        # A row may repeat one of this batch or of an earlier one.
         order = np.argsort(flat, kind="stable")
         again = self.seen[flat]
         again[order[1:]] |= np.diff(flat[order]) == 0
         expected = f"each {self.what} once; this one is given twice"
         self._refuse(again, first, self.what, of, expected)
         self.seen[flat] = True
-        with np.errstate(divide="ignore"):  # nothing is an infinite resistance
+        with np.errstate(divide="ignore"):  # zero siemens is an infinite resistance
             self.ohm[flat] = 1.0 / value if unit == "siemens" else value
         if "stuck" in columns:
             self.state[flat] = state = self._codes(first, columns, "stuck", _STUCK)
@@ -206,12 +224,12 @@ class _Readings:
             self._refuse(unknown, first, unit, value, expected)
 
     def _wrong(self, value: np.ndarray, unit: str, of: np.ndarray) -> np.ndarray:
-        """Return which values, of branches or readings `of`, no meter shows."""
+        """Return which values cannot come from a meter; `of` numbers their branches or readings."""
         wrong = ~np.isnan(value) & ~(value > 0)
         if self.plan is None:
             return wrong | np.isinf(value)
         if unit == "siemens":
-            # A meter with a fixed error may show less than nothing, of banks that conduct little.
+            # A meter with an absolute error may read below zero where a bank conducts little.
             nothing = (value == 0) & ~self.plan.closed[of].any(axis=1)
             wrong &= ~(value > self.least) & ~nothing
         with np.errstate(divide="ignore", over="ignore"):
@@ -238,14 +256,14 @@ class _Readings:
     def _codes(
         self, first: int, columns: dict[str, Any], name: str, known: Mapping[str, int]
     ) -> np.ndarray:
-        """Return the number of each text of a column; texts that are not known are refused."""
+        """Return the number of each text in a column; unknown texts are refused."""
         column = columns[name].dictionary_encode()
         texts = column.dictionary.to_pylist()
         code = np.array([known.get(text, -1) for text in texts], np.int64)
-        found = code[column.indices.to_numpy()]
+        codes = code[column.indices.to_numpy()]
         expected = f"one of {', '.join(text or 'nothing' for text in known)}"
-        self._refuse(found < 0, first, name, columns[name], expected)
-        return found
+        self._refuse(codes < 0, first, name, columns[name], expected)
+        return codes
 
     def _refuse(self, wrong: np.ndarray, first: int, name: str, values: Any, expected: str) -> None:
         if wrong.any():
@@ -263,24 +281,24 @@ def _judge(
     high: float,
     path: Path,
 ) -> Wafer:
-    """Turn readings into a die, defects into branches that never conduct."""
+    """Return the wafer of readings; defective branches never conduct."""
     bank = mapped.die.bank
     nominal = bank.r_nominal + bank.r_on
     n_branch = n_missing = n_far = n_prefix = 0
-    found, defective, failed = {}, {}, {}
+    resistors, defective, failed = {}, {}, {}
     for layer in mapped.layers:
         ohm, cells = readings[layer.name], layer.source.mask.T
         missing = np.isnan(ohm)
         far = (ohm < low * nominal) | (ohm > high * nominal) | (ohm <= bank.r_on)
         state = states[layer.name]
-        far &= state != NEVER_OPENS  # it conducts what it reads, whatever that is
+        far &= state != NEVER_OPENS  # such a branch always conducts what was read
         n_branch += int(cells.sum()) * 2 * bank.n
         n_missing += int(missing[cells].sum())
         n_far += int(far[cells].sum())
         n_prefix += int((far & _off_by_prefix(ohm / nominal, low, high))[cells].sum())
         defective[layer.name] = (missing | far) & cells[:, :, None, None]
         resistor = (ohm - bank.r_on) / _warming(bank)
-        found[layer.name] = np.where(missing | far, DEFECTIVE_OHM, resistor)
+        resistors[layer.name] = np.where(missing | far, DEFECTIVE_OHM, resistor)
         failed[layer.name] = np.where(missing | far, NEVER_CLOSES, state)
     hint = _hint(n_prefix, n_branch)
     if n_missing + n_far > (1 - _USABLE) * n_branch:
@@ -290,12 +308,12 @@ def _judge(
             f"whether the table is of this network{'; ' * bool(hint)}{hint}"
         )
     n_stuck = sum(int(np.count_nonzero(state)) for state in states.values())
-    die = Die.from_table(found, without_spread(bank), stuck=failed)
+    die = Die.from_table(resistors, without_spread(bank), stuck=failed)
     return Wafer(die, readings, defective, n_branch, n_missing, n_far, n_stuck, n_prefix)
 
 
 def _off_by_prefix(ratio: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return which readings, over nominal, are in range with another prefix of their unit."""
+    """Return which ratios to nominal would be in range with another prefix of the unit."""
     larger, smaller = ratio * _PREFIX, ratio / _PREFIX
     return ((low < larger) & (larger < high)) | ((low < smaller) & (smaller < high))
 
@@ -304,20 +322,20 @@ def _hint(n_prefix: int, n_branch: int) -> str:
     if n_prefix <= _HINTED * n_branch:
         return ""
     return (
-        f"{n_prefix} of {n_branch} branches ({n_prefix / n_branch:.1%}) read 1,000 times too much "
-        "or too little: a part of the table may be in another unit, such as kilohm"
+        f"{n_prefix} of {n_branch} branches ({n_prefix / n_branch:.1%}) read 1,000 times too "
+        "high or too low: part of the table may be in another unit, such as kilohm"
     )
 
 
 def without_spread(bank: ResistorBank) -> ResistorBank:
-    """Return a bank of which nothing is drawn: no spread, defect, drift or meter error."""
+    """Return a bank without anything random: no spread, defect, drift or meter error."""
     spreads = ("sigma_lot", "sigma_gradient", "sigma_local", "sigma_on", "tc1_sigma")
     chances = ("p_stuck_open", "p_stuck_closed", "meter_error")
-    ageing = ("drift", "drift_sigma", "age")  # up to the measurement it is in the readings
+    ageing = ("drift", "drift_sigma", "age")  # the readings contain it up to the measurement
     return replace(bank, **dict.fromkeys((*spreads, *chances, *ageing), 0.0))
 
 
 def _warming(bank: ResistorBank) -> float:
-    """Return a resistor at the bank's temperature over itself at the reference."""
+    """Return the resistance at the bank's temperature over that at the reference."""
     kelvin = bank.temperature - T_REFERENCE
     return 1 + bank.tc1 * kelvin + bank.tc2 * kelvin**2

@@ -1,4 +1,4 @@
-"""The fabrication pack: a directory that is complete, checkable, and comes back as it left."""
+"""The fabrication pack: a directory that is complete, can be checked, and reads back unchanged."""
 
 import io
 import json
@@ -35,18 +35,18 @@ def write_pack(
 ) -> Path:
     """Write everything that fabrication needs; return the directory.
 
-    meter: what banks will be read with, by default one of the bank's meter_error; plan: the
-    readings of a bank, by default the best with that meter.
+    wires, periphery: those of the netlists, ideal by default.
+    meter: the meter that banks will be read with; by default one with the bank's meter_error.
+    plan: the readings of a bank; by default the best plan for that meter.
 
-    manifest.json with a SHA-256 of each file, its schema; bitstreams/ (binary and hexadecimal);
-    pictures/; branches.csv and .parquet; cells.csv (targets and what is realised); pins.csv;
-    bom.csv; plan.csv (which switches each reading of a bank closes); netlists/ where open switches
-    have a resistance; network.npz; README.md.
-    The pack appears when it is complete and was read back.
+    The pack holds manifest.json (a SHA-256 of each file) and its schema; bitstreams/ (binary and
+    hexadecimal); pictures/; branches.csv and .parquet; cells.csv (target and realised values);
+    pins.csv; bom.csv; plan.csv (the switches that each reading closes); netlists/ if r_off is
+    finite; network.npz; README.md. It appears when it is complete and has been read back.
 
-    Raises FileExistsError when the directory is there, ValueError for a network whose parts do not
-    belong together, PackError when what was written does not come back, ImportError that names
-    the extra `fab`.
+    Raises FileExistsError if the directory exists, ValueError for a network whose parts do not
+    belong together, PackError if the pack does not read back as it was written, and ImportError
+    without the extra `fab`.
     """
     bank = mapped.die.bank
     meter = Meter(bank.meter_error) if meter is None else meter
@@ -58,12 +58,12 @@ def write_pack(
 
 
 def _read_back(mapped: MappedNetwork, draft: Path) -> None:
-    """Raise PackError unless a pack gives back the network that it was written from."""
-    found = read_pack(draft, die=mapped.die)
-    for a, b in zip(mapped.tiles, found.tiles, strict=True):
+    """Raise PackError unless a pack reads back as the network that it was written from."""
+    reread = read_pack(draft, die=mapped.die)
+    for a, b in zip(mapped.tiles, reread.tiles, strict=True):
         names = ("rows", "columns", "present", "chosen_pos", "chosen_neg")
         if not all(np.array_equal(getattr(a, name), getattr(b, name)) for name in names):
-            raise PackError(f"tile {a.name} did not come back as it was written; no pack was made")
+            raise PackError(f"tile {a.name} does not read back as it was written; no pack was made")
 
 
 def _write_files(
@@ -95,9 +95,10 @@ def _write_files(
 
 
 def _picture(tile: Tile, n: int) -> bytes:
-    """Draw how many of n switches each cell closes: positive banks left, negative ones right.
+    """Return a PNG of how many of n switches each cell closes.
 
-    From dark (none) to light (all); white is no device. Eight pixels a cell, word lines downwards.
+    Positive banks are on the left, negative ones on the right, word lines run from top to bottom.
+    Colours go from dark (none) to light (all); white means no device. A cell is eight pixels wide.
     """
     panels = []
     for chosen in (tile.chosen_pos, tile.chosen_neg):
@@ -124,32 +125,33 @@ def _readme(mapped: MappedNetwork) -> str:
 |---|---|---|---|
 {rows}
 
-A cell is two banks (pos, neg) of {n} branches, each a resistor in series with a switch, between a
-word line and the two bit lines of its pair. A cell that is not listed has no devices.
+A cell is two banks (pos, neg) of {n} branches between a word line and the two bit lines of its
+pair. A branch is a resistor in series with a switch. A cell that is not listed has no devices.
 
-- `bitstreams/<tile>.bin`, `.hex`: one bit a switch, 1 is closed; order: word line, bit line, side
-  (pos, neg), branch; first switch in the highest bit of the first byte, last byte filled with
-  zeros. In a chain of shift registers the first bit goes farthest.
-- `branches.csv`, `branches.parquet`: the same as a table, with nominal and measured ohm (of the
-  meter, through the closed switch; nominal is without the switch).
-- `cells.csv`: weight, target, what the selection expects from measured values, what the die truly
-  conducts [S], and the error of that as a part of the layer's largest target.
-- `pins.csv`: each pin of a tile, the net of that name in its netlist and the pad in its layout, and
-  which input or output of the layer it is; `bom.csv`: parts by nominal value.
-- `plan.csv`: how to measure a bank: for each reading, 1 for every branch whose switch is closed;
-  the last two columns are the error of the meter that it is for, a part of a reading and siemens.
-- `netlists/`: SPICE, with a README of its own; not there when open switches are perfect. What a
-  deck of a tile writes, `<tile>.txt`, has a line of headings and leaves out input vectors that
-  drive no word line of the tile.
+- `bitstreams/<tile>.bin`, `.hex`: one bit per switch, 1 for closed, in the order word line, bit
+  line, side (pos, neg), branch. The first switch is the highest bit of the first byte; the last
+  byte is filled with zeros. In a chain of shift registers the first bit travels farthest.
+- `branches.csv`, `branches.parquet`: the same as a table, with the nominal resistance (without the
+  switch) and the measured one (the meter's reading through the closed switch) [ohm].
+- `cells.csv`: weight; target, predicted and true conductances [S]; error of the true value as a
+  fraction of the layer's largest target.
+- `pins.csv`: the pins of each tile, named as the nets of its netlist and the pads of its layout,
+  and the input or output of the layer that each one is; `bom.csv`: parts by nominal value.
+- `plan.csv`: how to measure a bank: for each reading, 1 for every branch whose switch is closed.
+  The last two columns are the standard error of the meter: as a fraction of a reading, and in
+  siemens.
+- `netlists/`: SPICE, with its own README; absent if open switches are perfect. The output of a
+  tile's deck, `<tile>.txt`, has a line of headings and leaves out input vectors that drive no word
+  line of the tile.
 - `network.npz`: the network, for `netlists.read_pack`.
-- `manifest.json`: all of it with SHA-256 sums, by `manifest.schema.json`. The sums tell damage,
-  not who made a pack. `netlists.read_pack` compares bitstreams, tables and manifest with the
-  network, but not netlists: run those of a pack from people you trust, or write them anew.
+- `manifest.json`: a description of the pack with SHA-256 sums, by `manifest.schema.json`. The sums
+  reveal damage, not who made a pack. `netlists.read_pack` compares bitstreams, tables and manifest
+  with the network, but not netlists: run only those of a pack that you trust, or write your own.
 
 ## Tiles
 
-How many switches each cell closes: dark for none, light for all, white without devices. Word lines
-downwards, positive banks left, negative ones right.
+The number of closed switches in each cell: dark for none, light for all, white without devices.
+Word lines run from top to bottom; positive banks are on the left, negative ones on the right.
 
 {pictures}
 """

@@ -1,4 +1,4 @@
-"""Read a fabrication pack: every file is checked against its checksum and against the network."""
+"""Read a fabrication pack; every file is checked against its checksum and the network."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -17,20 +17,20 @@ from netlists.fabrication.manifest import (
     read_manifest,
 )
 from netlists.fabrication.plan_file import read_plan
-from netlists.fabrication.switch_tables import masks_of
+from netlists.fabrication.switch_tables import switches_from_bits
 from netlists.fabrication.tables import check_tables
 
 
 def read_pack(directory: str | Path, *, die: Die | None = None) -> MappedNetwork:
     """Return the network of a pack, on its own die.
 
-    Manifest, bitstreams and tables must say what the network in it does. Netlists, pictures and
-    README are for others to use: only their checksums are compared, so that what they hold is as
-    trustworthy as whoever made the pack. Nothing in a pack is executed.
+    die: the chip at hand; if given, the pack of another one is refused.
 
-    die: the chip at hand, where it matters; the pack of another one is then refused.
-    Raises PackError naming the file that is missing, altered, damaged, of another version, that
-    contradicts another, or that is outside the directory.
+    Manifest, bitstreams and tables must agree with the network in the pack. Of netlists, pictures
+    and README only the checksums are compared: their content is as trustworthy as the maker of the
+    pack. Nothing in a pack is executed.
+    Raises PackError, naming the file, if one is missing, altered, damaged, of another version,
+    outside the directory, or contradicts another.
     """
     directory = Path(directory)
     try:
@@ -41,8 +41,8 @@ def read_pack(directory: str | Path, *, die: Die | None = None) -> MappedNetwork
         raise PackError(f"{directory} cannot be read: {str(error)[:400]}") from error
     if die is not None and mapped.die != die:
         raise PackError(
-            f"{directory} is of die {mapped.die.id}, not of {die.id}; its switches would give "
-            "other weights there: reselect, or take that die's own pack"
+            f"{directory} must be of die {die.id}; got die {mapped.die.id}, whose switches would "
+            "give other weights there: re-select, or use the pack of that die"
         )
     return mapped
 
@@ -52,8 +52,8 @@ def _read(directory: Path) -> MappedNetwork:
     manifest = read_manifest(path)
     if "network.npz" not in manifest["files"]:
         raise PackError(f"{path} lists no checksum for network.npz")
-    for name, wanted in manifest["files"].items():
-        _check_file(directory, name, wanted)
+    for name, checksum in manifest["files"].items():
+        _check_file(directory, name, checksum)
     mapped = MappedNetwork.load(directory / "network.npz")
     check_manifest(manifest, mapped, path)
     for tile in mapped.tiles:
@@ -64,7 +64,7 @@ def _read(directory: Path) -> MappedNetwork:
     return mapped
 
 
-def _check_file(directory: Path, name: str, wanted: str) -> None:
+def _check_file(directory: Path, name: str, checksum: str) -> None:
     relative = PurePosixPath(name)
     path = directory / name
     inside = not relative.is_absolute() and ".." not in relative.parts
@@ -73,19 +73,19 @@ def _check_file(directory: Path, name: str, wanted: str) -> None:
         raise PackError(f"manifest.json names {name[:80]!r}, which is outside the pack")
     if not path.is_file():
         raise PackError(f"{path} is missing")
-    if file_digest(path) != wanted:
-        raise PackError(f"{path} was altered or cut short: its checksum does not match")
+    if file_digest(path) != checksum:
+        raise PackError(f"{path} was altered or truncated: its checksum does not match")
 
 
 def _check_bits(tile: Tile, directory: Path, n: int) -> None:
-    """Raise PackError unless both forms of a bitstream close the switches of the tile."""
+    """Raise PackError unless both forms of a bitstream close the switches of a tile."""
     path = directory / f"{tile.name}.bin"
     bits = path.read_bytes()
     try:
-        masks = masks_of(bits, tile.present, n)
+        switches = switches_from_bits(bits, tile.present, n)
     except ValueError as error:
         raise PackError(f"{path}: {error}") from error
-    if not all(map(np.array_equal, masks, (tile.chosen_pos, tile.chosen_neg))):
+    if not all(map(np.array_equal, switches, (tile.chosen_pos, tile.chosen_neg))):
         raise PackError(f"{path} closes other switches than network.npz; export the pack again")
     if path.with_suffix(".hex").read_bytes() != f"{bits.hex()}\n".encode():
         raise PackError(f"{path.with_suffix('.hex')} has other bits than {path.name}")
@@ -93,4 +93,6 @@ def _check_bits(tile: Tile, directory: Path, n: int) -> None:
 
 def _check_plan(entry: dict[str, Any], path: Path, n: int) -> None:
     if described_plan(*read_plan(path, n)) != entry:
-        raise PackError(f"{path} is another plan than manifest.json says")
+        raise PackError(
+            f"{path} is not the plan that manifest.json describes; export the pack again"
+        )

@@ -1,4 +1,4 @@
-"""What a laboratory or a fab needs: which switch of which branch is closed, as tables and bits."""
+"""The selection for a fab or a laboratory, as a table of branches and as bits."""
 
 import csv
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
 from tinynets.files.drafts import new_file
 
-#: Columns of the table of branches. word_line and bit_line count within the tile, input and output
-#: within the layer; measured_ohm is the meter's reading through the closed switch.
+#: Columns of the table of branches. word_line and bit_line are indices within the tile, input and
+#: output within the layer; measured_ohm is the meter's reading through the closed switch.
 COLUMNS = (
     "layer",
     "tile",
@@ -30,9 +30,9 @@ COLUMNS = (
 
 
 def branch_table(mapped: MappedNetwork, tile: Tile) -> dict[str, Any]:
-    """Return the COLUMNS of a tile, one entry for each branch of each cell that has devices.
+    """Return the COLUMNS of a tile, one entry for each branch of each cell with devices.
 
-    In the order of the bitstream: word line, bit line, side (pos, neg), branch.
+    The order is that of the bitstream: word line, bit line, side (pos, neg), branch.
     """
     bank = mapped.die.bank
     i, j = np.nonzero(tile.present)
@@ -59,7 +59,7 @@ def branch_table(mapped: MappedNetwork, tile: Tile) -> dict[str, Any]:
 
 
 def closed_in(tile: Tile, n: int) -> np.ndarray:
-    """Return (n_cell, 2, n) bool: the closed switches of every cell with devices, row by row."""
+    """Return the closed switches (n_cell, 2, n) bool of the cells with devices, row by row."""
     i, j = np.nonzero(tile.present)
     return closed_switches(np.stack([tile.chosen_pos[i, j], tile.chosen_neg[i, j]], axis=1), n)
 
@@ -79,30 +79,32 @@ def _rows(table: dict[str, Any]) -> Iterator[tuple]:
 
 
 def bitstream(tile: Tile, n: int) -> bytes:
-    """Return the switches of a tile as bits, 1 for closed, the first branch in the highest bit.
+    """Return the switches of a tile as bits, 1 for closed, most significant bit first.
 
-    Order: word line, bit line, side (pos, neg), branch; cells without devices have no bits. The
-    last byte is filled with zeros. Shifted into a chain of registers, the first bit goes farthest.
+    The order is word line, bit line, side (pos, neg), branch; cells without devices have no bits.
+    The last byte is filled with zeros. In a chain of shift registers the first bit travels
+    farthest.
     """
     return np.packbits(closed_in(tile, n).ravel()).tobytes()
 
 
-def masks_of(bits: bytes, present: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the masks chosen_pos, chosen_neg (n_word, n_bit) that a bitstream says.
+def switches_from_bits(bits: bytes, present: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return chosen_pos and chosen_neg (n_word, n_bit) of a bitstream; see `Tile`.
 
-    present: (n_word, n_bit), which cells have devices. Raises ValueError for another length, or
-    a last byte that is not filled with zeros.
+    present: (n_word, n_bit) bool, True where a cell has devices.
+    n: branches of a bank.
+
+    Raises ValueError for another length, or a last byte that is not filled with zeros.
     """
     i, j = np.nonzero(present)
     n_bit = len(i) * 2 * n
     if len(bits) != -(-n_bit // 8):
-        raise ValueError(f"the bitstream has {len(bits)} bytes; {-(-n_bit // 8)} expected")
+        raise ValueError(f"the bitstream must have {-(-n_bit // 8)} bytes; got {len(bits)}")
     unpacked = np.unpackbits(np.frombuffer(bits, np.uint8))
     if unpacked[n_bit:].any():
-        raise ValueError("the bitstream goes on behind its last switch; zeros expected")
+        raise ValueError("the bitstream must have zeros after its last switch")
     closed = unpacked[:n_bit].reshape(len(i), 2, n)
     weights = (np.uint32(1) << np.arange(n, dtype=np.uint32)).astype(np.uint32)
-    masks = [np.zeros(present.shape, np.uint32) for _ in range(2)]
-    for side in range(2):
-        masks[side][i, j] = closed[:, side].astype(np.uint32) @ weights
-    return masks[0], masks[1]
+    switches = np.zeros((2, *present.shape), np.uint32)
+    switches[:, i, j] = (closed.astype(np.uint32) @ weights).T
+    return switches[0], switches[1]

@@ -1,4 +1,4 @@
-"""The tables of a fabrication pack: what their columns hold, written as text, and compared."""
+"""The tables of a fabrication pack: their columns, how they are written, how they are checked."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,20 +13,20 @@ from netlists.fabrication.manifest import PackError
 from netlists.fabrication.switch_tables import branch_table
 from tinynets.files.extras import optional
 
-#: Columns by name, all of one length.
+#: Columns by name, all of the same length.
 Table = dict[str, Any]
-_ROUNDING = 1e-9  # relative difference that another processor may make, and more
+_ROUNDING = 1e-9  # relative difference, above what another processor may cause
 
 
 def branch_tables(mapped: MappedNetwork) -> Iterator[Table]:
-    """Yield the branches of one tile after another; see `switch_tables.COLUMNS`."""
+    """Yield a table of branches for each tile; see `switch_tables.COLUMNS`."""
     yield from (branch_table(mapped, tile) for tile in mapped.tiles)
 
 
 def cell_tables(mapped: MappedNetwork) -> Iterator[Table]:
-    """Yield the cells of one tile after another: targets [S], what is realised, and the error.
+    """Yield a table of cells for each tile, with target and realised values [S].
 
-    error: of g_pos - g_neg, as a part of the largest target of the layer.
+    The column error is that of g_pos - g_neg as a fraction of the layer's largest target.
     """
     for layer in mapped.layers:
         largest = np.abs(layer.target).max()
@@ -56,7 +56,7 @@ def _cells(layer: MappedLayer, tile: Tile, largest: float) -> Table:
 
 
 def pin_tables(mapped: MappedNetwork) -> Iterator[Table]:
-    """Yield which pin of each tile is which input or output of its layer."""
+    """Yield a table of pins for each tile: the input or output of the layer that each one is."""
     for tile in mapped.tiles:
         n_word, n_bit = tile.n_word, tile.n_bit
         n_pin = n_word + 2 * n_bit
@@ -73,7 +73,7 @@ def pin_tables(mapped: MappedNetwork) -> Iterator[Table]:
 
 
 def part_tables(mapped: MappedNetwork) -> Iterator[Table]:
-    """Yield how many resistors of each nominal value, and how many switches, the tiles take."""
+    """Yield the bill of materials: counts of resistors by nominal value, and of switches."""
     bank = mapped.die.bank
     n_bank = 2 * sum(int(tile.present.sum()) for tile in mapped.tiles)
     values, counts = np.unique(bank.r_nominal, return_counts=True)
@@ -84,7 +84,7 @@ def part_tables(mapped: MappedNetwork) -> Iterator[Table]:
     }
 
 
-#: Makers of the tables that every pack has as text, by file.
+#: Functions that make the text tables of every pack, by file.
 TEXTS = {"cells.csv": cell_tables, "pins.csv": pin_tables, "bom.csv": part_tables}
 
 
@@ -105,7 +105,7 @@ def _write_text(tables: Iterable[Table], path: Path) -> None:
 
 
 def write_branches(mapped: MappedNetwork, directory: Path) -> None:
-    """Write branches.csv and branches.parquet tile by tile, so that memory stays bounded."""
+    """Write branches.csv and branches.parquet tile by tile, in bounded memory."""
     arrow, arrow_csv = optional("pyarrow", extra="fab"), optional("pyarrow.csv", extra="fab")
     parquet = optional("pyarrow.parquet", extra="fab")
     schema = arrow.table(next(branch_tables(mapped))).schema
@@ -120,10 +120,10 @@ def write_branches(mapped: MappedNetwork, directory: Path) -> None:
 
 
 def check_tables(mapped: MappedNetwork, directory: Path) -> None:
-    """Raise PackError naming a table of a pack that says other things than its network."""
+    """Raise PackError, naming the table, if a table of a pack contradicts its network."""
     for name, make in TEXTS.items():
         _check(directory / name, make(mapped))
-    # Both are read side by side: what a branch measures takes longest, and is found once.
+    # Both are read in parallel: the measured values take longest and are computed only once.
     paths = [directory / f"branches{suffix}" for suffix in (".csv", ".parquet")]
     _check_all(paths, branch_tables(mapped))
 
@@ -133,47 +133,48 @@ def _check(path: Path, tables: Iterable[Table]) -> None:
 
 
 def _check_all(paths: list[Path], tables: Iterable[Table]) -> None:
-    """Compare files with the tables that they should hold, batch by batch."""
+    """Compare files with the tables that they should hold, table by table."""
     arrow = optional("pyarrow", extra="fab")
     readers: list[_Rows] = []
     for columns in tables:
-        wanted = arrow.table(columns)
-        readers = readers or [_Rows(path, wanted.schema, arrow) for path in paths]
+        expected = arrow.table(columns)
+        readers = readers or [_Rows(path, expected.schema, arrow) for path in paths]
         for reader in readers:
-            reader.compare(wanted)
+            reader.compare(expected)
     for reader in readers:
         reader.end()
 
 
 class _Rows:
-    """The rows of a CSV or Parquet file, compared one table after another."""
+    """The rows of a CSV or Parquet file, compared with one table after another."""
 
     def __init__(self, path: Path, schema: Any, arrow: Any) -> None:
         self.path, self.schema, self.arrow, self.n_row = path, schema, arrow, 0
         self.batches = (_parquet if path.suffix == ".parquet" else _csv)(path, schema)
         self.rest = schema.empty_table()
 
-    def compare(self, wanted: Any) -> None:
-        """Raise PackError unless the next rows are these."""
-        while self.rest.num_rows < wanted.num_rows:
+    def compare(self, expected: Any) -> None:
+        """Raise PackError unless the next rows are those of a table."""
+        n = expected.num_rows
+        while self.rest.num_rows < n:
             self.rest = self.arrow.concat_tables([self.rest, self._next()])
-        found, self.rest = self.rest.slice(0, wanted.num_rows), self.rest.slice(wanted.num_rows)
+        rows, self.rest = self.rest.slice(0, n), self.rest.slice(n)
         for name in self.schema.names:
-            if found[name].equals(wanted[name]):
+            if rows[name].equals(expected[name]):
                 continue
-            wrong = _differs(found[name], wanted[name])
+            wrong = _differs(rows[name], expected[name])
             if wrong.any():
                 k = int(np.argmax(wrong))
                 raise PackError(
-                    f"{self.path}: row {self.n_row + k + 1} has {name} = {found[name][k]}; the "
-                    f"network of the pack gives {wanted[name][k]}"
+                    f"{self.path}: row {self.n_row + k + 1} has {name} = {rows[name][k]}; the "
+                    f"network of the pack gives {expected[name][k]}"
                 )
-        self.n_row += wanted.num_rows
+        self.n_row += n
 
     def end(self) -> None:
-        """Raise PackError when there are more rows."""
+        """Raise PackError if there are more rows."""
         if self.rest.num_rows or self._next(None) is not None:
-            raise PackError(f"{self.path} has more than the {self.n_row} rows of its network")
+            raise PackError(f"{self.path} has more rows than the {self.n_row} of its network")
 
     def _next(self, *default: Any) -> Any:
         try:
@@ -197,10 +198,10 @@ def _parquet(path: Path, schema: Any) -> Iterator[Any]:
         yield from file.iter_batches(columns=schema.names)
 
 
-def _differs(found: Any, wanted: Any) -> np.ndarray:
-    """Return (n_row,) bool: where two columns differ, numbers by more than rounding may."""
-    a, b = found.to_numpy(), wanted.to_numpy()
+def _differs(column: Any, expected: Any) -> np.ndarray:
+    """Return (n_row,) bool: where two columns differ, for numbers by more than rounding."""
+    a, b = column.to_numpy(), expected.to_numpy()
     if b.dtype.kind == "f":
-        # A small difference of large numbers is rounded as they are.
+        # Small values may be differences of large ones, so they have the rounding error of those.
         return ~(np.abs(a - b) <= _ROUNDING * np.abs(b).max(initial=0.0))
     return a != b

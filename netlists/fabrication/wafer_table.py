@@ -1,4 +1,4 @@
-"""Tables of measurements as files: CSV or Parquet, read batch by batch, every column typed."""
+"""Tables of measurements in CSV or Parquet, read batch by batch with typed columns."""
 
 import re
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ import numpy as np
 
 from tinynets.files.extras import optional
 
-#: Columns of which a table has exactly one; measured_ohm is what a pack's own table calls it.
+#: A table has exactly one of these columns; measured_ohm is the name in a pack's own table.
 UNITS = ("ohm", "measured_ohm", "siemens")
 _CELL = ("layer", "input", "output", "side")
-_WHAT = ("branch", "reading")  # what a value is of: one of these columns, not both
+_WHAT = ("branch", "reading")  # what a value belongs to; a table has one of these columns
 _OPTIONAL = ("die", "stuck")
 _WHOLE = ("input", "output", *_WHAT)
-_BATCH = 2**16  # rows held at once
+_BATCH = 2**16  # rows in memory at once
 
 
 class WaferError(ValueError):
@@ -23,10 +23,10 @@ class WaferError(ValueError):
 
 
 def read_batches(path: Path, what: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number of the first row, and typed columns, of one batch of rows after another."""
+    """Yield, for each batch of rows, the number of its first row and its typed columns."""
     arrow = optional("pyarrow", extra="fab")
     parquet = path.suffix == ".parquet"
-    row = 1 if parquet else 2  # a text has its header in row 1
+    row = 1 if parquet else 2  # row 1 of a CSV file is its header
     try:
         for batch in (_parquet if parquet else _csv)(path, arrow, what):
             if batch.num_rows:
@@ -36,8 +36,8 @@ def read_batches(path: Path, what: str) -> Iterator[tuple[int, dict[str, Any]]]:
         raise WaferError(f"{path} cannot be read: {error}") from error
     except arrow.ArrowException as error:
         text = str(error) if parquet else _with_row(path, arrow, what) or str(error)
-        found = re.search(r"Row #(\d+): (.*)", text, re.DOTALL)
-        where, reason = (f"at row {found[1]}", found[2]) if found else ("", text)
+        match = re.search(r"Row #(\d+): (.*)", text, re.DOTALL)
+        where, reason = (f"at row {match[1]}", match[2]) if match else ("", text)
         raise WaferError(
             f"{path} cannot be read {where or f'after row {row - 1}'}; expected whole numbers in "
             f"input, output, {what} and numbers in the column of values: {reason[:200]}"
@@ -45,7 +45,7 @@ def read_batches(path: Path, what: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _with_row(path: Path, arrow: Any, what: str) -> str:
-    """Return what is wrong with a text, and its row, which several threads leave out."""
+    """Return the error of a CSV file with its row, which a reader with several threads omits."""
     try:
         for _ in _csv(path, arrow, what, threads=False):
             pass
@@ -71,29 +71,31 @@ def _csv(path: Path, arrow: Any, what: str, *, threads: bool = True) -> Iterator
 
 
 def _columns(names: list[str], path: Path, what: str) -> list[str]:
-    """Return the columns that are read; each must be there once."""
+    """Return the columns to read; each must occur exactly once."""
     keys, other = (*_CELL, what), _WHAT[1 - _WHAT.index(what)]
-    optional_ = _OPTIONAL if what == "branch" else ("die",)  # what is stuck shows in readings
+    optional_ = (
+        _OPTIONAL if what == "branch" else ("die",)
+    )  # composite readings show stuck switches themselves
     if other in names:
         advice = "give --plan" if other == "reading" else "leave out --plan"
         raise WaferError(
-            f"{path} has a column {other}; composite readings have a column reading and need the "
-            f"plan they follow, single ones have a column branch and no plan: {advice}"
+            f"{path} has a column {other}; composite readings have a column reading and need their "
+            f"plan, single readings have a column branch and no plan: {advice}"
         )
     if what == "reading" and "stuck" in names:
         raise WaferError(
-            f"{path} has a column stuck, which goes with a column branch; remove it, composite "
+            f"{path} has a column stuck, which is only for a column branch; remove it: composite "
             "readings show which switches are stuck"
         )
-    wanted = [name for name in names if name in (*keys, *UNITS, *optional_)]
-    units = [name for name in wanted if name in UNITS]
-    if len(units) != 1 or sorted(set(wanted) - {*optional_, *units}) != sorted(keys):
+    known = [name for name in names if name in (*keys, *UNITS, *optional_)]
+    units = [name for name in known if name in UNITS]
+    if len(units) != 1 or sorted(set(known) - {*optional_, *units}) != sorted(keys):
         raise WaferError(
             f"{path} has columns {names}; expected {', '.join(keys)} and one of {', '.join(UNITS)}"
         )
-    if len(set(wanted)) != len(wanted):
+    if len(set(known)) != len(known):
         raise WaferError(f"{path} has columns {names}; expected each of them once")
-    return wanted
+    return known
 
 
 def _types(names: list[str], arrow: Any) -> dict[str, Any]:
@@ -103,9 +105,9 @@ def _types(names: list[str], arrow: Any) -> dict[str, Any]:
 
 
 def _typed(batch: Any, arrow: Any, path: Path, first: int) -> dict[str, Any]:
-    """Return the columns of a batch by name; raises ArrowInvalid for what is no number.
+    """Return the columns of a batch by name; raises ArrowInvalid for what is not a number.
 
-    first: number of its first row, for the message about an empty field.
+    first: number of the first row, for the message about an empty field.
     """
     types = _types(batch.schema.names, arrow)
     columns = {name: batch[name].cast(kind) for name, kind in types.items()}

@@ -1,1 +1,1 @@
-"""Cells and tiles as drawn on silicon: floorplan, drawing, checks and the set of masks."""
+"""Layouts of cells and tiles on silicon: floorplan, drawing, checks and the set of masks."""

@@ -1,7 +1,7 @@
-"""Draw a tile as mask data: cells of poly resistors, lines, pads, and what programs them.
+"""Draw a tile as mask data: cells of poly resistors, lines, pads and their programming.
 
-Two programmings. "switch": each branch has a transistor, the selection is in the bits that drive
-the gates. "via": the selection is a mask, a via is present where the branch is closed.
+There are two programmings. "switch": each branch has a transistor, and the bits that drive the
+gates hold the selection. "via": a mask holds the selection, with a via in each closed branch.
 """
 
 from dataclasses import dataclass
@@ -36,13 +36,13 @@ SIDES = ("p", "n")
 #: Side of the stack of vias under a pad and at the end of a bit line [database units].
 _STACK = 1000
 
-#: How far metal reaches over a via or a contact in a row of strips [database units].
+#: Distance by which metal overlaps a via or a contact in a row of strips [database units].
 _VIA_METAL = 160
 
 
 @dataclass(frozen=True)
 class _Pen:
-    """Draws boxes and cuts into one cell of a layout."""
+    """Draws boxes, cuts and texts into one cell of a layout."""
 
     layout: Any
     cell: Any
@@ -53,7 +53,7 @@ class _Pen:
         self._insert(layer, klayout().Box(x0, y0, x1, y1))
 
     def cut(self, layer: str, x: int, y: int, kind: str = "") -> None:
-        """Draw a cut of its exact size, centred."""
+        """Draw a cut of its exact size, centred at a point."""
         rule = next(
             r for r in self.technology.rules if (r.kind, r.layer) == ("size", kind or layer)
         )
@@ -61,7 +61,7 @@ class _Pen:
         self.box(layer, x - w // 2, y - h // 2, x - w // 2 + w, y - h // 2 + h)
 
     def cuts(self, layer: str, x0: int, y0: int, x1: int, y1: int) -> None:
-        """Fill a box with as many square cuts as it holds, in its middle."""
+        """Fill a box with as many square cuts as fit, centred."""
         side = self.technology.rule("size", layer)
         step = side + self.technology.rule("space", layer)
         for x in _places(x0, x1, side, step):
@@ -86,12 +86,15 @@ def tile_layout(
 ) -> "db.Layout":
     """Return the layout of a tile; its top cell has the tile's name.
 
-    tile: which cells are there, and which branches closed. bank: nominal values [ohm] and number
-    of branches. Pads are named as the nodes of its netlist: in_i at the left, out_j_p and out_j_n
-    at the bottom. Coordinates are multiples of DBU.
+    tile: its cells with devices are drawn, and its closed branches programmed.
+    bank: nominal values and number of branches.
+    technology: layers, rules and films.
+    programming: "switch" or "via".
 
-    Raises ValueError for masks that select branches the bank lacks, and whatever `plan_cell`
-    refuses; ImportError without KLayout.
+    Pads have the names of the nodes in the tile's netlist: in_i at the left, out_j_p and out_j_n at
+    the bottom. Coordinates are multiples of DBU.
+    Raises ValueError for closed branches that the bank lacks and whatever `plan_cell` refuses, and
+    ImportError without KLayout.
     """
     if np.any((tile.chosen_pos | tile.chosen_neg) >> np.uint32(bank.n)):
         raise ValueError(
@@ -116,7 +119,7 @@ def cell_layout(
     *,
     programming: Programming = "switch",
 ) -> "db.Layout":
-    """Return the layout of one cell, a differential pair of banks, with its pieces of the lines."""
+    """Return the layout of one cell, a differential pair of banks, with its line segments."""
     plan, layout = plan_cell(bank, technology, programming), _new_layout()
     pen = _Pen(layout, _draw_cell(layout, plan, technology), technology)
     half = to_dbu(technology.bit_width) // 2
@@ -127,14 +130,15 @@ def cell_layout(
 
 
 def write_layout(layout: "db.Layout", path: str | Path) -> None:
-    """Write GDSII (.gds) or OASIS (.oas), by way of a temporary name.
+    """Write a layout as GDSII (.gds) or OASIS (.oas).
 
-    The same layout gives the same bytes. Raises ValueError for another suffix.
+    The file appears when it is complete; the same layout gives the same bytes. Raises ValueError
+    for another suffix.
     """
     path, options = Path(path), klayout().SaveLayoutOptions()
     formats = {".gds": "GDS2", ".oas": "OASIS"}
     if path.suffix not in formats:
-        raise ValueError(f"{path.name} has suffix {path.suffix!r}; a layout is .gds or .oas")
+        raise ValueError(f"the suffix of a layout must be .gds or .oas; got {path.name!r}")
     options.format = formats[path.suffix]
     options.gds2_write_timestamps = False
     with new_file(path) as draft:
@@ -148,16 +152,18 @@ def write_picture(
     box: tuple[float, float, float, float] | None = None,
     size: tuple[int, int] = (1200, 1000),
 ) -> None:
-    """Write a PNG of a layout, or of a part of it.
+    """Write a PNG of a layout, or of part of it.
 
-    box: left, bottom, right, top [m]; size: pixels across and down. Raises ImportError without
-    KLayout.
+    box: left, bottom, right and top edge [m]; by default the whole layout.
+    size: width and height in pixels.
+
+    Raises ImportError without KLayout.
     """
     view = klayout("lay").LayoutView()
     view.set_config("background-color", "#ffffff")
     view.set_config("grid-visible", "false")
     view.set_config("text-visible", "true" if box else "false")
-    view.show_layout(layout.dup(), False)  # the view keeps what it shows
+    view.show_layout(layout.dup(), False)  # the view takes ownership
     view.max_hier()
     view.zoom_fit()
     if box:
@@ -173,7 +179,7 @@ def _new_layout() -> Any:
 
 
 def _places(low: int, high: int, side: int, step: int) -> range:
-    """Return where the cuts begin that fit between low and high."""
+    """Return the lower edges of the cuts that fit between low and high."""
     count = max((high - low - side) // step + 1, 0)
     slack = high - low - (count - 1) * step - side
     start = low + slack // (2 * GRID) * GRID
@@ -197,7 +203,7 @@ def _draw_cell(layout: Any, plan: CellPlan, technology: Technology) -> Any:
 
 
 def _draw_branch(pen: _Pen, plan: CellPlan, branch: Branch, switch: Any) -> None:
-    """Draw strips from right to left, linked in turn at the bottom and at the top."""
+    """Draw strips from right to left, linked alternately at the bottom and at the top."""
     centres = strip_centres(branch, pen.technology)
     half = to_dbu(pen.technology.film.width) // 2
     for x in centres:
@@ -216,19 +222,19 @@ def _draw_branch(pen: _Pen, plan: CellPlan, branch: Branch, switch: Any) -> None
 
 
 def strip_centres(branch: Branch, technology: Technology) -> list[int]:
-    """Return the middle of each strip of a branch, from the word line's to the last."""
+    """Return the centre of each strip of a branch, starting at the word line."""
     pitch = strip_pitch(technology)
     return [branch.x + pitch // 2 + t * pitch for t in reversed(range(branch.n_strip))]
 
 
 def _heads(technology: Technology, low: int, high: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return where local interconnect covers the contacts below `low` and above `high`."""
+    """Return the spans of local interconnect over the contacts below `low` and above `high`."""
     end, over = to_dbu(technology.film.end), technology.rule("enclosure", "licon", "li1")
     return (low - end, low + over), (high - over, high + end)
 
 
 def _draw_strip(pen: _Pen, x: int, low: int, high: int) -> None:
-    """Draw a strip of film whose body reaches from low to high, with a slot at either end."""
+    """Draw a strip of film with its body from low to high and a slot at either end."""
     end, half = to_dbu(pen.technology.film.end), to_dbu(pen.technology.film.width) // 2
     slot = next(r for r in pen.technology.rules if (r.kind, r.layer) == ("size", "slot licon"))
     reach = to_dbu(slot.length) // 2
@@ -239,7 +245,7 @@ def _draw_strip(pen: _Pen, x: int, low: int, high: int) -> None:
 
 
 def _draw_word_contact(pen: _Pen, x: int, low: int, high: int) -> None:
-    """Draw contacts where the word line passes over the top end of a strip."""
+    """Draw contacts where the word line crosses the top end of a strip."""
     inside = pen.technology.rule("enclosure", "mcon", "met1")
     half = to_dbu(pen.technology.film.width) // 2
     high = min(high, low + to_dbu(pen.technology.word_width))
@@ -247,7 +253,7 @@ def _draw_word_contact(pen: _Pen, x: int, low: int, high: int) -> None:
 
 
 def _draw_riser(pen: _Pen, x: int, top: int, switch: Any) -> None:
-    """Draw metal from a resistor down to where its branch is programmed."""
+    """Draw metal from a resistor down to the point where its branch is programmed."""
     half = to_dbu(pen.technology.film.width) // 2
     bottom = _program_y() - _VIA_METAL
     if switch is None:
@@ -261,12 +267,12 @@ def _draw_riser(pen: _Pen, x: int, top: int, switch: Any) -> None:
 
 
 def _program_y() -> int:
-    """Return the height at which vias tie branches to the collector."""
+    """Return the height of the vias that connect branches to the collector."""
     return MARGIN + COLLECTOR // 2
 
 
 def _draw_collector(pen: _Pen, plan: CellPlan, side: int) -> None:
-    """Draw the metal that gathers a bank's branches, with vias up to its bit line."""
+    """Draw the metal that joins the branches of a bank, with vias up to its bit line."""
     left = side * plan.width // 2
     right, low, high = left + plan.width // 2, MARGIN, MARGIN + COLLECTOR
     pen.box("met2", left + MARGIN, low, right - MARGIN, high)
@@ -276,15 +282,15 @@ def _draw_collector(pen: _Pen, plan: CellPlan, side: int) -> None:
     pen.cuts("via2", x - half + up, low + down, x + half - up, high - down)
 
 
-#: Of a switch [database units]: width of the channel, gate length (difftap.2, poly.1a), and how
-#: far from the gate's middle the contacts to source and drain are.
+#: A switch [database units]: channel width (difftap.2), gate length (poly.1a), and the distance of
+#: the source and drain contacts from the centre of the gate.
 _CHANNEL, _GATE, _CONTACT = 420, 150, 270
 
 
 def _draw_switch(layout: Any, technology: Technology) -> Any:
-    """Draw a transistor of least size with terminals S (to the resistor), D and G.
+    """Draw a transistor of minimum size with terminals S (to the resistor), D and G.
 
-    Its gate ends in local interconnect: the memory bit that drives it is not drawn.
+    The gate ends in local interconnect; the memory bit that drives it is not drawn.
     Source: poly.7 and poly.8, diffusion 0.25 um beyond the gate, gate 0.13 um beyond diffusion.
     """
     pen = _Pen(layout, layout.create_cell("switch"), technology)
@@ -303,7 +309,7 @@ def _draw_switch(layout: Any, technology: Technology) -> Any:
 
 
 def _place_cells(pen: _Pen, tile: Tile, plan: CellPlan) -> None:
-    """Draw the cell once, and place it wherever there are devices; word line 0 is at the top."""
+    """Draw the cell once and place it wherever a cell has devices; word line 0 is at the top."""
     cell = _draw_cell(pen.layout, plan, pen.technology)
     for i, j in np.argwhere(tile.present).tolist():
         place = klayout().Trans(j * plan.width, _row_y(tile, plan, i))
@@ -315,7 +321,7 @@ def _row_y(tile: Tile, plan: CellPlan, i: int) -> int:
 
 
 def _draw_program(pen: _Pen, tile: Tile, plan: CellPlan) -> None:
-    """Draw a via for each closed branch."""
+    """Draw a via in each closed branch."""
     n = len(plan.branches[0])
     for side, chosen in enumerate((tile.chosen_pos, tile.chosen_neg)):
         x = [strip_centres(branch, pen.technology)[-1] for branch in plan.branches[side]]
@@ -335,7 +341,7 @@ def _draw_word_lines(pen: _Pen, tile: Tile, plan: CellPlan) -> None:
 
 
 def _draw_bit_lines(pen: _Pen, tile: Tile, plan: CellPlan) -> None:
-    """Draw bit lines in met3; they dive to met2 to pass beneath the pads of their neighbours."""
+    """Draw bit lines in met3; they change to met2 to pass under the pads of their neighbours."""
     half = to_dbu(pen.technology.bit_width) // 2
     for j in range(tile.n_bit):
         for side, name in enumerate(SIDES):
@@ -349,14 +355,14 @@ def _draw_bit_lines(pen: _Pen, tile: Tile, plan: CellPlan) -> None:
 
 
 def _pad_distance(technology: Technology, line: int, pitch: int) -> int:
-    """Return how far from the array the pad of a line is: near lines take turns."""
+    """Return the distance of a line's pad from the array; adjacent pads are staggered."""
     step = to_dbu(technology.pad_pitch)
     turns = -(-step // pitch)
     return step * (line % turns + 1)
 
 
 def _draw_stack(pen: _Pen, x: int, y: int, layers: tuple[str, ...]) -> None:
-    """Draw metals and the vias between them, on one spot."""
+    """Draw metals and the vias between them at one point."""
     half, inside = _STACK // 2, 90
     for layer in layers:
         if layer.startswith("via"):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule that a layout breaks, or "grid": how often, and the first place (x, y) [m]."""
+    """A rule that a layout breaks, or "grid": how often, and the first position (x, y) [m]."""
 
     rule: str
     count: int
@@ -20,30 +20,30 @@ class Violation:
 
 
 def check_rules(layout: "db.Layout", technology: Technology) -> list[Violation]:
-    """Return every rule that a layout breaks, an empty list when it is clean.
+    """Return every rule that a layout breaks; the list is empty for a clean layout.
 
-    Cells are checked once, however often they are used. Raises ImportError without KLayout,
+    A cell is checked once, however often it is used. Raises ImportError without KLayout and
     ValueError for a layout without exactly one top cell.
     """
     store = klayout().DeepShapeStore()
     regions = _regions(layout, technology, store)
-    found = [(str(rule), _breaks(rule, regions)) for rule in technology.rules]
+    breaks = [(str(rule), _breaks(rule, regions)) for rule in technology.rules]
     for name in technology.layers:
         if not name.endswith(("text", "names")):
-            found.append((f"grid of {name}", regions[name].grid_check(GRID, GRID).polygons(1)))
+            breaks.append((f"grid of {name}", regions[name].grid_check(GRID, GRID).polygons(1)))
     return [
         Violation(name, region.count(), _place(region, layout.dbu))
-        for name, region in found
+        for name, region in breaks
         if not region.is_empty()
     ]
 
 
 def top_cell(layout: "db.Layout") -> "db.Cell":
-    """Return the one top cell of a layout; ValueError when there is none or more than one."""
+    """Return the top cell of a layout; raises ValueError unless there is exactly one."""
     tops = layout.top_cells()
     if len(tops) != 1:
         names = sorted(cell.name for cell in tops)
-        raise ValueError(f"expected a layout with one top cell; this one has {names}")
+        raise ValueError(f"a layout must have one top cell; got {names}")
     return tops[0]
 
 
@@ -57,7 +57,7 @@ def _regions(layout: Any, technology: Technology, store: Any) -> dict[str, Any]:
 
 
 def derived_layers(drawn: Mapping[str, Any], technology: Technology) -> dict[str, Any]:
-    """Return the layers that rules and devices are made of, from those that are drawn."""
+    """Return the layers that rules and devices need, derived from those that are drawn."""
     poly, diff, licon = drawn["poly"], drawn["diff"], drawn["licon"]
     resistor = poly & drawn["poly_res"]
     slots = licon & drawn[technology.implant]
@@ -75,7 +75,7 @@ def derived_layers(drawn: Mapping[str, Any], technology: Technology) -> dict[str
 
 
 def _breaks(rule: Rule, regions: Mapping[str, Any]) -> Any:
-    """Return the places, as polygons, at which a rule is broken."""
+    """Return the places where a rule is broken, as polygons."""
     layer, value = regions[rule.layer], to_dbu(rule.value)
     if rule.kind == "width":
         return layer.width_check(value).polygons(1)

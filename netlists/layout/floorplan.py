@@ -1,8 +1,8 @@
-"""Where everything of a cell goes, in database units, before anything is drawn.
+"""The plan of a cell before it is drawn: where each part goes, in database units.
 
-Bottom to top a cell has, for each bank, a collector that the bit line is tied to; a switch, or the
-position of a via, for each branch; and the strips of the resistors, in series from the word line at
-the top. Strips stand side by side, so that a resistor of any value is as tall as its neighbours.
+From bottom to top, each bank of a cell has a collector that connects to the bit line; for each
+branch a switch or the position of a via; and the strips of the resistors, in series from the word
+line at the top. Strips are side by side, so resistors of any value have about the same height.
 """
 
 import math
@@ -22,16 +22,21 @@ MAX_SIDE = 2e-3
 #: Height of a collector, and its distance from the edge of the cell [database units].
 COLLECTOR, MARGIN = 420, 100
 
-#: Half the diffusion of a switch along the current [database units]; see `layout.draw_switch`.
+#: Half the diffusion of a switch along the current [database units]; see `drawing`.
 SWITCH_HALF = 415
 
-#: Least width of a branch with a switch: its gate and the contact beside it [database units].
+#: Least width of a branch with a switch: its gate and the contact next to it [database units].
 SWITCH_WIDTH = 1220
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A resistor as drawn: n_strip strips in series, each with a body of `length`; left edge x."""
+    """A drawn resistor [database units].
+
+    n_strip: strips in series.
+    length: length of the body of each strip.
+    x: left edge.
+    """
 
     n_strip: int
     length: int
@@ -40,10 +45,14 @@ class Branch:
 
 @dataclass(frozen=True)
 class CellPlan:
-    """A cell [database units]: its size, its branches (side, k), and the heights of its parts.
+    """The plan of a cell [database units].
 
-    y_strip: lowest end of the longest strips. y_head: where the bodies end and the top contacts
-    begin, also the lower edge of the word line. x_bit: centre of each bit line.
+    programming: "switch" or "via".
+    width, height: size of the cell.
+    branches: by side, then by branch.
+    y_strip: lowest end of the longest strips.
+    y_head: top of the bodies, where the upper contacts begin; also the lower edge of the word line.
+    x_bit: centre of each bit line.
     """
 
     programming: Programming
@@ -56,15 +65,15 @@ class CellPlan:
 
     @property
     def area(self) -> float:
-        """Area of the cell as drawn [m²]; the memory of its switches is not drawn."""
+        """Area of the drawn cell [m²], without the memory of its switches."""
         return self.width * DBU * self.height * DBU
 
 
 def plan_cell(bank: ResistorBank, technology: Technology, programming: Programming) -> CellPlan:
-    """Return the plan of a pair of banks of nominal resistors, about as wide as it is tall.
+    """Return the plan of a pair of banks of nominal resistors, roughly square.
 
-    Raises ValueError for another programming, a resistor too short to be contacted, or a
-    cell with a side of more than MAX_SIDE.
+    Raises ValueError for another programming, a resistor too short for its contacts, or a cell with
+    a side above MAX_SIDE.
     """
     if programming not in ("switch", "via"):
         raise ValueError(f'programming must be "switch" or "via"; got {programming!r}')
@@ -97,7 +106,7 @@ def plan_cell(bank: ResistorBank, technology: Technology, programming: Programmi
     if max(plan.width, plan.height) * DBU > MAX_SIDE:
         raise ValueError(
             f"a cell would be {plan.width * DBU:g} × {plan.height * DBU:g} m; the limit is "
-            f"{MAX_SIDE:g} m: use fewer or smaller resistors, or a film of more ohm per square"
+            f"{MAX_SIDE:g} m: use fewer or smaller resistors, or a film with more ohm per square"
         )
     return plan
 
@@ -105,7 +114,9 @@ def plan_cell(bank: ResistorBank, technology: Technology, programming: Programmi
 def drawn_wires(plan: CellPlan, technology: Technology, r_driver: float = 0.0) -> Wires:
     """Return the wires of an array of such cells: word lines in met1, bit lines in met3.
 
-    Capacitance grows with width from that of a line of least width. r_driver: as of `Wires`.
+    r_driver: see `Wires`.
+
+    Capacitance is that of a line of least width, scaled by width.
     """
     word, bit = METALS["met1"], METALS["met3"]
     segments = (
@@ -125,13 +136,13 @@ def strip_pitch(technology: Technology) -> int:
 
 
 def _strips(bank: ResistorBank, technology: Technology) -> list[tuple[int, int]]:
-    """Return number and length of the strips of each branch.
+    """Return the number and length of the strips of each branch.
 
     The number is odd, so that the last strip ends at the bottom.
     """
     film, pitch = technology.film, strip_pitch(technology) * DBU
     squares = [float(r) / film.r_sheet for r in bank.r_nominal]
-    # Both sides together fill a square: length of all strips × pitch = height².
+    # Both sides together fill a square: total strip length × pitch = height².
     longest = max(math.sqrt(2 * sum(squares) * film.width * pitch), 4 * film.end)
     return [
         _fold(r, 2 * math.ceil((n * film.width / longest - 1) / 2) + 1, technology)
@@ -143,19 +154,19 @@ def _fold(ohm: float, n_strip: int, technology: Technology) -> tuple[int, int]:
     film = technology.film
     n_strip = max(n_strip, 1)
     squares = (ohm / n_strip - 2 * technology.r_end) / film.r_sheet
-    # The contacts at both ends of a body keep their distance from each other.
+    # The contacts at the ends of a body must keep their distance.
     least = max(film.width, technology.rule("space", "slot licon") * DBU) / film.width
     if squares < least:
         limit = math.ceil(least * film.r_sheet + 2 * technology.r_end)
         raise ValueError(
             f"a resistor of {ohm:g} ohm is too short for {technology.name}; use at least "
-            f"{limit} ohm, or a film of fewer ohm per square"
+            f"{limit} ohm, or a film with fewer ohm per square"
         )
     return n_strip, to_dbu(squares * film.width)
 
 
 def _lowest_strip(technology: Technology, programming: Programming) -> int:
-    """Return how far above the cell's lower edge the strips may begin."""
+    """Return the lowest position of the strips above the cell's lower edge."""
     enclosure = technology.rule("enclosure", "resistor", "implant")
     if programming == "via":
         return enclosure + technology.rule("space", "implant")

@@ -1,7 +1,7 @@
-"""Layout against mapping: the branches read back from mask data are those that were selected.
+"""Layout versus schematic: are the branches extracted from mask data those that were selected?
 
-KLayout extracts devices and nets from the polygons alone. From each word line we then follow every
-resistor, strip after strip and through its switch, to the bit line it ends on, and compare.
+KLayout extracts devices and nets from the polygons alone. Every resistor is then followed from its
+word line, strip by strip and through its switch, to its bit line, and compared with the tile.
 """
 
 from collections import Counter, defaultdict
@@ -22,21 +22,24 @@ from netlists.layout.technology import Technology, klayout
 if TYPE_CHECKING:
     import klayout.db as db
 
-#: Largest relative difference between a drawn and a nominal resistor: lengths are on a grid.
+#: Largest relative difference between a drawn and a nominal resistor; lengths are on a grid.
 TOLERANCE = 5e-3
 
-#: Where a branch leads that ends on nothing.
+#: The end of a branch that is not connected.
 OPEN = "nothing"
 
-#: Mismatches that are spelt out; the rest is counted.
+#: Mismatches that are listed; the rest are counted.
 _SHOWN = 20
 
 
 @dataclass(frozen=True)
 class ExtractedBranch:
-    """A resistor found in a layout: from line to line, through a switch or not; ohm [ohm].
+    """A branch extracted from a layout.
 
-    end: the name of a line, or OPEN.
+    start: name of its word line.
+    end: name of its bit line, or OPEN.
+    ohm: resistance [ohm].
+    switched: True if it contains a switch.
     """
 
     start: str
@@ -47,9 +50,12 @@ class ExtractedBranch:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What a layout holds: its named nets, its branches, and what makes no sense in it.
+    """Everything extracted from a layout.
 
-    n_strip, n_switch: devices found, whether or not a branch uses them.
+    nets: names of the nets.
+    branches: branches of all word lines.
+    problems: structures that are no valid branch, in words.
+    n_strip, n_switch: numbers of devices, whether or not a branch contains them.
     """
 
     nets: tuple[str, ...]
@@ -61,7 +67,7 @@ class Extraction:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Layout against mapping; `mismatches` says in words what differs, at most this many."""
+    """A layout compared with a tile; `mismatches` lists the differences in words, up to a limit."""
 
     n_branch: int
     n_switch: int
@@ -69,7 +75,7 @@ class Comparison:
 
     @property
     def clean(self) -> bool:
-        """Whether the layout is what was mapped."""
+        """True if the layout is that of the tile."""
         return not self.mismatches
 
 
@@ -84,36 +90,38 @@ def compare_layout(
 ) -> Comparison:
     """Return how a layout differs from a tile: devices, values and connections.
 
-    tile, bank, programming: as the layout is meant to be. tolerance: of a resistor, relative.
-    Switches must be there for every branch; with vias only closed branches may reach a bit line.
-    Raises ImportError without KLayout, ValueError for a layout without exactly one top cell.
+    tile, bank, programming: what the layout should contain.
+    tolerance: allowed relative error of a resistor.
+
+    With switches, every branch must have one; with vias, only closed branches may reach a bit line.
+    Raises ImportError without KLayout and ValueError for a layout without exactly one top cell.
     """
-    found = extract_branches(layout, technology)
-    wanted = _targets(tile, bank, programming)
-    problems = [*found.problems, *_compare_names(found.nets, tile)]
-    problems += _compare_branches(wanted, found.branches, tolerance)
-    n_switch = len(found.branches) if programming == "switch" else 0
-    if found.n_switch != n_switch:
-        problems.append(f"{n_switch} switches expected; got {found.n_switch}")
+    drawn = extract_branches(layout, technology)
+    problems = [*drawn.problems, *_compare_names(drawn.nets, tile)]
+    problems += _compare_branches(_targets(tile, bank, programming), drawn.branches, tolerance)
+    n_switch = len(drawn.branches) if programming == "switch" else 0
+    if drawn.n_switch != n_switch:
+        problems.append(f"{n_switch} switches expected; got {drawn.n_switch}")
     hidden = len(problems) - _SHOWN
     if hidden > 0:
         problems[_SHOWN:] = [f"and {hidden} more"]
-    return Comparison(len(found.branches), found.n_switch, tuple(problems))
+    return Comparison(len(drawn.branches), drawn.n_switch, tuple(problems))
 
 
 def extract_branches(layout: "db.Layout", technology: Technology) -> Extraction:
-    """Return the branches that the polygons of a layout make.
+    """Return the branches that the polygons of a layout form.
 
-    Raises ImportError without KLayout, ValueError for a layout without exactly one top cell.
+    Raises ImportError without KLayout and ValueError for a layout without exactly one top cell.
     """
     extractor = extract_netlist(layout, technology)
     return _trace(extractor.netlist().top_circuit(), technology)
 
 
 def extract_netlist(layout: "db.Layout", technology: Technology) -> "db.LayoutToNetlist":
-    """Return what holds KLayout's flat netlist: devices "strip", without their ends, and "switch".
+    """Return KLayout's extractor of a layout, whose `netlist()` is flat and lives as long as it.
 
-    Its `netlist()` lives as long as it does. Raises as `extract_branches` does.
+    The devices are "strip", without the resistance of its ends, and "switch". Raises what
+    `extract_branches` does.
     """
     extractor = klayout().LayoutToNetlist(
         klayout().RecursiveShapeIterator(layout, top_cell(layout), [])
@@ -125,7 +133,7 @@ def extract_netlist(layout: "db.Layout", technology: Technology) -> "db.LayoutTo
 
 
 def _extract_devices(extractor: Any, layout: Any, technology: Technology) -> dict[str, Any]:
-    """Find resistors and switches; return all layers, drawn and derived."""
+    """Extract resistors and switches; return all layers, drawn and derived."""
     layers = {}
     for name, numbers in technology.layers.items():
         make = extractor.make_text_layer if name.endswith("text") else extractor.make_layer
@@ -158,14 +166,14 @@ def _connect(extractor: Any, layers: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class _Device:
-    """Two ends (numbers of nets), resistance [ohm]; a switch has none."""
+    """A device: its two nets, and its resistance [ohm], 0 for a switch."""
 
     ends: tuple[int, int]
     ohm: float
 
 
 def _trace(circuit: Any, technology: Technology) -> Extraction:
-    """Follow the branches of a flat circuit from its named nets."""
+    """Follow the branches of a flat circuit from its word lines."""
     names = {net.cluster_id: net.name for net in circuit.each_net() if net.name}
     devices = [_device(device, technology) for device in circuit.each_device()]
     at: dict[int, list[int]] = defaultdict(list)
@@ -203,7 +211,7 @@ def _device(device: Any, technology: Technology) -> _Device:
 
 
 def _gate_problems(circuit: Any, at: dict[int, list[int]]) -> Iterator[str]:
-    """Say how many switches have a gate that is not a net of its own."""
+    """Yield a problem if any switch has a gate that is not a net of its own."""
     gates = Counter(
         device.net_for_terminal("G").cluster_id
         for device in circuit.each_device()
@@ -217,9 +225,9 @@ def _gate_problems(circuit: Any, at: dict[int, list[int]]) -> Iterator[str]:
 def _follow(
     net: int, number: int, devices: list[_Device], at: dict[int, list[int]], names: dict[int, str]
 ) -> tuple[list[int], int, str]:
-    """Go from a net through devices in series.
+    """Follow devices in series from a net.
 
-    Returns the devices, the net that they end on, and what is wrong with them.
+    Returns the devices, the net at the end, and the problem with them, if any.
     """
     path = []
     while True:
@@ -237,7 +245,7 @@ def _follow(
 
 
 def _targets(tile: Tile, bank: ResistorBank, programming: Programming) -> list[ExtractedBranch]:
-    """Return the branches that a tile selects, of nominal values."""
+    """Return the branches that the layout of a tile should have, with nominal values."""
     switched, branches = programming == "switch", []
     for side, chosen in (("p", tile.chosen_pos), ("n", tile.chosen_neg)):
         closed = closed_switches(chosen, bank.n)
@@ -249,23 +257,23 @@ def _targets(tile: Tile, bank: ResistorBank, programming: Programming) -> list[E
 
 
 def _compare_names(nets: tuple[str, ...], tile: Tile) -> Iterator[str]:
-    wanted = [f"in_{i}" for i in range(tile.n_word)]
-    wanted += [f"out_{j}_{side}" for j in range(tile.n_bit) for side in "pn"]
+    names = [f"in_{i}" for i in range(tile.n_word)]
+    names += [f"out_{j}_{side}" for j in range(tile.n_bit) for side in "pn"]
     difference = Counter(nets)
-    difference.subtract(wanted)
+    difference.subtract(names)
     for name, count in sorted(difference.items()):
         if count < 0:
-            yield f"net {name} does not exist by itself"
+            yield f"net {name} does not exist as a separate net"
         elif count > 0:
-            yield f"net {name} should not be there" + (", lines are bridged" * ("," in name))
+            yield f"net {name} should not exist" + (", lines are shorted" * ("," in name))
 
 
 def _compare_branches(
-    wanted: list[ExtractedBranch], found: tuple[ExtractedBranch, ...], tolerance: float
+    targets: list[ExtractedBranch], extracted: tuple[ExtractedBranch, ...], tolerance: float
 ) -> Iterator[str]:
-    """Say where the resistors between two lines differ in number, value or switches."""
+    """Yield where the resistors between two lines differ in number, value or switches."""
     groups: dict[tuple, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
-    for which, branches in enumerate((wanted, found)):
+    for which, branches in enumerate((targets, extracted)):
         for branch in branches:
             groups[branch.start, branch.end, branch.switched][which].append(branch.ohm)
     for (start, end, switched), (ideal, drawn) in sorted(groups.items()):

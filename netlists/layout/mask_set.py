@@ -1,4 +1,4 @@
-"""Mask data of tiles in one call: drawn, checked, and written only when all of it is clean."""
+"""Mask data of tiles in one call: drawn, checked, and written only if every check passes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +23,15 @@ def write_masks(
     *,
     programming: Programming = "switch",
 ) -> list[Path]:
-    """Write `<tile>_<programming>` of a tile, or of each of several, as .gds, .oas and .png.
+    """Write the layout of one or several tiles as `<tile>_<programming>` .gds, .oas and .png.
 
-    Arguments as of `netlists.layout.drawing.tile_layout`. Every layout is checked first, against
-    the rules of the technology and against the tile. A new directory appears when all is written,
-    in one that exists the files do. Returns the paths. Raises what `tile_layout` does, and
-    ValueError for a layout that a check does not pass.
+    tile: one tile, or several.
+    bank, technology, programming: see `netlists.layout.drawing.tile_layout`.
+    directory: new or existing; the files appear only when all are written.
+
+    Every layout is checked first, against the rules of the technology and against the tile.
+    Returns the paths. Raises what `tile_layout` does, and ValueError for a layout that fails a
+    check.
     """
     directory = Path(directory)
     tiles = [tile] if isinstance(tile, Tile) else tile
@@ -48,12 +51,12 @@ def _write_tile(
 ) -> None:
     layout = tile_layout(tile, bank, technology, programming=programming)
     problems = [f"{v.rule}: {v.count} places" for v in check_rules(layout, technology)]
-    found = compare_layout(layout, tile, bank, technology, programming=programming)
-    problems += found.mismatches
+    comparison = compare_layout(layout, tile, bank, technology, programming=programming)
+    problems += comparison.mismatches
     if problems:
         raise ValueError(
             f"the layout of tile {tile.name} is not written, {len(problems)} checks failed, "
-            f"the first: {problems[0]}; draw it with `tile_layout` to look at it"
+            f"the first: {problems[0]}; draw it with `tile_layout` to inspect it"
         )
     geometry, archive, picture = (
         directory / f"{tile.name}_{programming}{suffix}" for suffix in _SUFFIXES

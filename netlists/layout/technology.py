@@ -1,11 +1,11 @@
-"""A small technology to draw resistors in: layers, rules and films, modelled on open SKY130.
+"""A small technology for drawing resistors: layers, rules and films, modelled on open SKY130.
 
-The figures are those that the process publishes. It is a subset: enough to draw and check banks of
-poly resistors between metal lines, not enough to send to a foundry (docs/layout.md says what is
+It is a subset with the published figures of the process: enough to draw and check banks of poly
+resistors between metal lines, not enough to send to a foundry (docs/layout.md lists what is
 missing).
 
-Source: google/skywater-pdk, docs/rules: the periphery rules, by the names that `Rule.source` gives,
-the layer numbers, and the measured P+ poly resistors of 0.35 um.
+Source: google/skywater-pdk, docs/rules: the periphery rules (named in `Rule.source`), the layer
+numbers, and the measured P+ poly resistors of 0.35 um.
 """
 
 import importlib
@@ -27,11 +27,15 @@ Kind = Literal["width", "space", "area", "separation", "enclosure", "size"]
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that a layout must keep.
+    """A design rule.
 
-    kind: least width, space or area of `layer`, separation of `layer` from `other`, enclosure of
-    `layer` by `other` on all sides, or the exact size of a cut. value [m], of an area [m²];
-    length [m]: the longer side of a cut. source: the rule's published name.
+    kind: least width, space or area of `layer`, least separation of `layer` from `other`, least
+        enclosure of `layer` by `other` on all sides, or the exact size of a cut.
+    layer: the layer that the rule constrains.
+    value: the limit [m], for an area [m²].
+    source: published name of the rule.
+    other: the second layer, if any.
+    length: the longer side of a cut [m].
     """
 
     kind: Kind
@@ -50,13 +54,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class Technology:
-    """What a layout is drawn in and checked against.
+    """The layers, rules and dimensions that a layout is drawn with and checked against.
 
-    layers: name → GDS layer and datatype. rules: as above; they also speak of the derived layers
-    of `netlists.layout.drc`. implant: the layer that makes poly the film. film: sheet resistance
-    per drawn square, width, space and length of a contacted end [m]. r_end: resistance of one such
-    end [ohm]. word_width, bit_width: of the lines [m]. pad, pad_pitch: side of a square pad, and
-    from one to the next [m].
+    layers: GDS layer and datatype, by name.
+    rules: rules for these layers and for the derived layers of `netlists.layout.drc`.
+    implant: the layer that turns poly into the film.
+    film: the film of the resistors, with its sheet resistance per drawn square.
+    r_end: resistance of one contacted end of a strip [ohm].
+    word_width, bit_width: widths of the lines [m].
+    pad: side of a square pad [m].
+    pad_pitch: distance from one pad to the next [m].
     """
 
     name: str
@@ -89,11 +96,11 @@ class Technology:
             raise ValueError(f"r_end must be >= 0 ohm and finite; got {self.r_end}")
 
     def _least_line(self, cut: str, metal: str) -> float:
-        """Return the width [m] of a line that just holds its cuts."""
+        """Return the least width [m] of a line that holds its cuts."""
         return (self.rule("size", cut) + 2 * self.rule("enclosure", cut, metal)) * DBU
 
     def rule(self, kind: Kind, layer: str, other: str = "") -> int:
-        """Return the value of a rule [database units]; KeyError names one that does not exist."""
+        """Return the value of a rule [database units]; raises KeyError if it does not exist."""
         for rule in self.rules:
             if (rule.kind, rule.layer, rule.other) == (kind, layer, other):
                 return to_dbu(rule.value)
@@ -106,7 +113,7 @@ def to_dbu(metres: float) -> int:
 
 
 def klayout(part: Literal["db", "lay"] = "db") -> Any:
-    """Return KLayout's Python module of that name; ImportError says how to install it."""
+    """Return KLayout's Python module of that name; raises ImportError if it is not installed."""
     if importlib.util.find_spec("klayout") is None:
         raise ImportError(
             "layouts need KLayout's Python module; pip install 'crossbar-sim[layout]'"
@@ -114,7 +121,7 @@ def klayout(part: Literal["db", "lay"] = "db") -> Any:
     return importlib.import_module(f"klayout.{part}")
 
 
-#: Names as in SKY130; "met3_text" holds the names of the nets, "names" those of terminals.
+#: Layers, named as in SKY130; "met3_text" holds the names of nets, "names" those of terminals.
 _LAYERS = {
     "diff": (65, 20),
     "poly": (66, 20),
@@ -155,8 +162,8 @@ _CUTS = {
     "via2": (0.20, 0.20, "via2.1a", 0.20, "via2.2"),
 }
 
-#: Inner layer, outer layer, least enclosure on all sides [um]; where the process asks for more on
-#: two sides only, the larger figure is kept on all four.
+#: Inner layer, outer layer, least enclosure on all sides [um]. Where the process requires more on
+#: two sides only, the larger figure is used on all four.
 _ENCLOSURES = (
     ("resistor", "implant", 0.20, "rpm.3"),
     ("poly licon", "poly", 0.08, "licon.8a"),
@@ -187,25 +194,25 @@ _AREAS |= {"met3": (0.24, "m3.6")}
 
 def _rules() -> tuple[Rule, ...]:
     um = 1e-6
-    found = [Rule("space", "pad", 1.27 * um, "pad.2")]
+    rules = [Rule("space", "pad", 1.27 * um, "pad.2")]
     for layer, (width, width_name, space, space_name) in _LINES.items():
-        found.append(Rule("width", layer, width * um, width_name))
-        found.append(Rule("space", layer, space * um, space_name))
+        rules.append(Rule("width", layer, width * um, width_name))
+        rules.append(Rule("space", layer, space * um, space_name))
     for cut, (side, length, size_name, space, space_name) in _CUTS.items():
-        found.append(Rule("size", cut, side * um, size_name, length=length * um))
-        found.append(Rule("space", cut, space * um, space_name))
-    found += [Rule("area", layer, v * um**2, s) for layer, (v, s) in _AREAS.items()]
-    found += [Rule("enclosure", a, v * um, s, other=b) for a, b, v, s in _ENCLOSURES]
-    found += [Rule("separation", a, v * um, s, other=b) for a, b, v, s in _SEPARATIONS]
-    return tuple(found)
+        rules.append(Rule("size", cut, side * um, size_name, length=length * um))
+        rules.append(Rule("space", cut, space * um, space_name))
+    rules += [Rule("area", layer, v * um**2, s) for layer, (v, s) in _AREAS.items()]
+    rules += [Rule("enclosure", a, v * um, s, other=b) for a, b, v, s in _ENCLOSURES]
+    rules += [Rule("separation", a, v * um, s, other=b) for a, b, v, s in _SEPARATIONS]
+    return tuple(rules)
 
 
 #: Narrowest film of the process [m]: a slot of 0.19 um, and 0.08 um of poly on either side.
 _FILM_WIDTH = 0.35e-6
 
 #: Measured resistances of P+ poly, 0.35 um wide [ohm]: 1 square and 20 squares. Their difference
-#: is 364.4 ohm per drawn square (319.8 ohm of film, etched narrower than drawn); what is left
-#: are two ends of 299.9 ohm. The other two of the table, 2 and 4 squares, follow within 0.3 %.
+#: is 364.4 ohm per drawn square (319.8 ohm of film, etched narrower than drawn); the rest is two
+#: ends of 299.9 ohm. The other entries of the table, 2 and 4 squares, agree within 0.3 %.
 _ONE, _TWENTY = 964.2, 7888.0
 _SQUARE = (_TWENTY - _ONE) / 19
 _END = (_ONE - _SQUARE) / 2
@@ -213,10 +220,10 @@ _END = (_ONE - _SQUARE) / 2
 #: The film between the contacts' slots of 2 um, each 0.08 um from the end of the strip.
 _STRIP = (0.35e-6, 0.48e-6, 2.08e-6)
 
-#: P+ poly, 364 ohm per drawn square; certain, as measured by the foundry (± 15 % at 20 squares).
+#: P+ poly, 364 ohm per drawn square, as measured by the foundry (± 15 % at 20 squares).
 HIGH_PO = Technology("sky130_high_po", _LAYERS, _rules(), "rpm", Film(_SQUARE, *_STRIP), _END)
 
-#: P- poly, 2,000 ohm per square as published; its ends are assumed to be as those of P+ poly.
+#: P- poly, 2,000 ohm per square as published; its ends are assumed to equal those of P+ poly.
 XHIGH_PO = Technology("sky130_xhigh_po", _LAYERS, _rules(), "urpm", Film(2000.0, *_STRIP), _END)
 
 #: Technologies by name.

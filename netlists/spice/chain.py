@@ -1,7 +1,7 @@
 """A whole network of dense layers as one analog circuit, from input voltages to logits.
 
-Each layer is a stage: its tiles, a bias word line, and for each output an ideal amplifier that
-adds both, scales the sum to the next layer's input voltages and cuts off what is negative (ReLU).
+Each layer is a stage: its tiles, a bias word line, and for each output an ideal amplifier. The
+amplifier adds both, scales the sum to the next layer's input voltages and rectifies it (ReLU).
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,17 +19,17 @@ from netlists.circuit import Periphery
 from netlists.spice.text import OPTIONS, table_source
 from tinynets.networks.layers import PrunedLayer
 
-#: A rectifier is linear on either side: Newton's iterations end at a solution good to rounding.
+#: A rectifier is linear on either side, so Newton's method converges to rounding error.
 _ACCURATE = "reltol=1e-9 abstol=1e-15 vntol=1e-12"
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Says that a network is dense layers with a ReLU between them, and nothing else.
+    """States that a network consists of dense layers with a ReLU between them.
 
-    volts_per_unit: for each layer (by name), the word-line voltage of an input of 1; what keeps
-    the voltages within reach of the drivers is the largest input that it was chosen for.
-    v_bias: voltage of the word lines that make the biases [V].
+    volts_per_unit: word-line voltage of an input of 1, by layer name. Choose it for the largest
+        input, so that the drivers can supply the voltages.
+    v_bias: voltage of the bias word lines [V].
     """
 
     volts_per_unit: Mapping[str, float]
@@ -38,15 +38,15 @@ class Chain:
     def __post_init__(self) -> None:
         for name, value in [*self.volts_per_unit.items(), ("v_bias", self.v_bias)]:
             if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"the voltage for {name!r} must be > 0 V; got {value}")
+                raise ValueError(f"the voltage of {name!r} must be > 0 V; got {value}")
 
     def check(self, mapped: MappedNetwork) -> None:
-        """Raise ValueError unless a network can be such a chain."""
+        """Raise ValueError unless a network is such a chain."""
         for layer in mapped.layers:
             if layer.source.conv:
                 raise ValueError(
-                    f"layer {layer.name!r} is a convolution; one circuit from inputs to logits is "
-                    "written for dense layers only, leave `chain` out"
+                    f"layer {layer.name!r} is a convolution; only dense layers can be written as "
+                    "one circuit from inputs to logits, so leave out `chain`"
                 )
             if layer.name not in self.volts_per_unit:
                 raise ValueError(f"volts_per_unit lacks layer {layer.name!r}")
@@ -54,15 +54,15 @@ class Chain:
             if first.source.n_out != second.source.n_in:
                 raise ValueError(
                     f"layer {first.name!r} has {first.source.n_out} outputs, but {second.name!r} "
-                    f"has {second.source.n_in} inputs; they do not follow one another"
+                    f"has {second.source.n_in} inputs; in a chain these numbers must be equal"
                 )
 
 
 def bias_layer(layer: MappedLayer, die: Die, tile: TileConfig) -> MappedLayer | None:
-    """Return the biases of a layer as a layer of one word line, or None where there are none.
+    """Return the biases of a layer as a layer with one word line, or None without biases.
 
-    Its weights are the biases and its input is 1, so each bias is a differential pair of banks of
-    the same die, in cells of its own; its `weight` (n_out, 1) is what they realise.
+    Its weights are the biases and its input is 1. Each bias is a differential pair of banks on the
+    same die, in its own cell; the property `weight` (n_out, 1) holds the realised biases.
     """
     bias = layer.source.bias
     if bias is None or not bias.any():
@@ -72,21 +72,22 @@ def bias_layer(layer: MappedLayer, die: Die, tile: TileConfig) -> MappedLayer | 
 
 
 def bias_layers(mapped: MappedNetwork) -> dict[str, MappedLayer]:
-    """Return the bias layer of every layer that has one, by the layer's name.
+    """Return the bias layer of each layer with biases, by the name of that layer.
 
-    Raises ValueError when a layer already has such a name.
+    Raises ValueError if another layer already has the name of a bias layer.
     """
     names = {layer.name.lower() for layer in mapped.layers}
-    found = {}
+    biases = {}
     for layer in mapped.layers:
         bias = bias_layer(layer, mapped.die, mapped.tile)
         if bias:
             if bias.name.lower() in names:
                 raise ValueError(
-                    f"a layer has the name of another's bias, {bias.name!r}; rename it"
+                    f"the name {bias.name!r} is reserved for the bias of {layer.name!r}; rename "
+                    "the layer that has it"
                 )
-            found[layer.name] = bias
-    return found
+            biases[layer.name] = bias
+    return biases
 
 
 def network_deck(
@@ -96,7 +97,7 @@ def network_deck(
     chain: Chain,
     v_in: np.ndarray,
 ) -> Iterator[str]:
-    """Yield the lines of a deck that sweeps v_in (n_batch, n_in) [V] and writes logits.txt."""
+    """Yield the lines of a deck that sweeps over v_in (n_batch, n_in) [V] and writes logits.txt."""
     layers = mapped.layers
     inputs = _nodes("in", layers[0].source.n_in)
     logits = _nodes("logit", layers[-1].source.n_out)
@@ -130,7 +131,10 @@ def _stage(
     chain: Chain,
     volts_after: float | None,
 ) -> Iterator[str]:
-    """Yield the subcircuit of a stage; volts_after: per unit in the next layer, None at the end."""
+    """Yield the subcircuit of a stage.
+
+    volts_after: volts per unit in the next layer, None for the last layer.
+    """
     n_in, n_out = layer.source.n_in, layer.source.n_out
     sums = _nodes("y", n_out)
     inputs, outputs = " ".join(_nodes("in", n_in)), " ".join(_nodes("out", n_out))

@@ -1,4 +1,4 @@
-"""The script that takes images through the tiles of a convolution, position by position."""
+"""A script that runs images through the tiles of a convolution, position by position."""
 
 from mapping.network.mapped_layer import MappedLayer
 
@@ -61,11 +61,10 @@ if __name__ == "__main__":
 
 
 def driver(layer: MappedLayer) -> str:
-    """Return a Python script for the directory of a convolution; it imports NumPy alone.
+    """Return a Python script for the directory of a convolution.
 
-    What is put into its text are the layer's name, letters and digits, and whole numbers.
-
-    Raises ValueError for a dense layer.
+    The script imports only NumPy. Only the layer's name (letters and digits) and integers are
+    inserted into its text. Raises ValueError for a dense layer.
     """
     conv = layer.source.conv
     if conv is None:

@@ -1,7 +1,7 @@
 """Write a whole mapped network as a directory of SPICE text: cell → tile → layer → network.
 
-Every branch resistor and every switch is an element. Wires and amplifiers are taken from the same
-`Circuit` that the fast engine solves; only its cells are opened up into their branches.
+Every branch resistor and every switch is an element. Wires and amplifiers come from the same
+`Circuit` that the fast engine solves; only its cells are expanded into their branches.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,26 +35,24 @@ def write_network(
     *,
     v_in: Mapping[str, np.ndarray] | None = None,
     chain: Chain | None = None,
-    force: bool = False,
 ) -> Path:
     """Write netlists that stock `ngspice -b` runs as they are; return the directory.
 
-    v_in: for each layer (by name) the input vectors (n_batch, n_in) [V] that its `run.cir`
-    sweeps over; by default each input alone at 0.1 V.
-    chain: for a network of dense layers with ReLU between them; adds `network.cir`, one circuit
-    that takes the first layer's input vectors to the logits. A convolution gets `run.py`, which
-    takes images through its tiles.
-    force: write even what would exhaust this machine's memory.
+    v_in: input vectors (n_batch, n_in) [V] by layer name; the layer's `run.cir` sweeps over them.
+        The default is each input alone at 0.1 V.
+    chain: for dense layers with a ReLU between them; adds `network.cir`, one circuit that takes the
+        first layer's input vectors to the logits.
 
+    A convolution gets `run.py`, which runs images through its tiles.
     Raises ValueError for a bank without a finite r_off (an open switch must be a resistor), inputs
-    that do not fit or a network that is no chain, NetlistTooLarge, FileExistsError when the
-    directory is there already.
+    that do not fit, or a network that is no chain; NetlistTooLarge for a netlist that would exhaust
+    this machine's memory; FileExistsError if the directory exists.
     """
     directory = Path(directory)
     if not np.isfinite(mapped.die.bank.r_off):
         raise ValueError(
-            "r_off is infinite, but a netlist needs a resistor for an open switch; "
-            "give the bank a finite r_off, 1e12 ohm for a perfect switch"
+            "r_off must be finite, because a netlist needs a resistor for an open switch; got inf: "
+            "give the bank a finite r_off, such as 1e12 ohm for a nearly perfect switch"
         )
     volts = {layer.name: _inputs(layer, v_in) for layer in mapped.layers}
     biases: dict[str, MappedLayer] = {}
@@ -71,7 +69,7 @@ def write_network(
         for name, inside in decks.items()
     }
     for name, size in sizes.items():
-        require_room(size, f"the netlist {name}", force=force)
+        require_room(size, f"the netlist {name}")
     with new_directory(directory) as draft:
         _write(draft / "cell.inc", [_cell(mapped.die.bank.n)])
         for part in parts:
@@ -84,7 +82,7 @@ def write_network(
 
 
 def network_files(mapped: MappedNetwork) -> set[str]:
-    """Return the names of the files that `write_network` makes of a network without a chain."""
+    """Return the names of the files that `write_network` writes without a chain."""
     names = {"README.md", "cell.inc"}
     for layer in mapped.layers:
         inside = ["layer.inc", "run.cir", *(["run.py"] if layer.source.conv else [])]
@@ -94,7 +92,12 @@ def network_files(mapped: MappedNetwork) -> set[str]:
 
 
 def netlist_size(layers: Sequence[MappedLayer], n: int, n_vector: int) -> Size:
-    """Return the size of layers, with banks of n branches, in one deck that sweeps n_vector."""
+    """Return the size of one deck.
+
+    layers: the layers in it.
+    n: branches of a bank.
+    n_vector: input vectors of the sweep.
+    """
     per_cell = 2 + 4 * n  # bit-line segments, and for each branch a resistor and its switch
     counts = [
         tile.present.size + per_cell * int(tile.present.sum()) + 6 * tile.n_bit + tile.n_word
@@ -192,7 +195,7 @@ def _tile(tile: Tile, die: Die, wires: Wires, periphery: Periphery) -> Iterator[
 
 
 def _cells(tile: Tile, die: Die) -> Iterator[tuple[int, int, str]]:
-    """Yield word line, bit line and the parameters of every cell with devices."""
+    """Yield word line, bit line and parameters of every cell with devices."""
     i, j = np.nonzero(tile.present)
     rows, columns = tile.rows[i], tile.columns[j]
     chosen = np.stack([tile.chosen_pos[i, j], tile.chosen_neg[i, j]], axis=1)
@@ -229,7 +232,7 @@ def _layer(layer: MappedLayer) -> Iterator[str]:
 
 
 def _run(layer: MappedLayer, v_in: np.ndarray) -> Iterator[str]:
-    """Yield a deck that sweeps all input vectors and writes the outputs to outputs.txt."""
+    """Yield a deck that sweeps over all input vectors and writes the outputs to outputs.txt."""
     inputs = [f"in_{i}" for i in range(layer.source.n_in)]
     outputs = [f"out_{j}" for j in range(layer.source.n_out)]
     yield f"* layer {layer.name}: {len(v_in)} input vectors"
@@ -244,9 +247,10 @@ def _run(layer: MappedLayer, v_in: np.ndarray) -> Iterator[str]:
 
 
 def _run_tile(tile: Tile, v_in: np.ndarray) -> Iterator[str]:
-    """Yield a deck that sweeps all input vectors of one tile and writes the currents into its TIAs.
+    """Yield a deck that sweeps over the input vectors of one tile and writes its TIA currents.
 
-    An input vector that drives no word line of the tile is left out, but for one.
+    Input vectors that drive no word line of the tile are left out; if none drives one, the first
+    vector stays.
     """
     driven = v_in[v_in.any(axis=1)]
     v_in = driven if len(driven) else v_in[:1]
@@ -275,15 +279,15 @@ def _readme(
     whole = _WHOLE_NETWORK if "network.cir" in sizes else ""
     return f"""# SPICE netlists of a mapped network
 
-Run one layer: `cd <layer>; ngspice -b run.cir`. It sweeps the input vectors (a table per input over
-the index `vsel`) and writes `outputs.txt`: a line of headings, then the index and one column per
-output [V]. ngspice should say that it uses KLU; without it, large tiles take very long.
+Run one layer: `cd <layer>; ngspice -b run.cir`. It sweeps over the input vectors (one table per
+input over the index `vsel`) and writes `outputs.txt`: a line of headings, then the index and one
+column per output [V]. ngspice should report that it uses KLU; without it, large tiles are slow.
 {whole}
 | layer | inputs | outputs | tiles | weights | kind |
 |---|---|---|---|---|---|
 {rows}
 
-What a deck is to ngspice (46, with KLU), estimated:
+Estimated size of each deck for ngspice 46 with KLU:
 
 {costs}
 
@@ -295,9 +299,9 @@ What a deck is to ngspice (46, with KLU), estimated:
   cell.
 - `<layer>/<layer>_<a>_<b>.cir`: that tile alone; `ngspice -b` writes `<layer>_<a>_<b>.txt`: a line
   of headings, then for each input vector its index and the current into each TIA [A], all positive
-  bit lines first. A vector that drives no word line of the tile is left out (the first stays where
-  none does), and the index counts those that are there.
-- `<layer>/layer.inc`: the layer: its tiles, and ideal sums standing for the addition after the
+  bit lines first. Vectors that drive no word line of the tile are left out (if none drives one,
+  the first stays), and the index counts the others.
+- `<layer>/layer.inc`: the layer: its tiles, and ideal sums that stand for the addition after the
   ADCs: out_j = r_feedback * A / (1 + A) * (i_p - i_n), A the gain of the TIA, summed over tiles.
   A convolution's inputs are one im2col patch; the same tiles serve every position, and `run.py`
   takes whole images through them.

@@ -1,4 +1,4 @@
-"""A circuit as PySpice objects, for people who want to extend one by hand."""
+"""A circuit as PySpice objects, for users who want to extend it by hand."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from netlists.spice.text import tia
 if TYPE_CHECKING:
     from PySpice.Spice.Netlist import Circuit as PySpiceCircuit
 
-#: PySpice writes some forty times slower than `to_spice`; beyond this that is no help to anyone.
+#: PySpice writes about forty times slower than `to_spice`; above this limit it is of no use.
 MAX_BRANCHES = 100_000
 
 
@@ -20,22 +20,23 @@ def to_pyspice(
 ) -> "PySpiceCircuit":
     """Return a PySpice circuit with every resistor, input source and amplifier of a circuit.
 
-    v_in: (n_word,) [V], one input vector; 0 V by default. Resistors are objects `circuit.R…` under
-    their own names, the source of word line i is `circuit.Vin_<i>`. Amplifiers are raw lines, from
-    the same writer as in every netlist: the current into TIA j is that of `vtia_<j>`, its output
-    node is `out_<j>`. Solve it with `.simulator(simulator="ngspice-shared")`, with the simulator's
-    option "klu" if the array is large.
+    v_in: one input vector (n_word,) [V]; 0 V by default.
+    title: the title of the netlist.
 
-    Raises ValueError for inputs that do not fit, an unsafe name, or a circuit of more than
-    MAX_BRANCHES branches.
+    Resistors are objects `circuit.R…` with their own names; the source of word line i is
+    `circuit.Vin_<i>`. Amplifiers are raw lines from the same writer as in every netlist: the
+    current into TIA j is that of `vtia_<j>`, its output node is `out_<j>`. Solve the circuit with
+    `.simulator(simulator="ngspice-shared")`, and with the option "klu" if the array is large.
+
+    Raises ValueError for inputs that do not fit, unsafe names, or more than MAX_BRANCHES branches.
     """
     from PySpice.Spice.Netlist import Circuit as PySpiceCircuit
 
     parts = circuit.elements
     if len(parts.branch_ohm) > MAX_BRANCHES:
         raise ValueError(
-            f"{len(parts.branch_ohm)} branches are too many for objects (limit {MAX_BRANCHES}); "
-            "write text with to_spice"
+            f"a PySpice circuit takes at most {MAX_BRANCHES} branches; got "
+            f"{len(parts.branch_ohm)}: write text with to_spice"
         )
     volts = np.zeros(circuit.n_word) if v_in is None else v_in
     (v_line,) = circuit.check_inputs(np.asarray(volts).reshape(1, -1)).tolist()

@@ -1,4 +1,4 @@
-"""Write a circuit as flat SPICE text, number by number what the fast engine solves."""
+"""Write a circuit as flat SPICE text, with exactly the numbers that the fast engine solves."""
 
 import numpy as np
 from scipy.constants import Boltzmann
@@ -7,7 +7,7 @@ from mapping.bank.checks import T_REFERENCE
 from netlists.circuit import Circuit, Periphery
 from netlists.circuit.names import checked_names
 
-#: Largest number of vectors in one sweep; ngspice searches the table of each input for each point.
+#: Largest number of vectors in one sweep; at each point ngspice searches the table of each input.
 MAX_VECTORS = 4096
 
 #: KLU's default pivot tolerance of 1e-3 loses up to eight digits next to controlled sources.
@@ -17,15 +17,17 @@ OPTIONS = ".options klu pivrel=0.5"
 def to_spice(circuit: Circuit, v_in: np.ndarray, *, title: str = "crossbar") -> str:
     """Return a netlist that stock ngspice sweeps over all input vectors.
 
-    circuit: any circuit. v_in: (n_batch, n_word) or (n_word,) [V].
+    circuit: any circuit.
+    v_in: input vectors (n_batch, n_word) or (n_word,) [V].
+    title: the first line of the netlist.
 
-    Each input is a table over a sweep index, so that one `.dc` analysis solves every vector on a
-    circuit that is parsed and ordered once. The current into TIA j is `i(vtia_<j>)`, its output
-    voltage `v(out_<j>)`; j is the TIA's place in output order.
+    Each input is a table over a sweep index: one `.dc` analysis solves every vector, and the
+    circuit is parsed and ordered once. The current into TIA j, counted in output order, is
+    `i(vtia_<j>)`; its output voltage is `v(out_<j>)`.
     """
     v_in = circuit.check_inputs(v_in)
     if len(v_in) > MAX_VECTORS:
-        raise ValueError(f"{len(v_in)} vectors in one netlist; pass at most {MAX_VECTORS}")
+        raise ValueError(f"a netlist takes at most {MAX_VECTORS} vectors; got {len(v_in)}")
     body = [*elements(circuit), *input_sources(circuit, v_in)]
     saved = " ".join(f"i(vtia_{j}) v(out_{j})" for j in range(circuit.n_line))
     cards = [OPTIONS, f".dc vsel 0 {len(v_in) - 1} 1", f".save {saved}", ".end", ""]
@@ -35,7 +37,9 @@ def to_spice(circuit: Circuit, v_in: np.ndarray, *, title: str = "crossbar") -> 
 def elements(circuit: Circuit, *, noise: bool = False) -> list[str]:
     """Return the element lines of a circuit: resistors, then ammeters and TIAs.
 
-    noise: with the amplifiers' own noise, as of `tia`. Raises ValueError for unsafe names.
+    noise: include the noise of the amplifiers; see `tia`.
+
+    Raises ValueError for unsafe names.
     """
     parts = circuit.elements
     nodes, names = checked_names(circuit)
@@ -61,8 +65,10 @@ def tia(
 ) -> list[str]:
     """Return an ammeter `vtia_<label>` from a bit line into a TIA, and the TIA.
 
-    node: the bit line's end; out: the TIA's output. v_offset: of this very amplifier [V].
-    noise: with the amplifier's own noise, for a `.noise` analysis.
+    node: node at the end of the bit line.
+    out: output node of the TIA.
+    v_offset: offset voltage of this amplifier [V].
+    noise: include the noise of the amplifier, for a `.noise` analysis.
     """
     entry, lines = f"sum_{label}", []
     noisy = noise and bool(periphery.v_noise)
@@ -81,9 +87,9 @@ def tia(
 
 
 def _ideal(label: str, node: str, out: str, periphery: Periphery, v_offset: float) -> list[str]:
-    """Return an ideal amplifier: one source holds its input and measures, another follows.
+    """Return an ideal amplifier: one source holds its input and measures, another is its output.
 
-    Two sources in series would do the same, but spoil KLU's ordering tenfold.
+    Two sources in series would be equivalent but make KLU's ordering ten times worse.
     """
     lines, held = [], node
     if periphery.r_input:
@@ -97,13 +103,13 @@ def _ideal(label: str, node: str, out: str, periphery: Periphery, v_offset: floa
 def _amplifier(
     label: str, entry: str, out: str, periphery: Periphery, v_offset: float, noisy: bool
 ) -> list[str]:
-    """Return feedback resistor and amplifier, with its pole where it has a bandwidth."""
+    """Return the feedback resistor and the amplifier, with its pole if its bandwidth is finite."""
     reference, lines = _reference(label, periphery, v_offset) if noisy else ("0", [])
     v_offset = 0.0 if noisy else v_offset
     gain = float(periphery.tia_gain)
     lines.append(f"rfb_{label} {entry} {out} {float(periphery.r_feedback)!r}")
     if np.isfinite(periphery.gbw):
-        # 1 S into C = 1 / (2 pi gbw), beside R = gain: the integrator inside every amplifier.
+        # The integrator of the amplifier: 1 S into C = 1 / (2 pi gbw), in parallel with R = gain.
         pole = f"pole_{label}"
         lines.append(f"gamp_{label} 0 {pole} {reference} {entry} 1.0")
         lines += [f"ios_{label} 0 {pole} {v_offset!r}"] if v_offset else []
@@ -111,7 +117,7 @@ def _amplifier(
         farad = 1.0 / (2.0 * np.pi * float(periphery.gbw))
         return [*lines, f"camp_{label} {pole} 0 {farad!r}", f"eout_{label} {out} 0 {pole} 0 1.0"]
     if np.isinf(gain):
-        # It holds its input at the noisy reference, and follows the ammeter.
+        # One source holds the input at the noisy reference; the output follows the ammeter.
         ohm = float(periphery.r_feedback)
         held = f"ehold_{label} {entry} 0 {reference} 0 1.0"
         return [*lines[:-1], held, f"hout_{label} {out} {entry} vtia_{label} {-ohm!r}"]
@@ -121,9 +127,9 @@ def _amplifier(
 
 
 def _reference(label: str, periphery: Periphery, v_offset: float) -> tuple[str, list[str]]:
-    """Return the node of a noisy amplifier's other input, and the sources that hold it.
+    """Return the node of a noisy amplifier's other input, and the elements that hold it.
 
-    A resistor that carries no current makes the amplifier's noise, 4 k T R = v_noise^2.
+    A resistor without current makes the noise of the amplifier: 4 k T R = v_noise^2.
     """
     ohm = periphery.v_noise**2 / (4.0 * Boltzmann * T_REFERENCE)
     noise = f"rnoise_{label} noise_{label} 0 {float(ohm)!r}"
@@ -140,12 +146,12 @@ def input_sources(circuit: Circuit, v_in: np.ndarray) -> list[str]:
 
 def table_source(name: str, node: str, volts: list[float]) -> str:
     """Return a source whose voltage at sweep index k is volts[k]."""
-    # `pwl` extrapolates beyond its ends, so both are held flat far outside the sweep.
+    # `pwl` extrapolates beyond its ends, so the table is flat far outside the sweep.
     points = [(-9e9, volts[0]), *enumerate(volts), (9e9, volts[-1])]
     table = ", ".join(f"{x!r}, {v!r}" for x, v in points)
     return f"{name} {node} 0 v = pwl(v(sel), {table})"
 
 
 def _one_line(text: str) -> str:
-    """Keep only printable characters of one line, so that a title cannot add a card."""
+    """Replace unprintable characters, newlines included, so that a title cannot add a card."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -27,7 +27,7 @@ PASSIVE = (nn.ReLU, nn.Flatten, nn.MaxPool2d, nn.AvgPool2d, nn.Dropout, nn.Ident
 class LayerError:
     """How far the ticket's version of one layer can be off.
 
-    weight: largest |realised - wanted| of each weight, bias likewise (n_out,); gain: how much an
+    weight: largest |realised - target| of each weight, bias likewise (n_out,); gain: how much an
     error of each input can count. weight and gain have the shape of the layer's weight.
     """
 

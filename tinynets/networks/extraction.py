@@ -46,7 +46,7 @@ def extract(
     modules = dict(model.named_modules())
     unknown = [path for path in leave_digital if path not in modules]
     if unknown:
-        raise ValueError(f"leave_digital names {unknown}, which the model has not")
+        raise ValueError(f"leave_digital names {unknown}, which the model does not have")
     paths = [path for path in modules if _is_mappable(path, modules[path], leave_digital)]
     n_mvm = _count_products(model, {path: modules[path] for path in paths}, example)
     idle = [path for path in paths if path not in n_mvm]

@@ -27,7 +27,7 @@ def weight_layers(model: nn.Module, exclude: tuple[str, ...] = ()) -> dict[str, 
     """
     known = {path for path, _ in model.named_modules()}
     if unknown := [path for path in exclude if path not in known]:
-        raise ValueError(f"exclude names {unknown}, which the model has not")
+        raise ValueError(f"exclude names {unknown}, which the model does not have")
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
     layers: dict[str, nn.Module] = {
         path: module
@@ -162,7 +162,7 @@ def make_permanent(model: nn.Module) -> nn.Module:
 def copied(model: nn.Module) -> nn.Module:
     """Return a deep copy, also of a masked model that has just been run, where torch fails."""
     for module in model.modules():
-        held = vars(module)  # what a hook computes anew in every pass, such as weight × mask
+        held = vars(module)  # what a hook recomputes in every pass, such as weight × mask
         for name, value in held.items():
             if isinstance(value, torch.Tensor) and not value.is_leaf:
                 held[name] = value.detach()

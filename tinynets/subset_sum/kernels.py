@@ -2,7 +2,7 @@
 
 Each `solve_...` kernel takes a slice of the problems, allocates its lists once and fills `masks`.
 Numba's cache on disk notices an edit only in the file of the function it compiled: after an edit
-in subset_sum_order.py or subset_sum_lists.py, touch this file as well.
+in order.py or sorted_lists.py, touch this file as well.
 """
 
 import numpy as np
@@ -71,11 +71,12 @@ def nearest_sums(a_sums, a_length, b_sums, b_length, targets):
 
 
 @jit
-def nearest_mask(q, split, a, b, target, mask, nearest):
+def nearest_mask(q, split, a, b, target, best):
     """The preferred subset among the nearest ones, of two labelled lists without equal sums.
 
-    (mask, nearest) is the best known so far, (-1, LARGEST) at the start; so is the return.
+    best: the best (mask, distance) so far, (-1, LARGEST) at the start; also what is returned.
     """
+    mask, nearest = best
     a_sums, a_masks, a_length = a
     b_sums, b_masks, b_length = b
     i, j = 1, b_length
@@ -94,7 +95,7 @@ def nearest_mask(q, split, a, b, target, mask, nearest):
 
 @jit
 def nearest_in_list(q, a, target):
-    """As nearest_mask, for the one list of a whole bank: a binary search."""
+    """Like nearest_mask, for the one list of a whole bank, by binary search."""
     sums, masks, length = a
     k = 1 + np.searchsorted(sums[1 : length + 1], target)
     above, below = sums[k] - target, target - sums[k - 1]
@@ -104,12 +105,16 @@ def nearest_in_list(q, a, target):
 
 
 @jit
-def lightest_mask(q, split, a, b, low, high, queue, mask):
-    """The lightest subset with low <= sum <= high, or `mask` (-1 for none) if that is lighter.
+def lightest_mask(q, a, b, window, queue, mask):
+    """The lightest subset with its sum in the window, or `mask` (-1 for none) if that is lighter.
 
-    As a grows the admissible b form a window sliding down their list; `queue` holds the positions
-    in the window that no later one beats, so its head is the lightest.
+    window: (low, high), both included.
+    queue: scratch.
+
+    As a grows, the admissible b form a range that slides down their list; `queue` holds the
+    positions in the range that no later one beats, so its head is the lightest.
     """
+    split, (low, high) = len(q) // 2, window
     a_sums, a_masks, a_length = a
     b_sums, b_masks, b_length = b
     q_b = q[split:]
@@ -146,8 +151,9 @@ def offer(q, miss, mask, misses, masks):
 
 
 @jit
-def best_masks(q, split, a, b, target, misses, masks):
+def best_masks(q, a, b, target, misses, masks):
     """Fill masks with the best subsets in order; misses is scratch of the same length."""
+    split = len(q) // 2
     a_sums, a_masks, a_length = a
     b_sums, b_masks, b_length = b
     misses[:] = LARGEST
@@ -215,7 +221,7 @@ def nearest_of_bank(q, split, target, a, b):
     if tied:
         list_a = labelled_sums(q_a, 1, a[0], a[1], a[2], a[3])
         list_b = labelled_sums(q_b, 1, b[0], b[1], b[2], b[3])
-        return nearest_mask(q, split, list_a, list_b, target, -1, LARGEST)[0]
+        return nearest_mask(q, split, list_a, list_b, target, (-1, LARGEST))[0]
     mask_a = best_mask(q_a[:last_a], best_a, a[0]) | (which & 1) << last_a
     mask_b = best_mask(q_b[:last_b], best_b, b[0]) | (which >> 1) << last_b
     return mask_a | mask_b << split
@@ -237,7 +243,7 @@ def solve_shared_bank(values, targets, split, masks):
             if split == n:
                 mask = nearest_in_list(q, list_a, target)
             else:
-                mask = nearest_mask(q, split, list_a, list_b, target, -1, LARGEST)[0]
+                mask = nearest_mask(q, split, list_a, list_b, target, (-1, LARGEST))[0]
             if masks[p] < 0 or is_better(values, targets[p], 0.0, mask, masks[p]):
                 masks[p] = mask
         limit = next_limit(values, limit)
@@ -247,11 +253,11 @@ def solve_shared_bank(values, targets, split, masks):
 
 @jit
 def solve_limited(values, targets, tolerances, max_closed, masks):
-    """As solve_own_banks with at most max_closed chosen; the lightest within the tolerances."""
+    """Like solve_own_banks, with at most max_closed chosen; the lightest within the tolerances."""
     n = values.shape[1]
     split = n // 2
     a, b = scratch(split), scratch(n - split)
-    sub_a, sub_b = scratch(split), scratch(n - split)
+    buffers = scratch(split), scratch(n - split)
     queue = np.empty((1 << (n - split)) + 1, np.int32)
     q = np.empty(n, np.int64)
     for p in range(len(targets)):
@@ -259,15 +265,16 @@ def solve_limited(values, targets, tolerances, max_closed, masks):
         limit = np.abs(bank).max()
         while True:
             scale = quantise(bank, limit, q)
-            list_a = labelled_sums(q[:split], ALL, a[0], a[1], a[2], a[3])
-            list_b = labelled_sums(q[split:], ALL, b[0], b[1], b[2], b[3])
+            lists = (
+                labelled_sums(q[:split], ALL, a[0], a[1], a[2], a[3]),
+                labelled_sums(q[split:], ALL, b[0], b[1], b[2], b[3]),
+            )
             window = (fixed(target - tolerance, scale), fixed(target + tolerance, scale))
             mask = np.int64(-1)
             if tolerance > 0.0:
-                mask = lightest_limited(q, list_a, list_b, window, max_closed, sub_a, sub_b, queue)
+                mask = lightest_limited(q, lists, window, max_closed, buffers, queue)
             if mask < 0:
-                wanted = fixed(target, scale)
-                mask = nearest_limited(q, list_a, list_b, wanted, max_closed, sub_a, sub_b)
+                mask = nearest_limited(q, lists, fixed(target, scale), max_closed, buffers)
             if masks[p] < 0 or is_better(bank, target, tolerance, mask, masks[p]):
                 masks[p] = mask
             limit = next_limit(bank, limit)
@@ -276,27 +283,26 @@ def solve_limited(values, targets, tolerances, max_closed, masks):
 
 
 @jit
-def lightest_limited(q, list_a, list_b, window, max_closed, sub_a, sub_b, queue):
+def lightest_limited(q, lists, window, max_closed, buffers, queue):
     """The lightest subset with its sum in a window and at most max_closed values, or -1."""
-    split = len(q) // 2
     mask = np.int64(-1)
     for closed in range(n_class(max_closed, len(q))):
-        part_a, part_b = parts(len(q), list_a, list_b, closed, max_closed, sub_a, sub_b)
-        mask = lightest_mask(q, split, part_a, part_b, window[0], window[1], queue, mask)
+        part_a, part_b = parts(len(q), lists, closed, max_closed, buffers)
+        mask = lightest_mask(q, part_a, part_b, window, queue, mask)
     return mask
 
 
 @jit
-def nearest_limited(q, list_a, list_b, target, max_closed, sub_a, sub_b):
+def nearest_limited(q, lists, target, max_closed, buffers):
     """The preferred nearest subset of at most max_closed values."""
     split = len(q) // 2
-    mask, nearest = np.int64(-1), np.int64(LARGEST)
+    best = np.int64(-1), np.int64(LARGEST)
     for closed in range(n_class(max_closed, len(q))):
-        part_a, part_b = parts(len(q), list_a, list_b, closed, max_closed, sub_a, sub_b)
+        part_a, part_b = parts(len(q), lists, closed, max_closed, buffers)
         part_a = part_a[0], part_a[1], settle_ties(q[:split], part_a[0], part_a[1], part_a[2], 1)
         part_b = part_b[0], part_b[1], settle_ties(q[split:], part_b[0], part_b[1], part_b[2], 1)
-        mask, nearest = nearest_mask(q, split, part_a, part_b, target, mask, nearest)
-    return mask
+        best = nearest_mask(q, split, part_a, part_b, target, best)
+    return best[0]
 
 
 @jit
@@ -306,12 +312,12 @@ def n_class(max_closed, n):
 
 
 @jit
-def parts(n, list_a, list_b, closed, max_closed, sub_a, sub_b):
+def parts(n, lists, closed, max_closed, buffers):
     """The pair of sublists for `closed` values of the first half; both whole without a limit."""
     if max_closed >= n:
-        return list_a, list_b
-    part_a = of_count(list_a, closed, closed, sub_a)
-    return part_a, of_count(list_b, 0, max_closed - closed, sub_b)
+        return lists
+    part_a = of_count(lists[0], closed, closed, buffers[0])
+    return part_a, of_count(lists[1], 0, max_closed - closed, buffers[1])
 
 
 @jit
@@ -327,7 +333,7 @@ def solve_best(values, targets, masks):
         target = fixed(targets[p], quantise(bank, np.abs(bank).max(), q))
         list_a = labelled_sums(q[:split], len(misses), a[0], a[1], a[2], a[3])
         list_b = labelled_sums(q[split:], len(misses), b[0], b[1], b[2], b[3])
-        best_masks(q, split, list_a, list_b, target, misses, masks[p])
+        best_masks(q, list_a, list_b, target, misses, masks[p])
 
 
 @jit

@@ -27,11 +27,14 @@ def scratch(n):
 
 
 @jit
-def merge(sums, masks, length, value, bit, out_sums, out_masks):
+def merge(sums, length, value, out_sums, labels):
     """Merge a list with itself plus `value`, from both ends at once; return if sums were equal.
 
+    labels: (masks, bit of the value, masks of the result); None merges the sums alone, which is
+        faster.
+
     Each end makes `length` steps, so none can run off its list, and the two chains of dependent
-    loads overlap. Pass None for both masks arrays to merge the sums alone, which is faster.
+    loads overlap.
     """
     one = np.uint64(1)
     i, j, low = one, one, one
@@ -41,7 +44,8 @@ def merge(sums, masks, length, value, bit, out_sums, out_masks):
         without, with_value = sums[i], sums[j] + value
         first = without <= with_value
         out_sums[low] = min(without, with_value)
-        if masks is not None:
+        if labels is not None:
+            masks, bit, out_masks = labels
             tied |= without == with_value
             out_masks[low] = masks[i] if first else masks[j] | bit
         step = np.uint64(first)
@@ -51,7 +55,8 @@ def merge(sums, masks, length, value, bit, out_sums, out_masks):
         without, with_value = sums[x], sums[y] + value
         first = without <= with_value
         out_sums[high] = max(without, with_value)
-        if masks is not None:
+        if labels is not None:
+            masks, bit, out_masks = labels
             tied |= without == with_value
             out_masks[high] = masks[y] | bit if first else masks[x]
         step = np.uint64(first)
@@ -94,7 +99,7 @@ def sorted_sums(q, sums, spare):
     sums[1] = 0
     length = 1
     for k in range(len(q)):
-        merge(sums, None, length, q[k], 0, spare, None)
+        merge(sums, length, q[k], spare, None)
         length *= 2
         sums, spare = spare, sums
     close_list(sums, length)
@@ -107,7 +112,7 @@ def labelled_sums(q, keep, sums, masks, spare_sums, spare_masks):
     sums[1], masks[1] = 0, 0
     length = 1
     for k in range(len(q)):
-        tied = merge(sums, masks, length, q[k], np.int32(1 << k), spare_sums, spare_masks)
+        tied = merge(sums, length, q[k], spare_sums, (masks, np.int32(1 << k), spare_masks))
         length *= 2
         sums, spare_sums = spare_sums, sums
         masks, spare_masks = spare_masks, masks

@@ -18,7 +18,7 @@ from forging import renew
 from mapping import Die, ResistorBank, TileConfig, map_network
 from netlists import Wires, read_pack, write_pack
 from netlists.fabrication.pack import FORMAT, SCHEMA, VERSION, PackError
-from netlists.fabrication.switch_tables import bitstream, masks_of
+from netlists.fabrication.switch_tables import bitstream, switches_from_bits
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
 pytest.importorskip("pyarrow")
@@ -115,11 +115,11 @@ def test_the_table_and_the_bits_have_one_order(network, pack):
 
 def test_bits_and_masks_are_inverse(network):
     for tile in network.tiles:
-        pos, neg = masks_of(bitstream(tile, 5), tile.present, 5)
+        pos, neg = switches_from_bits(bitstream(tile, 5), tile.present, 5)
         np.testing.assert_array_equal(pos, tile.chosen_pos)
         np.testing.assert_array_equal(neg, tile.chosen_neg)
     with pytest.raises(ValueError, match="bytes"):
-        masks_of(b"", network.tiles[0].present, 5)
+        switches_from_bits(b"", network.tiles[0].present, 5)
 
 
 def test_bits_behind_the_last_switch_are_refused(network, copied):
@@ -128,7 +128,9 @@ def test_bits_behind_the_last_switch_are_refused(network, copied):
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] | 1]))
     renew(copied)
-    with pytest.raises(PackError, match=rf"{tile.name}\.bin: .* goes on behind its last switch"):
+    with pytest.raises(
+        PackError, match=rf"{tile.name}\.bin: .* must have zeros after its last switch"
+    ):
         read_pack(copied)
 
 
@@ -142,7 +144,7 @@ def edit_manifest(directory, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(version=7), "version 7"),
+        (lambda m: m.update(version=7), "version 1; got 7"),
         (lambda m: m.update(format="x"), "not the manifest"),
         (lambda m: m.pop("tiles"), "'tiles' is a required property"),
         (lambda m: m["tiles"][0].update(name="a b"), "does not match"),
@@ -179,7 +181,7 @@ def test_altered_files_are_refused_and_named(copied, tmp_path, kind):
 
 def test_the_pack_of_another_die_is_refused(network, pack):
     assert read_pack(pack, die=network.die).die == network.die
-    with pytest.raises(PackError, match=f"of die {network.die.id}, not of"):
+    with pytest.raises(PackError, match=f"got die {network.die.id}"):
         read_pack(pack, die=Die(network.die.bank, seed=4))
 
 

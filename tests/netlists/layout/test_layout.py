@@ -255,8 +255,8 @@ def test_bridged_lines_are_caught(tile):
     x = plan.x_bit[0]
     shapes(layout, tile.name, "met3").insert(db.Box(x, -2500, plan.x_bit[1], -2000))
     found = compare(layout, tile)
-    assert "net out_0_p does not exist by itself" in found.mismatches
-    assert any("lines are bridged" in text for text in found.mismatches)
+    assert "net out_0_p does not exist as a separate net" in found.mismatches
+    assert any("lines are shorted" in text for text in found.mismatches)
 
 
 @pytest.mark.parametrize(
@@ -409,8 +409,8 @@ def bad_tile(chosen=1):
         (lambda: tile_layout(bad_tile(), BANK, programming="fuse"), "got 'fuse'"),
         (lambda: cell_layout(ResistorBank.from_ohms([500.0])), "use at least 1131 ohm"),
         (lambda: cell_layout(ResistorBank.from_ohms([1e12])), "the limit is 0.002 m"),
-        (lambda: write_layout(cell_layout(BANK), "x.dxf"), "a layout is .gds or .oas"),
-        (lambda: check_rules(db.Layout(), HIGH_PO), r"one top cell; this one has \[\]"),
+        (lambda: write_layout(cell_layout(BANK), "x.dxf"), "a layout must be .gds or .oas"),
+        (lambda: check_rules(db.Layout(), HIGH_PO), r"one top cell; got \[\]"),
         (lambda: replace(HIGH_PO, word_width=1e-9), "word_width must be 2.9e-07 … 0.001 m"),
         (lambda: replace(HIGH_PO, pad_pitch=60e-6), "pad_pitch must be 6.04e-05"),
         (lambda: replace(HIGH_PO, r_end=-1.0), "r_end must be >= 0"),
