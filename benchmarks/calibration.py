@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 from _common import figure, machine, print_table, save_json
 
-from crossbar_sim.calibration.switches import calibrate
+from crossbar_sim.calibration.switches import reselect_for_wires
 from crossbar_sim.calibration.tile import pair_matrix
 from mapping import Die, LadderGapWarning, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires
@@ -43,7 +43,7 @@ def measure(size: int, g_max: float, n: int, meter: float, seed: int) -> dict:
     die = Die(bank(n, g_max, meter), seed)
     mapped = map_network(network(size), die, TileConfig(size, size))
     start = time.perf_counter()
-    found = calibrate(mapped, WIRES, ENDS, rounds=ROUNDS)
+    found = reselect_for_wires(mapped, WIRES, ENDS, rounds=ROUNDS)
     seconds = time.perf_counter() - start
     (report,) = found.layers
     return {

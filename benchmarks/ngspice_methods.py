@@ -20,7 +20,7 @@ import numpy as np
 from _common import figure, machine, print_table, save_json
 
 from crossbar_sim.ngspice.library import find_library
-from crossbar_sim.ngspice.process import _engine, _load, run_job
+from crossbar_sim.ngspice.process import _load, _ngspice, run_job
 from crossbar_sim.ngspice.worker import NgspiceWorker, sweep_job
 from crossbar_sim.solvers.nodal import solve
 from netlists import Circuit, Periphery, Wires, array_circuit, to_spice
@@ -53,7 +53,7 @@ class Session:
     """ngspice in this process, so that each command can be timed."""
 
     def __init__(self) -> None:
-        self.engine = _engine(LIBRARY)
+        self.engine = _ngspice(LIBRARY)
         self.engine.start([], None)
 
     def load(self, netlist: str) -> None:

@@ -15,9 +15,9 @@ from _common import RESULTS, machine, print_table, save_json
 
 from crossbar_sim.calibration.tune import (
     Chip,
-    calibrate_outputs,
     fine_tune,
     fine_tune_layer_by_layer,
+    fit_outputs,
     train_noise_aware,
 )
 from crossbar_sim.config import RunConfig
@@ -62,11 +62,11 @@ def measure(config: RunConfig, model, noisy, data) -> dict[str, tuple[float, flo
     die = select_on_die(config, model, data).die
     chip = Chip(die, config.tile.size, config.hardware, config.select)
     plain = on_die(config, model, data)
-    fitted = calibrate_outputs(plain, model, images)
+    fitted = fit_outputs(plain, model, images)
     ways = {
         "as it is": lambda: plain,
         "noise-aware training before": lambda: on_die(config, noisy, data),
-        "outputs fitted": lambda: calibrate_outputs(plain, model, images),
+        "outputs fitted": lambda: fit_outputs(plain, model, images),
         "fitted, then trained through the die": lambda: fine_tune(fitted, data, **options),
         "layer by layer through the die": lambda: fine_tune_layer_by_layer(
             model, data, chip, **options

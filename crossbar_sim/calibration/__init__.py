@@ -1,1 +1,1 @@
-"""What is adapted to the finished die: switches against wires, outputs, digital training."""
+"""What adapts to the finished die: switches to its wires, outputs, digital training."""

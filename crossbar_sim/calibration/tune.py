@@ -1,19 +1,19 @@
-"""Give accuracy back to a network on a die: without new switches, or with what training can do.
+"""Restore the accuracy of a network on a die by digital means, or by training.
 
-- `calibrate_outputs`: gain and offset of every output, by least squares on a few hundred inputs.
-- `fine_tune`: gradients through the die train what is digital: gains, biases, digital modules.
-- `fine_tune_layer_by_layer`: each layer that is put on the die is made up for by training the
-  layers that are not there yet.
-- `train_noise_aware`: before any selection, with weights that miss as a die's do.
+- `fit_outputs`: gain and offset of every output, by least squares on a few hundred inputs.
+- `fine_tune`: train the digital parts through the die: gains, biases, digital modules.
+- `fine_tune_layer_by_layer`: put one layer after another on the die, and train the layers that are
+  still digital to make up for it.
+- `train_noise_aware`: before any selection, train with weights that err as a die's do.
 
-Each returns a copy. A network on a die comes back with the streams of its noise at their start and
-nothing counted as saturated.
+Each returns a copy. A network on a die comes back with its noise streams restarted and its counts
+of saturation at zero.
 """
 
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -34,45 +34,49 @@ from tinynets.networks.data import Data
 from tinynets.networks.extraction import evaluation, extract
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.networks.masks import apply_masks, copied, make_permanent, masks_of, weight_layers
-from tinynets.networks.training import train
+from tinynets.networks.training import Training, train
 
-#: Called with the number of layers that are on the die, of how many.
+#: Called with the number of layers on the die, and of all.
 Progress = Callable[[int, int], None]
 
 
-def calibrate_outputs(on_die: nn.Module, digital: nn.Module, images: torch.Tensor) -> nn.Module:
-    """Return a copy whose layers have the gain and offset that bring them nearest the digital ones.
+def fit_outputs(on_die: nn.Module, digital: nn.Module, images: torch.Tensor) -> nn.Module:
+    """Return a copy whose outputs are scaled and shifted to come nearest to the digital ones.
 
-    on_die: of `to_torch`; digital: the network it should be; images: a few hundred inputs, never
-    test data. Layer after layer, each output's scale and bias become those of the least squares
-    line from what the die gives to what the digital layer gives, so that a layer also makes up for
-    the layers before it. An output that never moves keeps its gain.
-    Cost: one pass of each network over the images for each layer.
+    Layer after layer, each output's gain and bias become those of the least squares line from what
+    the die gives to what the digital layer gives. So a layer also makes up for those before it. An
+    output that never moves keeps its gain.
+
+    on_die: a network of `to_torch`.
+    digital: the network that it should equal.
+    images: a few hundred inputs, never test data.
+
+    Cost: for each layer, one pass of each network over the images.
     Raises ValueError for fewer than two images, which make no line.
     """
-    on_die = _afresh(copy.deepcopy(on_die))
+    on_die = _restarted(copy.deepcopy(on_die))
     for path in circuit_layers(on_die):
         _fit(on_die, path, _outputs(digital, path, images), images)
-    return _afresh(on_die)
+    return _restarted(on_die)
 
 
-def fine_tune(
-    on_die: nn.Module, data: Data, *, epochs: int, learning_rate: float = 1e-3, seed: int = 0
-) -> nn.Module:
+def fine_tune(on_die: nn.Module, data: Data, **training: Any) -> nn.Module:
     """Return a copy trained through its circuits, which stay as they are.
 
-    What is trained is what stays digital on a chip: the gain and bias of every output, and all
-    digital modules. Where amplifiers have offsets, call `calibrate_outputs` first: a bias moves by
-    about learning_rate a step. The options are those of `tinynets.networks.training.train`.
+    Only what stays digital on a chip is trained: the gain and bias of every output, and all digital
+    modules. Where amplifiers have offsets, call `fit_outputs` first: a bias moves by about
+    learning_rate a step.
+
+    training: the fields of `tinynets.networks.training.Training`, epochs at least.
     """
-    on_die = _afresh(copy.deepcopy(on_die))
-    train(on_die, data, epochs=epochs, learning_rate=learning_rate, seed=seed)
-    return _afresh(on_die)
+    on_die = _restarted(copy.deepcopy(on_die))
+    train(on_die, data, **training)
+    return _restarted(on_die)
 
 
 @dataclass(frozen=True)
 class Chip:
-    """What a network is put on: the die and tiles, its circuits, and how switches are chosen."""
+    """What a network is put on: the die and its tiles, the circuits, and the rule of selection."""
 
     die: Die
     tile: TileConfig
@@ -86,91 +90,92 @@ def fine_tune_layer_by_layer(
     data: Data,
     chip: Chip,
     *,
-    epochs: int,
-    learning_rate: float = 1e-3,
     n_calibration: int = 500,
-    seed: int = 0,
     progress: Progress | None = None,
+    **training: Any,
 ) -> tuple[nn.Module, MappedNetwork]:
-    """Put a network on a die layer by layer, and train the rest through it each time.
+    """Put a network on a die layer by layer; train the rest through it each time.
 
-    model: the pruned digital network, not changed; its zeros stay. A layer that is put on the die
-    gets the gains and offsets that bring it nearest to what it was. Then the layers that are still
-    digital, and all gains and biases, are trained on what the die gives, so that they make up for
-    what the layer misses. epochs: after each layer, the last one included. n_calibration: training
-    samples for the gains and offsets, and for a rule that is aware of its inputs; the ranges of
-    converters are those of all training samples.
+    A layer that is put on the die gets the gains and offsets that bring it nearest to what it was.
+    Then the layers that are still digital, and all gains and biases, are trained on what the die
+    gives, so that they make up for the layer's errors.
+
+    model: the pruned digital network, which is not changed; its zeros stay.
+    n_calibration: training samples for the gains and offsets, and for a rule that is aware of its
+    inputs; the ranges of converters are those of all training samples.
+    training: the fields of `tinynets.networks.training.Training`, epochs at least; after each
+    layer, the last one included. Each layer has its own seed, counted up from that one.
+
     Returns the network on the die, and its mapping. Raises ValueError for n_calibration below 2.
     Source: chip-in-the-loop fine-tuning of Wan et al., Nature 608 (2022) 504.
     """
+    how = Training(**training)
     network = make_permanent(copied(model)).eval()
-    everything = torch.from_numpy(data.x_train)
-    some = everything[:n_calibration]
-    plan = extract(network, everything[:1])
+    range_images = torch.from_numpy(data.x_train)
+    moment_images = range_images[:n_calibration]
+    plan = extract(network, range_images[:1])
     masks = masks_of(network)
-    done: list[MappedLayer] = []
+    mapped: list[MappedLayer] = []
     for k, planned in enumerate(plan.layers):
         # As it has been trained by now, under the name that its places on the die go by.
-        layer = replace(extract(network, everything[:1]).layers[0], name=planned.name)
-        done.append(_mapped(layer, network, plan, chip, some))
-        wanted = _outputs(network, layer.module, some)
-        network = put_on_die(network, done[-1], chip.hardware, calibration=everything)
-        _fit(network, layer.module, wanted, some)
+        layer = replace(extract(network, range_images[:1]).layers[0], name=planned.name)
+        mapped.append(_mapped(layer, network, plan, chip, moment_images))
+        target = _outputs(network, layer.module, moment_images)
+        network = put_on_die(network, mapped[-1], chip.hardware, calibration=range_images)
+        _fit(network, layer.module, target, moment_images)
         left = {later.module: masks[later.module] for later in plan.layers[k + 1 :]}
         if left:
             apply_masks(network, left)
-        train(network, data, epochs=epochs, learning_rate=learning_rate, seed=seed + k)
+        train(network, data, **asdict(replace(how, seed=how.seed + k)))
         make_permanent(network)
         if progress:
             progress(k + 1, len(plan.layers))
-    return _afresh(network), MappedNetwork(tuple(done), chip.die, chip.tile)
+    return _restarted(network), MappedNetwork(tuple(mapped), chip.die, chip.tile)
 
 
 def _mapped(
     layer: PrunedLayer, network: nn.Module, plan: PrunedNetwork, chip: Chip, x: torch.Tensor
 ) -> MappedLayer:
-    """Choose the switches of the layer that goes on the die next."""
+    """Select the switches of the layer that goes on the die next."""
     moment = None
     if chip.rule.needs_inputs:
-        # What enters the layer is what the part on the die gives.
+        # The layer's inputs are the outputs of the part that is on the die.
         moment = second_moments(network, replace(plan, layers=(layer,)), x)(layer.name, {})
     options = {"rule": chip.rule, "tiling": chip.tiling, "second_moment": moment}
     return map_layer(layer, chip.die, chip.tile, **options)
 
 
 def train_noise_aware(
-    model: nn.Module,
-    data: Data,
-    *,
-    sigma: float,
-    epochs: int,
-    learning_rate: float = 1e-3,
-    exclude: tuple[str, ...] = (),
-    seed: int = 0,
+    model: nn.Module, data: Data, *, sigma: float, exclude: tuple[str, ...] = (), **training: Any
 ) -> nn.Module:
-    """Return a copy trained with weights that are off by a random error in every step.
+    """Return a copy trained with a random error on its weights in every step.
 
-    sigma: the error's spread, in parts of each layer's largest weight. Zeros stay zero and have no
-    error, as a pruned weight has no device. exclude: modules whose weights have none either.
+    Zeros stay zero and have no error, as a pruned weight has no device.
+
+    sigma: standard deviation of the error, as a fraction of each layer's largest weight.
+    exclude: modules whose weights have no error either.
+    training: the fields of `tinynets.networks.training.Training`, epochs at least.
+
     Raises ValueError for a sigma that is not positive and finite.
     Source: Joshi et al., Nature Communications 11 (2020) 2473.
     """
     if not 0 < sigma < math.inf:
-        raise ValueError(f"sigma must be > 0, a part of the largest weight; got {sigma}")
+        raise ValueError(f"sigma must be > 0, a fraction of the largest weight; got {sigma}")
+    how = Training(**training)
     model = make_permanent(copied(model))
     layers, noisy = weight_layers(model), weight_layers(model, exclude)
-    stream = torch.Generator().manual_seed(seed)
+    stream = torch.Generator().manual_seed(how.seed)
     for path, module in layers.items():
         error = _Noisy(module.get_parameter("weight"), sigma if path in noisy else 0.0, stream)
         parametrize.register_parametrization(module, "weight", error)
-    train(model, data, epochs=epochs, learning_rate=learning_rate, seed=seed)
+    train(model, data, **training)
     for module in layers.values():
         parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
     return model
 
 
 class _Noisy(nn.Module):
-    """A weight's own zeros, and in training an error on all else."""
+    """Keep a weight's zeros; in training, put an error on all else."""
 
     def __init__(self, weight: torch.Tensor, sigma: float, stream: torch.Generator) -> None:
         super().__init__()
@@ -187,18 +192,18 @@ class _Noisy(nn.Module):
         return (weight + size * draw.to(weight.device)) * mask
 
 
-def _afresh(on_die: nn.Module) -> nn.Module:
-    """Put the noise of a network at the start of its streams, and count from zero; return it."""
+def _restarted(on_die: nn.Module) -> nn.Module:
+    """Restart the noise streams of a network and its counts of saturation; return it."""
     for layer in circuit_layers(on_die).values():
         layer.restart()
     return on_die
 
 
-def _fit(on_die: nn.Module, path: str, wanted: torch.Tensor, images: torch.Tensor) -> None:
-    """Give one layer the gains and offsets that bring its outputs nearest the wanted ones."""
+def _fit(on_die: nn.Module, path: str, target: torch.Tensor, images: torch.Tensor) -> None:
+    """Give one layer the gains and offsets that bring its outputs nearest to their targets."""
     layer = on_die.get_submodule(path)
     assert isinstance(layer, CircuitLayer)
-    gain, offset = _lines(_outputs(on_die, path, images), wanted)
+    gain, offset = _lines(_outputs(on_die, path, images), target)
     with torch.no_grad():
         layer.gain.mul_(gain)
         layer.bias.mul_(gain).add_(offset)
@@ -208,13 +213,13 @@ def _outputs(network: nn.Module, path: str, images: torch.Tensor) -> torch.Tenso
     """Return what a weight layer gives for images: (n_out, n_value)."""
     if len(images) < 2:
         raise ValueError(f"gain and offset need at least 2 images, better 300; got {len(images)}")
-    found: list[torch.Tensor] = []
+    outputs: list[torch.Tensor] = []
 
     def keep(module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
         # A dense layer has its outputs last, a convolution behind the batch.
         circuit = isinstance(module, CircuitLayer)
         dense = module.conv is None if circuit else isinstance(module, nn.Linear)
-        found.append(output.movedim(-1 if dense else 1, 0).flatten(1))
+        outputs.append(output.movedim(-1 if dense else 1, 0).flatten(1))
 
     handle = network.get_submodule(path).register_forward_hook(keep)
     try:
@@ -223,16 +228,16 @@ def _outputs(network: nn.Module, path: str, images: torch.Tensor) -> torch.Tenso
                 network(batch)
     finally:
         handle.remove()
-    return torch.cat(found, dim=1)
+    return torch.cat(outputs, dim=1)
 
 
-def _lines(found: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return gain and offset (n_out,) of the least squares line from found to wanted."""
-    x, y = found.double(), wanted.double()
+def _lines(realised: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return gain and offset (n_out,) of the least squares lines from realised to target."""
+    x, y = realised.double(), target.double()
     mean_x, mean_y = x.mean(1), y.mean(1)
     spread = x - mean_x[:, None]
     power = spread.square().sum(1)
     moves = power > 1e-12 * x.square().sum(1).clamp_min(1e-300)
     gain = torch.where(moves, (spread * y).sum(1) / power.clamp_min(1e-300), 1.0)
     offset = mean_y - gain * mean_x
-    return gain.to(found.dtype), offset.to(found.dtype)
+    return gain.to(realised.dtype), offset.to(realised.dtype)

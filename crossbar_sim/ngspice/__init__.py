@@ -1,1 +1,1 @@
-"""Everything that runs ngspice, and the proof that the fast engine agrees with it."""
+"""ngspice in processes of its own, and the proof that the fast engine agrees with it."""

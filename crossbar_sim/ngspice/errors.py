@@ -1,4 +1,4 @@
-"""The one exception of everything that runs ngspice."""
+"""The exception of everything that runs ngspice."""
 
 
 class NgspiceError(RuntimeError):

@@ -11,24 +11,24 @@ from crossbar_sim.ngspice.errors import NgspiceError
 
 INSTALL_HELP = (
     "install ngspice with its shared library and the KLU solver (44 and 46 have it): "
-    "run `make setup`, or see what it prints; NGSPICE_LIBRARY_PATH names a library elsewhere"
+    "run `make setup` or follow what it prints; NGSPICE_LIBRARY_PATH names a library elsewhere"
 )
 
-#: What the library is called on Linux, macOS and Windows.
+#: Names of the library on Linux, macOS and Windows.
 _NAMES = ("libngspice.so*", "libngspice*.dylib", "*ngspice.dll")
 
 
 def find_library() -> str:
     """Return the path or name of the ngspice library.
 
-    Looked for in the environment variable NGSPICE_LIBRARY_PATH, the environment Python runs in
-    (conda), the system, and the installed Python packages, some of which bring one. Raises
-    NgspiceError that says how to install it.
+    The search covers the variable NGSPICE_LIBRARY_PATH, the environment of Python (conda), the
+    system, and the installed Python packages, some of which bring a library. Raises NgspiceError
+    that says how to install it.
     """
-    found = _given() or _beside_python() or ctypes.util.find_library("ngspice") or _in_package()
-    if not found:
+    library = _given() or _beside_python() or ctypes.util.find_library("ngspice") or _in_package()
+    if not library:
         raise NgspiceError(f"no ngspice library found; {INSTALL_HELP}")
-    return found
+    return library
 
 
 def _given() -> str | None:
@@ -46,7 +46,7 @@ def _beside_python() -> str | None:
 
 
 def _in_package() -> str | None:
-    """Return the library that an installed Python package brings."""
+    """Return the library that comes with an installed Python package."""
     for package in distributions():
         for file in package.files or ():
             if any(fnmatch(file.name, name) for name in _NAMES):

@@ -1,4 +1,4 @@
-"""Many circuits on all cores: one ngspice process a core, and none that can harm the others."""
+"""Many circuits on all cores: one ngspice process per core, so that a failure harms no other."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -15,9 +15,9 @@ from crossbar_sim.system.stopping import Stopped
 from netlists.circuit import Circuit
 from netlists.circuit.size import NetlistTooLarge
 
-#: A name, and what to solve: the circuit and its input vectors (n_batch, n_word) [V].
+#: A name, the circuit to solve, and its input vectors (n_batch, n_word) [V].
 Task = tuple[str, Circuit, np.ndarray]
-#: The task's name, and its solution or what went wrong.
+#: The task's name, and its solution or the error.
 Outcome = tuple[str, Solution | Exception]
 
 _END = None
@@ -32,13 +32,17 @@ def solve_tiles(
 ) -> Iterator[Outcome]:
     """Solve circuits with several ngspice processes; yield each as soon as it is done.
 
-    tasks: taken one by one as workers get free, so that an iterator keeps memory small; circuits
-    of one topology (tiles of one shape without pruned cells, one tile on several dies) should
-    follow one another. n_worker: processes, by default one for each core. time_limit [s]: of each.
-
     A circuit that ngspice fails, hangs or crashes on yields an NgspiceError, one too large for the
-    machine a NetlistTooLarge; the other circuits go on. Raises NgspiceError when there is no
-    ngspice, and what the iterator of tasks itself raises.
+    machine a NetlistTooLarge; the other circuits go on.
+
+    tasks: taken one by one as workers become free, so that an iterator keeps memory small. Circuits
+    of one topology (tiles of one shape without pruned cells, one tile on several dies) should
+    follow one another.
+    n_worker: number of processes, by default one per core.
+    time_limit [s]: of each circuit.
+    library: as for `NgspiceWorker`.
+
+    Raises NgspiceError without an ngspice library, and whatever the iterator of tasks raises.
     """
     n_worker = (os.cpu_count() or 1) if n_worker is None else n_worker
     if n_worker < 1:
@@ -49,12 +53,12 @@ def solve_tiles(
         for worker in workers:
             stack.callback(worker.close)
         threads = stack.enter_context(ThreadPoolExecutor(n_worker))
-        stack.callback(queue.stop)  # when nobody wants more results, each ends the one in hand
+        stack.callback(queue.stop)  # when nobody takes more results, each finishes its own
         running = [threads.submit(_serve, worker, queue, done) for worker in workers]
         try:
             for _ in running:
                 yield from iter(done.get, _END)
-        except Stopped:  # nobody waits for the tasks in hand
+        except Stopped:  # nobody waits for the running tasks
             queue.stop()
             for worker in workers:
                 worker.close()
@@ -70,7 +74,7 @@ class _Queue:
         self._tasks, self._lock, self._stopped = iter(tasks), Lock(), False
 
     def take(self) -> Task | None:
-        """Return the next task, or None when there is none left."""
+        """Return the next task, or None when none is left."""
         with self._lock:
             return None if self._stopped else next(self._tasks, None)
 
@@ -80,7 +84,7 @@ class _Queue:
 
 
 def _serve(worker: NgspiceWorker, queue: _Queue, done: SimpleQueue) -> None:
-    """Solve tasks until there are none; put their outcomes, then the end mark, into `done`."""
+    """Solve tasks until none is left; put their outcomes, then the end mark, into `done`."""
     try:
         while task := queue.take():
             name, circuit, v_in = task

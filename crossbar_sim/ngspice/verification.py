@@ -1,32 +1,37 @@
-"""Prove on real tiles that ngspice and the fast engine solve the same circuit alike."""
+"""Prove on real tiles that two solvers agree: ngspice and the fast engine, or any other pair."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from crossbar_sim.ngspice.pool import Task, solve_tiles
+from crossbar_sim.ngspice.errors import NgspiceError
+from crossbar_sim.ngspice.pool import Outcome, Task, solve_tiles
 from crossbar_sim.ngspice.worker import NgspiceWorker, solve_ngspice
-from crossbar_sim.solvers.nodal import solve
+from crossbar_sim.solvers.nodal import SolverError, solve
+from crossbar_sim.solvers.registry import FAST, NGSPICE, solver
 from crossbar_sim.solvers.solution import Solution
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery, Wires
 from netlists.circuit.build import tile_circuit
+from netlists.circuit.size import NetlistTooLarge
 
+#: Largest accepted difference of two solvers, as a fraction of the largest output.
 TOLERANCE = 1e-9
 
 
 class VerificationError(RuntimeError):
-    """The two engines disagree by more than the tolerance, or ngspice failed."""
+    """Two solvers differ by more than the tolerance, or one failed."""
 
 
 @dataclass(frozen=True)
 class TileCheck:
-    """How far two solutions of one tile are apart.
+    """The difference of two solutions of one tile.
 
-    i_error: largest difference of an output current over the tile's largest output current.
-    v_error: the same of the amplifiers' output voltages, with offsets, feedback and swing.
+    i_error: largest difference of an output current, as a fraction of the largest output current.
+    v_error: the same for the amplifiers' output voltages, with offsets, feedback and swing.
     """
 
     tile: str
@@ -42,7 +47,7 @@ class TileCheck:
 
 @dataclass(frozen=True)
 class TileFailure:
-    """A tile that ngspice gave no result for, and why."""
+    """A tile that the first solver failed on, and why."""
 
     tile: str
     reason: str
@@ -50,7 +55,11 @@ class TileFailure:
 
 @dataclass(frozen=True)
 class Verification:
-    """ngspice against the fast engine, tile by tile."""
+    """Two solvers compared, tile by tile.
+
+    solvers: their names and versions.
+    failures: tiles without a comparison.
+    """
 
     checks: tuple[TileCheck, ...]
     tolerance: float
@@ -64,16 +73,16 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every tile was solved and is within tolerance."""
+        """Whether every tile was solved and every error is within the tolerance."""
         return not self.failures and all(check.error <= self.tolerance for check in self.checks)
 
     def require(self) -> None:
-        """Raise VerificationError, naming the tiles, unless every one is within tolerance."""
+        """Raise VerificationError that names the tiles, unless all passed."""
         if self.failures:
             first = self.failures[0]
             names = ", ".join(failure.tile for failure in self.failures)
             raise VerificationError(
-                f"ngspice failed on {len(self.failures)} tile(s): {names}; "
+                f"{self.solvers[0]} failed on {len(self.failures)} tile(s): {names}; "
                 f"{first.tile}: {first.reason}"
             )
         if not self.passed:
@@ -85,6 +94,38 @@ class Verification:
             )
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """How `verify` compares solvers.
+
+    solvers: names of two of `crossbar_sim.solvers.registry`; errors are relative to the second.
+    tolerance: largest accepted error.
+    n_worker, time_limit [s]: of ngspice as the first solver, as for `solve_tiles`.
+
+    Raises ValueError for a solver that does not exist.
+    """
+
+    solvers: tuple[str, str] = (NGSPICE, FAST)
+    tolerance: float = TOLERANCE
+    n_worker: int | None = None
+    time_limit: float = 300.0
+
+    def __post_init__(self) -> None:
+        for name in self.solvers:
+            solver(name)
+
+    def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """Yield what the first solver makes of each task; ngspice solves several at once."""
+        if self.solvers[0] == NGSPICE:
+            yield from solve_tiles(tasks, n_worker=self.n_worker, time_limit=self.time_limit)
+            return
+        for name, circuit, v_in in tasks:
+            try:
+                yield name, solver(self.solvers[0])(circuit, v_in)
+            except (SolverError, NgspiceError, NetlistTooLarge) as error:
+                yield name, error
+
+
 def verify(
     mapped: MappedNetwork,
     v_in: Mapping[str, np.ndarray],
@@ -92,19 +133,19 @@ def verify(
     periphery: Periphery,
     *,
     tiles: Iterable[Tile] | None = None,
-    tolerance: float = TOLERANCE,
-    n_worker: int | None = None,
-    time_limit: float = 300.0,
+    **comparison: Any,
 ) -> Verification:
-    """Solve tiles with both engines and compare all output currents and voltages.
+    """Solve tiles with two solvers and compare all output currents and voltages.
 
     v_in: for each layer (by name) the input voltages (n_batch, n_in) [V] of its whole input; each
-    tile takes the columns of its own rows; see `random_inputs`. tiles: those to solve, all by
-    default; see `chosen_tiles`. n_worker, time_limit [s]: as for `solve_tiles`.
+    tile takes the columns of its own rows; see `random_inputs`.
+    tiles: those to solve, all by default; see `chosen_tiles`.
+    comparison: the fields of `Comparison`: solvers, tolerance, n_worker, time_limit.
 
-    A tile that ngspice fails on is in `failures`, and the others are compared all the same.
-    Raises ValueError for a layer that v_in has not.
+    A tile that the first solver fails on is in `failures`; the others are compared all the same.
+    Raises ValueError for a layer without voltages, or as `Comparison` does.
     """
+    how = Comparison(**comparison)
     selected = mapped.tiles if tiles is None else list(tiles)
     if missing := {tile.layer for tile in selected} - set(v_in):
         raise ValueError(
@@ -118,19 +159,19 @@ def verify(
             circuits[tile.name] = tile_circuit(tile, wires, periphery.for_tile(tile.name))
             yield tile.name, circuits[tile.name], v_in[tile.layer][:, tile.rows]
 
-    found, failures, solvers = {}, {}, ("", "")
-    for name, spice in solve_tiles(tasks(), n_worker=n_worker, time_limit=time_limit):
+    checks, failures, solvers = {}, {}, how.solvers
+    for name, first in how.outcomes(tasks()):
         circuit = circuits.pop(name)
-        if isinstance(spice, Exception):
-            failures[name] = TileFailure(name, str(spice))
+        if isinstance(first, Exception):
+            failures[name] = TileFailure(name, str(first))
             continue
-        fast = solve(circuit, spice.v_in)
-        found[name] = compare(name, spice, fast)
-        solvers = (spice.solver, fast.solver)
+        second = solver(how.solvers[1])(circuit, first.v_in)
+        checks[name] = compare(name, first, second)
+        solvers = (first.solver, second.solver)
     names = [tile.name for tile in selected]
     return Verification(
-        tuple(found[name] for name in names if name in found),
-        tolerance,
+        tuple(checks[name] for name in names if name in checks),
+        how.tolerance,
         solvers,
         tuple(failures[name] for name in names if name in failures),
     )
@@ -141,14 +182,14 @@ def chosen_tiles(
 ) -> list[Tile]:
     """Return the tiles of the given names, or a random sample of n_sample, or all.
 
-    Raises ValueError for a name that there is not, or a sample that is empty.
+    Raises ValueError for a name that does not exist, or a sample that is empty.
     """
-    tiles, wanted = {tile.name: tile for tile in mapped.tiles}, list(names)
-    unknown = [name for name in wanted if name not in tiles]
+    tiles, selected = {tile.name: tile for tile in mapped.tiles}, list(names)
+    unknown = [name for name in selected if name not in tiles]
     if unknown:
-        raise ValueError(f"no tile {unknown[0]!r}; there are {', '.join(tiles)}")
-    if wanted:
-        return [tiles[name] for name in wanted]
+        raise ValueError(f"expected a tile of {', '.join(tiles)}; got {unknown[0]!r}")
+    if selected:
+        return [tiles[name] for name in selected]
     if n_sample is None:
         return mapped.tiles
     if n_sample < 1:
@@ -171,7 +212,7 @@ def random_inputs(
 def check_tile(
     tile: Tile, v_in: np.ndarray, wires: Wires, periphery: Periphery, worker: NgspiceWorker
 ) -> tuple[TileCheck, Solution, Solution]:
-    """Return how far ngspice and the engine are apart on one tile, and both solutions."""
+    """Return the difference of ngspice and the fast engine on one tile, and both solutions."""
     circuit = tile_circuit(tile, wires, periphery.for_tile(tile.name))
     spice = solve_ngspice(circuit, v_in, worker=worker)
     fast = solve(circuit, v_in, nodes=True)
@@ -179,16 +220,16 @@ def check_tile(
 
 
 def compare(tile: str, a: Solution, b: Solution) -> TileCheck:
-    """Return how far the outputs of a solution of a tile are from those of another, b."""
+    """Return how far a's outputs of a tile are from b's, relative to b's largest."""
     return TileCheck(tile, len(b.v_in), _gap(a.i_out, b.i_out), _gap(a.v_out, b.v_out))
 
 
 def difference(a: Solution, b: Solution) -> float:
-    """Return how far a's outputs are from b's, as `TileCheck.error`: currents and voltages."""
+    """Return the `TileCheck.error` of two solutions, over currents and voltages."""
     return compare("", a, b).error
 
 
 def _gap(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the largest difference over the largest value of b, or alone where b is zero."""
+    """Return the largest difference over the largest value of b; undivided where b is zero."""
     largest, gap = float(np.abs(b).max()), float(np.abs(a - b).max())
     return gap / largest if largest else gap

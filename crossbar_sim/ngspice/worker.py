@@ -12,6 +12,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoo
 
 from crossbar_sim.ngspice.library import INSTALL_HELP, find_library
 from crossbar_sim.ngspice.process import Job, JobResult, NgspiceError, Resistors, run_job, start
+from crossbar_sim.solvers.registry import NGSPICE, SOLVERS
 from crossbar_sim.solvers.solution import Solution
 from crossbar_sim.system.stopping import end_with
 from netlists.circuit import Circuit
@@ -21,10 +22,10 @@ from netlists.spice.text import OPTIONS, elements
 
 __all__ = ["INSTALL_HELP", "NgspiceError", "NgspiceWorker", "find_library", "solve_ngspice"]
 
-#: Without KLU ngspice re-orders its matrix for every point; with more nodes that is hopeless.
+#: Without KLU, ngspice re-orders its matrix for every point, which takes hours for more nodes.
 MAX_NODES_WITHOUT_KLU = 10_000
 
-#: Longest time [s] that a process may take to start and load ngspice.
+#: Longest time [s] for a process to start and load ngspice.
 START_LIMIT = 120.0
 
 _PROBE = "* probe\nv1 a 0 1\nr1 a 0 1\n.options klu\n.dc v1 0 1 1\n.save i(v1)\n.end\n"
@@ -34,8 +35,8 @@ _PROBE = "* probe\nv1 a 0 1\nr1 a 0 1\n.options klu\n.dc v1 0 1 1\n.save i(v1)\n
 class Parsed:
     """A circuit that ngspice parses once; others of the same topology only change its resistors.
 
-    key: equal for circuits that differ in nothing but the values of their branches. names, ohms:
-    the branches as the netlist has them.
+    key: equal for circuits that differ only in the values of their branches.
+    names, ohms: the branches in the netlist.
     """
 
     key: tuple
@@ -47,9 +48,11 @@ class Parsed:
 class NgspiceWorker:
     """ngspice in a process of its own, used as a context manager.
 
+    After a kill or a crash, the next job gets a new process.
+
     time_limit [s]: a job that takes longer is killed; the start of the process does not count.
-    After a kill or a crash the next job gets a new process. require_klu: refuse an ngspice
-    without the KLU solver.
+    library: path or name of the ngspice library; by default, as `find_library` finds it.
+    require_klu: refuse an ngspice without the KLU solver.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class NgspiceWorker:
 
     def run(self, job: Job) -> JobResult:
         """Solve one job. Raises NgspiceError when ngspice fails, hangs, crashes or lacks KLU."""
-        if self._owner != os.getpid():  # a fork: the process belongs to whom this was copied from
+        if self._owner != os.getpid():  # after a fork, the process belongs to the parent
             self._executor, self._owner = None, os.getpid()
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
@@ -92,7 +95,7 @@ class NgspiceWorker:
         return result
 
     def _call(self, limit: float, function: Callable, *arguments: object) -> Any:
-        """Call a function in the process, which does not outlive the limit [s] or a crash."""
+        """Call a function in the process; end the process at the limit [s] or after a crash."""
         assert self._executor is not None
         try:
             return self._executor.submit(function, *arguments).result(limit)
@@ -100,21 +103,21 @@ class NgspiceWorker:
             self.close()
             raise NgspiceError(
                 f"ngspice ran longer than its limit of {limit:g} s and was killed; "
-                "raise the limit or pass fewer vectors or a smaller tile"
+                "raise the limit, or pass fewer vectors or a smaller tile"
             ) from error
         except BrokenProcessPool as error:
             self.close()
             raise NgspiceError(
-                "ngspice crashed and took its process with it; run `crossbar-sim doctor` to see "
+                "ngspice crashed with its process; run `crossbar-sim doctor` to see "
                 "which library is used"
             ) from error
 
     def probe(self) -> JobResult:
-        """Solve a one-resistor circuit, to learn version and solver."""
+        """Solve a circuit of one resistor, to learn the version and the solver."""
         return self.run(Job(_PROBE, "dc", ("v1#branch",), 2))
 
     def parsed(self, circuit: Circuit) -> Parsed:
-        """Return the netlist to solve a circuit with: the last one's, where it fits."""
+        """Return the netlist that solves a circuit: the last one where it has the topology."""
         _, branches = checked_names(circuit)
         key = _topology(circuit)
         if self._parsed is None or self._parsed.key != key:
@@ -138,9 +141,11 @@ def solve_ngspice(
 ) -> Solution:
     """Return the outputs that ngspice computes for every input vector.
 
-    circuit, v_in: as for `crossbar_sim.solve`; every vector is solved by ngspice itself, in one
-    `.dc` sweep on one parsed circuit. worker: a running one, else one is started for this call; one
-    that gets circuits of the same topology after another only changes their resistors.
+    ngspice itself solves every vector, in one `.dc` sweep on one parsed circuit.
+
+    circuit, v_in: as for `crossbar_sim.solve`.
+    worker: a running one; without it, one is started for this call. A worker that gets one circuit
+    after another of the same topology only changes the resistors.
     force: go on even if the circuit looks too large for this machine.
 
     Raises ValueError for inputs that do not fit or a name that is not safe in a netlist,
@@ -170,8 +175,11 @@ def solve_ngspice(
     )
 
 
+SOLVERS[NGSPICE] = solve_ngspice
+
+
 def sweep_netlist(circuit: Circuit) -> str:
-    """Return a netlist whose input voltages are asked for at each point of a sweep of `vsel`."""
+    """Return a netlist that asks for its input voltages at each point of a sweep of `vsel`."""
     nodes, inputs = circuit.names[0], circuit.elements.input_nodes.tolist()
     sources = [f"vext_{i} {nodes[k]} 0 external" for i, k in enumerate(inputs)]
     saved = " ".join(f"i(vtia_{j}) v(out_{j})" for j in range(circuit.n_line))
@@ -194,18 +202,18 @@ def sweep_job(parsed: Parsed, circuit: Circuit, v_in: np.ndarray) -> Job:
 
 
 def check_result(result: object, job: Job) -> None:
-    """Raise NgspiceError unless a result has the shape that its job asked for."""
-    wanted = (len(job.vectors), job.n_point)
+    """Raise NgspiceError unless a result is finite and of the shape that its job expects."""
+    expected = (len(job.vectors), job.n_point)
     values = result.values if isinstance(result, JobResult) else np.empty(0)
-    if values.shape != wanted or not np.isfinite(values).all():
+    if values.shape != expected or not np.isfinite(values).all():
         raise NgspiceError(
-            f"the worker returned {type(result).__name__} with values of shape {values.shape}; "
-            f"expected a finite JobResult of shape {wanted}; run the job again"
+            f"expected a finite JobResult of shape {expected}; got {type(result).__name__} with "
+            f"values of shape {values.shape}; run the job again"
         )
 
 
 def _topology(circuit: Circuit) -> tuple:
-    """Return what two circuits have in common when only the values of their branches differ."""
+    """Return what circuits share that differ only in the values of their branches."""
     parts = circuit.elements
     ends = circuit.periphery
     arrays = (parts.branch_from, parts.branch_to, parts.input_nodes, parts.tia_nodes)

@@ -1,1 +1,1 @@
-"""What stands around the cells: converters, amplifiers in time, noise, transmission gates."""
+"""The parts around the cells: converters, settling, noise, transmission gates."""

@@ -1,4 +1,4 @@
-"""Converters between numbers and voltages, and what real ones do wrong."""
+"""Converters between numbers and voltages, and their errors."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tinynets.settings import TABLE, Flag, Positive, Seed, Share, check_fields, 
 Drive = Literal["bipolar", "two-phase"]
 Inputs = Literal["analog", "bit-serial"]
 
-#: Waves in the error curve of a converter; more would be a rougher curve of the same height.
+#: Waves in the error curve of a converter; more would make it rougher, not higher.
 _N_WAVE = 4
 
 
@@ -22,21 +22,23 @@ _N_WAVE = 4
 class Converters:
     """DAC on every input of a layer, ADC on every pair of bit lines; ideal by default.
 
-    v_read: voltage of the largest input [V]. dac_bits, adc_bits: resolution, or None for no
-    rounding. dac_range: the largest input, in the layer's own units; adc_range: the largest
-    difference of two outputs [V]; None takes what calibration finds. An input range is unsigned
-    where calibration saw no negative input; an ADC's range is symmetric.
-
-    drive: how signed inputs reach the word lines, as voltages of both signs ("bipolar"), or the
-    positive part first, then the negative part, subtracted digitally ("two-phase"; a phase has all
-    dac_bits). inputs: one voltage for each input ("analog"), or one 0-or-v_read pulse for each bit
-    of its magnitude, weighted digitally after the ADC ("bit-serial"). auto_zero: what the ADCs
-    report while all inputs are zero is measured once, and subtracted digitally ever after.
-
+    v_read: voltage of the largest input [V].
+    dac_bits, adc_bits: resolution, or None for no rounding.
+    dac_range: largest input, in the layer's own units, or None for the largest of the range images.
+    It is unsigned where those images give no negative input.
+    adc_range: largest difference of two outputs [V], or None for the largest of the range images.
+    It is symmetric.
+    drive: how signed inputs reach the word lines: as voltages of both signs ("bipolar"), or the
+    positive part first, then the negative part, subtracted digitally ("two-phase"; each phase has
+    all dac_bits).
+    inputs: one voltage for each input ("analog"), or one 0-or-v_read pulse for each bit of its
+    magnitude, weighted digitally after the ADC ("bit-serial").
+    auto_zero: measure once what the ADCs report at zero input, and always subtract it digitally.
     dac_gain_sigma, adc_gain_sigma: spread of the relative gain over converters.
     dac_offset_sigma, adc_offset_sigma: spread of the offset over converters [V].
     dac_inl, adc_inl: largest deviation of each converter from its straight line (integral
-    non-linearity), of full scale. Seeded by `seed`, see `Errors`.
+    non-linearity), as a fraction of full scale.
+    seed: of the errors; see `Errors`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
@@ -64,18 +66,18 @@ class Converters:
 
     @property
     def measures(self) -> bool:
-        """Whether an ADC does anything to what it sees, and so needs a range."""
+        """Whether an ADC changes its input, and so needs a range."""
         errs = self.adc_gain_sigma or self.adc_offset_sigma or self.adc_inl
         return bool(self.adc_bits or self.adc_range or errs)
 
     @property
     def half_step(self) -> float:
-        """Half a step of the ADC as a fraction of its range; of 24 bits where it is ideal."""
+        """Half a step of the ADC as a fraction of its range; for an ideal one, of 24 bits."""
         return 2.0 ** -((self.adc_bits or 24) + 1)
 
     @property
     def drive_bits(self) -> int | None:
-        """Bits that a DAC has to make at once: one where inputs come as pulses, bit by bit."""
+        """Bits that a DAC converts at once: one where inputs come as pulses, bit by bit."""
         return 1 if self.inputs == "bit-serial" else self.dac_bits
 
     def dac_errors(self, n: int, label: str) -> "Errors":
@@ -94,11 +96,14 @@ class Converters:
 
 @dataclass(frozen=True)
 class Errors:
-    """What n converters do wrong, in parts of full scale: gain (n,), offset (n,), bend (n, 4).
+    """Errors of n converters, as fractions of full scale.
 
     The non-linearity is smooth, a sum of sin(pi k u) over k = 1 … 4 with random amplitudes, scaled
-    so that its largest deviation over the range is the stated one. It is zero at zero and at both
-    ends, as a converter is after its end points are trimmed.
+    to the stated largest deviation over the range. It is zero at zero and at both ends, as after
+    the end points of a converter are trimmed.
+
+    gain, offset: (n,).
+    bend: (n, 4), amplitudes of the non-linearity.
     """
 
     gain: torch.Tensor
@@ -112,13 +117,8 @@ class Errors:
 
     @property
     def are_none(self) -> bool:
-        """Whether nothing is wrong at all."""
+        """Whether there are no errors at all."""
         return self.is_straight and not bool(self.gain.any() or self.offset.any())
-
-    @staticmethod
-    def none(n: int) -> "Errors":
-        """Return n converters that do nothing wrong."""
-        return Errors(torch.zeros(n), torch.zeros(n), torch.zeros(n, _N_WAVE))
 
     @staticmethod
     def joined(parts: Sequence["Errors"]) -> "Errors":
@@ -127,7 +127,7 @@ class Errors:
         return Errors(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
     def apply(self, u: torch.Tensor, dim: int = -1) -> torch.Tensor:
-        """Return what the converters make of u, where 1 is full scale.
+        """Return the output of the converters for inputs u, where 1 is full scale.
 
         u: (..., n, ...) with the converters in dimension dim.
         """
@@ -141,7 +141,7 @@ class Errors:
 
 
 def broadcast(values: torch.Tensor, like: torch.Tensor, dim: int = 1) -> torch.Tensor:
-    """Return values (n,) in a shape that lies along one dimension of another tensor."""
+    """Return values (n,) shaped to lie along one dimension of another tensor."""
     shape = [1] * like.ndim
     shape[dim] = -1
     return values.reshape(shape)
@@ -158,9 +158,9 @@ def _draw(n: int, gain: float, offset: float, inl: float, rng: np.random.Generat
 def quantise(x: torch.Tensor, bits: int | None, limit: float, *, signed: bool) -> torch.Tensor:
     """Round to the levels of a converter over 0 … limit, or -limit … limit when signed.
 
-    A signed converter keeps a level at zero, at the price of one of its 2^bits; of one bit it has
-    the levels -limit and limit alone, and tells the sign. Values beyond the range saturate, as in
-    hardware. bits None only saturates. Gradients pass as if nothing were rounded.
+    A signed converter has a level at zero, so one of its 2^bits levels is unused. With one bit it
+    only has the levels -limit and limit. Values beyond the range saturate, as in hardware. Without
+    bits (None), values only saturate. Gradients pass as if nothing were rounded.
     """
     low = -limit if signed else 0.0
     x = x.clamp(low, limit)
@@ -184,27 +184,27 @@ def passes(
     phases = [(1.0, x)]
     if signed and converters.drive == "two-phase":
         phases, signed = [(1.0, x.clamp(min=0)), (-1.0, (-x).clamp(min=0))], False
-    found = []
+    planes = []
     for sign, part in phases:
         drive = quantise(part, converters.dac_bits, limit, signed=signed) / limit
         if converters.inputs == "analog":
-            found.append((sign, drive))
+            planes.append((sign, drive))
             continue
         assert converters.dac_bits is not None
         n_plane = converters.dac_bits - signed
-        found += [(sign * weight, plane) for weight, plane in _planes(drive, n_plane)]
-    return found
+        planes += [(sign * weight, plane) for weight, plane in _planes(drive, n_plane)]
+    return planes
 
 
 def _planes(drive: torch.Tensor, n_plane: int) -> list[tuple[float, torch.Tensor]]:
-    """Return the bits of a magnitude, from the least on, each with the sign of its drive."""
+    """Return the bits of a magnitude, the least significant first, with the sign of the drive."""
     largest = 2**n_plane - 1
     code = (drive.abs() * largest).round().long()
     return [(2**k / largest, drive.sign() * ((code >> k) & 1)) for k in range(n_plane)]
 
 
 def n_pass(converters: Converters, *, signed: bool) -> int:
-    """Return how often a layer's tiles are read, and their ADCs convert, for one product."""
+    """Return how many times a layer's tiles are read, and its ADCs convert, for one product."""
     two = signed and converters.drive == "two-phase"
     if converters.inputs == "analog":
         return 1 + two

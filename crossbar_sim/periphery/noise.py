@@ -1,4 +1,4 @@
-"""Noise at the outputs of a circuit: every resistor, every amplifier, exact for the real wires."""
+"""Noise at the outputs of a circuit from every resistor and amplifier, exact with its wires."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -12,12 +12,12 @@ from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.solvers.nodal import tia_response
 from mapping.bank.checks import T_REFERENCE
 from mapping.selection.bits import effective_bits as effective_bits
-from netlists.circuit import Circuit, Periphery
+from netlists.circuit import Circuit
 from netlists.circuit.elements import PARTS
 from netlists.spice.text import elements
 from tinynets.settings import TABLE, Kelvin, Seed, check_fields, within
 
-#: Transfers from branches to outputs that are held in memory at a time.
+#: Transfers from branches to outputs that are in memory at a time.
 _MAX_TRANSFERS = 20_000_000
 #: ngspice's `.noise` has no KLU, and its old solver takes minutes for more nodes than this.
 MAX_SPICE_NODES = 3000
@@ -25,7 +25,12 @@ MAX_SPICE_NODES = 3000
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise of every read: noise bandwidth [Hz], 0 for none, temperature [K], seed of its draws."""
+    """Noise of every read.
+
+    bandwidth: noise bandwidth [Hz]; 0 for no noise.
+    temperature: of the resistors [K].
+    seed: of the draws.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
@@ -67,9 +72,13 @@ def output_noise(
 ) -> NoiseDensity:
     """Return the noise of every output, or of every pair's difference, at low frequency.
 
-    circuit: any circuit. temperature [K]. pairs: outputs are all positive lines, then all negative
-    ones, and what counts is their difference. One solution for each output: how 1 V at its
-    amplifier's input spreads is also how the noise current of each resistor reaches it.
+    One solution for each output: the voltages that 1 V at its amplifier's input causes are also the
+    transfers of the resistors' noise currents to it.
+
+    circuit: any circuit.
+    temperature: of the resistors [K].
+    pairs: outputs are all positive lines, then all negative ones, and their differences count.
+
     Source: adjoint network, Director, Rohrer, IEEE Trans. Circuit Theory 16 (1969) 318; thermal
     noise 4 k T / R, Nyquist, Phys. Rev. 32 (1928) 110.
     """
@@ -90,31 +99,18 @@ def _chunk_noise(circuit: Circuit, temperature: float, mix: np.ndarray) -> dict[
     thermal, scale = 4.0 * Boltzmann * temperature, ends.share * ends.r_feedback
     transfer = scale * (v_node[:, parts.branch_from] - v_node[:, parts.branch_to])
     density = transfer**2 * (thermal / parts.branch_ohm)
-    found = {p: density[:, parts.branch_part == k].sum(axis=1) for k, p in enumerate(PARTS)}
-    # Behind the line stands a voltage source with r_tia_input, which each of these also moves.
+    sources = {p: density[:, parts.branch_part == k].sum(axis=1) for k, p in enumerate(PARTS)}
+    # These sources also move the voltage behind r_tia_input at the end of the line.
     feedback = scale * (mix + i_line * ends.r_feedback / (1.0 + ends.tia_gain))
     amplifier = ends.share * mix - scale * ends.share * i_line
-    found["input"] = thermal * ends.r_input * _power(scale * i_line)
-    found["feedback"] = thermal / ends.r_feedback * _power(feedback)
-    found["amplifier"] = ends.v_noise**2 * _power(amplifier)
-    return found
+    sources["input"] = thermal * ends.r_input * _power(scale * i_line)
+    sources["feedback"] = thermal / ends.r_feedback * _power(feedback)
+    sources["amplifier"] = ends.v_noise**2 * _power(amplifier)
+    return sources
 
 
 def _power(transfer: np.ndarray) -> np.ndarray:
     return (transfer**2).sum(axis=1)
-
-
-def line_noise(
-    g_line: np.ndarray, periphery: Periphery, *, temperature: float = T_REFERENCE
-) -> np.ndarray:
-    """Return the noise [V²/Hz] of a line of total conductance g_line [S], for ideal wires.
-
-    (4 k T r_feedback N + v_noise² N²) / (1 + N / gain)², N being the noise gain. The first term is
-    the thermal noise of feedback resistor and line, the second that of the amplifier.
-    """
-    n = periphery.noise_gain(g_line)
-    thermal = 4.0 * Boltzmann * temperature * periphery.r_feedback * n
-    return (thermal + (periphery.v_noise * n) ** 2) / (1.0 + n / periphery.tia_gain) ** 2
 
 
 def output_noise_ngspice(

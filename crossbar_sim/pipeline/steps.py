@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from crossbar_sim.calibration.switches import Calibration, calibrate
-from crossbar_sim.calibration.tune import calibrate_outputs, fine_tune, train_noise_aware
+from crossbar_sim.calibration.switches import Calibration, reselect_for_wires
+from crossbar_sim.calibration.tune import fine_tune, fit_outputs, train_noise_aware
 from crossbar_sim.config import RunConfig
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.input_moments import second_moments
@@ -171,7 +171,7 @@ def calibrate_on_die(
     network = extract(model, torch.from_numpy(data.x_test[:1]))
     aware = config.select.objective == "aware"
     tell("calibrate", 0, config.calibrate.rounds)
-    return calibrate(
+    return reselect_for_wires(
         mapped,
         config.hardware.wires,
         config.hardware.periphery,
@@ -209,7 +209,7 @@ def tuned(config: RunConfig, on_die: nn.Module, digital: nn.Module, data: Data) 
     """Return a network on the die with what [tune] says done for it."""
     rule = config.tune
     if rule.n_output:
-        on_die = calibrate_outputs(on_die, digital, torch.from_numpy(data.x_train[: rule.n_output]))
+        on_die = fit_outputs(on_die, digital, torch.from_numpy(data.x_train[: rule.n_output]))
     if rule.epochs:
         options = {"epochs": rule.epochs, "learning_rate": rule.learning_rate}
         on_die = fine_tune(on_die, data, **options, seed=config.seed)

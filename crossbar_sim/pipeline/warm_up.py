@@ -5,7 +5,7 @@ Run: python -m crossbar_sim.pipeline.warm_up
 
 import numpy as np
 
-from crossbar_sim.calibration.switches import calibrate
+from crossbar_sim.calibration.switches import reselect_for_wires
 from crossbar_sim.pipeline.steps import Progress, silent
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
 from crossbar_sim.system.terminal import messages, progress_bars
@@ -61,7 +61,7 @@ def _solved() -> None:
 
 
 def _calibrated() -> None:
-    calibrate(_mapped(_RULES[0]), Wires(1.0, 1.0), Periphery(tia_gain=1e4), rounds=1)
+    reselect_for_wires(_mapped(_RULES[0]), Wires(1.0, 1.0), Periphery(tia_gain=1e4), rounds=1)
 
 
 if __name__ == "__main__":

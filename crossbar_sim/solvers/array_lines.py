@@ -1,4 +1,4 @@
-"""A regular array as its lines, for the two solvers that make use of its structure."""
+"""A regular array as its lines, for the two methods that use its structure."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from netlists.circuit import Circuit, Grid
 
 
 class SolverError(RuntimeError):
-    """A circuit that could not be solved to the accuracy promised."""
+    """A circuit could not be solved to the promised accuracy."""
 
 
 class Lines(NamedTuple):
@@ -16,9 +16,9 @@ class Lines(NamedTuple):
 
     g: cells (n_word, n_line) [S], all positive bit lines, then all negative.
     n_bit: pairs of bit lines.
-    g_first: from a driver to the first cell of a word line [S].
+    g_first: segment from a driver to the first cell of a word line [S].
     g_word, g_bit: segments between neighbours on a word line and on a bit line [S].
-    g_end: from the last cell of a bit line into its TIA [S].
+    g_end: segment from the last cell of a bit line into its TIA [S].
     """
 
     g: np.ndarray

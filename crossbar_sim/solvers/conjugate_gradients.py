@@ -14,8 +14,8 @@ symmetric and positive definite. Conjugate gradients solve it, preconditioned by
 iterations grows with the IR drop and hardly with the size.
 
 Both tridiagonal systems are kept as the factors of their elimination: going up a line, node j
-receives `low[j]` of its neighbour below; then, going down, it is `inverse[j]` of what it received
-plus `rise[j]` of the neighbour above.
+receives `low[j]` times its neighbour below; then, going down, its voltage is `inverse[j]` times
+what it received plus `rise[j]` times the neighbour above.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -30,15 +30,15 @@ from crossbar_sim.solvers.array_lines import Lines
 #: The conjugate gradients stop when the residual is this fraction of what the cells inject.
 TOLERANCE = 1e-13
 MAX_ITERATIONS = 2000
-#: Cells times vectors from which a second thread is worth its start.
+#: Product of cells and vectors above which a second thread pays.
 _WORTH_THREADS = 200_000
 
-#: Sums may be taken in any order, so that they use vector instructions.
+#: Lets sums be taken in any order, so that they use vector instructions.
 _FAST = {"contract", "reassoc"}
 
 
 class Factor(NamedTuple):
-    """Factors of tridiagonal systems, one for each line; see the module's text."""
+    """Factors of tridiagonal systems, one for each line; see the module's docstring."""
 
     low: np.ndarray
     inverse: np.ndarray

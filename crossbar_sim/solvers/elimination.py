@@ -21,7 +21,7 @@ from threadpoolctl import ThreadpoolController
 
 from crossbar_sim.solvers.array_lines import Lines, SolverError
 
-#: Their functions are made at import, which no type checker sees.
+#: Typed as Any: their functions are made at import, unseen by type checkers.
 _blas: Any = linalg.blas
 _lapack: Any = linalg.lapack
 
@@ -62,7 +62,7 @@ def _inverse(d: np.ndarray, r: float) -> np.ndarray:
     factor, failed = _lapack.dpotrf(matrix, overwrite_a=1, clean=0)
     inverse, failed_too = _lapack.dpotri(factor, overwrite_c=1)
     if failed or failed_too:
-        raise SolverError("the array could not be eliminated; conductances lie too far apart")
+        raise SolverError("the array could not be eliminated; look for conductances decades apart")
     return inverse
 
 

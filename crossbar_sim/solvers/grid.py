@@ -1,4 +1,4 @@
-"""The fast engine for regular arrays with resistive wires, both ways of it.
+"""The fast engine for regular arrays with resistive wires, in both its ways.
 
 A word line is a tridiagonal system, and so is a bit line; the cells couple them. One vector is
 solved by `conjugate_gradients`, all inputs at once (the transfer matrix) by `elimination`.
@@ -15,7 +15,7 @@ from netlists.circuit import Circuit
 
 __all__ = ["GridSolution", "SolverError", "is_regular", "solve_grid", "transfer_grid"]
 
-#: Largest accepted relative residual, measured again at the end.
+#: Largest accepted relative residual, recomputed at the end.
 RESIDUAL_LIMIT = 1e-10
 #: Arrays with at least this many bit lines are eliminated for a transfer matrix.
 MIN_DENSE = 96
@@ -23,12 +23,12 @@ MIN_DENSE = 96
 
 @dataclass(frozen=True)
 class GridSolution:
-    """What a regular array does.
+    """The solution of a regular array.
 
     v_word: word nodes (n_batch, n_word, n_bit) [V].
     v_bit: bit nodes (n_batch, n_word, n_line) [V].
     i_out: output currents (n_batch, n_line) [A].
-    residual: the largest relative one.
+    residual: the largest relative residual.
     """
 
     v_word: np.ndarray
@@ -45,12 +45,12 @@ def solve_grid(circuit: Circuit, v_in: np.ndarray) -> GridSolution:
     lines = lines_of(circuit)
     v_word, v_bit, residual = solve_vectors(lines, v_in)
     worst, cancelled = residual.max(axis=0, initial=0.0).tolist()
-    # Wire currents far above the cells' leave a residual of rounding alone, which is no error.
+    # Wire currents far above the cells' leave a residual from rounding alone, not an error.
     if not worst <= RESIDUAL_LIMIT + 1e-15 * cancelled:
         raise SolverError(
             f"the conjugate gradients stopped at a relative residual of {worst:.1e} (limit "
             f"{RESIDUAL_LIMIT:.0e}); the wires are too resistive for these cells, "
-            "or conductances lie many decades apart"
+            "or the conductances lie many decades apart"
         )
     return GridSolution(v_word, v_bit, lines.g_end * v_bit[:, -1], worst)
 

@@ -20,7 +20,7 @@ __all__ = ["SolverError", "solve", "transfer_matrix"]
 #: Largest accepted violation of Kirchhoff's current law at a node, relative to the sum of the
 #: magnitudes of all g * v that meet there (the componentwise backward error of the solve).
 RESIDUAL_LIMIT = 1e-12
-#: For output currents alone, a batch of this part of the word lines is worth a transfer matrix.
+#: For output currents alone, a batch of this fraction of the word lines is worth a transfer matrix.
 _WORTH_A_MATRIX = 0.25
 
 _SPARSE = f"nodal, sparse (scipy {scipy.__version__} SuperLU)"
@@ -29,38 +29,41 @@ _SPARSE = f"nodal, sparse (scipy {scipy.__version__} SuperLU)"
 def solve(circuit: Circuit, v_in: np.ndarray, *, nodes: bool = False) -> Solution:
     """Return the outputs, and on request all node voltages, for every input vector.
 
-    circuit: any circuit. v_in: (n_batch, n_word) or (n_word,) [V]. nodes: keep the voltages of all
-    nodes, which power and pictures need. Regular arrays with resistive wires are solved by their
-    structure (`crossbar_sim.solvers.grid`), anything else by a sparse factorisation.
+    Regular arrays with resistive wires are solved by their structure (`crossbar_sim.solvers.grid`),
+    all other circuits by a sparse factorisation.
 
-    Raises ValueError for inputs that do not fit, SolverError for a circuit with a node that
-    nothing holds, or when the residual is too large.
+    circuit: any circuit.
+    v_in: (n_batch, n_word) or (n_word,) [V].
+    nodes: keep the voltages of all nodes, which power and pictures need.
+
+    Raises ValueError for inputs that do not fit, SolverError for a circuit with a floating node, or
+    when the residual is too large.
     """
     v_in = circuit.check_inputs(v_in)
     v_tia = circuit.periphery.share * circuit.periphery.offsets(circuit.n_line)
     if not is_regular(circuit):
         return _solve_sparse(circuit, v_in, v_tia, nodes)
-    found = _solve_regular(circuit, v_in, nodes)
-    return _superpose(found, v_tia) if v_tia.any() else found
+    solution = _solve_regular(circuit, v_in, nodes)
+    return _superpose(solution, v_tia) if v_tia.any() else solution
 
 
 def _solve_regular(circuit: Circuit, v_in: np.ndarray, nodes: bool) -> Solution:
     """Solve a regular array without offsets, by its structure."""
     if not nodes and len(v_in) >= max(2, _WORTH_A_MATRIX * circuit.n_word):
         return _multiply(circuit, v_in)
-    found = solve_grid(circuit, v_in)
+    grid = solve_grid(circuit, v_in)
     return _solution(
         circuit,
         v_in,
-        found.i_out,
-        _grid_nodes(circuit, v_in, found) if nodes else None,
+        grid.i_out,
+        _grid_nodes(circuit, v_in, grid) if nodes else None,
         "nodal, word lines eliminated and conjugate gradients",
-        found.residual,
+        grid.residual,
     )
 
 
 def transfer_matrix(circuit: Circuit) -> np.ndarray:
-    """Return the matrix (n_word, n_line) [S] that the array multiplies by: i_out = v_in @ it.
+    """Return the matrix (n_word, n_line) [S] that an array multiplies by: i_out = v_in @ matrix.
 
     With ideal wires and TIAs this is the conductance matrix itself. Raises SolverError when it
     disagrees with a direct solution of one random vector.
@@ -74,16 +77,20 @@ def transfer_matrix(circuit: Circuit) -> np.ndarray:
 
 
 def tia_response(circuit: Circuit, v_tia: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what voltages at the amplifiers' inputs do, with every word line at 0 V.
+    """Return the response to voltages at the amplifiers' inputs, with every word line at 0 V.
 
-    circuit: any circuit. v_tia: (n_batch, n_line) [V], each in series with r_tia_input. Returns
-    the node voltages (n_batch, n_node) [V] and the currents (n_batch, n_line) [A] into the TIAs.
-    With 1 V at TIA k alone, the voltage at a node is also what part of a current injected there
-    flows into TIA k: the network is reciprocal. Raises SolverError as `solve` does.
+    With 1 V at TIA k alone, the voltage at a node is also the fraction of a current injected there
+    that flows into TIA k: the network is reciprocal.
+
+    circuit: any circuit.
+    v_tia: (n_batch, n_line) [V], each in series with r_tia_input.
+
+    Returns the node voltages (n_batch, n_node) [V] and the currents (n_batch, n_line) [A] into the
+    TIAs. Raises SolverError as `solve` does.
     """
-    found = _solve_sparse(circuit, np.zeros((len(v_tia), circuit.n_word)), v_tia, True)
-    assert found.v_node is not None
-    return found.v_node, found.i_out
+    solution = _solve_sparse(circuit, np.zeros((len(v_tia), circuit.n_word)), v_tia, True)
+    assert solution.v_node is not None
+    return solution.v_node, solution.i_out
 
 
 def _multiply(circuit: Circuit, v_in: np.ndarray) -> Solution:
@@ -94,48 +101,48 @@ def _multiply(circuit: Circuit, v_in: np.ndarray) -> Solution:
 
 
 def _check_matrix(circuit: Circuit, matrix: np.ndarray) -> float:
-    """Return how far a transfer matrix is from a solved vector, of the largest current."""
+    """Return the error of a transfer matrix on one solved vector, over the largest current."""
     v_in = np.random.default_rng(0).uniform(-1.0, 1.0, size=(1, circuit.n_word))
-    wanted = solve_grid(circuit, v_in).i_out
-    largest = float(np.abs(wanted).max())
-    error = float(np.abs(v_in @ matrix - wanted).max() / largest) if largest else 0.0
+    i_out = solve_grid(circuit, v_in).i_out
+    largest = float(np.abs(i_out).max())
+    error = float(np.abs(v_in @ matrix - i_out).max() / largest) if largest else 0.0
     if not error <= 1e-9:
         raise SolverError(
             f"the transfer matrix is off by {error:.1e} of the largest current (limit 1e-09); "
-            "conductances lie many decades apart"
+            "look for conductances many decades apart"
         )
     return error
 
 
-def _grid_nodes(circuit: Circuit, v_in: np.ndarray, found: GridSolution) -> np.ndarray:
+def _grid_nodes(circuit: Circuit, v_in: np.ndarray, solved: GridSolution) -> np.ndarray:
     """Return all node voltages (n_batch, n_node) in the order of the circuit's elements."""
     grid, n_batch = circuit.grid, len(v_in)
     assert grid is not None
     n_side, n_word, n_bit = grid.g.shape
     driver = grid.wires.r_driver
-    i_in = (v_in - found.v_word[:, :, 0]) / (driver + grid.wires.r_word)
-    bit = found.v_bit.reshape(n_batch, n_word, n_side, n_bit).transpose(0, 2, 1, 3)
+    i_in = (v_in - solved.v_word[:, :, 0]) / (driver + grid.wires.r_word)
+    bit = solved.v_bit.reshape(n_batch, n_word, n_side, n_bit).transpose(0, 2, 1, 3)
     parts = [
         np.zeros((n_batch, 1)),
         v_in,
         *([v_in - driver * i_in] if driver else []),
-        found.v_word.reshape(n_batch, -1),
+        solved.v_word.reshape(n_batch, -1),
         bit.reshape(n_batch, -1),
-        found.i_out * circuit.periphery.r_tia_input,
+        solved.i_out * circuit.periphery.r_tia_input,
     ]
     return np.concatenate(parts, axis=1)
 
 
-def _superpose(found: Solution, v_tia: np.ndarray) -> Solution:
-    """Add to a solution without offsets what the offsets alone do; the circuit is linear."""
-    v_node, i_out = tia_response(found.circuit, v_tia[None])
+def _superpose(without: Solution, v_tia: np.ndarray) -> Solution:
+    """Add the response to the offsets alone to a solution without offsets; circuits are linear."""
+    v_node, i_out = tia_response(without.circuit, v_tia[None])
     return _solution(
-        found.circuit,
-        found.v_in,
-        found.i_out + i_out,
-        None if found.v_node is None else found.v_node + v_node,
-        f"{found.solver}; offsets: {_SPARSE}",
-        found.residual,
+        without.circuit,
+        without.v_in,
+        without.i_out + i_out,
+        None if without.v_node is None else without.v_node + v_node,
+        f"{without.solver}; offsets: {_SPARSE}",
+        without.residual,
     )
 
 
@@ -223,7 +230,7 @@ def _factor(matrix: csr_array):
 
 
 def _residual(rows: csr_array, v_node: np.ndarray, injected: np.ndarray) -> float:
-    """Return the largest net current at a free node over what meets there, sum of |g v|.
+    """Return the largest net current at a free node, as a fraction of the sum of |g v| there.
 
     injected: current (n_free, n_batch) [A] from outside.
     Source: Oettli, Prager, Numer. Math. 6 (1964) 405.
@@ -243,5 +250,5 @@ def _tia_current(
     tia = circuit.elements.tia_nodes
     if circuit.periphery.r_tia_input:
         return (v_node[tia] - behind).T / circuit.periphery.r_tia_input
-    # Held at a voltage: what the branches bring is the nodal matrix's row, with the sign turned.
+    # The node is held at a voltage: its branches bring minus its row of the nodal matrix.
     return -(g[tia] @ v_node).T

@@ -1,4 +1,4 @@
-"""What a solver found in a circuit."""
+"""What a solver returns for a circuit."""
 
 from dataclasses import dataclass, replace
 
@@ -15,8 +15,8 @@ class Solution:
     i_out: (n_batch, n_line) current out of each bit line into its TIA [A].
     v_out: (n_batch, n_line) output voltage of each TIA [V].
     v_node: (n_batch, n_node) all node voltages [V], or None where the solver did not keep them.
-    solver: its name and version. residual: relative error of Kirchhoff's current law, in the
-    solver's own measure.
+    solver: its name and version.
+    residual: relative error of Kirchhoff's current law, in the solver's own measure.
     """
 
     circuit: Circuit
@@ -29,7 +29,7 @@ class Solution:
 
     @property
     def n_saturated(self) -> int:
-        """Number of outputs, over lines and vectors, that stand at the amplifiers' swing."""
+        """Number of outputs, over lines and vectors, at the limit of the amplifiers' swing."""
         # ngspice's limit may round to the double just below it.
         return int((np.abs(self.v_out) >= self.circuit.periphery.v_swing * (1 - 1e-12)).sum())
 
@@ -45,8 +45,8 @@ class Solution:
 
         Heat: cell, word line, bit line, driver; "input", the resistance at the TIAs' inputs;
         "feedback", their feedback resistors. Delivered: "source" by the input voltages, behind the
-        drivers' resistance; "TIA output" by the amplifiers' outputs, whose loops are taken to go on
-        where a swing clips. What is delivered is what turns into heat (Tellegen's theorem).
+        drivers' resistance; "TIA output" by the amplifiers' outputs, whose loops are assumed to
+        stay closed where a swing clips. Heat and delivered power are equal (Tellegen's theorem).
         """
         c, ends = self.circuit.elements, self.circuit.periphery
         drop = self._drop()

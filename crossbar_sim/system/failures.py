@@ -1,4 +1,4 @@
-"""What to tell the user of an exception, and which ones are bugs that keep their traceback."""
+"""What to tell the user about an exception, and which ones are bugs that keep their traceback."""
 
 import dis
 import errno
@@ -16,8 +16,8 @@ _ABOUT_INPUT = (ValueError, LookupError, TypeError)
 _ADVICE = {
     errno.ENOSPC: "free some space, or write elsewhere",
     errno.EDQUOT: "free some of your quota, or write elsewhere",
-    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or write elsewhere",
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f), or write elsewhere",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.ENFILE: "close other programs: the machine has no file handle left",
     errno.EACCES: "change its permissions, or name another place",
     errno.EPERM: "change its permissions, or name another place",
@@ -27,7 +27,7 @@ _ADVICE = {
 
 
 def explained(error: Exception) -> tuple[str, int] | None:
-    """Return the line to show and the exit code; None for a bug, whose traceback is wanted."""
+    """Return the line to show and the exit code, or None for a bug, which shows its traceback."""
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return "out of memory; make the network, the tiles or the number of images smaller", 1
     if isinstance(error, OSError):
@@ -41,11 +41,11 @@ def explained(error: Exception) -> tuple[str, int] | None:
 
 
 def is_said(error: BaseException) -> bool:
-    """Return whether the project itself raised an exception, in so many words.
+    """Return whether the project itself raised an exception, for the user to read.
 
-    Its own types always say what to do. Of Python's types, numpy, torch and Python raise the same
-    ones where our code is wrong, which is not to be hidden: they count where a `raise` of ours,
-    no `assert` and no call, is where they come from.
+    Its own types always say what to do. Python's types may also come from numpy, torch or Python
+    because our code is wrong, which must not be hidden. They count only where they come from a
+    `raise` of ours, not from an `assert` or a call.
     """
     if type(error).__module__.split(".")[0] in _PACKAGES:
         return True
@@ -73,7 +73,7 @@ def _of_system(error: OSError) -> str:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an OSError that names no file, such as of a full disk, name this one."""
+    """Name this file in an OSError that names none, such as that of a full disk."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The machine that computes: what figures may depend on in their last digits, and training more."""
+"""The machine: figures may depend on it in their last digits, and training in more."""
 
 import hashlib
 import platform
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @cache
 def arithmetic() -> dict[str, str]:
-    """Return what decides in which order sums are taken: two machines alike here agree.
+    """Return what decides the order of sums; machines with equal entries give equal figures.
 
     Processor, instructions that torch uses, kernels of the linear algebra libraries, system.
     """
@@ -17,7 +17,7 @@ def arithmetic() -> dict[str, str]:
     import threadpoolctl
     import torch
 
-    del numpy, scipy  # imported so that the libraries they bring are loaded, and seen
+    del numpy, scipy  # imported so that their libraries are loaded and seen
     kernels = {
         f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".strip()
         for pool in threadpoolctl.threadpool_info()
@@ -32,7 +32,7 @@ def arithmetic() -> dict[str, str]:
 
 
 def described() -> dict[str, str]:
-    """Return the description of a report: `arithmetic`, and how many threads work."""
+    """Return the machine as a report describes it: `arithmetic`, and the numbers of threads."""
     import numba
     import torch
 

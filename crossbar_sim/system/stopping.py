@@ -1,4 +1,4 @@
-"""Ends of processes: a command that is asked to stop, and workers whose parent is gone."""
+"""How processes end: a command on a signal, a worker when its parent is gone."""
 
 import os
 import signal
@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-#: How often a worker looks for its parent [s].
+#: Time between two looks of a worker for its parent [s].
 _WATCH = 0.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-#: What can be said of a command that keeps what it has finished.
+#: How to go on with a command that keeps its finished work.
 _GOES_ON = {
     "run": "; the same command with --resume goes on from here",
     "study": "; the same command goes on from here",
@@ -20,7 +20,7 @@ _GOES_ON = {
 
 
 class Stopped(BaseException):
-    """A signal asks this process to stop; no Exception, so that nothing takes it for a failure."""
+    """A signal asks this process to stop; not an Exception, so nothing takes it for a failure."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -40,10 +40,10 @@ class Stopped(BaseException):
 
 @contextmanager
 def answered_signals() -> Iterator[Callable[[], None]]:
-    """Answer Ctrl-C and SIGTERM; yield what to call as soon as there is something to put away.
+    """Answer Ctrl-C and SIGTERM; yield a function to call once there is something to clean up.
 
-    Until then they end the process at once, with a message. Later the first one raises Stopped, and
-    the second one ends the process.
+    Until that call, a signal ends the process at once, with a message. After it, the first signal
+    raises Stopped, and the second one ends the process.
     """
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     _handle(_exit)
@@ -71,11 +71,12 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 
 def end_with(parent: int) -> None:
-    """Let this process end soon after its parent, whatever killed that; called in a worker.
+    """End this worker process soon after its parent, whatever killed the parent.
+
+    A thread watches the parent. Linux could send a signal instead (PR_SET_PDEATHSIG), but does so
+    as soon as the *thread* that started the worker ends, which here is often not the main one.
 
     parent: number of the process that started this one; in that process itself, nothing happens.
-    A thread looks who the parent is. Linux could send a signal instead (PR_SET_PDEATHSIG), but does
-    so already when the *thread* that started the worker ends, which here is often not the main one.
     """
     if os.getpid() != parent:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""What every command of the command line shares: messages and progress bars, on stderr."""
+"""Messages and progress bars on stderr, and checks of options, for every command."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,14 +15,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-#: Largest seed that everything random takes.
+#: Largest seed that every random function takes.
 MAX_SEED = 2**31 - 1
-#: Largest number of anything that is asked for in an option.
+#: Largest count that an option takes.
 MAX_COUNT = 1_000_000
 
 
 def within(low: float, high: float, *, ends: bool = True) -> Callable[[Any], Any]:
-    """Return a check of an option's number or numbers: low … high, with or without the ends.
+    """Return a check that an option's numbers lie in low … high, with or without the ends.
 
     Typer's own bounds let NaN pass.
     """
@@ -37,7 +37,7 @@ def within(low: float, high: float, *, ends: bool = True) -> Callable[[Any], Any
     return check
 
 
-#: Progress and messages go to stderr, so that stdout holds only what a pipe wants.
+#: Progress and messages go to stderr, so that stdout holds only results.
 messages = Console(stderr=True)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from approx import approx
-from crossbar_sim.calibration.descent import descend
-from crossbar_sim.calibration.switches import calibrate, matrix_error
-from crossbar_sim.calibration.tile import pair_matrix
+from crossbar_sim.calibration.descent import TileState, descend
+from crossbar_sim.calibration.switches import matrix_error, reselect_for_wires
+from crossbar_sim.calibration.tile import WiredDie, pair_matrix
 from mapping import Die, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
@@ -27,9 +27,9 @@ def on_die(n=8, meter=0.0, tile=TileConfig(32, 32)):  # noqa: B008
     return map_network(network(), Die(bank, seed=1), tile)
 
 
-def test_the_matrix_with_wires_becomes_the_wanted_one():
+def test_the_matrix_with_wires_becomes_the_target():
     mapped = on_die()
-    found = calibrate(mapped, WIRES, ENDS)
+    found = reselect_for_wires(mapped, WIRES, ENDS)
     (report,) = found.layers
     assert report.before > 1e-2
     assert report.after < 0.05 * report.before
@@ -38,14 +38,15 @@ def test_the_matrix_with_wires_becomes_the_wanted_one():
     assert 0.5 < report.scale <= 1.0
     assert not report.out_of_reach
     layer = found.mapped.layers[0]
-    assert matrix_error(layer, layer.tiles, WIRES, ENDS) == (report.after, report.floor)
+    wired = WiredDie(mapped.die, WIRES, ENDS)
+    assert matrix_error(layer, wired) == (report.after, report.floor)
 
 
 @pytest.mark.parametrize(("n", "meter", "most"), [(6, 0.0, 1.3), (6, 1e-3, 1.2), (8, 0.0, 1.6)])
 def test_it_ends_at_the_resolution_of_the_bank_and_the_meter(n, meter, most):
     mapped, wires, ends = on_die(n=n, meter=meter), Wires(1.0, 1.0), Periphery(tia_gain=1e4)
     resolution = float(np.sqrt(np.mean(mapped.layers[0].error ** 2)))
-    found = calibrate(mapped, wires, ends)
+    found = reselect_for_wires(mapped, wires, ends)
     layer = found.mapped.layers[0]
     gaps = [
         ((pair_matrix(t, wires, ends) - layer.target_of(t)) / layer.g_per_weight[t.columns])[
@@ -74,11 +75,11 @@ def test_a_cell_is_chosen_for_itself_and_for_its_neighbours():
         gap = aim - pair_matrix(replace(tile, g_pos=pos, g_neg=neg), wires, ends)
         error[mask] = float(np.sum(gap[tile.present] ** 2))
         if mask == 0:
-            start, rest = (pos, neg), np.where(tile.present, gap, 0.0)
-    resistances = wires.r_driver, wires.r_word, wires.r_bit, ends.r_tia_input
-    (found,) = descend(values, current, (i, j), start, rest, resistances, 1.0)
+            state = TileState(i, j, pos, neg, np.where(tile.present, gap, 0.0))
+    resistances = WiredDie(mapped.die, wires, ends).resistances
+    (found,) = descend(values, current, state, resistances, 1.0)
     assert error[int(found)] < 1.02 * min(error.values())
-    (alone,) = descend(values, current, (i, j), start, rest, resistances, 0.0)
+    (alone,) = descend(values, current, state, resistances, 0.0)
     assert error[int(alone)] >= error[int(found)] * 0.98
 
 
@@ -89,7 +90,7 @@ def test_errors_of_wires_cancel_on_real_inputs():
     moment = x.T @ x / len(x)
     errors = {}
     for name, options in (("nearest", {}), ("aware", {"second_moment": lambda *_: moment})):
-        found = calibrate(mapped, wires, ENDS, rounds=8, **options)
+        found = reselect_for_wires(mapped, wires, ENDS, rounds=8, **options)
         layer = found.mapped.layers[0]
         assert [tile.name for tile in layer.tiles] == [tile.name for tile in mapped.tiles]
         matrix = layer.assemble([pair_matrix(tile, wires, ENDS) for tile in layer.tiles])
@@ -105,14 +106,14 @@ def test_errors_of_wires_cancel_on_real_inputs():
 
 def test_calibration_sees_the_meter_and_is_judged_by_the_truth():
     mapped = on_die(meter=0.02)
-    (report,) = calibrate(mapped, WIRES, ENDS).layers
+    (report,) = reselect_for_wires(mapped, WIRES, ENDS).layers
     assert report.errors[-1] < 0.5 * report.after
 
 
 def test_networks_of_several_tiles_and_what_they_predict():
     mapped = on_die(tile=TileConfig(16, 8))
     seen = []
-    found = calibrate(mapped, WIRES, ENDS, progress=lambda *done: seen.append(done))
+    found = reselect_for_wires(mapped, WIRES, ENDS, progress=lambda *done: seen.append(done))
     assert seen[-1] == (len(mapped.tiles), len(mapped.tiles))
     layer = found.mapped.layers[0]
     assert [tile.name for tile in layer.tiles] == [tile.name for tile in mapped.tiles]
@@ -124,10 +125,10 @@ def test_networks_of_several_tiles_and_what_they_predict():
 
 
 def test_wires_that_take_too_much_are_reported():
-    (report,) = calibrate(on_die(n=4), Wires(2000.0, 2000.0), Periphery(), rounds=2).layers
+    (report,) = reselect_for_wires(on_die(n=4), Wires(2000.0, 2000.0), Periphery(), rounds=2).layers
     assert report.out_of_reach
 
 
 def test_rounds_must_be_positive():
     with pytest.raises(ValueError, match="rounds must be at least 1"):
-        calibrate(on_die(), WIRES, ENDS, rounds=0)
+        reselect_for_wires(on_die(), WIRES, ENDS, rounds=0)

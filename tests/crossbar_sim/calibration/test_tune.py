@@ -11,9 +11,9 @@ from torch import nn
 from crossbar_sim import Hardware, Noise, to_torch
 from crossbar_sim.calibration.tune import (
     Chip,
-    calibrate_outputs,
     fine_tune,
     fine_tune_layer_by_layer,
+    fit_outputs,
     train_noise_aware,
 )
 from crossbar_sim.config.study import with_values
@@ -84,7 +84,7 @@ def same(a, b):
 def test_fitted_outputs_bring_accuracy_back(digits_mlp, values, before, gained, least, die):
     job = Job(digits_mlp, values, die)
     kept = state(job.on_die)
-    tuned = calibrate_outputs(job.on_die, job.model, job.images[:300])
+    tuned = fit_outputs(job.on_die, job.model, job.images[:300])
     assert job.score(job.on_die) < before
     assert job.score(tuned) > job.score(job.on_die) + gained
     assert job.score(tuned) > least
@@ -95,7 +95,7 @@ def test_fitted_outputs_are_the_least_squares_line(digits_mlp):
     """Against NumPy's own line, output by output, on the first layer, without noise."""
     job = Job(digits_mlp, OFFSET | {"noise.bandwidth": 0.0}, 1)
     images = job.images[:200]
-    tuned = calibrate_outputs(job.on_die, job.model, images)
+    tuned = fit_outputs(job.on_die, job.model, images)
     with torch.no_grad():
         found = job.on_die.get_submodule("fc1")(images).double().numpy()
         wanted = job.model.get_submodule("fc1")(images).double().numpy()
@@ -117,7 +117,7 @@ def test_an_output_that_never_moves_keeps_its_gain():
     mapped = map_network(extract(model, x), Die(ResistorBank(n=6), seed=1), TileConfig(8, 8))
     amplifiers = Periphery(v_offset_sigma=5e-3)
     on_die = to_torch(model, mapped, Hardware(periphery=amplifiers), calibration=x)
-    tuned = calibrate_outputs(on_die, model, x)
+    tuned = fit_outputs(on_die, model, x)
     assert on_die[0].gain[1] == tuned[0].gain[1] == 1.0
     assert tuned[0].gain[0] != 1.0
     with torch.no_grad():
@@ -129,7 +129,7 @@ def test_an_output_that_never_moves_keeps_its_gain():
 def test_a_line_needs_two_images(digits_mlp, images):
     job = Job(digits_mlp, {}, 1)
     with pytest.raises(ValueError, match=f"at least 2 images, better 300; got {images}"):
-        calibrate_outputs(job.on_die, job.model, job.images[:images])
+        fit_outputs(job.on_die, job.model, job.images[:images])
     with pytest.raises(ValueError, match=f"at least 2 images, better 300; got {images}"):
         fine_tune_layer_by_layer(job.model, job.data, job.chip, epochs=1, n_calibration=images)
 
@@ -158,7 +158,7 @@ def test_layer_by_layer_makes_up_for_coarse_banks_better_than_lines(digits_mlp, 
         learning_rate=3e-3,
         progress=lambda *done: seen.append(done),
     )
-    lines = calibrate_outputs(job.on_die, job.model, job.images[:500])
+    lines = fit_outputs(job.on_die, job.model, job.images[:500])
     assert job.score(tuned) > job.score(lines) + 0.02
     assert seen == [(1, 2), (2, 2)]
     assert same(state(job.model), kept)
@@ -198,7 +198,7 @@ def test_the_same_seed_gives_the_same_network_whatever_came_before(digits_mlp):
         options = {"epochs": 2, "learning_rate": 3e-3, "seed": seed}
         yield fine_tune(job.on_die, job.data, **options)
         yield fine_tune_layer_by_layer(job.model, job.data, job.chip, **options)[0]
-        yield calibrate_outputs(job.on_die, job.model, job.images[:100])
+        yield fit_outputs(job.on_die, job.model, job.images[:100])
 
     first = list(tune(3))
     used = job.logits(job.on_die)  # moves the stream of the noise on
@@ -215,7 +215,7 @@ def test_what_tuning_saturates_is_not_counted(digits_mlp):
     layers = circuit_layers(job.on_die)
     bright = replace(job.data, x_train=3 * job.data.x_train)
     tuned = fine_tune(job.on_die, bright, epochs=1)
-    fitted = calibrate_outputs(job.on_die, job.model, 3 * job.images[:100])
+    fitted = fit_outputs(job.on_die, job.model, 3 * job.images[:100])
     assert [layer.n_saturated for layer in layers.values()] == [0, 0]
     for network in (tuned, fitted):
         assert [layer.n_saturated for layer in circuit_layers(network).values()] == [0, 0]
@@ -271,7 +271,7 @@ def test_noise_aware_training_keeps_zeros_of_excluded_layers_and_masks(digits_ml
 @pytest.mark.parametrize("sigma", [0.0, -1.0, np.nan, np.inf])
 def test_noise_needs_a_size(digits_mlp, sigma):
     _, data, model = digits_mlp
-    with pytest.raises(ValueError, match="sigma must be > 0, a part of the largest weight"):
+    with pytest.raises(ValueError, match="sigma must be > 0, a fraction of the largest weight"):
         train_noise_aware(model, data, sigma=sigma, epochs=1)
 
 
@@ -306,7 +306,7 @@ def test_convolutions_groups_and_batch_norm(strange):
         return accuracy(network, data.x_test, data.y_test)
 
     tuned, found = fine_tune_layer_by_layer(model, data, chip, epochs=2, learning_rate=3e-3)
-    lines = calibrate_outputs(on_die, model, images[:200])
+    lines = fit_outputs(on_die, model, images[:200])
     assert score(on_die) < score(model) - 0.02
     assert score(lines) > score(on_die) + 0.01
     assert score(tuned) > score(on_die) + 0.01
@@ -337,7 +337,7 @@ def test_a_model_that_is_one_layer(digits_mlp):
 def test_the_mode_of_the_networks_given_stays(digits_mlp):
     job = Job(digits_mlp, {}, 1)
     model = copy.deepcopy(job.model).train()
-    calibrate_outputs(job.on_die, model, job.images[:10])
+    fit_outputs(job.on_die, model, job.images[:10])
     assert model.training
     assert not job.on_die.training
 

@@ -1,4 +1,4 @@
-"""ngspice against the engine on the tiles of a mapped network: agreement, and what fails."""
+"""Two solvers compared on the tiles of a mapped network: agreement, and what fails."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from approx import approx
-from crossbar_sim import solve
+from crossbar_sim import Solution, solve
 from crossbar_sim.ngspice.verification import (
     TileCheck,
     TileFailure,
@@ -18,6 +18,8 @@ from crossbar_sim.ngspice.verification import (
     random_inputs,
     verify,
 )
+from crossbar_sim.solvers.nodal import SolverError
+from crossbar_sim.solvers.registry import SOLVERS, solver
 from netlists import Periphery, Wires, tile_circuit
 
 WIRES, ENDS = Wires(1, 1), Periphery(tia_gain=1e4)
@@ -69,6 +71,7 @@ def test_a_wrong_voltage_fails_loudly(mapped, worker, monkeypatch, fault):
         return replace(right, v_out=FAULTS[fault](right))
 
     v_in = random_inputs(mapped, v_read=0.5, n_vector=5)
+    monkeypatch.setitem(SOLVERS, "fast", wrong)
     monkeypatch.setattr("crossbar_sim.ngspice.verification.solve", wrong)
     found = verify(mapped, v_in, WIRES, REAL, n_worker=1)
     assert all(check.i_error < 1e-11 for check in found.checks)
@@ -135,7 +138,7 @@ def test_tiles_are_chosen_by_name_or_by_a_seeded_sample(mapped, v_in):
     assert chosen_tiles(mapped, n_sample=1)[0].name == drawn[0] != drawn[1]
     found = verify(mapped, v_in, WIRES, ENDS, tiles=two, n_worker=1)
     assert [check.tile for check in found.checks] == [tile.name for tile in two]
-    with pytest.raises(ValueError, match="no tile 'nonsense'; there are fc_0_0"):
+    with pytest.raises(ValueError, match=r"expected a tile of fc_0_0.*; got 'nonsense'"):
         chosen_tiles(mapped, ["nonsense"])
     with pytest.raises(ValueError, match="n_sample must be >= 1"):
         chosen_tiles(mapped, n_sample=0)
@@ -172,3 +175,57 @@ def test_nan_never_passes():
         assert found.worst.tile == "a"
         with pytest.raises(VerificationError, match="tile a"):
             found.require()
+
+
+def dense(circuit, v_in):
+    """Solve an array with ideal wires by NumPy's dense solver, as a third opinion."""
+    parts, ends, share = circuit.elements, circuit.periphery, circuit.periphery.share
+    g = np.zeros((parts.n_node, parts.n_node))
+    for a, b, ohm in zip(parts.branch_from, parts.branch_to, parts.branch_ohm):
+        g[[a, b, a, b], [a, b, b, a]] += np.array([1, 1, -1, -1]) / ohm
+    g[parts.tia_nodes, parts.tia_nodes] += 1 / ends.r_tia_input
+    fixed = np.concatenate([[0], parts.input_nodes])
+    free = np.setdiff1d(np.arange(parts.n_node), fixed)
+    v = np.zeros((parts.n_node, len(v_in)))
+    v[parts.input_nodes] = v_in.T
+    v[free] = np.linalg.solve(g[np.ix_(free, free)], -g[np.ix_(free, fixed)] @ v[fixed])
+    i_out = v[parts.tia_nodes].T / ends.r_tia_input
+    v_out = -share * ends.r_feedback * i_out
+    return Solution(circuit, v_in, i_out, v_out, v.T, "dense (numpy)", float("nan"))
+
+
+@pytest.mark.parametrize("pair", [("ngspice", "dense"), ("dense", "fast"), ("fast", "ngspice")])
+def test_any_two_solvers_are_compared_by_name(mapped, v_in, monkeypatch, pair):
+    monkeypatch.setitem(SOLVERS, "dense", dense)
+    verification = verify(mapped, v_in, WIRES, ENDS, solvers=pair, n_worker=1)
+    assert verification.passed
+    assert len(verification.checks) == len(mapped.tiles)
+    assert 0 < verification.worst.error < 1e-11
+    signs = {"ngspice": "KLU", "dense": "numpy", "fast": "nodal"}
+    for name, version in zip(pair, verification.solvers):
+        assert signs[name] in version
+
+
+def test_a_third_solver_that_is_wrong_or_fails_is_named(mapped, v_in, monkeypatch):
+    def wrong(circuit, v_in):
+        right = dense(circuit, v_in)
+        return replace(right, i_out=right.i_out * (1 + 1e-6))
+
+    def failing(circuit, v_in):
+        raise SolverError("it gave up")
+
+    monkeypatch.setitem(SOLVERS, "third", wrong)
+    verification = verify(mapped, v_in, WIRES, ENDS, solvers=("third", "fast"))
+    with pytest.raises(VerificationError, match=r"dense .numpy. and nodal.* differ by 1\.0e-06"):
+        verification.require()
+    monkeypatch.setitem(SOLVERS, "third", failing)
+    verification = verify(mapped, v_in, WIRES, ENDS, solvers=("third", "fast"))
+    assert len(verification.failures) == len(mapped.tiles)
+    with pytest.raises(VerificationError, match=r"third failed on .*: it gave up"):
+        verification.require()
+
+
+def test_a_solver_that_does_not_exist_is_refused(mapped, v_in):
+    with pytest.raises(ValueError, match="expected a solver of fast, ngspice; got 'nonsense'"):
+        verify(mapped, v_in, WIRES, ENDS, solvers=("ngspice", "nonsense"))
+    assert solver("fast") is solve

@@ -297,7 +297,7 @@ def test_a_library_of_something_else():
     other = ctypes.util.find_library("m")
     with (
         NgspiceWorker(time_limit=60, library=other) as broken,
-        pytest.raises(NgspiceError, match=r"is a library, but not ngspice's.*must name libngspice"),
+        pytest.raises(NgspiceError, match=r"not ngspice's .*; set NGSPICE_LIBRARY_PATH to"),
     ):
         broken.probe()
 

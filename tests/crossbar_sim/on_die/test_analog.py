@@ -421,7 +421,8 @@ def test_double_precision_is_kept():
 
 def readout(response, conv=None, *, n_in=7, v_swing=np.inf):
     hardware = Hardware(periphery=Periphery(v_swing=v_swing), converters=Converters(v_read=1.0))
-    return Readout(response, conv, Errors.none(n_in), hardware, torch.float32)
+    none = Errors(torch.zeros(n_in), torch.zeros(n_in), torch.zeros(n_in, 4))
+    return Readout(response, conv, none, hardware, torch.float32)
 
 
 def test_noise_on_the_die_has_the_computed_size():

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from crossbar_sim import Converters, Hardware, Noise, to_torch
-from crossbar_sim.calibration.tune import calibrate_outputs, fine_tune
+from crossbar_sim.calibration.tune import fine_tune, fit_outputs
 from crossbar_sim.on_die.circuit_layer import circuit_layers
 from crossbar_sim.on_die.saved_network import load_network, save_network
 from crossbar_sim.pipeline.steps import select_on_die
@@ -32,7 +32,7 @@ def perceptron(digits_mlp):
     mapped = select_on_die(config, model, data)
     images = torch.from_numpy(data.x_train)
     on_die = to_torch(model, mapped, config.hardware, calibration=images)
-    on_die = fine_tune(calibrate_outputs(on_die, model, images[:200]), data, epochs=1)
+    on_die = fine_tune(fit_outputs(on_die, model, images[:200]), data, epochs=1)
     return on_die, mapped, mlp((64, 32, 10)), torch.from_numpy(data.x_test)
 
 

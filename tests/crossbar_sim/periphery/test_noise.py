@@ -11,7 +11,6 @@ from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.periphery.noise import (
     Noise,
     effective_bits,
-    line_noise,
     output_noise,
     output_noise_ngspice,
 )
@@ -24,6 +23,17 @@ ENDS = [
     Periphery(tia_gain=100.0, r_input=200.0),
     Periphery(tia_gain=1e3, v_noise=4e-9, r_input=50.0, v_offset_sigma=1e-3),
 ]
+
+
+def line_noise(g_line, ends, temperature):
+    """Return the noise [V²/Hz] of a line of total conductance g_line [S], for ideal wires.
+
+    (4 k T r_feedback N + v_noise² N²) / (1 + N / gain)², N being the noise gain. The first term is
+    the thermal noise of feedback resistor and line, the second that of the amplifier.
+    """
+    n = ends.noise_gain(g_line)
+    thermal = 4.0 * Boltzmann * temperature * ends.r_feedback * n
+    return (thermal + (ends.v_noise * n) ** 2) / (1.0 + n / ends.tia_gain) ** 2
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +64,8 @@ def test_ngspice_finds_the_same_noise(g, ends, wires, pairs, sparse):
 @pytest.mark.parametrize("ends", [Periphery(), Periphery(v_noise=2e-9), *ENDS])
 def test_the_closed_form_holds_without_wires(g, ends):
     found = output_noise(array_circuit(g, Wires(), ends), temperature=350.0)
-    wanted = line_noise(g.sum(axis=0), ends, temperature=350.0)
-    np.testing.assert_allclose(found.total, wanted, rtol=1e-12)
+    target = line_noise(g.sum(axis=0), ends, temperature=350.0)
+    np.testing.assert_allclose(found.total, target, rtol=1e-12)
 
 
 def test_thermal_noise_of_a_line_of_a_hundred_cells(sparse):
