@@ -43,6 +43,7 @@ def test_selections_use_training_images(setting):
     config, pruned, data, other = setting
     aware = with_values(config, {"select.objective": "aware"})
     one, two = (select_on_die(aware, pruned, d) for d in (data, other))
+    assert one.tiles
     for a, b in zip(one.tiles, two.tiles, strict=True):
         np.testing.assert_array_equal(a.chosen_pos, b.chosen_pos)
         np.testing.assert_array_equal(a.chosen_neg, b.chosen_neg)
@@ -51,6 +52,7 @@ def test_selections_use_training_images(setting):
         compare_rules(pruned, network, one.die, one.tile, d, v_rms=0.1, n_calibration=100)
         for d in (data, other)
     ]
+    assert all(tables)
     for row, same in zip(*tables, strict=True):
         assert row | {"accuracy": 0} == same | {"accuracy": 0}
 
@@ -73,7 +75,5 @@ def test_trials_and_scores_fix_ranges_on_training_images(setting, monkeypatch, t
     torch.save(pruned.state_dict(), tmp_path / "pruned.pt")
     trial.run_trial(config, tmp_path / "pruned.pt")
     exchange.score(config, pruned, select_on_die(config, pruned, data))
-    for images in seen:
-        assert [torch.equal(x, torch.from_numpy(load_data(config).x_train)) for x in images] == [
-            True
-        ]
+    wanted = torch.from_numpy(load_data(config).x_train)
+    assert [[torch.equal(x, wanted) for x in images] for images in seen] == [[True], [True]]

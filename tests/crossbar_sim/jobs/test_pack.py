@@ -48,6 +48,7 @@ def test_it_comes_back_the_same_and_scores_the_same(packed):
         np.testing.assert_array_equal(a.source.weight, b.source.weight)
         np.testing.assert_array_equal(a.predicted, b.predicted)
         assert a.source.conv == b.source.conv
+    assert len(mapped.tiles) > 1
     for a, b in zip(mapped.tiles, found.tiles, strict=True):
         for name in ("present", "chosen_pos", "chosen_neg", "rows", "columns"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))

@@ -110,6 +110,7 @@ def test_the_same_seed_gives_the_same_weights_and_options_go_before_the_configur
         assert code == 0, err
         assert int(rows_of(out)[-1]["weights_after"]) == 888
     first, second = (read_weights(tmp_path / name) for name in ("a.pt", "b.pt"))
+    assert first.keys() == second.keys() >= {"fc1.weight"}
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 

@@ -135,6 +135,7 @@ def test_the_report_of_a_measured_wafer(run_directory, tmp_path):
     with measured.open() as file:
         rows = list(csv.DictReader(file))
     bank = mapped.die.bank
+    assert [entry["branch"] for entry in numbers["nominal"]] == list(range(bank.n))
     for entry in numbers["nominal"]:
         nominal = bank.r_nominal[entry["branch"]] + bank.r_on
         ours = [r["ohm"] for r in rows if int(r["branch"]) == entry["branch"]]
@@ -215,6 +216,7 @@ def test_the_example_of_composite_readings(run_directory, tmp_path):
     assert numbers["meter"] == {"relative": 0.0, "siemens": 1e-8}
     known = [row["median"] for row in numbers["uncertainty"]]
     assert known == sorted(known)  # a fixed error is more of a smaller branch
+    assert known
     assert all(row["worst"] > row["median"] > 0 for row in numbers["uncertainty"])
     page = (tmp_path / "new" / "report.html").read_text()
     assert "The readings were composite: 8 a bank" in " ".join(page.split())
@@ -347,6 +349,7 @@ def test_mutations_of_a_run_are_refused_or_change_nothing_it_can_tell(run_direct
                 refused += 1
                 continue
         assert (found.die, found.tile) == (mapped.die, mapped.tile)
+        assert mapped.tiles
         for a, b in zip(mapped.tiles, found.tiles, strict=True):
             np.testing.assert_array_equal(a.chosen_pos, b.chosen_pos)
             np.testing.assert_array_equal(a.g_neg, b.g_neg)

@@ -223,6 +223,7 @@ def test_auto_zero_cancels_every_offset():
         assert wrong[True] < 1e-4
     coarse = Converters(adc_bits=6, auto_zero=True)
     _, analog = on_ideal_die(model, x, converters=coarse)
+    assert analog[0].adc.zeros
     assert all(not zero.any() for zero in analog[0].adc.zeros), "nothing to subtract"
 
 
@@ -356,6 +357,7 @@ def test_a_convolution_reads_the_same_position_by_position_and_at_once():
     torch.manual_seed(0)
     model, x = Strange().eval(), torch.randn(3, 2, 6, 7)
     mapped, analog = on_ideal_die(model, x, wires=Wires(3, 3), converters=Converters(adc_bits=8))
+    assert len(mapped.layers) >= 4
     for layer, path in zip(mapped.layers[:4], "abcd"):
         conv = layer.source.conv
         module = analog.get_submodule(path)

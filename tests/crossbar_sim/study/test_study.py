@@ -606,6 +606,7 @@ def test_what_is_drawn(variants, monkeypatch, tmp_path):
         labels = [text.get_text() for text in axes.get_legend().get_texts()]
         assert labels == ["pruned", "the same again", "coarse"]
         values = [line.get_xydata() for line in axes.lines if len(line.get_xydata()) == 1]
+        assert values
         assert all(value[0][0] == 0.8 for value in values)
 
 

@@ -122,6 +122,7 @@ def test_headers_and_supplies(tile, tmp_path):
     assert headers["J2"] == ["out_0_p", "out_0_n", "out_1_p", "out_1_n", "GND"]
     chips = Counter(values[ref] for ref in values if ref.startswith("U"))
     assert chips == {"74HC4066D": 8, "74HC595D": 4}
+    assert set(pins) <= set(values)
     for ref, part in values.items():
         if part == "74HC4066D":
             assert (pins[ref]["14"], pins[ref]["7"], len(pins[ref])) == ("VCC", "GND", 14)

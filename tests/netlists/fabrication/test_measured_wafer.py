@@ -232,6 +232,7 @@ def test_stuck_switches_are_told_and_kept(network, tmp_path):
     pack = write_pack(repair.mapped, tmp_path / "p")
     again = read_pack(pack)
     assert again.die == found.die != network.die
+    assert len(again.tiles) == len(repair.mapped.tiles) > 0
     for a, b in zip(again.tiles, repair.mapped.tiles):
         np.testing.assert_array_equal(a.g_pos, b.g_pos)
 

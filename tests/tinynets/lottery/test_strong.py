@@ -101,14 +101,15 @@ def test_depth_and_what_is_kept(dense, method, depth):
     assert ticket.depth == depth
     assert 0 < ticket.n_kept < 0.5 * ticket.n_random
     assert not any(p.requires_grad for p in ticket.parameters())
-    for module in ticket.network:
-        if hasattr(module, "weight_mask"):
-            weight = module.weight_orig
-            assert weight.abs().max() <= 1
-            assert abs(float(weight.mean())) < 0.05
-            kept = module.weight_mask != 0
-            torch.testing.assert_close(module.weight[kept], weight[kept], rtol=0, atol=0)
-            assert (module.weight[~kept] == 0).all()
+    masked = [module for module in ticket.network if hasattr(module, "weight_mask")]
+    assert len(masked) == depth
+    for module in masked:
+        weight = module.weight_orig
+        assert weight.abs().max() <= 1
+        assert abs(float(weight.mean())) < 0.05
+        kept = module.weight_mask != 0
+        torch.testing.assert_close(module.weight[kept], weight[kept], rtol=0, atol=0)
+        assert (module.weight[~kept] == 0).all()
 
 
 def test_a_unit_of_a_pair_sees_one_input_alone(dense):
@@ -199,6 +200,7 @@ def test_a_ticket_can_be_extracted_like_any_pruned_network(dense, flat):
 
 def test_the_same_seed_gives_the_same_ticket(dense):
     a, b, c = (strong_ticket(dense, 4, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert a.keys() == b.keys() != set()
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not all(torch.equal(a[name], c[name]) for name in a)
 

@@ -135,6 +135,7 @@ def test_grouped_convolutions_are_refused(data):
 
 def test_layers_alike_and_other_scopes(trained, data):
     small = prune_for_tiles(trained, data, **SIZE, sparsity=0.5, scope="layer", rounds=1, epochs=0)
+    assert len(masks_of(small)) > 1
     for mask in masks_of(small).values():
         assert int(mask.sum()) == round(0.5 * mask.numel())
     for options in ({"scope": "output"}, {"by_reads": -0.1}):

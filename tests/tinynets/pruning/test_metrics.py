@@ -100,7 +100,9 @@ def test_digital_modules_count_as_parameters_but_not_as_work():
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_quantised_weights_lie_on_few_levels(images, trained, bits):
     found = quantise(trained, bits)
-    for was, row in zip(trained.conv2.weight.flatten(1), found.conv2.weight.flatten(1)):
+    rows, before = found.conv2.weight.flatten(1), trained.conv2.weight.flatten(1)
+    assert rows.shape == before.shape
+    for was, row in zip(before, rows):
         assert len(row.unique()) <= 2**bits - 1
         step = was.abs().max() / (2 ** (bits - 1) - 1)
         assert (row - was).abs().max() <= 0.5001 * step

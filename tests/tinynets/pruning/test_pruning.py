@@ -52,6 +52,7 @@ def test_pruning_to_ninety_percent_keeps_most_of_the_accuracy(data, trained):
     assert accuracy(small, data.x_test, data.y_test) > 0.8
     assert steps[-1] == (5, 5, 0.9)
     assert [s for _, _, s in steps] == sorted(s for _, _, s in steps)
+    assert trained.state_dict().keys() == before.keys() != set()
     for name, value in trained.state_dict().items():
         assert torch.equal(value, before[name]), "the model given must not change"
 

@@ -241,8 +241,8 @@ def test_calls_from_several_threads():
     values, targets = random.uniform(-1, 1, (5000, 12)), random.uniform(-1, 1, 5000)
     expected = solve(values, targets).mask
     with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(lambda _: solve(values, targets), range(8)):
-            np.testing.assert_array_equal(found.mask, expected)
+        found = [s.mask for s in pool.map(lambda _: solve(values, targets), range(8))]
+    np.testing.assert_array_equal(found, [expected] * 8)
 
 
 def test_inputs_stay_as_they_are():
