@@ -55,7 +55,7 @@ def headline(config: RunConfig) -> dict[str, Any]:
 
 def example(name: str) -> dict[str, Any]:
     """Return the figures of an example: with its own network, and with networks trained here."""
-    config = load_config(ROOT / "examples" / f"{name}.toml")
+    config = load_config(ROOT / "examples" / "runs" / f"{name}.toml")
     trained_here = [
         headline(with_values(config.with_weights(None), {"seed": seed, "die.seed": seed}))
         for seed in SEEDS

@@ -96,7 +96,7 @@ class Case:
     """The network, its die and its data; the figures of any set of parts."""
 
     def __init__(self) -> None:
-        self.config = load_config(ROOT / "examples" / "digits.toml")
+        self.config = load_config(ROOT / "examples" / "runs" / "digits.toml")
         self.data = load_data(self.config)
         _, self.pruned = train_and_prune(self.config, self.data)
         self.mapped = map_on_die(self.config, self.pruned, self.data)

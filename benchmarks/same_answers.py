@@ -91,7 +91,7 @@ def answers(directory: Path) -> dict[str, dict[str, str]]:
     """Run everything in a directory; return digests by run, file and part."""
     found = {}
     for name in ("digits", "digits_cnn"):
-        crossbar_sim("run", f"examples/{name}.toml", "--results", directory)
+        crossbar_sim("run", f"examples/runs/{name}.toml", "--results", directory)
         found[name] = digests_below(directory / name, (".json", ".csv", ".npz", ".cir", ".txt"))
         print(f"{name}: {len(found[name])} digests", flush=True)
     crossbar_sim("export", directory / "digits", "--output", directory / "pack")
@@ -100,7 +100,7 @@ def answers(directory: Path) -> dict[str, dict[str, str]]:
     table = crossbar_sim("verify", directory / "digits", "--sample", "3")
     found["verify"] = {"lines": str(len(table.splitlines()))}
     study = directory / "same.toml"
-    study.write_text(STUDY.format(base=ROOT / "examples" / "digits.toml"))
+    study.write_text(STUDY.format(base=ROOT / "examples" / "runs" / "digits.toml"))
     metrics = ("accuracy", "mvm_error", "energy", "weight_error", "n_changed", "area", "power")
     asked = [word for name in metrics for word in ("--metric", name)]
     where = ("--store", directory / "same.sqlite", "--jobs", "1", "--output", directory / "same")

@@ -30,7 +30,7 @@ from crossbar_sim.study.trial import trained_path
 from mapping.network.mapped_network import MappedNetwork
 from netlists.circuit.build import tile_circuit
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parent.parent / "examples" / "runs"
 NODE = NODES[0]
 #: The supply of the process whose film and metals the cell is drawn in [V].
 V_SKY130 = 1.8

@@ -55,11 +55,11 @@ def worker():
 
 @pytest.fixture(scope="session")
 def digits_mlp():
-    """The hardware of examples/digits.toml for a smaller perceptron, read from its file; its data.
+    """The hardware of the example "digits" for a smaller perceptron, read from its file; its data.
 
     Nothing is trained here, so the network is the same on every processor.
     """
-    config = load_config(ROOT / "examples" / "digits.toml")
+    config = load_config(ROOT / "examples" / "runs" / "digits.toml")
     small = load_config(ROOT / "tests" / "networks" / "small.toml")
     trained = {name: getattr(small, name) for name in ("model", "train", "prune")}
     config = config.model_copy(update=trained)

@@ -20,7 +20,7 @@ DEMO = json.loads((ROOT / "benchmarks" / "results" / "demo.json").read_text())
 
 
 def mapped_example(name):
-    config = load_config(ROOT / "examples" / f"{name}.toml")
+    config = load_config(ROOT / "examples" / "runs" / f"{name}.toml")
     data = load_data(config)
     return config, map_on_die(config, train_and_prune(config, data)[1], data)
 
@@ -63,7 +63,7 @@ def test_the_figures_of_the_demo(name, tmp_path):
     """The whole run, as `make demo` does it, gives the digits that the README shows."""
     from crossbar_sim.jobs.run import run
 
-    config = load_config(ROOT / "examples" / f"{name}.toml")
+    config = load_config(ROOT / "examples" / "runs" / f"{name}.toml")
     told = []
     done = run(config, tmp_path, progress=lambda *step: told.append(step))
     numbers = json.loads((done / "report.json").read_text())

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import itertools
 import os
 import signal
 import sqlite3
@@ -489,36 +488,6 @@ def test_pairing_dies_narrows_the_difference():
         )
     with pytest.raises(ValueError, match="no die in common"):
         paired_difference({1: 0.0}, {2: 0.0})
-
-
-EXAMPLES = Path(__file__).parents[3] / "examples"
-STUDIES = [EXAMPLES / "study.toml"]
-STUDIES += sorted(path for path in (EXAMPLES / "studies").glob("*.toml") if path.stem != "mnist")
-
-
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_the_example_studies_are_valid(path):
-    """Every trial has a configuration that holds, and different ones have different trials."""
-    config, base = load_study(path)
-    comments = path.read_text().splitlines()[1]
-    assert str(path.relative_to(EXAMPLES.parent)) in comments, "its comment says how to run it"
-    points = config.points()
-    if config.optimise:
-        ends = [
-            [c.value(0.0), c.value(1.0)] if isinstance(c, Range) else c
-            for c in config.optimise.range.values()
-        ]
-        points = [dict(zip(config.optimise.range, p)) for p in itertools.product(*ends)]
-        assert "--optimise" in comments
-    study = Study(config.model_copy(update={"dies": 2, "trainings": 1}), base, None, points)
-    assert len(study.trials) == 2 * len(points)
-    assert {trial.config.die.seed for trial in study.trials} == {1, 2}
-    for point in points:
-        keys = config.drawn(point, base)
-        assert {key for key in (config.x, *config.panel) if key} <= keys.keys()
-    distinct = {trial.config.digest for trial in study.trials}
-    # In the law of few branches a single resistor is all that a bank of one has.
-    assert len(distinct) >= 2 * len(points) - 8
 
 
 def test_several_keys_get_one_value():

@@ -1,8 +1,5 @@
 """Sparse layers onto tiles: nothing lost, never worse than in order, and honest where it is."""
 
-import runpy
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -175,9 +172,3 @@ def test_joules_of_the_periphery():
 def test_refused_masks_and_methods(mask, method, message):
     with pytest.raises(ValueError, match=message):
         split(mask, TileConfig(2, 2), method)
-
-
-def test_the_example_runs(capsys):
-    example = Path(__file__).parents[3] / "examples" / "compaction.py"
-    runpy.run_path(str(example), run_name="__main__")
-    assert "fc1, clustered: " in capsys.readouterr().out

@@ -1,8 +1,6 @@
 """Pruned random networks that compute what trained ones do, on real digits."""
 
 import copy
-import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,9 +231,3 @@ def test_damaged_targets_are_refused():
         model[0].bias[0] = torch.nan
     with pytest.raises(ValueError, match="'0' holds NaN"):
         strong_ticket(model, 2)
-
-
-def test_the_example_runs(capsys):
-    example = Path(__file__).parents[3] / "examples" / "strong_lottery.py"
-    runpy.run_path(str(example), run_name="__main__")
-    assert "one_extra_layer, n = 12: 3 layers" in capsys.readouterr().out

@@ -1,6 +1,6 @@
 """From a layer to mask data that is checked, and to a board that a laboratory can order.
 
-Run: python examples/layout.py [DIRECTORY]   (needs the extra `layout`)
+Run: python examples/fabrication/layout.py [DIRECTORY]   (needs the extra `layout`)
 """
 
 import sys

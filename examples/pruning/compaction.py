@@ -1,6 +1,6 @@
 """Prune a network for its tiles, and count what each way to cut it costs.
 
-Run: python examples/compaction.py
+Run: python examples/pruning/compaction.py
 """
 
 import torch

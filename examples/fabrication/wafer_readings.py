@@ -1,6 +1,7 @@
 """A wafer measured by readings of several branches at once: export, read, reselect; accuracy.
 
-Run: crossbar-sim run examples/digits.toml --quick && python examples/wafer_readings.py [RUN [OUT]]
+Run: crossbar-sim run examples/runs/digits.toml --quick
+     python examples/fabrication/wafer_readings.py [RUN [OUT]]
 OUT, if given, keeps pack/ with plan.csv, readings.csv and new/ with the report and the new pack.
 """
 

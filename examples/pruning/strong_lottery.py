@@ -1,6 +1,6 @@
 """Prune random networks until they compute what a trained one does; no random weight changes.
 
-Run: python examples/strong_lottery.py
+Run: python examples/pruning/strong_lottery.py
 """
 
 import torch

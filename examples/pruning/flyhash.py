@@ -1,6 +1,6 @@
 """Find similar digits by the fly's hash, ideal and through crossbars of unprogrammed resistors.
 
-Run: python examples/flyhash.py
+Run: python examples/pruning/flyhash.py
 """
 
 import torch

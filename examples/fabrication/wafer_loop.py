@@ -1,6 +1,7 @@
 """The loop of a laboratory: select, age the die, measure it, reselect; accuracy at each step.
 
-Run: crossbar-sim run examples/digits.toml --quick && python examples/wafer_loop.py [RUN [OUTPUT]]
+Run: crossbar-sim run examples/runs/digits.toml --quick
+     python examples/fabrication/wafer_loop.py [RUN [OUTPUT]]
 OUTPUT, if given, keeps measured.csv and new/ with the report, the changes and the new pack.
 """
 
