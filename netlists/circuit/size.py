@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: What ngspice 46 with KLU takes, fitted to arrays of 32 × 32 … 256 × 256 (benchmarks/
-#: ngspice_methods.py): bytes for each element, seconds for each element ** 1.5 to solve a point of
-#: a sweep, seconds for each element to parse. Memory is stated high, time is good to a factor of 3.
+#: What ngspice 46 with KLU takes, fitted to arrays of 32 × 32 … 256 × 256 by
+#: benchmarks/circuits/ngspice_methods.py: bytes for each element, seconds for each element ** 1.5
+#: to solve a point of a sweep, seconds for each element to parse. Memory is stated high, time is
+#: good to a factor of 3.
 BYTES_BASE, BYTES_PER_ELEMENT = 60e6, 2_000
 SECONDS_PER_POINT, SECONDS_TO_PARSE = 2.5e-8, 8e-6
 
