@@ -17,7 +17,7 @@ ROWS = {
 }
 
 
-def sheet(rows):
+def sheet(rows: list[list[float | None]]) -> str:
     lines = ["".join(f'<c r="{"ABCD"[k]}1" t="s"><v>{k}</v></c>' for k in range(4))]
     lines += [
         "".join(

@@ -79,6 +79,12 @@ def test_a_loop_without_a_turn_does_not_pass():
     assert loops == []
 
 
+def test_names_fit_a_line():
+    names = [function.name for path in TESTS for function in functions(path)]
+    assert len(names) > 500
+    assert [name for name in names if len(name) > 68] == []
+
+
 @pytest.mark.parametrize(
     ("code", "lines"),
     [

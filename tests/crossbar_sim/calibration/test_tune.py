@@ -256,7 +256,7 @@ def test_noise_in_training_makes_a_network_that_errors_hurt_less(digits_mlp, see
     assert score > mean_score_of_noisy_weights(more, data, 0.2) + 0.015
 
 
-def test_noise_aware_training_keeps_zeros_of_excluded_layers_and_masks(digits_mlp):
+def test_noise_aware_training_keeps_zeros_and_masks(digits_mlp):
     _, data, model = digits_mlp
     options = {"sigma": 0.05, "epochs": 1, "exclude": ("fc2",), "seed": 1}
     found = train_noise_aware(model, data, **options)

@@ -77,7 +77,7 @@ def test_a_network_has_memories_of_its_dense_and_its_sparse_size():
         weight_fetch(BY_NAME["7 nm int8"], 100)
 
 
-def test_products_reach_the_operations_per_joule_that_are_published_of_them():
+def test_products_reach_the_operations_per_joule_published_of_them():
     per_joule = {a.name.split(" (")[0]: a.per_joule for a in ACCELERATORS}
     assert per_joule["IBM HERMES"] == approx(9.76e12)
     assert per_joule["Mythic M1076"] == approx(26e12 / 3.5)

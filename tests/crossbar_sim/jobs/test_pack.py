@@ -67,7 +67,7 @@ def test_the_manifest_validates_against_the_schema_beside_it(packed):
     jsonschema.validate(json.loads((pack / "manifest.json").read_text()), schema)
 
 
-def test_stock_ngspice_runs_every_tile_of_the_pack_to_the_engines_currents(packed):
+def test_stock_ngspice_gives_the_engines_currents_for_every_tile(packed):
     config, _, _, pack = packed
     wires, ends = config.hardware.wires, config.hardware.periphery
     tiles = read_pack(pack).tiles

@@ -21,6 +21,7 @@ from crossbar_sim.config.study import with_values
 from crossbar_sim.jobs.wafer_loop import export_run, pruned_model, read_run, reselect_run, score
 from crossbar_sim.report.wafer_report import DESIGNED, NEW, OLD
 from forging import flip, forge, mutate
+from mapping import MappedNetwork
 from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import weighing_plan
 from netlists import read_pack
@@ -55,7 +56,9 @@ def run_directory(tmp_path_factory):
     return root / "small"
 
 
-def write_measurements(path, mapped, drift=0.2, missing=0.1):
+def write_measurements(
+    path: Path, mapped: MappedNetwork, drift: float = 0.2, missing: float = 0.1
+) -> Path:
     """Write what a meter would read after the die has aged."""
     rng = np.random.default_rng(0)
     lines = ["layer,input,output,side,branch,ohm"]

@@ -424,7 +424,7 @@ def coverage(intervals, true):
 
 
 @pytest.mark.parametrize("n", [3, 5, 10, 30])
-def test_an_interval_of_95_percent_holds_the_mean_95_times_in_a_hundred(n):
+def test_an_interval_of_95_percent_holds_the_mean_as_often(n):
     """The percentile bootstrap does 74, 84, 90, 94 times."""
     table = np.random.default_rng(n).normal(size=(3000, n))
     assert 0.935 < coverage(map(mean_interval, table), 0.0) < 0.965  # 3.7 standard errors

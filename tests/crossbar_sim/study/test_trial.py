@@ -31,7 +31,7 @@ def network(tmp_path_factory):
     return trial.trained_path(BASE, tmp_path_factory.mktemp("networks"))
 
 
-def clear():
+def clear() -> None:
     for kept in (trial._digital, trial._held_out, trial._chosen, trial._responses):
         kept.cache_clear()
 

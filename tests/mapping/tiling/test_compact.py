@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import bmat, csr_array
 from scipy.sparse.csgraph import connected_components
@@ -48,7 +48,6 @@ def blocks(pattern, size):
     return np.kron(pattern, np.ones((size, size), bool))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     density=st.sampled_from([0.0, 0.01, 0.05, 0.3, 1.0]),

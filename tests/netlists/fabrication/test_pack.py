@@ -214,7 +214,7 @@ print(*os.listdir(root))
 """
 
 
-def test_a_write_that_is_cut_short_leaves_the_previous_pack_and_nothing_else(network, tmp_path):
+def test_a_write_cut_short_leaves_the_previous_pack_alone(network, tmp_path):
     """The operating system refuses to let a file of the pack grow any further."""
     network.save(tmp_path / "network.npz")
     (tmp_path / "packs").mkdir()
@@ -225,7 +225,7 @@ def test_a_write_that_is_cut_short_leaves_the_previous_pack_and_nothing_else(net
     assert done.stdout.split() == [str(errno.EFBIG), "first"], done.stderr
 
 
-def test_a_disk_that_fills_up_leaves_the_previous_pack_and_nothing_else(network, pack, tmp_path):
+def test_a_full_disk_leaves_the_previous_pack_alone(network, pack, tmp_path):
     """On a disk of its own (tmpfs in a name space), with room for one and a half packs."""
     n_page = sum(1 + path.stat().st_size // 4096 for path in pack.rglob("*"))
     mount = f"mount -t tmpfs -o size={int(1.5 * n_page) * 4}k tmpfs {tmp_path / 'disk'}"

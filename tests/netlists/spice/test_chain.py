@@ -190,7 +190,7 @@ def test_no_name_of_a_model_becomes_a_card(tmp_path):
     assert not any("shell" in text or "touch" in text for text in texts)
 
 
-def test_a_network_that_would_exhaust_the_machine_is_refused_unless_forced(mapped, tmp_path):
+def test_a_network_too_large_for_the_machine_is_refused_unless_forced(mapped, tmp_path):
     """The same tiles so many times that no memory holds them; forced, on a small scale."""
     n_copy = int(free_memory() / 50e6)
     layer = replace(mapped.layers[0], tiles=mapped.layers[0].tiles * n_copy)

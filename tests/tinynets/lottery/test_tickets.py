@@ -20,11 +20,6 @@ pytestmark = pytest.mark.training
 
 
 @pytest.fixture(scope="module")
-def data():
-    return digits(seed=0, flat=True)
-
-
-@pytest.fixture(scope="module")
 def fit(data):
     return trainer(data, epochs=8, learning_rate=5e-3)
 

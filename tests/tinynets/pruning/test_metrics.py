@@ -10,7 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tinynets
 from approx import approx
-from tinynets.networks.data import digits
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import accuracy, predict, train
 from tinynets.pruning.compression import low_rank, quantise, rank_of
@@ -47,11 +46,6 @@ class Residual(nn.Module):
         x = torch.relu(self.norm(self.stem(x)))
         x = torch.cat([x + self.body(x), x], 1)
         return self.head(torch.relu(self.side(x)).mean((2, 3)))
-
-
-@pytest.fixture(scope="module")
-def images():
-    return digits(seed=0, flat=False)
 
 
 @pytest.fixture(scope="module")
