@@ -7,8 +7,8 @@ setup-run:
 	@scripts/setup.sh run
 
 demo: setup-run
-	.venv/bin/crossbar-sim run examples/digits.toml
-	.venv/bin/crossbar-sim run examples/digits_cnn.toml
+	.venv/bin/crossbar-sim run examples/runs/digits.toml
+	.venv/bin/crossbar-sim run examples/runs/digits_cnn.toml
 
 test: setup lint tests
 

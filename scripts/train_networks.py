@@ -17,7 +17,8 @@ from crossbar_sim.system.machine import summary
 from tinynets.networks.training import accuracy
 
 ROOT = Path(__file__).parent.parent
-CONFIGS = ("examples/digits.toml", "examples/digits_cnn.toml", "tests/networks/small.toml")
+EXAMPLES = ("examples/runs/digits.toml", "examples/runs/digits_cnn.toml")
+CONFIGS = (*EXAMPLES, "tests/networks/small.toml")
 
 
 def make(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import hypothesis
 import numba
 import numpy as np
 import pytest
@@ -11,12 +12,24 @@ from crossbar_sim.config import load_config
 from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.pipeline.steps import load_data, train_and_prune
 from mapping import Die, ResistorBank, TileConfig, map_network
+from tinynets.networks.data import digits
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
+from tinynets.networks.models import mlp
+from tinynets.networks.training import train
 
 ROOT = Path(__file__).parent.parent
+#: The same examples every time, and as long as they take: other work may run beside the tests.
+hypothesis.settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("repeatable")
 
 
-def pytest_addoption(parser):
+def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("any machine")
     group.addoption(
         "--other-seeds",
@@ -55,16 +68,35 @@ def worker():
 
 @pytest.fixture(scope="session")
 def digits_mlp():
-    """The hardware of examples/digits.toml for a smaller perceptron, read from its file; its data.
+    """The hardware of the example "digits" for a smaller perceptron, read from its file; its data.
 
     Nothing is trained here, so the network is the same on every processor.
     """
-    config = load_config(ROOT / "examples" / "digits.toml")
+    config = load_config(ROOT / "examples" / "runs" / "digits.toml")
     small = load_config(ROOT / "tests" / "networks" / "small.toml")
     trained = {name: getattr(small, name) for name in ("model", "train", "prune")}
     config = config.model_copy(update=trained)
     data = load_data(config)
     return config, data, train_and_prune(config, data)[1]
+
+
+@pytest.fixture(scope="session")
+def data():
+    """The digits of scikit-learn, 64 numbers each."""
+    return digits(seed=0, flat=True)
+
+
+@pytest.fixture(scope="session")
+def images():
+    """The same digits as images of 8 × 8."""
+    return digits(seed=0, flat=False)
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    """A perceptron of 64-32-10 trained on those digits, another on another processor."""
+    torch.manual_seed(0)
+    return train(mlp((64, 32, 10)), data, epochs=15, learning_rate=0.01)
 
 
 @pytest.fixture

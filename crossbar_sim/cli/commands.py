@@ -44,7 +44,7 @@ def _root(
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="TOML file, such as examples/digits.toml")],
+    config: Annotated[Path, typer.Argument(help="TOML file, such as examples/runs/digits.toml")],
     results: Annotated[Path, typer.Option(help="where the run's directory goes")] = Path("results"),
     quick: Annotated[bool, typer.Option(help="little training, few images: a try-out")] = False,
     resume: Annotated[bool, typer.Option(help="go on with an interrupted run")] = False,

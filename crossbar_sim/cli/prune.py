@@ -156,7 +156,7 @@ def prune(
 
     Examples:
 
-    crossbar-sim prune examples/digits.toml --sparsity 0.8
+    crossbar-sim prune examples/runs/digits.toml --sparsity 0.8
 
     crossbar-sim prune net.onnx --data mine.npz --method activation --scope output --epochs 5
 

@@ -29,7 +29,7 @@ def _check_extras(*, optimise: bool, output: Path | None, dask: str | None) -> N
 
 
 def study(
-    config: Annotated[Path, typer.Argument(help="TOML file, such as examples/study.toml")],
+    config: Annotated[Path, typer.Argument(help="TOML file, such as examples/studies/first.toml")],
     store: Annotated[
         Path, typer.Option(help="SQLite file that keeps every trial as it ends")
     ] = Path("results/studies.sqlite"),

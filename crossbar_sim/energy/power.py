@@ -21,7 +21,7 @@ Case = Literal["envelope", "lower quartile", "median"]
 
 #: How far the energy of published ADCs lies above the envelope at their own effective bits, by
 #: case. Source: 297 designs of 1 MS/s and more since 2012 in B. Murmann, ADC Performance Survey
-#: 1997-2025; measured by benchmarks/adc_survey.py, 95 % intervals 10.7 … 16.7 and 28.5 … 44.6.
+#: 1997-2025; by benchmarks/energy/adc_survey.py, 95 % intervals 10.7 … 16.7 and 28.5 … 44.6.
 ADC_FACTORS: dict[Case, float] = {"envelope": 1.0, "lower quartile": 13.2, "median": 35.0}
 
 #: Power of a 1-bit DAC [W]; each further bit doubles it. Source: MNSIM 2.0, DAC.py (thu-nics, read

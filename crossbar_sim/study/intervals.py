@@ -25,7 +25,8 @@ def mean_interval(values: Sequence[float] | np.ndarray, *, confidence: float = 0
     """Return the mean of independent values (n,) with Student's t interval.
 
     A single value has an interval without bounds. Exact for normal values at any n; a skewed
-    metric gets less than it asks for (benchmarks/interval_coverage.py). Raises ValueError for none.
+    metric gets less than it asks for (benchmarks/studies/interval_coverage.py). Raises ValueError
+    for none.
     Source: Student, Biometrika 6 (1908) 1.
     """
     values = np.asarray(values, dtype=float)

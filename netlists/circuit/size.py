@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: What ngspice 46 with KLU takes, fitted to arrays of 32 × 32 … 256 × 256 (benchmarks/
-#: ngspice_methods.py): bytes per element, seconds per element ** 1.5 to solve a point of a sweep,
-#: seconds per element to parse. Memory is an upper estimate, time is within a factor of 3.
+#: What ngspice 46 with KLU takes, fitted to arrays of 32 × 32 … 256 × 256 by
+#: benchmarks/circuits/ngspice_methods.py: bytes per element, seconds per element ** 1.5 to solve a
+#: point of a sweep, seconds per element to parse. Memory is an upper estimate, time is within a
+#: factor of 3.
 BYTES_BASE, BYTES_PER_ELEMENT = 60e6, 2_000
 SECONDS_PER_POINT, SECONDS_TO_PARSE = 2.5e-8, 8e-6
 

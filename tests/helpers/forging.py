@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def mutate(value: Any, rng: np.random.Generator) -> Any:
     return value
 
 
-def _places(value: Any):
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     """Yield every container in JSON with each of its keys."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inside in list(items):

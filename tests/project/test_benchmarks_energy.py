@@ -1,18 +1,12 @@
 """What the energy benchmarks compute, on tables made here."""
 
-import importlib
-import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from approx import approx
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-adc_survey = importlib.import_module("adc_survey")
-sensitivity = importlib.import_module("sensitivity")
+from benchmarks.energy import adc_survey, sensitivity
 
 MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 LINKS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -23,7 +17,7 @@ ROWS = {
 }
 
 
-def sheet(rows):
+def sheet(rows: list[list[float | None]]) -> str:
     lines = ["".join(f'<c r="{"ABCD"[k]}1" t="s"><v>{k}</v></c>' for k in range(4))]
     lines += [
         "".join(

@@ -15,7 +15,7 @@ from tinynets.networks.training import accuracy
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "studies.md"
 TEXT = PAGE.read_text()
-HEAD = {"name": "a", "base": "examples/digits.toml"}
+HEAD = {"name": "a", "base": "examples/runs/digits.toml"}
 TABLES = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)]
 
 
@@ -54,7 +54,7 @@ def test_the_table_has_every_metric(names):
 
 @pytest.mark.parametrize("k", range(len(TABLES)))
 def test_the_tables_are_valid(k):
-    base = load_config(ROOT / "examples" / "digits.toml")
+    base = load_config(ROOT / "examples" / "runs" / "digits.toml")
     config = StudyConfig.model_validate(TABLES[0] | TABLES[k] if k == 1 else HEAD | TABLES[k])
     points = config.points()
     if config.optimise:
@@ -69,7 +69,7 @@ def test_the_tables_are_valid(k):
 
 
 def test_every_key_of_the_text_exists():
-    base = load_config(ROOT / "examples" / "digits.toml")
+    base = load_config(ROOT / "examples" / "runs" / "digits.toml")
     found = re.findall(r"`((\w+)\.(\w+))(?: = \w+)?`", TEXT)
     keys = [parts for parts in found if parts[1] in type(base).model_fields]
     assert keys

@@ -3,13 +3,15 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from approx import approx
-from crossbar_sim.config import load_config
+from crossbar_sim.config import RunConfig, load_config
 from crossbar_sim.pipeline.steps import load_data, map_on_die, train_and_prune
+from mapping import MappedNetwork
 from netlists import tile_circuit, to_spice
 
 pytestmark = pytest.mark.anywhere
@@ -19,13 +21,13 @@ KEPT = json.loads((ROOT / "tests" / "golden" / "same_everywhere.json").read_text
 DEMO = json.loads((ROOT / "benchmarks" / "results" / "demo.json").read_text())
 
 
-def mapped_example(name):
-    config = load_config(ROOT / "examples" / f"{name}.toml")
+def mapped_example(name: str) -> tuple[RunConfig, MappedNetwork]:
+    config = load_config(ROOT / "examples" / "runs" / f"{name}.toml")
     data = load_data(config)
     return config, map_on_die(config, train_and_prune(config, data)[1], data)
 
 
-def fingerprint(config, mapped):
+def fingerprint(config: RunConfig, mapped: MappedNetwork) -> dict[str, Any]:
     """Digests of all switches and of one tile's netlist, and a few resistors.
 
     Numbers of the netlist are rounded to nine digits: the resistors come from logarithms and
@@ -46,7 +48,7 @@ def fingerprint(config, mapped):
     }
 
 
-def rounded(word):
+def rounded(word: str) -> str:
     try:
         return f"{float(word):.9g}"
     except ValueError:
@@ -63,7 +65,7 @@ def test_the_figures_of_the_demo(name, tmp_path):
     """The whole run, as `make demo` does it, gives the digits that the README shows."""
     from crossbar_sim.jobs.run import run
 
-    config = load_config(ROOT / "examples" / f"{name}.toml")
+    config = load_config(ROOT / "examples" / "runs" / f"{name}.toml")
     told = []
     done = run(config, tmp_path, progress=lambda *step: told.append(step))
     numbers = json.loads((done / "report.json").read_text())

@@ -23,7 +23,7 @@ def copy(tmp_path):
     return tmp_path
 
 
-def call(copy, *arguments, **environment):
+def call(copy: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [copy / "scripts" / "setup.sh", *arguments],
         capture_output=True,
@@ -33,7 +33,7 @@ def call(copy, *arguments, **environment):
     )
 
 
-def tools(copy, *more, **scripts):
+def tools(copy: Path, *more: str, **scripts: str) -> str:
     """A PATH with few tools, and with shell scripts of ours."""
     directory = copy / "bin"
     directory.mkdir()
@@ -47,7 +47,7 @@ def tools(copy, *more, **scripts):
     return str(directory)
 
 
-def debian_12(copy, *, deb822):
+def debian_12(copy: Path, *, deb822: bool) -> dict[str, str]:
     """Files that say so, and what the script needs to know of them."""
     apt = copy / "apt" / "sources.list.d"
     apt.mkdir(parents=True)
@@ -63,7 +63,7 @@ def debian_12(copy, *, deb822):
     return {"APT_DIRECTORY": str(apt.parent), "OS_RELEASE": str(copy / "os-release")}
 
 
-def test_without_ngspice_it_says_how_to_install_it_before_anything_is_downloaded(copy):
+def test_without_ngspice_it_says_how_before_anything_is_downloaded(copy):
     done = call(copy, PATH=tools(copy), NGSPICE_LIBRARY_PATH="/nowhere/lib.so")
     assert done.returncode == 1
     for word in ("bookworm-backports", "Ubuntu", "dnf", "brew", "conda"):

@@ -72,8 +72,8 @@ class TileOptions(PruneOptions):
     shares: weight of each grain in the score, as in `crossbar_scores`.
     by_reads: power of the number of times that an inference reads a layer's lines (once for each
         output position of a convolution) by which its scores are divided. With 1/4 a convolutional
-        network loses most of its conversions (benchmarks/baselines.py); too much empties a layer,
-        which is an error.
+        network loses most of its conversions (benchmarks/pruning/baselines.py); too much empties a
+        layer, which is an error.
 
     Raises ValueError for a scope other than "global" and "layer", or a negative power.
     """

@@ -106,9 +106,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no
     ("number", "code", "word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
 )
-def test_a_run_that_is_told_to_stop_says_how_to_go_on_and_leaves_no_process(
-    files, number, code, word
-):
+def test_a_run_told_to_stop_says_how_to_go_on_and_leaves_no_process(files, number, code, word):
     partial = files / "results" / ".small.partial" / "config.json"
     arguments = ("run", files / "long.toml", "--results", files / "results")
     process = started(*arguments, until=lambda pid: partial.exists())

@@ -43,10 +43,12 @@ def test_selections_use_training_images(setting):
     config, pruned, data, other = setting
     aware = with_values(config, {"select.objective": "aware"})
     one, two = (select_on_die(aware, pruned, d) for d in (data, other))
+    assert one.tiles
     for a, b in zip(one.tiles, two.tiles, strict=True):
         np.testing.assert_array_equal(a.chosen_pos, b.chosen_pos)
         np.testing.assert_array_equal(a.chosen_neg, b.chosen_neg)
     tables = [compare_rules(deployed(config, pruned, one, d), 0.1) for d in (data, other)]
+    assert all(tables)
     for row, same in zip(*tables, strict=True):
         assert row | {"accuracy": 0} == same | {"accuracy": 0}
 

@@ -48,6 +48,7 @@ def test_it_comes_back_the_same_and_scores_the_same(packed):
         np.testing.assert_array_equal(a.source.weight, b.source.weight)
         np.testing.assert_array_equal(a.predicted, b.predicted)
         assert a.source.conv == b.source.conv
+    assert len(mapped.tiles) > 1
     for a, b in zip(mapped.tiles, found.tiles, strict=True):
         for name in ("present", "chosen_pos", "chosen_neg", "rows", "columns"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
@@ -66,7 +67,7 @@ def test_the_manifest_validates_against_the_schema_beside_it(packed):
     jsonschema.validate(json.loads((pack / "manifest.json").read_text()), schema)
 
 
-def test_stock_ngspice_runs_every_tile_of_the_pack_to_the_engines_currents(packed):
+def test_stock_ngspice_gives_the_engines_currents_for_every_tile(packed):
     config, _, _, pack = packed
     wires, ends = config.hardware.wires, config.hardware.periphery
     tiles = read_pack(pack).tiles

@@ -144,7 +144,7 @@ def test_tiles_are_chosen_by_name_or_by_a_seeded_sample(mapped, v_in):
         chosen_tiles(mapped, n_sample=0)
 
 
-def test_a_tile_that_ngspice_fails_on_is_named_and_the_others_are_compared(mapped, v_in):
+def test_a_tile_that_ngspice_fails_on_is_named_and_others_compared(mapped, v_in):
     """One tile's inputs are so many that its time runs out."""
     slow, *_, last = mapped.tiles
     v_in["fc"] = np.resize(v_in["fc"], (300_000, 7))

@@ -124,7 +124,7 @@ def test_a_hang_is_killed():
         assert hung.run(SIMPLE).klu
 
 
-def test_a_worker_killed_in_mid_run_is_reported_and_followed_by_a_new_process():
+def test_a_worker_killed_in_mid_run_is_reported_and_replaced():
     slow = Job("* t\nv1 a 0 1\nr1 a 0 1\n.tran 1n 100\n.end", "tran", ("v1#branch",), 1)
     with NgspiceWorker(time_limit=60) as killed:
         killed.run(SIMPLE)
@@ -150,7 +150,7 @@ def test_a_corrupt_result_is_an_error(result):
         check_result(result, SIMPLE)
 
 
-def test_circuits_of_one_topology_are_parsed_once_and_equal_those_parsed_anew(worker):
+def test_one_topology_is_parsed_once_and_equals_what_is_parsed_anew(worker):
     circuits = [random_circuit(seed) for seed in range(4)]
     parsed = {id(worker.parsed(circuit)) for circuit, _ in circuits}
     assert len(parsed) == 1
@@ -166,7 +166,7 @@ def test_circuits_of_one_topology_are_parsed_once_and_equal_those_parsed_anew(wo
         worker._parsed = worker.parsed(circuits[0][0])
 
 
-def test_another_pattern_of_devices_other_ends_or_another_shape_are_parsed_anew(worker):
+def test_another_pattern_other_ends_or_shape_are_parsed_anew(worker):
     circuit, v_in = random_circuit(1)
     same = array_circuit(circuit.grid.g[0], Wires(1, 2), ENDS.for_tile("next"))
     assert worker.parsed(same) is worker.parsed(circuit)
@@ -234,7 +234,7 @@ def floating() -> Circuit:
     return Circuit(parts, ENDS)
 
 
-def test_a_pool_can_be_left_early_and_passes_on_what_is_wrong_with_a_task():
+def test_a_pool_can_be_left_early_and_passes_on_errors_of_tasks():
     tasks = (("t", *random_circuit(0)) for _ in range(10**9))
     results = solve_tiles(tasks, n_worker=1, time_limit=60)
     next(results)

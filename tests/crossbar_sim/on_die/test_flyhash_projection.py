@@ -1,8 +1,5 @@
 """Hashing with resistors as they come, through the circuits."""
 
-import runpy
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -75,9 +72,3 @@ def test_scatter_and_wires_cost_almost_no_recall_until_wires_dominate(projection
 def test_a_projection_must_be_bool():
     with pytest.raises(ValueError, match="of bool"):
         crossbar_projection(np.ones((3, 3)), die(0.0), Wires(), tile=TILE)
-
-
-def test_the_example_runs(capsys):
-    example = Path(__file__).parents[3] / "examples" / "flyhash.py"
-    runpy.run_path(str(example), run_name="__main__")
-    assert "crossbar: " in capsys.readouterr().out

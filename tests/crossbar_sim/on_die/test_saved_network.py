@@ -93,11 +93,13 @@ def test_the_same_bits_come_back(network, tmp_path):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     loaded, found = load_network(model, tmp_path / "new" / "a")
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert len(mapped.tiles) == len(found.tiles) > 0
     for tile, same in zip(mapped.tiles, found.tiles):
         assert np.array_equal(tile.g_pos, same.g_pos)
         assert np.array_equal(tile.chosen_neg, same.chosen_neg)
     assert found.die == mapped.die
     layers, again = circuit_layers(on_die), circuit_layers(loaded)
+    assert layers.keys() == again.keys() != set()
     for path, layer in layers.items():
         layer.restart()
         assert layer.hardware.noise == again[path].hardware.noise

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossbar_sim import Converters, solve, solve_ngspice, transfer_matrix
@@ -17,7 +17,9 @@ WIRES = [Wires(), Wires(1, 1), Wires(0, 2), Wires(3, 0), Wires(0.5, 4, 50)]
 ENDS = [Periphery(), Periphery(tia_gain=1e4), Periphery(r_feedback=5e3, tia_gain=100.0)]
 
 
-def random_array(shape, seed, present=0.7):
+def random_array(
+    shape: tuple[int, int], seed: int, present: float = 0.7
+) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     g = 10 ** rng.uniform(-7, -4, size=shape) * (rng.random(shape) < present)
     return g, rng.uniform(-0.3, 0.3, size=(4, shape[0]))
@@ -52,7 +54,7 @@ def test_energy_balance(wires, ends):
     assert all((power[part] >= 0).all() for part in PARTS)
 
 
-def dense_reference(g, wires, ends, v_in):
+def dense_reference(g: np.ndarray, wires: Wires, ends: Periphery, v_in: np.ndarray) -> np.ndarray:
     """Solve an array by modified nodal analysis, dense, element by element.
 
     g: (n_side, n_word, n_bit). Zero ohm is a source of 0 V, so that nothing is merged.
@@ -114,10 +116,9 @@ def check_against_dense(circuit, v_in):
 
 
 OHM = st.just(0.0) | st.floats(0.1, 100)
-HYPOTHESIS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 
 
-@settings(max_examples=30, **HYPOTHESIS)
+@settings(max_examples=30)
 @given(
     shape=st.tuples(st.integers(1, 7), st.integers(1, 7)),
     seed=st.integers(0, 10**6),
@@ -149,7 +150,7 @@ def faulty_tile(shape, seed, decades):
     return tile, rng.uniform(-0.3, 0.3, size=(3, shape[0]))
 
 
-@settings(max_examples=30, **HYPOTHESIS)
+@settings(max_examples=30)
 @given(
     shape=st.tuples(st.integers(1, 8), st.integers(1, 6)),
     seed=st.integers(0, 10**6),
@@ -163,7 +164,7 @@ def test_differential_tiles_with_faults_and_any_wires(shape, seed, decades, wire
     check_against_dense(tile_circuit(tile, wires, Periphery(tia_gain=gain)), v_in)
 
 
-@settings(max_examples=6, **HYPOTHESIS)
+@settings(max_examples=6)
 @given(
     n_word=st.integers(1, 5),
     n_bit=st.integers(MIN_DENSE // 2, MIN_DENSE // 2 + 4),
@@ -181,7 +182,7 @@ def test_rectangular_arrays_both_ways(shape):
     check_against_dense(array_circuit(g, Wires(2, 0.5), Periphery()), v_in)
 
 
-@settings(max_examples=20, **HYPOTHESIS)
+@settings(max_examples=20)
 @given(
     shape=st.tuples(st.integers(1, 6), st.integers(1, 5)),
     seed=st.integers(0, 10**6),

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -30,7 +30,6 @@ def factors(die, layer="fc1"):
 # --- streams ---------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(st.lists(WORDS, min_size=4, max_size=4), st.lists(WORDS, min_size=2, max_size=2))
 def test_philox_is_numpys_bit_for_bit(counter, key):
     counter, key = np.array(counter, np.uint64), np.array(key, np.uint64)
@@ -53,7 +52,7 @@ def test_uniforms_are_uniform_and_never_zero_or_one():
     assert stats.kstest(drawn, "uniform").pvalue > 1e-3
 
 
-def test_normals_of_different_cells_terms_layers_and_seeds_are_independent():
+def test_normals_of_other_cells_terms_layers_and_seeds_are_independent():
     drawn = [
         normals(seed, label, term, rows, COLUMNS, 1)[:, 0]
         for seed, label, term, rows in [
@@ -270,7 +269,7 @@ def test_ageing_that_makes_no_sense(wrong):
         ResistorBank(n=2, **wrong)
 
 
-def test_the_meter_errs_relatively_and_reads_through_the_closed_switch():
+def test_the_meter_errs_relatively_and_reads_through_the_switch():
     bank = ResistorBank(n=2, r_min=1e3, r_on=100.0, meter_error=0.01)
     die = Die(bank, 4)
     path = die.resistances("fc1", ROWS, COLUMNS) + 100

@@ -41,6 +41,7 @@ def test_mapping_realises_the_weights(mapped, layer):
     predicted = found.predicted / found.g_per_weight[:, None]
     # The meter errs by 0.1 % of each branch: prediction and truth are close, but not the same.
     assert 0 < np.abs(predicted - found.weight).max() < 0.01 * np.abs(layer.weight).max()
+    assert len(mapped.tiles) > 1
     for tile in mapped.tiles:
         assert (tile.g_pos[~tile.present] == 0).all()
         assert (tile.g_pos[tile.present] > 0).all()  # leakage at the least

@@ -45,6 +45,7 @@ def n_different(a, b):
 def test_an_unchanged_die_keeps_every_switch(mapped):
     found = reselect(mapped, mapped.die, tolerance=0.02)
     assert (found.changes, found.n_cell, found.n_unrepaired) == ((), 0, 0)
+    assert len(mapped.tiles) == len(found.mapped.tiles) > 1
     for a, b in zip(mapped.tiles, found.mapped.tiles):
         np.testing.assert_array_equal(a.g_pos, b.g_pos)
 

@@ -74,7 +74,7 @@ def test_the_choice_is_the_best_of_all_and_predicts_what_it_gives():
     assert chosen.chosen_pos.dtype == chosen.chosen_neg.dtype == np.uint32
 
 
-def test_at_most_k_switches_are_closed_and_the_best_such_choice_is_found():
+def test_of_at_most_k_closed_switches_the_best_choice_is_found():
     branches, target = cells(), targets()
     chosen = select(branches, target, max_closed=2)
     masks, all_pos, all_neg = every_choice(branches)
@@ -128,7 +128,7 @@ def test_a_die_is_selected_in_chunks_with_the_same_result(monkeypatch):
     ("ignored", "at_least"),
     [({"r_on": 0.0, "sigma_on": 0.0}, 10), ({"r_off": np.inf}, 10), ({"sigma_on": 0.0}, 2)],
 )
-def test_selecting_with_the_switches_inside_the_target_beats_selecting_without(ignored, at_least):
+def test_selecting_with_the_switches_in_mind_beats_selecting_without(ignored, at_least):
     bank = replace(BANK, n=8, meter_error=0.0)
     true, target = cells(bank, measured=False), targets(bank)
     errors = []
@@ -198,7 +198,7 @@ def test_an_ideal_composite_meter_reads_what_is_there():
     assert np.allclose(chosen.predicted, realised, atol=0)
 
 
-def test_a_composite_meter_no_better_than_the_other_still_helps_and_a_hopeless_one_does_no_harm():
+def test_a_composite_meter_as_good_helps_and_a_hopeless_one_does_no_harm():
     calculated, alike, hopeless = (
         verify_errors(n_candidate, error)[2]
         for n_candidate, error in [(1, 0.0), (8, 1e-3), (8, 10)]
@@ -207,7 +207,7 @@ def test_a_composite_meter_no_better_than_the_other_still_helps_and_a_hopeless_o
     assert hopeless < 1.1 * calculated
 
 
-def test_verification_repeats_itself_and_takes_no_more_candidates_than_there_are():
+def test_verification_repeats_and_takes_no_more_than_there_are():
     one, two = verify_errors(4, 1e-4)[0], verify_errors(4, 1e-4)[0]
     assert np.array_equal(one.predicted, two.predicted)
     die = Die(replace(BANK, n=1), 1)
@@ -372,7 +372,7 @@ def test_the_aware_scale_is_the_best_of_those_tried(per, meter_error):
     )
 
 
-def test_the_scale_of_cells_alone_is_tried_and_the_defaults_are_as_stated():
+def test_the_scale_of_cells_alone_is_tried_and_defaults_are_stated():
     """Dies that were selected before come out the same."""
     assert SCALE_FACTORS == (0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.4)
     weight, mask, h = correlated_layer(n_in=200, n_out=3, density=0.9)  # more than a window each
@@ -464,7 +464,7 @@ def test_an_objective_and_its_tolerance_belong_together(options, message):
         select(cells(), targets(), **options)
 
 
-def test_cells_that_disagree_and_second_moments_that_are_none_are_errors():
+def test_cells_that_disagree_and_false_second_moments_are_errors():
     weight, mask, h = correlated_layer()
     branches, target, rows, columns, _ = on_die(weight, mask, 1)
     with pytest.raises(ValueError, match="pass as many targets"):
@@ -479,7 +479,7 @@ def test_cells_that_disagree_and_second_moments_that_are_none_are_errors():
         select_layer_aware(branches, target, rows, columns, -h)
 
 
-def test_too_many_switches_and_endless_targets_are_errors_before_the_search():
+def test_too_many_switches_and_endless_targets_are_errors_first():
     weight, mask, h = correlated_layer()
     branches, target, rows, columns, _ = on_die(weight, mask, 21)
     with pytest.raises(ValueError, match="42 switches"):

@@ -33,7 +33,7 @@ def test_plans_find_the_branches(n):
         np.testing.assert_allclose(found.g_open, 2e-8, atol=1e-11)
 
 
-def test_weighing_together_helps_with_an_absolute_error_and_sigma_is_honest():
+def test_weighing_helps_with_an_absolute_error_and_sigma_is_honest():
     n, absolute = 12, 1e-8
     g = np.random.default_rng(0).uniform(1e-6, 1e-5, size=(2000, n))
     errors = []
@@ -92,7 +92,7 @@ def plain(die, seed):
     return select(Branches(true.g_closed + noise, true.g_open), TARGET)
 
 
-def test_estimates_with_uncertainty_select_better_than_as_many_single_readings():
+def test_estimates_select_better_than_as_many_single_readings():
     one, weighing = one_at_a_time(7), weighing_plan(7)
     assert len(one.closed) == len(weighing.closed) == 8
     rules = {
@@ -112,7 +112,7 @@ def test_estimates_with_uncertainty_select_better_than_as_many_single_readings()
 
 
 @pytest.mark.parametrize("relative", [1e-3, 1e-2])
-def test_minding_the_uncertainty_also_helps_where_the_meters_error_is_relative(relative):
+def test_minding_uncertainty_also_helps_with_a_relative_error(relative):
     found = []
     for n_candidate in (1, 32):
         survey = Survey(one_at_a_time(7), Meter(relative), n_candidate=n_candidate)

@@ -43,7 +43,7 @@ def test_branches_come_out_whatever_reading_is_missing(plan):
     np.testing.assert_array_equal((~told).sum(axis=1), alone[lost])
 
 
-def test_a_plan_without_a_spare_reading_tells_nothing_when_one_is_lost():
+def test_a_plan_without_a_spare_reading_tells_nothing_without_one():
     bank = ResistorBank(n=7)
     readings = weighing_plan(7).closed.sum(axis=1) * np.ones((2, 1)) * 1e-5
     readings[1, 2] = np.nan

@@ -108,7 +108,7 @@ def test_one_at_a_time_is_a_table_of_single_readings(tmp_path):
     assert doubts[0].any()
 
 
-def test_lost_readings_are_solved_from_the_others_or_the_branches_are_defective(network, tmp_path):
+def test_lost_readings_are_solved_or_their_branches_are_defective(network, tmp_path):
     plan = weighing_plan(5)
     path = read(network, tmp_path / "w.csv", plan, lost={2, 8, 9, 10, 11}, change={20: ""})
     found = read_wafer(path, network, plan=plan, meter=METER)
@@ -235,7 +235,7 @@ def test_a_pack_has_the_best_plan_its_meter(network, tmp_path):
     assert read_pack(plain).die == network.die
 
 
-def test_reading_together_leaves_less_error_than_as_many_readings_apart(tmp_path):
+def test_reading_together_errs_less_than_as_many_readings_apart(tmp_path):
     """Measured: 0.138 % of the largest weight one at a time, 0.081 % together, with 8 readings."""
     network = mapped_on(replace(BANK, n=7), shape=(12, 20))
     ageing = replace(BANK, n=7, drift=0.01, drift_sigma=0.05)

@@ -274,7 +274,7 @@ def test_an_altered_pack_is_refused_and_named(copied, kind):
         read_pack(copied)
 
 
-def test_a_header_of_an_array_that_claims_too_much_is_refused_before_memory_is(network, tmp_path):
+def test_an_array_that_claims_too_much_is_refused_before_memory_is(network, tmp_path):
     path = tmp_path / "m.npz"
     network.save(path)
     with zipfile.ZipFile(path) as file:

@@ -196,7 +196,7 @@ def test_the_table_may_name_its_die(network, tmp_path):
     assert read_wafer(path, network).n_missing == 0
 
 
-def test_a_measured_die_reads_what_was_measured_whatever_else_its_bank_draws(tmp_path):
+def test_a_measured_die_reads_what_was_measured_whatever_its_bank_draws(tmp_path):
     """Spread of switches, temperature and stuck switches are in the readings; none comes again."""
     bank = replace(BANK, sigma_on=0.2, r_on=2e4, tc1=1e-3, tc1_sigma=1e-4, temperature=350.0)
     bank = replace(bank, drift=0.01, drift_sigma=0.01, age=2000.0)
@@ -232,6 +232,7 @@ def test_stuck_switches_are_told_and_kept(network, tmp_path):
     pack = write_pack(repair.mapped, tmp_path / "p")
     again = read_pack(pack)
     assert again.die == found.die != network.die
+    assert len(again.tiles) == len(repair.mapped.tiles) > 0
     for a, b in zip(again.tiles, repair.mapped.tiles):
         np.testing.assert_array_equal(a.g_pos, b.g_pos)
 

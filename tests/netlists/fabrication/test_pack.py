@@ -50,6 +50,7 @@ def copied(pack, tmp_path):
 def test_a_pack_comes_back_the_same(network, pack):
     found = read_pack(pack)
     assert found.die == network.die
+    assert {tile.layer for tile in network.tiles} == {layer.name for layer in network.layers}
     for a, b in zip(network.tiles, found.tiles, strict=True):
         np.testing.assert_array_equal(a.chosen_pos, b.chosen_pos)
         np.testing.assert_array_equal(a.chosen_neg, b.chosen_neg)
@@ -106,6 +107,7 @@ def test_what_is_in_a_pack(network, pack):
 def test_the_table_and_the_bits_have_one_order(network, pack):
     pyarrow = pytest.importorskip("pyarrow.parquet")
     table = pyarrow.read_table(pack / "branches.parquet").to_pydict()
+    assert len(network.tiles) > 1
     for tile in network.tiles:
         closed = [c for c, name in zip(table["closed"], table["tile"]) if name == tile.name]
         assert closed
@@ -114,6 +116,7 @@ def test_the_table_and_the_bits_have_one_order(network, pack):
 
 
 def test_bits_and_masks_are_inverse(network):
+    assert len(network.tiles) > 1
     for tile in network.tiles:
         pos, neg = switches_from_bits(bitstream(tile, 5), tile.present, 5)
         np.testing.assert_array_equal(pos, tile.chosen_pos)
@@ -213,7 +216,7 @@ print(*os.listdir(root))
 """
 
 
-def test_a_write_that_is_cut_short_leaves_the_previous_pack_and_nothing_else(network, tmp_path):
+def test_a_write_cut_short_leaves_the_previous_pack_alone(network, tmp_path):
     """The operating system refuses to let a file of the pack grow any further."""
     network.save(tmp_path / "network.npz")
     (tmp_path / "packs").mkdir()
@@ -224,7 +227,7 @@ def test_a_write_that_is_cut_short_leaves_the_previous_pack_and_nothing_else(net
     assert done.stdout.split() == [str(errno.EFBIG), "first"], done.stderr
 
 
-def test_a_disk_that_fills_up_leaves_the_previous_pack_and_nothing_else(network, pack, tmp_path):
+def test_a_full_disk_leaves_the_previous_pack_alone(network, pack, tmp_path):
     """On a disk of its own (tmpfs in a name space), with room for one and a half packs."""
     n_page = sum(1 + path.stat().st_size // 4096 for path in pack.rglob("*"))
     mount = f"mount -t tmpfs -o size={int(1.5 * n_page) * 4}k tmpfs {tmp_path / 'disk'}"

@@ -55,7 +55,7 @@ def test_each_input_alone_is_the_default(mapped, tmp_path):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
 
 
-def test_every_branch_and_switch_is_an_element_and_pruned_weights_are_none(mapped, tmp_path):
+def test_every_branch_is_an_element_and_pruned_weights_are_none(mapped, tmp_path):
     directory = write_network(mapped, WIRES, ENDS, tmp_path / "net")
     text = "".join(path.read_text() for path in (directory / "fc").glob("fc_*.inc"))
     cells = [line for line in text.splitlines() if line.startswith("Xc_")]

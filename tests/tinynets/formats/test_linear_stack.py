@@ -16,7 +16,7 @@ from tinynets.networks.models import mlp
 pytestmark = pytest.mark.training
 
 
-def renamed(model, **names):
+def renamed(model: nn.Module, **names: str) -> dict[str, torch.Tensor]:
     return {
         ".".join([names.get(path, path), part]): value
         for name, value in model.state_dict().items()

@@ -224,6 +224,7 @@ def test_a_pruned_network_goes_back_into_its_file(tmp_path):
             ours, again = wanted(torch.from_numpy(x)), back(torch.from_numpy(x))
         torch.testing.assert_close(again, ours, rtol=1e-5, atol=1e-5)
     before, after = (tinynets.extract(m, torch.zeros(1, 1, 8, 8)) for m in (small, from_onnx(out)))
+    assert len(before.layers) == len(after.layers) > 0
     for old, new in zip(before.layers, after.layers):
         np.testing.assert_array_equal(new.mask, old.mask)
 

@@ -23,17 +23,6 @@ from tinynets.networks.training import predict, train
 pytestmark = pytest.mark.training
 
 
-@pytest.fixture(scope="module")
-def data():
-    return digits(seed=0, flat=True)
-
-
-@pytest.fixture(scope="module")
-def trained(data):
-    torch.manual_seed(0)
-    return train(mlp((64, 16, 10)), data, epochs=2, learning_rate=0.01)
-
-
 def test_both_file_formats_bring_the_weights_back(tmp_path, data, trained):
     import safetensors.torch as safetensors
 
@@ -41,14 +30,14 @@ def test_both_file_formats_bring_the_weights_back(tmp_path, data, trained):
     torch.save(trained.state_dict(), tmp_path / "m.pt")
     torch.save({"epoch": 3, "state_dict": trained.state_dict()}, tmp_path / "m.pth")
     for name in ("m.safetensors", "m.pt", "m.pth"):
-        model = load_weights(mlp((64, 16, 10)), tmp_path / name)
+        model = load_weights(mlp((64, 32, 10)), tmp_path / name)
         np.testing.assert_array_equal(predict(model, data.x_test), predict(trained, data.x_test))
 
 
 def test_masks_in_a_file_come_into_force(tmp_path, data, trained):
     small = tinynets.prune(trained, data, sparsity=0.8, rounds=1, epochs=1)
     torch.save(small.state_dict(), tmp_path / "m.pt")
-    model = load_weights(mlp((64, 16, 10)), tmp_path / "m.pt")
+    model = load_weights(mlp((64, 32, 10)), tmp_path / "m.pt")
     assert all(torch.equal(mask, masks_of(small)[path]) for path, mask in masks_of(model).items())
     assert tinynets.extract(model, torch.zeros(1, 64)).sparsity == approx(0.8, abs=1e-3)
 
@@ -103,10 +92,10 @@ def test_damaged_and_foreign_files(tmp_path, trained):
 
 def test_weights_that_do_not_fit(trained):
     with pytest.raises(ValueError, match="do not fit Sequential"):
-        load_weights(mlp((64, 17, 10)), trained.state_dict())
-    state = trained.state_dict() | {"fc1.bias": torch.full((16,), torch.nan)}
+        load_weights(mlp((64, 33, 10)), trained.state_dict())
+    state = trained.state_dict() | {"fc1.bias": torch.full((32,), torch.nan)}
     with pytest.raises(ValueError, match=r"\['fc1.bias'\] hold NaN"):
-        load_weights(mlp((64, 16, 10)), state)
+        load_weights(mlp((64, 32, 10)), state)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])

@@ -20,11 +20,6 @@ pytestmark = pytest.mark.training
 
 
 @pytest.fixture(scope="module")
-def data():
-    return digits(seed=0, flat=True)
-
-
-@pytest.fixture(scope="module")
 def fit(data):
     return trainer(data, epochs=8, learning_rate=5e-3)
 
@@ -42,7 +37,9 @@ def found(start, fit):
 
 def test_each_round_removes_its_share_of_what_is_left(found):
     assert found[0].remaining == 1.0
+    assert len(found) > 1
     for before, after in itertools.pairwise(found):
+        assert after.masks.keys() == before.masks.keys() >= {"fc3"}
         for path, mask in after.masks.items():
             rate = 0.175 if path == "fc3" else 0.35
             assert int(mask.sum()) == approx((1 - rate) * int(before.masks[path].sum()), abs=1.5)

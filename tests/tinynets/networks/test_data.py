@@ -25,7 +25,7 @@ def data():
     return digits(seed=0, flat=False)
 
 
-def same(a, b):
+def same(a: Data, b: Data) -> bool:
     return all(
         np.array_equal(getattr(a, key), getattr(b, key))
         for key in ("x_train", "y_train", "x_test", "y_test")

@@ -10,7 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tinynets
 from approx import approx
-from tinynets.networks.data import digits
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import accuracy, predict, train
 from tinynets.pruning.compression import low_rank, quantise, rank_of
@@ -47,11 +46,6 @@ class Residual(nn.Module):
         x = torch.relu(self.norm(self.stem(x)))
         x = torch.cat([x + self.body(x), x], 1)
         return self.head(torch.relu(self.side(x)).mean((2, 3)))
-
-
-@pytest.fixture(scope="module")
-def images():
-    return digits(seed=0, flat=False)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +94,9 @@ def test_digital_modules_count_as_parameters_but_not_as_work():
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_quantised_weights_lie_on_few_levels(images, trained, bits):
     found = quantise(trained, bits)
-    for was, row in zip(trained.conv2.weight.flatten(1), found.conv2.weight.flatten(1)):
+    rows, before = found.conv2.weight.flatten(1), trained.conv2.weight.flatten(1)
+    assert rows.shape == before.shape
+    for was, row in zip(before, rows):
         assert len(row.unique()) <= 2**bits - 1
         step = was.abs().max() / (2 ** (bits - 1) - 1)
         assert (row - was).abs().max() <= 0.5001 * step

@@ -1,0 +1,294 @@
+"""Small faults put into the physics, one at a time: how many of them do the tests notice?
+
+Run: python -m benchmarks.checks.mutation --jobs 2   (about an hour; what is done already is kept)
+     python -m benchmarks.checks.mutation --module crossbar_sim/periphery/noise.py
+
+Each mutant is tried with the test files of its module, in a copy of the tree in a temporary
+directory. A verdict is kept as long as the module and those test files are what they were. The
+same seed samples the same mutants of the same source.
+
+The faults are made in `_mutants.py`, since no tool at hand does what is needed. mutmut moves each
+function's versions behind a trampoline, which numba cannot compile, and leaves functions with
+decorators (properties, kernels) out. cosmic-ray has one test command and one time limit for all
+modules of a session. Neither samples by a seed.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
+
+from benchmarks.checks.mutants import Source, change
+from benchmarks.common import RESULTS, ROOT, machine, print_table, save_json
+
+COPIED = ("tinynets", "mapping", "netlists", "crossbar_sim", "tests", "examples", "benchmarks")
+
+#: Each module's test files, those that fail soonest first: tests/NAME.py.
+MODULES = {
+    "crossbar_sim/energy/power.py": ("crossbar_sim/energy/test_energy",),
+    "crossbar_sim/energy/inference.py": ("crossbar_sim/energy/test_energy",),
+    "crossbar_sim/energy/digital.py": ("crossbar_sim/energy/test_energy",),
+    "crossbar_sim/findings/yardstick.py": ("crossbar_sim/energy/test_energy",),
+    "crossbar_sim/periphery/noise.py": ("crossbar_sim/periphery/test_noise",),
+    "crossbar_sim/periphery/settling.py": ("crossbar_sim/periphery/test_settling",),
+    "crossbar_sim/periphery/converters.py": (
+        "crossbar_sim/periphery/test_converters",
+        "crossbar_sim/on_die/test_analog",
+    ),
+    "crossbar_sim/on_die/readout.py": (
+        "crossbar_sim/on_die/test_analog",
+        "crossbar_sim/on_die/test_saved_network",
+    ),
+    "crossbar_sim/solvers/solution.py": (
+        "crossbar_sim/energy/test_energy",
+        "crossbar_sim/solvers/test_solvers_agree",
+        "crossbar_sim/on_die/test_analog",
+    ),
+    "crossbar_sim/ngspice/verification.py": ("crossbar_sim/ngspice/test_verification",),
+    "netlists/circuit/build.py": (
+        "netlists/circuit/test_build",
+        "project/test_conventions",
+        "netlists/spice/test_decks",
+        "crossbar_sim/solvers/test_solvers_agree",
+    ),
+    "netlists/circuit/elements.py": (
+        "netlists/circuit/test_build",
+        "project/test_conventions",
+        "netlists/spice/test_decks",
+        "crossbar_sim/solvers/test_solvers_agree",
+    ),
+    "netlists/circuit/circuit.py": (
+        "netlists/circuit/test_build",
+        "project/test_conventions",
+        "netlists/spice/test_decks",
+        "crossbar_sim/on_die/test_analog",
+        "crossbar_sim/periphery/test_noise",
+    ),
+    "netlists/circuit/wire_geometry.py": ("netlists/circuit/test_wire_geometry",),
+    "mapping/network/map_network.py": (
+        "mapping/network/test_map_network",
+        "mapping/network/test_mapped_network",
+        "mapping/wafer/test_metrology",
+    ),
+    "mapping/network/mapped_layer.py": (
+        "mapping/network/test_map_network",
+        "mapping/network/test_mapped_network",
+        "mapping/network/test_repair",
+    ),
+    "mapping/selection/select.py": (
+        "mapping/selection/test_select",
+        "mapping/selection/test_encode",
+    ),
+    "mapping/bank/die.py": ("mapping/bank/test_stuck", "mapping/bank/test_bank"),
+    "mapping/bank/resistor_bank.py": ("mapping/bank/test_bank", "mapping/selection/test_encode"),
+    "mapping/selection/activation_aware.py": ("mapping/selection/test_select",),
+}
+
+#: Survivors that no test can kill, or need not: "module: the changed line" and why.
+EXPLAINED = {
+    "mapping/bank/die.py: "
+    "stuck: Mapping[str, np.ndarray] | None = field(default=None, repr=True)": (
+        "what is printed of a die"
+    ),
+    "mapping/bank/die.py: if not bank.tc1_sigma and not kelvin:": (
+        "equivalent: a shortcut, for the spread is zero where either is"
+    ),
+    "crossbar_sim/periphery/settling.py: _INSTANT = 2e-06": (
+        "a mode a million times faster than the slowest is left out or not: no answer changes"
+    ),
+    "mapping/selection/activation_aware.py: _jit = njit(cache=True, nogil=False)": "only slower",
+    "mapping/selection/activation_aware.py: "
+    "masks, misses = np.full(len(targets), -2, np.int64), np.zeros((n_line, n_in))": (
+        "equivalent: every cell is chosen in the first sweep, before its mask is read"
+    ),
+    "mapping/network/mapped_layer.py: return sum("
+    "a.n_different(b) for a, b in zip(other.tiles, self.tiles, strict=True))": (
+        "equivalent: as many switches differ either way"
+    ),
+    "mapping/selection/select.py: for start in range(0, max(len(rows), 2), _CHUNK):": (
+        "equivalent: there is one chunk at least, for a chunk holds more than two cells"
+    ),
+    "crossbar_sim/periphery/noise.py: "
+    "size = max(_MAX_TRANSFERS // len(circuit.elements.branch_ohm), 1)": (
+        "equivalent: the larger of two, in either order"
+    ),
+    "crossbar_sim/on_die/readout.py: volts, rest = self._pairs(volts, -1), self._pairs(rest, -2)": (
+        "equivalent: any axis but 1 takes the last one"
+    ),
+    "crossbar_sim/on_die/readout.py: "
+    "volts, rest = self._pairs(volts, (1)), self._pairs(rest, -1)": (
+        "equivalent: axis 1 of a matrix is its last"
+    ),
+    "crossbar_sim/solvers/solution.py: return int("
+    "(np.abs(self.v_out) >= self.circuit.periphery.v_swing * (1 - 2e-12)).sum())": (
+        "either is far above the rounding of a double, which it allows for, and far below what "
+        "any other output is short of the swing"
+    ),
+}
+
+
+def sampled(path: str, count: int, seed: int) -> list[dict]:
+    """Return mutants of a module, drawn by seed, with all that `Bench` and the report need."""
+    source = Source((ROOT / path).read_bytes())
+    texts = source.mutants()
+    drawn = random.Random(f"{seed} {path}").sample(texts, min(count, len(texts)))
+    rows = []
+    for text in drawn:
+        line, before, after = change(source.text, text)
+        rows.append({"module": path, "line": line, "before": before, "after": after, "text": text})
+    return sorted(rows, key=lambda row: row["line"])
+
+
+def digest(path: str, text: bytes) -> str:
+    """Return what a verdict depends on: a mutant's text and its test files."""
+    found = hashlib.sha256(text)
+    for test in tests_of(path):
+        found.update((ROOT / test).read_bytes())
+    return found.hexdigest()[:16]
+
+
+def tests_of(path: str) -> list[str]:
+    return [f"tests/{name}.py" for name in MODULES[path]]
+
+
+class Bench:
+    """A copy of the tree in which mutants are tried, one after the other."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory
+        for name in COPIED:
+            shutil.copytree(ROOT / name, directory / name)
+        shutil.copy(ROOT / "pyproject.toml", directory)
+
+    def try_one(self, path: str, text: bytes, limit: float) -> str:
+        """Return what `test` does with a module's mutated text in place of the module."""
+        target = self.root / path
+        target.write_bytes(text)  # as new as this, so nothing compiled before is taken for it
+        try:
+            return self.test(path, limit)
+        finally:
+            shutil.copy2(ROOT / path, target)
+
+    def test(self, path: str, limit: float) -> str:
+        """Return "killed", "killed by time" after a limit [s], or "survived"."""
+        options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
+        own = {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+        run = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *options, *tests_of(path)],
+            cwd=self.root,
+            env=os.environ | own,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            code = run.wait(limit)
+        except subprocess.TimeoutExpired:
+            return "killed by time"
+        finally:
+            _end(run)
+        return "killed" if code else "survived"  # a module that cannot be imported ends it too
+
+
+def _end(run: subprocess.Popen) -> None:
+    """End a test run with all that it started, ngspice included."""
+    with suppress(ProcessLookupError):
+        os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+
+
+def try_module(rows: list[dict], path: str, benches: list[Bench], keep) -> None:
+    """Find the verdict of each mutant of a module; keep is called after each."""
+    start = time.perf_counter()
+    if benches[0].test(path, 3600.0) != "survived":
+        raise SystemExit(f"the tests of {path} fail without a mutant; mend them first")
+    limit = 60.0 + 4.0 * (time.perf_counter() - start)
+    free: SimpleQueue[Bench] = SimpleQueue()
+    for bench in benches:
+        free.put(bench)
+
+    def judge(row: dict) -> None:
+        bench = free.get()
+        try:
+            row["verdict"] = bench.try_one(path, row["text"], limit)
+        finally:
+            free.put(bench)
+        keep(row)
+
+    with ThreadPoolExecutor(len(benches)) as pool:
+        list(pool.map(judge, rows))
+
+
+def report(rows: list[dict], seed: int) -> dict:
+    """Return what is kept: the counts, every survivor, and each verdict by its digest."""
+    judged = [row for row in rows if "verdict" in row]
+    survivors = [
+        {key: row[key] for key in ("module", "line", "before", "after")}
+        | {"why": EXPLAINED.get(f"{row['module']}: {row['after']}", "")}
+        for row in judged
+        if row["verdict"] == "survived"
+    ]
+    killed = len(judged) - len(survivors)
+    return {
+        "machine": machine(),
+        "seed": seed,
+        "mutants": len(judged),
+        "killed": killed,
+        "killed_percent": round(100 * killed / max(len(judged), 1), 1),
+        "unexplained": sum(not row["why"] for row in survivors),
+        "survivors": survivors,
+        "verdicts": {row["digest"]: row["verdict"] for row in judged},
+    }
+
+
+def main() -> None:
+    """Try what has no verdict yet, print the survivors and keep all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--module", action="append", help="try the mutants of this one only")
+    parser.add_argument("--count", type=int, default=20, help="mutants of each module")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
+    given = parser.parse_args()
+    path = RESULTS / "mutation.json"
+    known = json.loads(path.read_text())["verdicts"] if path.exists() else {}
+    rows = [row for name in MODULES for row in sampled(name, given.count, given.seed)]
+    for row in rows:
+        row["digest"] = digest(row["module"], row["text"])
+        if row["digest"] in known:
+            row["verdict"] = known[row["digest"]]
+    lock = Lock()
+
+    def keep(row: dict) -> None:
+        with lock:
+            save_json("mutation", report(rows, given.seed))
+        print(f"{row['verdict']}: {row['module']}:{row['line']}: {row['after']}", flush=True)
+
+    with tempfile.TemporaryDirectory() as directory:
+        benches = [Bench(Path(directory) / str(k)) for k in range(given.jobs)]
+        for name in given.module or MODULES:
+            todo = [row for row in rows if row["module"] == name and "verdict" not in row]
+            if todo:
+                try_module(todo, name, benches, keep)
+    found = report(rows, given.seed)
+    save_json("mutation", found)
+    print_table(
+        f"{found['killed']} of {found['mutants']} killed, {found['killed_percent']} %",
+        ["module", "line", "now", "why"],
+        [[row["module"], row["line"], row["after"], row["why"]] for row in found["survivors"]],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Joules: what a conversion costs, and what the comparison with digital arithmetic assumes."""

@@ -1,0 +1,1 @@
+"""From switches to a wafer and back: packs, masks, and measurement plans."""

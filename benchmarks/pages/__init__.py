@@ -1,0 +1,1 @@
+"""README.md and docs/results.md, written from what the other rooms have kept."""

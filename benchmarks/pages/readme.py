@@ -1,0 +1,82 @@
+"""Write the results of the README, and docs/results.md, from the kept outputs of the scripts here.
+
+Run: python -m benchmarks.pages.readme     (a test checks that both say what this writes)
+"""
+
+from pathlib import Path
+
+from benchmarks.common import ROOT
+from benchmarks.pages import circuits, energy, fabrication, pruning, studies
+from benchmarks.pages.tables import measured
+
+START, END = "<!-- results: made by benchmarks/pages/readme.py -->", "<!-- end of results -->"
+
+
+def main() -> None:
+    """Replace the block between the marks in README.md, and docs/results.md as a whole."""
+    readme = ROOT / "README.md"
+    before, rest = readme.read_text().split(START)
+    replace(readme, f"{before}{block()}{rest.split(END)[1]}")
+    replace(ROOT / "docs" / "results.md", page())
+
+
+def block() -> str:
+    """Return the results of the README with their marks."""
+    parts = [
+        circuits.demo(),
+        circuits.circuits(),
+        circuits.selection(),
+        studies.parts(),
+        *measured(studies.branches, "study_branches"),
+        *measured(studies.joules, "study_joules"),
+        "All results, with what they were measured on: [docs/results.md](docs/results.md).",
+    ]
+    return "\n\n".join([START, "## Results", *parts, END])
+
+
+def page() -> str:
+    """Return all results, picture paths relative to docs/."""
+    chapters = {
+        "The examples": [circuits.demo(), circuits.physics()],
+        "What the energy comparison assumes": [energy.sensitivity()],
+        "Circuits": [circuits.circuits(), studies.speed()],
+        "Selection": [
+            circuits.selection(),
+            circuits.law(),
+            circuits.bits(),
+            circuits.published(),
+            circuits.aware(),
+            studies.calibration(),
+        ],
+        "Studies": [
+            studies.parts(),
+            studies.coverage(),
+            *measured(studies.branches, "study_branches"),
+            *measured(studies.scatter, "study_scatter"),
+            *measured(studies.wires, "study_wires"),
+            *measured(studies.converters, "study_converters"),
+            *measured(studies.joules, "study_joules"),
+            *measured(studies.design, "study_design"),
+            *studies.life(),
+            studies.tuning(),
+        ],
+        "Pruning": pruning.sections(),
+        "Fabrication": fabrication.sections(),
+    }
+    head = "# Results\n\nWritten by `benchmarks/pages/readme.py` from what the scripts there have kept."
+    parts = [head]
+    for title, sections in chapters.items():
+        parts += [f"## {title}", *sections]
+    text = "\n\n".join(parts) + "\n"
+    return text.replace("](benchmarks/", "](../benchmarks/").replace("](docs/", "](")
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file by way of a temporary name."""
+    draft = path.with_suffix(".tmp")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Smaller networks, lottery tickets and hashes: what each way costs, keeps and takes."""

@@ -1,0 +1,1 @@
+"""Choosing switches: exactness, speed, and bits against the number of resistors."""

@@ -1,0 +1,1 @@
+"""Whole networks on dies: the examples, the kept studies, and their intervals."""

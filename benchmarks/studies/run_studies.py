@@ -1,0 +1,190 @@
+"""The studies of examples/studies, run one after the other, with their tables and plots.
+
+Each is what `crossbar-sim study examples/studies/NAME.toml` computes; every trial also has ngspice
+solve one of its tiles. Trials are kept in results/studies.sqlite, so a second run is quick.
+
+Run: python -m benchmarks.studies.run_studies [NAME ...]  (all: half an hour on two cores)
+"""
+
+import argparse
+import time
+from typing import Any
+
+import torch
+
+from benchmarks.common import RESULTS, ROOT, machine, print_table, save_json
+from crossbar_sim.config import RunConfig
+from crossbar_sim.config.study import load_study, with_values
+from crossbar_sim.energy.digital import ACCELERATORS, energies
+from crossbar_sim.energy.inference import sum_counts
+from crossbar_sim.pipeline.steps import build_model, load_data
+from crossbar_sim.report.run_report import modelled
+from crossbar_sim.study.runner import PointSummary, Study
+from crossbar_sim.study.search import optimise
+from crossbar_sim.study.store import Store
+from crossbar_sim.study.tables import covered, save_study
+from crossbar_sim.study.trial import trained_path
+from tinynets.networks.extraction import extract
+from tinynets.networks.training import accuracy
+
+STUDIES = ROOT / "examples" / "studies"
+STORE = ROOT / "results" / "studies.sqlite"
+#: By study, the metrics that are drawn; all others are in the JSON too.
+METRICS = {
+    "branches": ["accuracy"],
+    "scatter": ["accuracy", "weight_error"],
+    "wires": ["accuracy", "mvm_error"],
+    "converters": ["accuracy", "energy"],
+    "joules": ["accuracy", "energy"],
+    "life": ["accuracy", "n_changed"],
+    "failures": ["accuracy", "n_changed"],
+    "corners": ["accuracy", "n_changed"],
+}
+KEPT = [
+    "accuracy",
+    "accuracy_validation",
+    "loss",
+    "n_test",
+    "mvm_error",
+    "effective_bits",
+    "weight_error",
+    "energy",
+    "power",
+]
+KEPT += ["n_resistor", "n_changed", "n_tile", "area", "ngspice_error"]
+
+
+def run_study(name: str) -> dict[str, Any]:
+    """Run one study, save its plots, return its table."""
+    config, base = load_study(STUDIES / f"{name}.toml")
+    start = time.perf_counter()
+    found = Study(config, base, Store(STORE))
+    found.run(progress=lambda done, total: print(f"{name}: {done} of {total}", end="\r"))
+    seconds = time.perf_counter() - start
+    for failure in found.failures:
+        print(failure)
+    stem = ROOT / "results" / name
+    for path in save_study(found, stem, METRICS[name]):
+        if path.suffix == ".png":
+            (RESULTS / f"study_{path.name}").write_bytes(path.read_bytes())
+    points = found.summary()
+    rows = [
+        [*(str(v) for v in p.point.values()), *(text(p.metrics[m]) for m in METRICS[name])]
+        for p in points
+    ]
+    print_table(name, [*points[0].point, *METRICS[name]], rows)
+    result = {"machine": machine(), "seconds": seconds, "intervals": covered(points)}
+    result["modelled"] = modelled(base)
+    records = found.records()
+    result["n_trial"] = len(records)
+    result["ngspice_worst"] = max(r.metrics["ngspice_error"] for r in records)
+    result["failures"] = [vars(failure) for failure in found.failures]
+    # Of both cores, while trials run; training one network after another is not in it.
+    result["trial_seconds"] = sum(record.seconds for record in records)
+    result["points"] = [described(point) for point in points]
+    if name == "joules":
+        result |= joules(found, points)
+    return result
+
+
+def described(point: PointSummary) -> dict[str, Any]:
+    """A point ready for JSON: each metric as mean, low, high."""
+    kept = {m: point.metrics[m] for m in KEPT if m in point.metrics}
+    return {
+        "point": point.point,
+        "n_training": point.n_training,
+        "n_die": point.n_die,
+        "metrics": {m: [found.value, found.low, found.high] for m, found in kept.items()},
+        "yield": [point.yield_.value, point.yield_.low, point.yield_.high],
+    }
+
+
+def joules(study: Study, points: list[PointSummary]) -> dict[str, Any]:
+    """Beside each point, the digital energies of its first network, and operations per joule.
+
+    Networks of a point differ in which weights are left, hardly in how many operations that is.
+    """
+    rows = []
+    for summary in points:
+        config = with_values(study.base, study.config.values(summary.point))
+        model, data = trained(config), load_data(config)
+        layers = extract(model, torch.from_numpy(data.x_test[:1])).layers
+        counts = sum_counts(list(layers))
+        energy = summary.metrics["energy"].value
+        rows.append(
+            {
+                "point": summary.point,
+                "digital_accuracy": accuracy(model, data.x_test, data.y_test),
+                "energy": energy,
+                "n_mac": counts.n_mac,
+                "n_mac_nonzero": counts.n_mac_nonzero,
+                "per_joule_dense": 2 * counts.n_mac / energy,
+                "per_joule_nonzero": 2 * counts.n_mac_nonzero / energy,
+                "digital": energies(counts),
+            }
+        )
+    table = [[str(r["point"]), r["digital_accuracy"], r["energy"] * 1e9] for r in rows]
+    for row, found in zip(table, rows):
+        row += [(d["nonzero_with_fetch"] or d["nonzero"]) * 1e9 for d in found["digital"]]
+    names = [node["node"] for node in rows[0]["digital"]]
+    print_table(
+        "nJ per inference; digital with fetch where known",
+        ["point", "accuracy", "die", *names],
+        table,
+    )
+    published = [vars(a) | {"per_joule": a.per_joule} for a in ACCELERATORS]
+    return {"energies": rows, "accelerators": published}
+
+
+def trained(config: RunConfig) -> torch.nn.Module:
+    """The pruned digital network of a configuration, from beside the store."""
+    model = build_model(config)
+    kept = trained_path(config, STORE.with_name(f"{STORE.stem}.networks"))
+    model.load_state_dict(torch.load(kept, weights_only=True))
+    return model
+
+
+def run_search() -> dict[str, Any]:
+    """Run the search under a budget; it chooses by validation images."""
+    config, base = load_study(STUDIES / "design.toml")
+    start = time.perf_counter()
+    found = optimise(
+        config,
+        base,
+        Store(STORE),
+        progress=lambda done, total: print(f"design: {done} of {total}", end="\r"),
+    )
+    seconds = time.perf_counter() - start
+    for path in found.save(ROOT / "results" / "design"):
+        if path.suffix == ".png":
+            (RESULTS / f"study_{path.name}").write_bytes(path.read_bytes())
+    best = [tried.summary for tried in found.tried if tried.best]
+    best.sort(key=lambda summary: summary.metrics["energy"].value)
+    rows = [[str(s.point), *(text(s.metrics[m]) for m in found.names)] for s in best]
+    print_table("best within budget", ["point", *found.names], rows)
+    return {
+        "machine": machine(),
+        "seconds": seconds,
+        "intervals": covered(best),
+        "n_point": len(found.tried),
+        "budget": config.optimise.budget if config.optimise else {},
+        "best": [described(summary) for summary in best],
+    }
+
+
+def text(interval: Any) -> str:
+    """A mean and its interval."""
+    return f"{interval.value:.4g} ({interval.low:.4g} … {interval.high:.4g})"
+
+
+def main() -> None:
+    """Run the studies that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", default=[*METRICS, "design"])
+    for name in parser.parse_args().names:
+        found = run_search() if name == "design" else run_study(name)
+        save_json(f"study_{name}", found)
+
+
+if __name__ == "__main__":
+    main()

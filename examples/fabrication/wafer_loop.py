@@ -1,0 +1,45 @@
+"""The loop of a laboratory: select, age the die, measure it, reselect; accuracy at each step.
+
+Run: crossbar-sim run examples/runs/digits.toml --quick
+     python examples/fabrication/wafer_loop.py [RUN [OUTPUT]]
+OUTPUT, if given, keeps measured.csv and new/ with the report, the changes and the new pack.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from crossbar_sim.jobs.wafer_loop import reselect_run
+from crossbar_sim.pipeline.finished_run import read_run
+
+RUN = Path(sys.argv[1] if len(sys.argv) > 1 else "results/digits")
+DRIFT, BROKEN = 0.05, 0.02
+
+
+def measure(run: Path, path: Path) -> None:
+    """Write what a meter reads after every resistor drifted and some broke."""
+    _, mapped = read_run(run)
+    rng = np.random.default_rng(0)
+    with path.open("w") as file:
+        file.write("layer,input,output,side,branch,ohm\n")
+        for layer in mapped.layers:
+            outputs, inputs = np.nonzero(layer.source.mask)
+            ohm = mapped.die.measured(layer.name, inputs, outputs)
+            ohm = ohm * (1 + DRIFT * rng.standard_normal(ohm.shape))
+            for cell, side, branch in np.ndindex(ohm.shape):
+                value = "" if rng.random() < BROKEN else repr(float(ohm[cell, side, branch]))
+                place = (
+                    f"{layer.name},{inputs[cell]},{outputs[cell]},{('pos', 'neg')[side]},{branch}"
+                )
+                file.write(f"{place},{value}\n")
+
+
+with tempfile.TemporaryDirectory() as scratch:
+    output = Path(sys.argv[2] if len(sys.argv) > 2 else scratch)
+    output.mkdir(parents=True, exist_ok=True)
+    measure(RUN, output / "measured.csv")
+    found = reselect_run(RUN, output / "measured.csv", output / "new", tolerance=0.005)
+    for key, value in found.items():
+        print(f"{key}: {value:.4g}")

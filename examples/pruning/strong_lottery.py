@@ -1,0 +1,35 @@
+"""Prune random networks until they compute what a trained one does; no random weight changes.
+
+Run: python examples/pruning/strong_lottery.py
+"""
+
+import torch
+
+from tinynets.lottery.strong import METHODS, error_bound, strong_ticket
+from tinynets.networks.data import digits
+from tinynets.networks.models import mlp
+from tinynets.networks.training import accuracy, predict, train
+
+
+def main() -> None:
+    """Print how near tickets come to a network of 64-16-10 as they get wider."""
+    data = digits(seed=0, flat=True)
+    torch.manual_seed(0)
+    model = train(mlp((64, 16, 10)), data, epochs=20)
+    x, wanted = torch.from_numpy(data.x_test), torch.from_numpy(predict(model, data.x_test))
+    print(f"trained: accuracy {accuracy(model, data.x_test, data.y_test):.1%}")
+    for method in METHODS:
+        for n in (4, 12) if method != "filters" else (4,):
+            ticket = strong_ticket(model, n, method=method)
+            logits = ticket(x)
+            right = (logits.argmax(1).numpy() == data.y_test).mean()
+            print(
+                f"{method}, n = {n}: {ticket.depth} layers keep {ticket.n_kept} of "
+                f"{ticket.n_random} random weights; accuracy {right:.1%}, largest error of a "
+                f"logit {float((logits - wanted).abs().max()):.3g}, at most "
+                f"{float(error_bound(model, ticket, x).max()):.3g}"
+            )
+
+
+if __name__ == "__main__":
+    main()
