@@ -12,6 +12,7 @@ from rich.table import Table
 
 from crossbar_sim.cli import fabrication as cli_fabrication
 from crossbar_sim.cli import prune as cli_prune
+from crossbar_sim.cli import schema as cli_schema
 from crossbar_sim.cli import study as cli_study
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.config.run import bank_of
@@ -232,6 +233,7 @@ for _command in (
     cli_fabrication.layout,
     cli_fabrication.board,
     cli_fabrication.reselect,
+    cli_schema.schema,
 ):
     app.command()(_command)
 
@@ -259,9 +261,9 @@ def doctor() -> None:
 
 def _summarise(config: RunConfig, directory: Path) -> None:
     """Print the headline figures to stderr."""
-    import json
+    from crossbar_sim.pipeline.finished_run import read_numbers
 
-    numbers = json.loads((directory / "report.json").read_text(encoding="utf-8"))
+    numbers = read_numbers(directory)
     table = Table("network", "test accuracy", box=None, title=config.name)
     for row in numbers["accuracy"]:
         table.add_row(row["network"], f"{row['accuracy']:.2%}")

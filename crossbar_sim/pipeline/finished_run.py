@@ -1,9 +1,11 @@
-"""A finished run, read back: its settings, its network and what it maps to."""
+"""A finished run, read back: its settings, what it found, its network and its die."""
 
+import json
 import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from torch import nn
@@ -39,6 +41,18 @@ def read_run(directory: Path) -> tuple[RunConfig, MappedNetwork]:
             "do the run again"
         )
     return config, mapped
+
+
+def read_numbers(directory: Path) -> dict[str, Any]:
+    """Return what a finished run's report states; `crossbar-sim schema report` describes it.
+
+    Raises ConfigError for a file that is missing or damaged.
+    """
+    path = directory / "report.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); do the run again") from error
 
 
 def _config(path: Path) -> RunConfig:

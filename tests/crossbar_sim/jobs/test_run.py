@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
 
 from approx import approx
 from crossbar_sim.config import ConfigError, RunConfig
+from crossbar_sim.pipeline.finished_run import read_numbers
 from crossbar_sim.pipeline.workspace import Workspace
 from crossbar_sim.report.run_report import si
 from mapping.network.mapped_network import MappedNetwork
@@ -64,6 +66,14 @@ def test_the_run_ends_with_the_path_of_its_report(done):
     assert expected <= {path.name for path in directory.iterdir()}
     assert [path.name for path in directory.parent.iterdir()] == ["small"]
     assert "test accuracy" in result.stderr
+
+
+def test_the_report_follows_its_schema(done):
+    schema = json.loads(call("schema", "report").stdout)
+    jsonschema.Draft202012Validator(schema).validate(read_numbers(done[0]))
+    broken = read_numbers(done[0]) | {"seed": "one"}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(schema).validate(broken)
 
 
 def test_what_the_report_states(done):
@@ -227,6 +237,8 @@ def test_a_network_quantised_calibrated_aged_mended_and_tuned(tmp_path):
     assert result.returncode == 0, result.stderr
     directory = tmp_path / "lived"
     numbers = json.loads((directory / "report.json").read_text())
+    schema = json.loads(call("schema", "report").stdout)
+    jsonschema.Draft202012Validator(schema).validate(numbers)
     assert [layer["layer"] for layer in numbers["calibrated"]] == ["fc1", "fc2"]
     for layer in numbers["calibrated"]:
         assert layer["after"] < 0.5 * layer["before"]

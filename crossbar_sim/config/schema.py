@@ -1,0 +1,156 @@
+"""The keys of runs and studies as a JSON Schema and as a page, from the tables themselves."""
+
+import ast
+import inspect
+import textwrap
+from dataclasses import is_dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from crossbar_sim.config.run import RunConfig
+from crossbar_sim.config.study import StudyConfig
+from tinynets.settings import LARGEST
+
+KINDS: dict[str, type[BaseModel]] = {"run": RunConfig, "study": StudyConfig}
+
+_ABOUT = {
+    "run": "A run is one TOML file: `crossbar-sim run FILE`. Only `name` must be given.",
+    "study": "A study varies a run: `crossbar-sim study FILE`. `name` and `base` must be given.",
+}
+
+
+def json_schema(kind: str) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a configuration, each key described.
+
+    kind: "run" or "study". Infinity, which JSON lacks, is the text "Infinity" in it.
+    """
+    top = KINDS[kind]
+    schema = _finite(top.model_json_schema())
+    for name, table in _tables(top).items():
+        part = schema if table is top else schema["$defs"][name]
+        part["description"] = (inspect.getdoc(table) or "").partition("\n\n")[0]
+        for key, text in field_docs(table).items():
+            part["properties"][key]["description"] = text
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": dialect} | schema
+
+
+def field_docs(table: type) -> dict[str, str]:
+    """Return the text beneath each field of a class and of those that it is made from."""
+    docs: dict[str, str] = {}
+    for cls in reversed(table.__mro__):
+        if not (is_dataclass(cls) or issubclass(cls, BaseModel)) or cls is BaseModel:
+            continue
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+        assert isinstance(body, ast.ClassDef)
+        for field, after in zip(body.body, body.body[1:]):
+            is_field = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+            if is_field and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                docs[field.target.id] = " ".join(str(after.value.value).split())
+    return docs
+
+
+def reference() -> str:
+    """Return the page of all keys as Markdown."""
+    parts = [
+        "# Configuration",
+        "Written by `crossbar-sim schema --markdown`. SI units; a key that is left out has its "
+        "default; unknown keys and values out of bounds are refused before anything starts. "
+        "`crossbar-sim schema run` prints the same as a JSON Schema, for editors.",
+    ]
+    for kind in KINDS:
+        schema = json_schema(kind)
+        parts += [f"## Keys of a {kind}", f"{_ABOUT[kind]} {schema['description']}"]
+        parts += _section(schema, schema["properties"], {})
+        tables = {key: part for key, part in schema["properties"].items() if _ref(part)}
+        for key, part in tables.items():
+            table = schema["$defs"][_ref(part)]
+            parts += [f"### [{key}]", table["description"]]
+            parts += _section(schema, table["properties"], part.get("default") or {})
+    return "\n\n".join(parts) + "\n"
+
+
+def _tables(top: type[BaseModel]) -> dict[str, type]:
+    """Return a configuration and all tables in it, by class name."""
+    tables: dict[str, type] = {}
+    waiting: list[Any] = [top]
+    while waiting:
+        kind = waiting.pop()
+        waiting += get_args(kind)
+        if not isinstance(kind, type) or kind.__name__ in tables:
+            continue
+        if issubclass(kind, BaseModel):
+            tables[kind.__name__] = kind
+            waiting += [field.annotation for field in kind.model_fields.values()]
+        elif is_dataclass(kind):
+            tables[kind.__name__] = kind
+    return tables
+
+
+def _ref(part: dict[str, Any]) -> str:
+    """Return the name of the table that a key is, "" for a plain value."""
+    refs = [part, *part.get("allOf", []), *part.get("anyOf", [])]
+    return next((r["$ref"].rpartition("/")[2] for r in refs if "$ref" in r), "")
+
+
+def _section(schema: dict[str, Any], keys: dict[str, Any], defaults: dict[str, Any]) -> list[str]:
+    """Return the table of the plain keys of a part of a schema, if it has any."""
+    rows = [
+        f"| `{key}` | {_values(part)} | {_shown(defaults.get(key, part.get('default')))} "
+        f"| {part.get('description', '')} |"
+        for key, part in keys.items()
+        if not _ref(part)
+    ]
+    head = "| key | values | default | meaning |\n|---|---|---|---|\n"
+    return [head + "\n".join(rows)] if rows else []
+
+
+def _values(part: dict[str, Any]) -> str:
+    """Say which values a key takes."""
+    if "anyOf" in part:
+        return " or ".join(_values(choice) for choice in part["anyOf"])
+    if "enum" in part:
+        return ", ".join(f'"{value}"' for value in part["enum"])
+    name = {"integer": "whole number", "array": "list", "object": "table", "null": "left out"}
+    kind = name.get(part.get("type", ""), part.get("type", "any"))
+    if "items" in part and "type" in part["items"]:
+        kind += f" of {_values(part['items'])}"
+    return kind + _bounds(part)
+
+
+def _bounds(part: dict[str, Any]) -> str:
+    """Say the bounds of a number, without those that only keep it representable."""
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    said = {signs[key]: part[key] for key in signs if key in part}
+    if said.get("≥") == 1 / LARGEST:
+        del said["≥"]
+        said = {">": 0} | said
+    told = [f"{sign} {_number(x)}" for sign, x in said.items() if abs(x) < LARGEST]
+    return f" {', '.join(told)}" if told else ""
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def _shown(value: Any) -> str:
+    """Return a default as TOML would write it, nothing for one that is left out."""
+    if value is None:
+        return ""
+    if value == "Infinity":
+        return "`inf`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, float):
+        return f"`{value:g}`"
+    return f"`{value}`".replace("'", '"') if not isinstance(value, str) else f'`"{value}"`'
+
+
+def _finite(value: Any) -> Any:
+    """Return a JSON value with infinities as the text that a configuration's JSON has."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return "Infinity" if value == float("inf") else value
