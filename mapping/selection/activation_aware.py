@@ -20,7 +20,10 @@ import numba
 import numpy as np
 from numba import njit
 
-from tinynets.subset_sum import kernels
+from tinynets.files.compiled import follow
+from tinynets.subset_sum import kernels, order, sorted_lists
+
+follow(__file__, kernels, order, sorted_lists)
 
 _LARGEST_BLOCK = 1024  # inputs; their part of H stays in the cache
 

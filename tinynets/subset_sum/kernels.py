@@ -1,12 +1,12 @@
 """Compiled search for subset sums: walks over pairs of sorted lists, and whole problems.
 
 Each `solve_...` kernel takes a slice of the problems, allocates its lists once and fills `masks`.
-Numba's cache on disk notices an edit only in the file of the function it compiled: after an edit
-in order.py or sorted_lists.py, touch this file as well.
 """
 
 import numpy as np
 
+from tinynets.files.compiled import follow
+from tinynets.subset_sum import order, sorted_lists
 from tinynets.subset_sum.order import (
     before,
     chosen_sum,
@@ -26,6 +26,8 @@ from tinynets.subset_sum.sorted_lists import (
     settle_ties,
     sorted_sums,
 )
+
+follow(__file__, order, sorted_lists)
 
 LARGEST = (1 << 63) - 1
 ROUNDING = 1 << 13  # what float64 may be off when it adds the values of a bank, on the grid

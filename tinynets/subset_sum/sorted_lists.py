@@ -8,7 +8,11 @@ subscripts; masks are signed, because numba turns sums of mixed signedness into 
 
 import numpy as np
 
+from tinynets.files.compiled import follow
+from tinynets.subset_sum import order
 from tinynets.subset_sum.order import before, count_closed, jit
+
+follow(__file__, order)
 
 SENTINEL = 1 << 62
 ALL = 1 << 62  # "keep every subset of equal sum"
