@@ -108,7 +108,6 @@ EXPLAINED = {
     "crossbar_sim/periphery/settling.py: _INSTANT = 2e-06": (
         "a mode a million times faster than the slowest is left out or not: no answer changes"
     ),
-    "mapping/selection/activation_aware.py: _jit = njit(cache=True, nogil=False)": "only slower",
     "mapping/selection/activation_aware.py: "
     "masks, misses = np.full(len(targets), -2, np.int64), np.zeros((n_line, n_in))": (
         "equivalent: every cell is chosen in the first sweep, before its mask is read"

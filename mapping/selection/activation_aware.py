@@ -18,17 +18,14 @@ from itertools import product
 
 import numba
 import numpy as np
-from numba import njit
 
-from tinynets.files.compiled import follow
+from tinynets.files import compiled
 from tinynets.subset_sum import kernels, order, sorted_lists
-
-follow(__file__, kernels, order, sorted_lists)
 
 _LARGEST_BLOCK = 1024  # inputs; their part of H stays in the cache
 
-_jit = njit(cache=True, nogil=True)
-_jit_fast = njit(cache=True, nogil=True, fastmath=True)
+_jit = compiled.kernels(kernels, order, sorted_lists)
+_jit_fast = compiled.kernels(kernels, order, sorted_lists, fastmath=True)
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,36 @@
-"""Kernels that numba compiles and keeps on disk, when the source that they call changes."""
+"""Kernels that numba compiles and keeps on disk, also when they call kernels of other files."""
 
-import os
-from contextlib import suppress
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+from numba import njit
 
 
-def follow(file: str, *called: ModuleType) -> None:
-    """Make a module's compiled kernels out of date when a module that they call is edited.
+def kernels(*called: ModuleType, **options: Any) -> Callable[[Callable], Any]:
+    """Return a decorator that compiles a function without the interpreter's lock, and keeps it.
 
-    Numba tells by the time of a kernel's own file whether it has changed; that of a file whose
-    kernels it calls, which are compiled into it, goes unseen. So the file gets the time of the
-    newest of them. Call it before the first kernel of the file.
+    Numba tells by the source of a kernel's own file whether what it has kept is out of date; the
+    kernels that it calls are compiled into it, but an edit of their file goes unseen. So what is
+    kept depends on the source of those files too.
 
-    file: the module's `__file__`. A file that may not be written, as of an installation that
-    nobody edits, stays as it is.
+    called: modules whose kernels are called, also by way of others.
+    options: of `numba.njit`.
     """
-    times = [os.stat(str(module.__file__)).st_mtime_ns for module in called]
-    own = Path(file).stat()
-    if max(times) > own.st_mtime_ns:
-        with suppress(OSError):
-            os.utime(file, ns=(own.st_atime_ns, max(times)))
+    source = b"".join(Path(str(module.__file__)).read_bytes() for module in called)
+    digest = hashlib.sha256(source).hexdigest()
+
+    def compiled(function: Callable) -> Any:
+        kernel: Any = njit(cache=True, nogil=True, **options)(function)
+        if not called:
+            return kernel
+        try:
+            index = kernel._cache._cache_file
+            index._source_stamp = index._source_stamp, digest
+        except AttributeError:  # of another numba; then compiled in every process, and never stale
+            return njit(nogil=True, **options)(function)
+        return kernel
+
+    return compiled

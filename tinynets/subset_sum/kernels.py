@@ -5,14 +5,13 @@ Each `solve_...` kernel takes a slice of the problems, allocates its lists once 
 
 import numpy as np
 
-from tinynets.files.compiled import follow
+from tinynets.files.compiled import kernels
 from tinynets.subset_sum import order, sorted_lists
 from tinynets.subset_sum.order import (
     before,
     chosen_sum,
     fixed,
     is_better,
-    jit,
     lighter,
     next_limit,
     quantise,
@@ -27,7 +26,7 @@ from tinynets.subset_sum.sorted_lists import (
     sorted_sums,
 )
 
-follow(__file__, order, sorted_lists)
+jit = kernels(order, sorted_lists)
 
 LARGEST = (1 << 63) - 1
 ROUNDING = 1 << 13  # what float64 may be off when it adds the values of a bank, on the grid

@@ -6,12 +6,13 @@ Sums are 64-bit fixed-point numbers, so that adding is associative and ties are 
 import math
 
 import numpy as np
-from numba import njit
+
+from tinynets.files.compiled import kernels
 
 FRACTION_BITS = 60  # |sum| < 2**60 leaves room for targets beyond reach and for sentinels
 LEVEL_RATIO = 2.0**-24
 
-jit = njit(cache=True, nogil=True)
+jit = kernels()
 
 
 # ---- order of preference among subsets ----------------------------------------------------------

@@ -8,11 +8,11 @@ subscripts; masks are signed, because numba turns sums of mixed signedness into 
 
 import numpy as np
 
-from tinynets.files.compiled import follow
+from tinynets.files.compiled import kernels
 from tinynets.subset_sum import order
-from tinynets.subset_sum.order import before, count_closed, jit
+from tinynets.subset_sum.order import before, count_closed
 
-follow(__file__, order)
+jit = kernels(order)
 
 SENTINEL = 1 << 62
 ALL = 1 << 62  # "keep every subset of equal sum"
