@@ -35,9 +35,11 @@ from crossbar_sim.energy.power import (
 from crossbar_sim.findings.yardstick import yardstick
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.pipeline.tile_limits import amplifier_numbers
-from mapping import Die, Tile
+from mapping import Die, Tile, TileConfig
+from mapping.network.map_network import map_layer
 from netlists import Periphery, Wires, array_circuit, tile_circuit
 from tinynets.networks.flops import Counts
+from tinynets.networks.layers import PrunedLayer
 
 REAL = Converters(dac_bits=8, adc_bits=8)
 PJ = 1e-12
@@ -372,3 +374,28 @@ def test_stated_noise_beside_the_noise_of_the_bias():
     # Noise goes as one over the root of the bias.
     assert found["bias_for_noise"] == approx(4.712389e-6 * 1.8755**2, rel=1e-4)
     assert amplifier_numbers(RunConfig(name="a")) is None
+
+
+def test_only_a_read_time_that_is_left_to_settling_is_settled():
+    assert Figures(t_read=50e-9).settled(1e-6).seconds == 50e-9
+    assert Figures(t_read="settling").settled(1e-6).seconds == 1e-6
+
+
+def test_the_yardstick_by_hand():
+    """Eight vectors of uniform inputs on ideal wires; the largest output reaches the supply."""
+    given = {"wires": {"source": "given", "r_word": 0.0, "r_bit": 0.0}}
+    ends = {"periphery": {"tia_gain": float("inf")}, "energy": {"v_dd": 1.5}}
+    config = RunConfig.model_validate({"name": "a", "seed": 3} | given | ends)
+    rng = np.random.default_rng(3)
+    layer = PrunedLayer("yardstick", rng.normal(size=(100, 100)), np.ones((100, 100), bool))
+    (tile,) = map_layer(layer, Die(config.bank, seed=1), TileConfig(100, 100)).tiles
+    v_in = rng.uniform(0, config.periphery.v_read, size=(8, 100))
+    i_out = v_in @ np.concatenate([tile.g_pos, tile.g_neg], axis=1)
+    r_feedback = 1.5 / i_out.max()
+    found = yardstick(config, 100e-9)
+    assert found["r_feedback"] == approx(r_feedback, rel=1e-9)
+    assert found["analog"]["feedback"] == approx(
+        100e-9 * r_feedback * (i_out**2).sum(axis=1).mean(), rel=1e-9
+    )
+    in_cells = (v_in**2 @ (tile.g_pos + tile.g_neg)).sum(axis=1).mean()
+    assert found["power"]["source"] == approx(in_cells, rel=1e-9)

@@ -503,3 +503,15 @@ def test_a_layer_without_voltages_is_named(tmp_path):
         crossbar_sim.verify(mapped, v_in, Wires(), Periphery(), tiles=tiles)
     with pytest.raises(ValueError, match=r"v_in has layers \['fc1'\] but no 'fc2'"):
         write_network(mapped, Wires(), Periphery(), tmp_path / "n", v_in=v_in)
+
+
+def test_offsets_of_dacs_in_the_matrix_are_those_on_the_lines(mapped):
+    """Straight errors are folded into the matrix; the same errors applied to each drive."""
+    layer, tile = mapped.layers[0], mapped.tiles[0]
+    n = layer.source.n_in
+    errors = Errors(0.1 * torch.rand(n), 0.2 * torch.rand(n), torch.zeros(n, 4))
+    hardware = Hardware(Wires(2, 2), Periphery(v_offset=1e-3), Converters(v_read=1.0))
+    response, x = respond(tile, hardware), torch.rand(5, n)
+    folded = Readout(response, None, errors, hardware, torch.float64)(x.double())[0]
+    plain = readout(response, n_in=n)(errors.apply(x))[0].double()
+    assert torch.allclose(folded, plain, atol=1e-6 * float(plain.abs().max()))

@@ -116,3 +116,14 @@ def test_a_signed_converter_of_one_bit_tells_the_sign(grad):
 def test_pulses_take_one_bit_of_a_dac():
     assert Converters(dac_bits=8).drive_bits == 8
     assert Converters(dac_bits=8, inputs="bit-serial").drive_bits == 1
+
+
+def test_the_errors_of_a_seed_are_the_same_for_ever():
+    """Kept numbers: a die's converters must not become others when the code changes."""
+    real = Converters(dac_gain_sigma=0.01, adc_gain_sigma=0.02, seed=1)
+    assert real.dac_errors(2, "fc").gain.tolist() == approx(
+        [3.66278016e-3, -8.50715092e-4], rel=1e-6
+    )
+    assert real.adc_errors(2, "fc", 0.5).gain.tolist() == approx(
+        [1.14237377e-2, 1.08775189e-2], rel=1e-6
+    )

@@ -135,3 +135,14 @@ def test_a_tile_without_signal_has_no_bits():
     numbers = {"a": [1.0, float("nan")], "b": {"c": float("-inf")}, "d": "x"}
     assert without_infinities(numbers) == {"a": [1.0, None], "b": {"c": None}, "d": "x"}
     assert (number(None, "%.1f"), number(1.25, "%.1f"), si(None, "V")) == ("–", "1.2", "–")
+
+
+def test_noise_is_off_by_default_and_that_of_a_pair_is_of_its_difference():
+    """Two lines of a pair on ideal wires: each its own noise, so the squares add up."""
+    assert Noise().bandwidth == 0.0
+    g = np.array([[1e-5, 2e-5, 4e-5, 3e-5], [2e-5, 1e-5, 1e-5, 5e-5]])
+    circuit = array_circuit(g, Wires(), Periphery(r_feedback=1e4, v_noise=1e-8))
+    lines = output_noise(circuit, temperature=350.0).total
+    found = Noise(bandwidth=1e6, temperature=350.0).pair_volts(circuit)
+    assert found.shape == (2,)
+    assert found == approx(np.sqrt((lines[:2] + lines[2:]) * 1e6), rel=1e-9)

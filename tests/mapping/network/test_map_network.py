@@ -201,7 +201,7 @@ SURVEY = Survey(one_at_a_time(6), Meter(1e-3))
     [
         ({"objective": "magic"}, "objective must be 'error', 'power' or 'aware'"),
         ({"n_candidate": 0}, "n_candidate must be greater than or equal to 1"),
-        ({"n_candidate": 4, "objective": "power"}, "goes with objective='error'"),
+        ({"n_candidate": 2, "objective": "power"}, "goes with objective='error'"),
         ({"n_candidate": 4, "max_closed": 2}, "goes with objective='error'"),
         ({"objective": "aware", "max_closed": 2}, "no max_closed"),
         ({"objective": "aware", "fit_scale": True}, "'aware' always fits its scale"),
@@ -241,3 +241,7 @@ def test_layers_come_one_by_one(network, die):
     assert [layer.name for layer in layers] == ["fc"]
     whole = map_network(network, die, TileConfig(8, 8)).layers[0]
     np.testing.assert_array_equal(layers[0].predicted, whole.predicted)
+
+
+def test_the_default_tolerance_is_half_a_step_of_eight_bits():
+    assert SelectionRule(objective="power") == SelectionRule("power", "layer", 0.5, 8)

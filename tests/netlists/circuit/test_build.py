@@ -152,3 +152,14 @@ def test_circuits_that_make_no_sense_are_refused(changes, message):
 def test_bad_inputs(v_in, message):
     with pytest.raises(ValueError, match=message):
         array_circuit(G, Wires()).check_inputs(v_in)
+
+
+def test_whole_numbers_are_conductances_too():
+    circuit = array_circuit(np.array([[1, 0], [0, 1]]), Wires())
+    assert circuit.grid.g.dtype == np.float64
+
+
+def test_wires_are_ideal_by_default():
+    wires = Wires()
+    assert wires.ideal
+    assert {wires.r_word, wires.r_bit, wires.r_driver, wires.c_word, wires.c_bit} == {0.0}

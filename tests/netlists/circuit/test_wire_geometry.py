@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from approx import approx
 from crossbar_sim import transfer_matrix
 from mapping import ResistorBank
 from netlists import array_circuit
-from netlists.circuit.wire_geometry import Film, Metal
+from netlists.circuit.wire_geometry import METALS, Film, Metal
 from netlists.layout.floorplan import drawn_wires, plan_cell
 from netlists.layout.technology import XHIGH_PO
 
@@ -39,3 +40,12 @@ def test_more_branches_make_longer_wires():
 def test_bad_geometry(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_metals_of_the_process():
+    """SKY130's sheets and least widths; 0.2 fF for each micrometre of either."""
+    drawn = {name: list(vars(metal).values()) for name, metal in METALS.items()}
+    assert drawn == {
+        "met1": approx([0.125, 0.14e-6, 2e-10], rel=1e-12),
+        "met3": approx([0.047, 0.3e-6, 2e-10], rel=1e-12),
+    }
