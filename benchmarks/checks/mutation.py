@@ -135,6 +135,35 @@ EXPLAINED = {
         "either is far above the rounding of a double, which it allows for, and far below what "
         "any other output is short of the swing"
     ),
+    "crossbar_sim/findings/yardstick.py: "
+    'layer = PrunedLayer("yardstick", weight, np.ones(weight.shape, ))': (
+        "equivalent: ones of any type stand for a mask of all"
+    ),
+    "crossbar_sim/periphery/converters.py: "
+    'if self.inputs == "bit-serial" and (self.dac_bits or 1) < 2:': (
+        "equivalent: one bit is refused as none is"
+    ),
+    "crossbar_sim/on_die/readout.py: volts, rest = self._pairs(volts, -2), self._pairs(rest, -1)": (
+        "equivalent: any axis but 1 takes the last one"
+    ),
+    "crossbar_sim/solvers/solution.py: return int("
+    "(np.abs(self.v_out) > self.circuit.periphery.v_swing * (1 - 1e-12)).sum())": (
+        "no output stands at that very double"
+    ),
+    "crossbar_sim/ngspice/verification.py: return float(np.maximum(self.v_error, self.i_error))": (
+        "equivalent: the larger of two, in either order"
+    ),
+    "crossbar_sim/ngspice/verification.py: time_limit: float = 600.0": (
+        "how long ngspice may take: no answer changes"
+    ),
+    "netlists/circuit/elements.py: "
+    "terminals = np.concatenate([[1], grid.inputs, grid.tia.ravel()])": (
+        "equivalent: nothing is shorted to ground, and node 1 is an input"
+    ),
+    "netlists/circuit/circuit.py: "
+    "if low < 1 * MAX_OHM and ((self.g > 0) & (self.g < 1 / MAX_OHM)).any():": (
+        "equivalent: a shortcut, and the second half decides"
+    ),
 }
 
 
