@@ -37,31 +37,34 @@ SecondMoment = Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
 class SelectionRule:
     """How the switches of a cell are chosen.
 
-    objective: "error", the nearest subset; "power", the least conducting subset within
-    tolerance_lsb steps of an lsb_bits-bit converter over the dense band; "aware", errors of an
-    output's cells cancel on calibration inputs (needs a second moment).
-    scale_per: "layer" or "output", what shares one g_per_weight. max_closed: switches of a cell
-    that may be closed, or None. n_candidate: subsets that are set and read as a whole, the best
-    kept (program-verify), each bank with a relative error of composite_error. survey: readings of
-    several branches together, from which branches are estimated; the choice minds how uncertain
-    they are. Without one, the die's meter reads every branch alone. fit_scale: with "error", take
-    of several scales the one that errs least on an output (needs a second moment); "aware" does.
-
     Raises ValueError for options that do not go together.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     objective: Literal["error", "power", "aware"] = "error"
+    """"error", the subset nearest to the target; "power", the least conducting subset within
+    tolerance_lsb of it; "aware", subsets whose errors cancel in each output on calibration
+    inputs (needs a second moment)."""
     scale_per: Literal["layer", "output"] = "layer"
+    """What shares one g_per_weight: a "layer" or an "output" line."""
     tolerance_lsb: Annotated[float, within(1 / LARGEST, 1e9)] = 0.5
+    """Largest error of the "power" objective [steps of lsb_bits]."""
     lsb_bits: Annotated[int, within(1, 24)] = 8
+    """Bits of the converter whose steps, over the dense band, count in tolerance_lsb."""
     max_closed: Annotated[int, within(1, 40)] | None = None
+    """Most switches that a cell may close; none for no limit."""
     n_candidate: Annotated[int, within(1, 100_000)] = 1
+    """Subsets of each cell that are set and read as a whole; the best is kept (program-verify)."""
     composite_error: Share = 0.0
+    """Standard error of such a reading of a whole bank, as a fraction of the reading."""
     # A survey holds arrays, so that no file says one.
     survey: Annotated[InstanceOf[Survey] | None, SkipJsonSchema()] = None  # pyright: ignore[reportCallIssue]
+    """Readings of several branches together, from which branches are estimated; the choice weighs
+    how uncertain the estimates are. None where the die's meter reads every branch alone."""
     fit_scale: Flag = False
+    """With the "error" objective, take of several scales the one of least error at the outputs
+    (needs a second moment); "aware" always does so."""
 
     @property
     def needs_inputs(self) -> bool:

@@ -14,12 +14,14 @@ from tinynets.settings import TABLE, Count, check_fields
 
 @dataclass(frozen=True)
 class TileConfig:
-    """The largest tile: n_word word lines (inputs) and n_bit pairs of bit lines (outputs)."""
+    """The largest tile."""
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     n_word: Count = 32
+    """Most word lines (inputs) of a tile."""
     n_bit: Count = 32
+    """Most pairs of bit lines (outputs) of a tile."""
 
     def __post_init__(self) -> None:
         check_fields(self)
