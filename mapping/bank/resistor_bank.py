@@ -123,8 +123,8 @@ class ResistorBank:
     def tolerance(self) -> float:
         """Relative deviation that the local spread stays within, the bound t of b <= 2 / (1 + t).
 
-        It is the bound of a bounded distribution. An unbounded one counts 2.5 sigmas: no gap then
-        opens before the ladder as a whole deviates by more than four of its own sigmas.
+        It is the bound of a bounded distribution. For an unbounded one it is 2.5 sigmas, so that no
+        gap opens before the ladder as a whole deviates by more than four of its own sigmas.
         """
         sigma = float(np.max(self.sigma_local))
         if self.distribution == "uniform":
@@ -134,16 +134,14 @@ class ResistorBank:
         return math.expm1(_TAIL * sigma) if self.distribution == "lognormal" else _TAIL * sigma
 
     @classmethod
-    def from_ohms(cls, ohms, **options) -> "ResistorBank":
-        """Return a bank of the given nominal values [ohm], with any option of the class."""
-        return cls(n=len(ohms), ladder=tuple(ohms), **options)
-
-    @classmethod
     def pelgrom(cls, *, r_sheet, a_r, width, **options) -> "ResistorBank":
         """Return a bank of film resistors, matched as well as their area W * L allows.
 
-        r_sheet [ohm per square]; a_r [m]: Pelgrom's coefficient, 3.5 % um being 3.5e-8;
-        width W [m] of every resistor, whose length L = W * R / r_sheet; options: of the class.
+        r_sheet: sheet resistance of the film [ohm per square].
+        a_r: Pelgrom's coefficient [m]; 3.5 % um is 3.5e-8.
+        width: W of every resistor [m]; the length is L = W * R / r_sheet.
+        options: fields of the class.
+
         Source: Pelgrom, Duinmaijer, Welbers, IEEE JSSC 24 (1989) 1433, sigma = a_r / sqrt(W * L).
         """
         r_nominal = cls(**options).r_nominal
@@ -168,7 +166,7 @@ class ResistorBank:
     def sky130_high_po(cls, n=8, r_min=10e3, width=0.35e-6, **options) -> "ResistorBank":
         """Return a bank of P+ polysilicon resistors in the SKY130 process.
 
-        319.8 ohm per square, sigma 3.5 % um / sqrt(W * L), 2.5 % of lot, 514 ppm/K.
+        319.8 ohm per square, sigma 3.5 % um / sqrt(W * L), lot spread 2.5 %, 514 ppm/K.
         Source: google/skywater-pdk, sky130_fd_pr models of res_high_po. The switch (1 kohm, spread
         5 %, 1 Tohm open) and the 0.1 % meter are assumed.
         """
@@ -186,7 +184,7 @@ def read_only(values: ArrayLike) -> np.ndarray:
 
 
 def _check_together(bank: ResistorBank) -> None:
-    """Check what the fields of a bank must be together."""
+    """Check the fields of a bank against each other."""
     if not isinstance(bank.ladder, str):
         require(len(bank.ladder) == bank.n, "ladder", bank.ladder, f"a list of n = {bank.n} values")
     local = np.asarray(bank.sigma_local, float)

@@ -20,14 +20,12 @@ from mapping.selection.select import (
     select_layer_aware,
     select_on_die,
 )
-from mapping.tiling.compact import Block, split
+from mapping.tiling.compact import Block, Tiling, split
 from mapping.tiling.tiles import Tile, TileConfig
 from mapping.wafer.survey import Survey, select_surveyed
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.settings import LARGEST, TABLE, Flag, Share, check_fields, within
 
-#: How a layer's lines are shared out among tiles.
-Tiling = Literal["in order", "clustered"]
 #: Returns the second moment (n_in, n_in) of a layer's inputs on calibration data, given its name
 #: and the weights (n_out, n_in) that the layers mapped so far are believed to realise.
 SecondMoment = Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
@@ -104,9 +102,9 @@ def map_network(
     as measured, whose g_pos - g_neg comes closest to g_per_weight * weight. The tiles hold the
     true conductances of those subsets. A pruned weight has no device.
 
-    rule: how to choose.
+    rule: how switches are chosen.
     tiling: see `mapping.tiling.compact.split`.
-    second_moment: of each layer's inputs, for a rule that is aware of them.
+    second_moment: of each layer's inputs, for a rule that needs it.
 
     Raises ValueError for a layer without any remaining weight, or a rule without what it needs.
     """
@@ -209,7 +207,7 @@ def _choose(
 def _spread(
     values: np.ndarray, layer: PrunedLayer, rows: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:
-    """Put one value a cell into an (n_out, n_in) matrix."""
+    """Return an (n_out, n_in) matrix with one value in each cell."""
     matrix = np.zeros(layer.weight.shape, dtype=values.dtype)
     matrix[columns, rows] = values
     return matrix
