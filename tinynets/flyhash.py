@@ -1,7 +1,7 @@
 """The fly's hash: a sparse binary random projection to many units, of which the largest few win.
 
 Similar inputs share winners, so codes find neighbours. The projection only adds up inputs, which
-resistors do as they are made, without being chosen or programmed.
+resistors do as manufactured, without any choice or programming.
 """
 
 import numpy as np
@@ -15,8 +15,10 @@ _QUERY_CHUNK = 512
 def sparse_projection(n_in: int, n_code: int, *, share: float = 0.1, seed: int = 0) -> torch.Tensor:
     """Return which inputs each unit adds up: (n_code, n_in) bool, equally many in every row.
 
-    share: of the inputs that a unit sees, in (0, 1], at least one. Since rows are equally full, a
-    constant added to all inputs changes no winner. Raises ValueError for a share outside (0, 1].
+    share: fraction of the inputs that a unit adds up, in (0, 1]; at least one input.
+
+    Since rows are equally full, a constant added to all inputs changes no winner.
+    Raises ValueError for a share outside (0, 1].
     Source: Dasgupta, Stevens, Navlakha, Science 358 (2017) 793.
     """
     if not 0 < share <= 1:
@@ -32,7 +34,7 @@ def winners(scores: torch.Tensor, n_winner: int) -> torch.Tensor:
     all rows at once, in place of sorting; scores nearer than 2^-64 of that range are equal.
     Raises ValueError for n_winner outside 1 … n_code, or scores that are NaN or infinite.
     Cost: at most 64 passes, fewer where no row has equal scores at its threshold. That suits many
-    small processors; a single one selects some seven times as fast with `torch.topk`.
+    small processors; on a single one `torch.topk` is about seven times as fast.
     """
     n_code = scores.shape[1]
     if not 1 <= n_winner <= n_code:
@@ -57,7 +59,8 @@ def winners(scores: torch.Tensor, n_winner: int) -> torch.Tensor:
 class FlyHash(nn.Module):
     """Project with a binary matrix (or what a crossbar makes of it), and let the largest win.
 
-    projection: (n_code, n_in), bool or real. n_winner: ones in a code.
+    projection: (n_code, n_in), bool or real.
+    n_winner: ones in a code.
     """
 
     def __init__(self, projection: torch.Tensor, n_winner: int) -> None:
@@ -118,14 +121,16 @@ def nearest_exact(x: torch.Tensor, queries: torch.Tensor, k: int) -> np.ndarray:
     return torch.cat(parts)[:, :k].numpy()
 
 
-def recall(found: np.ndarray, exact: np.ndarray) -> float:
-    """Return the share of exact neighbours (n_query, k) that are among the found (n_query, m).
+def recall(retrieved: np.ndarray, exact: np.ndarray) -> float:
+    """Return the fraction of exact neighbours (n_query, k) among those retrieved (n_query, m).
 
     Raises ValueError for different numbers of queries.
     """
-    if len(found) != len(exact):
-        raise ValueError(f"found has {len(found)} queries and exact {len(exact)}; pass the same")
-    hits = [len(np.intersect1d(a, b)) for a, b in zip(found, exact)]
+    if len(retrieved) != len(exact):
+        raise ValueError(
+            f"retrieved has {len(retrieved)} queries and exact {len(exact)}; pass the same number"
+        )
+    hits = [len(np.intersect1d(a, b)) for a, b in zip(retrieved, exact)]
     return float(np.sum(hits)) / exact.size
 
 

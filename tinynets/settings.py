@@ -1,8 +1,8 @@
-"""Settings of a part: types with bounds, each said once, for Python and for configuration files.
+"""Settings of a part: types with bounds, each stated once for Python and configuration files.
 
 A part is a frozen dataclass whose fields have these types. `check_fields` holds its values to them
 when Python makes one; pydantic does when a file does. Bounds are set by physics, or by what a
-machine can serve. Types are strict: a text or a boolean is no number, a fraction no whole number.
+machine can hold. Types are strict: text and booleans are not numbers, 1.0 is not an integer.
 """
 
 import math
@@ -26,12 +26,12 @@ from pydantic import (
 
 #: No quantity of this program is beyond this, or nearer to zero than its inverse.
 LARGEST = 1e30
-#: Of a dataclass that is a table of a file. JSON has no infinity; as a string it comes back as one.
+#: Configuration of a dataclass that is a table. JSON has no infinity, so it is stored as a string.
 TABLE = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
 
 class Section(BaseModel):
-    """A table of the file that is no part: no unknown keys, no coercion, no changes."""
+    """A table that is not a part of the hardware: no unknown keys, no coercion, no changes."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, ser_json_inf_nan="strings", allow_inf_nan=False
@@ -39,12 +39,12 @@ class Section(BaseModel):
 
 
 def within(low: float, high: float) -> Any:
-    """Return what keeps a number in low … high."""
+    """Return the bounds of a number in low … high."""
     return Field(ge=low, le=high, strict=True)
 
 
 def within_or_inf(low: float, high: float) -> Any:
-    """Return what keeps a number in low … high, or at infinity for a part that is ideal."""
+    """Return the bounds of a number in low … high, or infinite for an ideal part."""
 
     def check(value: Any, number: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:
         if value == math.inf or (info.mode == "json" and value == "Infinity"):

@@ -24,7 +24,7 @@ from benchmarks.selection.activation_aware import mnist
 from crossbar_sim.energy.power import Figures, adc_energy, dac_energy, tia_energy
 from crossbar_sim.study.intervals import mean_interval
 from mapping import TileConfig
-from mapping.tiling.compact import Method, TileCounts, compare, count_lines, split, split_dense
+from mapping.tiling.compact import TileCounts, Tiling, compare, count_lines, split, split_dense
 from tinynets import extract, prune
 from tinynets.networks.data import Data
 from tinynets.networks.models import mlp
@@ -80,7 +80,7 @@ def cuts(size: int, name: str, mask: np.ndarray) -> dict:
     config = TileConfig(size, size)
     row = {"tile": size, "layer": name, "density": float(mask.mean())}
     row["naive"] = numbers(count_lines(split_dense(mask.shape, config)))
-    for method in get_args(Method):
+    for method in get_args(Tiling):
         blocks, wall, _ = timed(partial(split, mask, config, method))
         row[method] = numbers(count_lines(blocks)) | {"seconds": wall}
     return row
@@ -194,7 +194,7 @@ def report(layers: list[dict], rows: list[dict], best: list[dict]) -> None:
     table = [
         [row["tile"], row["layer"], way, *values(row[way]), row[way].get("seconds", 0.0)]
         for row in layers
-        for way in ("naive", *get_args(Method))
+        for way in ("naive", *get_args(Tiling))
     ]
     print_table("a layer of 1024 × 1024", ("tile", "layer", "way", *costs, "s"), table)
     header = ("pruned by", "sparsity", "test accuracy %", *costs)

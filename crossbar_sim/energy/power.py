@@ -34,22 +34,23 @@ _GAMMA = 2.0 / 3.0
 
 @dataclass(frozen=True)
 class Figures:
-    """What is not in the circuit: the energy of converters and amplifiers, and the time.
-
-    t_read [s]: how long the array conducts, and word lines are held, for one product, or
-    "settling", the time in which the slowest tile settles to half a step of the ADC. adc_case:
-    which designs count, see `adc_energy`. v_dd [V]: supply of drivers and amplifiers, of either
-    sign. tia_v_ov [V], tia_c_load [F], tia_factor: of the amplifier, see `amplifier_energy`.
-    """
+    """What the circuit does not hold: energy of converters and amplifiers, and the read time."""
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     t_read: Positive | Literal["settling"] = 100e-9
+    """How long the array conducts and word lines are held for one product [s]; "settling" for the
+    time in which the slowest tile settles to half a step of the ADC."""
     adc_case: Case = "median"
+    """Which published designs give the energy of an ADC; see `adc_energy`."""
     v_dd: Positive = 1.0
+    """Supply voltage of drivers and amplifiers, of either sign [V]."""
     tia_v_ov: Positive = 0.15
+    """Overdrive voltage of the amplifier's input transistors [V]; see `amplifier_energy`."""
     tia_c_load: Positive = 100e-15
+    """Load capacitance of the amplifier [F]; see `amplifier_energy`."""
     tia_factor: Positive = 4.0
+    """Supply current of the amplifier as a multiple of its bias current; see `amplifier_energy`."""
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -22,42 +22,48 @@ _N_WAVE = 4
 class Converters:
     """DAC on every input of a layer, ADC on every pair of bit lines; ideal by default.
 
-    v_read: voltage of the largest input [V].
-    dac_bits, adc_bits: resolution, or None for no rounding.
-    dac_range: largest input, in the layer's own units, or None for the largest of the range images.
-    It is unsigned where those images give no negative input.
-    adc_range: largest difference of two outputs [V], or None for the largest of the range images.
-    It is symmetric.
-    drive: how signed inputs reach the word lines: as voltages of both signs ("bipolar"), or the
-    positive part first, then the negative part, subtracted digitally ("two-phase"; each phase has
-    all dac_bits).
-    inputs: one voltage for each input ("analog"), or one 0-or-v_read pulse for each bit of its
-    magnitude, weighted digitally after the ADC ("bit-serial").
-    auto_zero: measure once what the ADCs report at zero input, and always subtract it digitally.
-    dac_gain_sigma, adc_gain_sigma: spread of the relative gain over converters.
-    dac_offset_sigma, adc_offset_sigma: spread of the offset over converters [V].
-    dac_inl, adc_inl: largest deviation of each converter from its straight line (integral
-    non-linearity), as a fraction of full scale.
-    seed: of the errors; see `Errors`.
+    Their errors are drawn as `Errors` says.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     v_read: Annotated[float, within(1e-6, 1000)] = 0.2
+    """Voltage of the largest input [V]."""
     dac_bits: Annotated[int, within(1, 24)] | None = None
+    """Resolution of the DAC [bits]; none for no rounding."""
     adc_bits: Annotated[int, within(1, 24)] | None = None
+    """Resolution of the ADC [bits]; none for no rounding."""
     dac_range: Positive | None = None
+    """Largest input [the layer's own units]; none for the largest of the range images. It is
+    unsigned where those images give no negative input."""
     adc_range: Positive | None = None
+    """Largest difference of two outputs, of either sign [V]; none for the largest of the range
+    images."""
     drive: Drive = "bipolar"
+    """How signed inputs reach the word lines: "bipolar", as voltages of both signs, or "two-phase",
+    the positive part first, then the negative part, subtracted digitally; each phase has all
+    dac_bits."""
     inputs: Inputs = "analog"
+    """"analog", one voltage for each input, or "bit-serial", one pulse of 0 or v_read for each bit
+    of its magnitude, weighted digitally after the ADC."""
     auto_zero: Flag = False
+    """Measure once what the ADCs report at zero input, and always subtract it digitally."""
     dac_gain_sigma: Share = 0.0
+    """Spread of the gain over DACs, as a fraction of the gain."""
     dac_offset_sigma: Share = 0.0
+    """Spread of the offset over DACs [V]."""
     dac_inl: Share = 0.0
+    """Largest deviation of each DAC from its straight line (integral non-linearity), as a fraction
+    of full scale."""
     adc_gain_sigma: Share = 0.0
+    """Spread of the gain over ADCs, as a fraction of the gain."""
     adc_offset_sigma: Share = 0.0
+    """Spread of the offset over ADCs [V]."""
     adc_inl: Share = 0.0
+    """Largest deviation of each ADC from its straight line (integral non-linearity), as a fraction
+    of full scale."""
     seed: Seed = 0
+    """Random seed of the converters' errors."""
 
     def __post_init__(self) -> None:
         check_fields(self)

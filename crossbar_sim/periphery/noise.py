@@ -25,18 +25,16 @@ MAX_SPICE_NODES = 3000
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise of every read.
-
-    bandwidth: noise bandwidth [Hz]; 0 for no noise.
-    temperature: of the resistors [K].
-    seed: of the draws.
-    """
+    """Noise of every read."""
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     bandwidth: Annotated[float, within(0, 1e15)] = 0.0
+    """Noise bandwidth [Hz]; 0 for no noise."""
     temperature: Kelvin = T_REFERENCE
+    """Temperature of the resistors [K]."""
     seed: Seed = 0
+    """Random seed of the noise."""
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -1,4 +1,4 @@
-"""What a bank, a die's table and a list of cells must be; ValueError says what they are."""
+"""Checks of a bank, of a die's table and of a list of cells; each raises ValueError."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ MAX_BRANCHES = 32  # a bank's switches are one 32-bit mask
 
 
 def require(condition, name, value, expected):
-    """Raise ValueError, naming what came and what was expected, unless a condition holds."""
+    """Raise ValueError, saying what was expected and what came, unless a condition holds."""
     if not condition:
         raise ValueError(f"{name} must be {expected}; got {value!r}")
 
 
 def check_table(layer, ohms, n):
-    """Check a die's own resistances of one layer."""
+    """Check the resistances that a die's table gives for one layer."""
     expected = f"(n_in, n_out, 2, {n}), positive and finite [ohm]"
     require(np.shape(ohms)[2:] == (2, n), f"table[{layer!r}]", np.shape(ohms), expected)
     require(np.all((ohms > 0) & np.isfinite(ohms)), f"table[{layer!r}]", ohms, expected)

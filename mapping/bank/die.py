@@ -1,4 +1,4 @@
-"""One chip made of a bank: the same ohms for ever, whatever is asked, and in what order."""
+"""One manufactured chip: the same resistors in every process and in any order of calls."""
 
 import hashlib
 import json
@@ -15,13 +15,13 @@ from mapping.bank.stuck import NEVER_CLOSES, NEVER_OPENS, checked_states
 
 GRADIENT_SPAN = 1024  # cells across which `sigma_gradient` is stated
 DRIFT_HOURS = 1000.0  # hours of work after which `drift` is stated
-_LATER = ("drift", "drift_sigma", "age")  # fields that not every version of a bank had
+_LATER = ("drift", "drift_sigma", "age")  # fields that older versions of a bank lack
 _LEAST_FACTOR = 0.05  # a resistor is never below this fraction of its nominal value
 
 
 @dataclass(frozen=True)
 class Branches:
-    """What each branch conducts, closed and open: (n_cell, 2, n) [S]; side 0 is the positive."""
+    """What each branch conducts, closed and open: (n_cell, 2, n) [S]; side 0 is positive."""
 
     g_closed: np.ndarray
     g_open: np.ndarray
@@ -29,7 +29,7 @@ class Branches:
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells of a layer, by name: their inputs `rows` and outputs `columns`, (n_cell,) each."""
+    """Cells of a named layer: their inputs `rows` and outputs `columns`, (n_cell,) each."""
 
     layer: str
     rows: np.ndarray
@@ -48,14 +48,14 @@ class Cells:
 
 @dataclass(frozen=True, eq=False)
 class Die:
-    """One manufactured chip: its resistors never change, whatever is asked, and in what order.
+    """One manufactured chip; its resistors depend on nothing but what is given here.
 
     bank: the specification.
-    seed: the chip, an integer in [0, 2**64).
+    seed: which chip, an integer in [0, 2**64).
     table: resistances without switches [ohm] at 300.15 K, layer -> (n_in, n_out, 2, n), in place
         of drawn ones.
-    stuck: which switches fail, as `mapping.bank.stuck` numbers them, in that shape, in place of
-        drawn ones.
+    stuck: the state of each switch, by the numbers of `mapping.bank.stuck` and in the same shape,
+        in place of drawn ones.
     """
 
     bank: ResistorBank
@@ -82,9 +82,8 @@ class Die:
         seed: int = 0,
         stuck: Mapping[str, np.ndarray] | None = None,
     ) -> "Die":
-        """Return a die of known resistors; `bank` says what the rest of the circuit is.
+        """Return a die of known resistors; the arguments are the fields of `Die`.
 
-        table: layer -> (n_in, n_out, 2, n) [ohm] at 300.15 K, without the switch; stuck: see `Die`.
         Raises ValueError for another shape, or a value that is not positive and finite.
         """
         return cls(bank, seed, table, stuck)
@@ -92,7 +91,7 @@ class Die:
     @cached_property
     def id(self) -> str:
         """Twelve hexadecimal digits that name this die, the same on any machine."""
-        # Later fields count only where they act, so that a die keeps its name.
+        # Fields that came later count only where they act, so that older dies keep their id.
         spec = {key: v for key, v in asdict(self.bank).items() if v or key not in _LATER}
         text = json.dumps([spec, int(self.seed)], sort_keys=True)
         digest = hashlib.blake2b(text.encode(), digest_size=6)
@@ -124,7 +123,7 @@ class Die:
         return self._resistances(_checked(layer, rows, columns))
 
     def measured(self, layer: str, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Return the meter's reading of each branch through its closed switch, were none stuck.
+        """Return the meter's reading of each branch through its closed switch, if none is stuck.
 
         Arguments and result as for `resistances`.
         """

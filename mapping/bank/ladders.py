@@ -23,7 +23,7 @@ Ladder = Annotated[str, Field(strict=True), AfterValidator(_known)]
 
 
 class LadderGapWarning(UserWarning):
-    """The ladder's ratio leaves conductances that no set of switches may reach."""
+    """The ladder may leave gaps: conductances that no set of switches reaches."""
 
 
 def nominal_ladder(ladder: str, n: int, r_min: float, ratio: float) -> np.ndarray:
@@ -31,7 +31,7 @@ def nominal_ladder(ladder: str, n: int, r_min: float, ratio: float) -> np.ndarra
 
     ladder: one of `LADDERS`.
     r_min: the first value [ohm].
-    ratio: of neighbours.
+    ratio: of neighbouring values.
     """
     if ladder == "equal":
         return np.full(n, float(r_min))
@@ -57,7 +57,7 @@ def e_series(n_per_decade: int) -> np.ndarray:
 
 
 def warn_of_gaps(ladder: str, ratio: float, tolerance: float, stacklevel: int) -> None:
-    """Warn `LadderGapWarning` where the ladder may leave gaps, naming the ratio that works.
+    """Warn with `LadderGapWarning` if the ladder may leave gaps, and name a ratio without gaps.
 
     Source: g_k (1 + t) <= (1 - t) * sum of all smaller g, which is ratio <= 2 / (1 + t).
     """
@@ -75,7 +75,7 @@ def warn_of_gaps(ladder: str, ratio: float, tolerance: float, stacklevel: int) -
 
 
 def _nearest_preferred(ohms: np.ndarray, n_per_decade: int) -> np.ndarray:
-    """Return the preferred value nearest to each of `ohms`, distances taken in logarithm."""
+    """Return the preferred value nearest to each of `ohms` on a logarithmic scale."""
     exponents = np.arange(math.floor(np.log10(ohms[0])) - 1, math.ceil(np.log10(ohms[-1])) + 2)
     preferred = np.multiply.outer(10.0**exponents, e_series(n_per_decade)).ravel()
     distance = np.abs(np.log(preferred[:, None] / ohms))

@@ -33,28 +33,8 @@ _TAIL = 2.5  # sigmas at which the rule b <= 2/(1+t) leaves over 4 sigmas before
 class ResistorBank:
     """The specification of a bank: n branches in parallel, each a resistor and a switch.
 
-    Every `sigma_`, `p_` and error is zero by default, and each acts alone.
-
-    n: branches. ladder: "geometric" (r_min * ratio**k), "binary" (ratio 2), "equal" (all r_min),
-    "E6" ... "E192" (the preferred values nearest, in logarithm, to the geometric ladder), or the
-    nominal values [ohm] themselves, of which r_min is then the least. r_min [ohm]: the smallest
-    nominal resistor. ratio: of neighbours.
-
-    sigma_lot: relative spread of all resistors of a die together. sigma_gradient: relative change
-    over 1024 cells along rows and along columns, drawn for each layer. sigma_local: relative
-    spread of each resistor, one number or one for each branch. distribution of the local spread x:
-    "normal"; "truncated" at local_bound sigmas; "lognormal" (exp(x), median 1); "uniform" (of
-    standard deviation sigma_local); "holed" (truncated, and the parts within local_hole sigmas of
-    nominal were sold as a better grade). A factor below 0.05 counts as 0.05.
-
-    r_on [ohm], sigma_on: closed switch and its relative spread. r_off [ohm]: open switch.
-    tc1 [1/K], tc1_sigma [1/K], tc2 [1/K^2]: temperature coefficients about 300.15 K, and the
-    spread of the first.
-    temperature [K]. meter_error: relative, of one reading of one branch. p_stuck_open,
-    p_stuck_closed: probability that a switch never closes, never opens.
-    drift, drift_sigma: mean relative change of resistance in 1,000 hours of work, and its spread
-    over resistors; it grows with the cube root of age [h]. Source: Vishay technical note 28809,
-    Drift Calculation for Thin Film Resistors.
+    Every `sigma_`, `p_` and error is zero by default, and each acts alone. No error takes a
+    resistor below 0.05 of its value.
 
     Raises ValueError for a value outside its range; warns `LadderGapWarning` where the ratio is
     above 2 / (1 + tolerance).
@@ -63,28 +43,57 @@ class ResistorBank:
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     n: Annotated[int, within(1, MAX_BRANCHES)] = 12
+    """Branches of the bank."""
     ladder: Ladder | Annotated[tuple[Ohm, ...], Field(strict=False)] = "geometric"
+    """Nominal values: "geometric" (r_min * ratio**k), "binary" (ratio 2), "equal" (all r_min), "E6"
+    … "E192" (the preferred values nearest, in logarithm, to the geometric ladder), or a list of
+    n values [ohm], which also sets r_min."""
     r_min: Ohm = 100e3
+    """Smallest nominal resistor [ohm]."""
     ratio: Annotated[float, Field(gt=1, le=1000, strict=True)] = 1.75
+    """Ratio of neighbouring resistors in the ladder."""
     sigma_lot: Share = 0.0
+    """Spread that all resistors of a die share, as a fraction of nominal."""
     sigma_gradient: Share = 0.0
+    """Spread of the relative change across 1024 cells, along rows and along columns; drawn for each
+    layer."""
     sigma_local: Share | Annotated[tuple[Share, ...], Field(strict=False)] = 0.0
+    """Spread of each resistor alone, as a fraction of nominal: one number, or one a branch."""
     distribution: Distribution = "normal"
+    """Distribution of the local spread x: "normal"; "truncated" at local_bound; "lognormal"
+    (exp(x), median 1); "uniform" (with standard deviation sigma_local); "holed" (truncated, and
+    without the parts within local_hole, which were sold as a better grade)."""
     local_bound: Positive = 3.0
+    """Where a "truncated" or "holed" distribution ends [multiples of sigma_local]."""
     local_hole: NotNegative = 1.0
+    """Half-width of the hole of a "holed" distribution [multiples of sigma_local]."""
     r_on: Annotated[float, within(0, 1e12)] = 0.0
+    """Resistance of a closed switch [ohm]."""
     sigma_on: Share = 0.0
+    """Spread of r_on over switches, as a fraction of r_on."""
     r_off: Annotated[float, within_or_inf(1, 1e15)] = math.inf
+    """Resistance of an open switch [ohm]; inf for no leakage."""
     tc1: Annotated[float, within(-1, 1)] = 0.0
+    """Linear temperature coefficient of the resistors about 300.15 K [1/K]."""
     tc1_sigma: Share = 0.0
+    """Spread of tc1 over resistors [1/K]."""
     tc2: Annotated[float, within(-1, 1)] = 0.0
+    """Quadratic temperature coefficient of the resistors about 300.15 K [1/K^2]."""
     temperature: Kelvin = T_REFERENCE
+    """Temperature of the die [K]."""
     meter_error: Share = 0.0
+    """Standard error of one reading of one branch, as a fraction of the reading."""
     p_stuck_open: Probability = 0.0
+    """Probability that a switch never closes."""
     p_stuck_closed: Probability = 0.0
+    """Probability that a switch never opens."""
     drift: Fraction = 0.0
+    """Mean relative change of resistance in 1,000 hours of work; it grows with the cube root of
+    age. Source: Vishay technical note 28809, Drift Calculation for Thin Film Resistors."""
     drift_sigma: Share = 0.0
+    """Spread of that change over resistors, relative to resistance."""
     age: Annotated[float, within(0, 1e8)] = 0.0
+    """Time that the die has worked [h]."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.ladder, str):
@@ -114,8 +123,8 @@ class ResistorBank:
     def tolerance(self) -> float:
         """Relative deviation that the local spread stays within, the bound t of b <= 2 / (1 + t).
 
-        It is the bound of a bounded distribution. An unbounded one counts 2.5 sigmas: no gap then
-        opens before the ladder as a whole deviates by more than four of its own sigmas.
+        It is the bound of a bounded distribution. For an unbounded one it is 2.5 sigmas, so that no
+        gap opens before the ladder as a whole deviates by more than four of its own sigmas.
         """
         sigma = float(np.max(self.sigma_local))
         if self.distribution == "uniform":
@@ -125,16 +134,14 @@ class ResistorBank:
         return math.expm1(_TAIL * sigma) if self.distribution == "lognormal" else _TAIL * sigma
 
     @classmethod
-    def from_ohms(cls, ohms, **options) -> "ResistorBank":
-        """Return a bank of the given nominal values [ohm], with any option of the class."""
-        return cls(n=len(ohms), ladder=tuple(ohms), **options)
-
-    @classmethod
     def pelgrom(cls, *, r_sheet, a_r, width, **options) -> "ResistorBank":
         """Return a bank of film resistors, matched as well as their area W * L allows.
 
-        r_sheet [ohm per square]; a_r [m]: Pelgrom's coefficient, 3.5 % um being 3.5e-8;
-        width W [m] of every resistor, whose length L = W * R / r_sheet; options: of the class.
+        r_sheet: sheet resistance of the film [ohm per square].
+        a_r: Pelgrom's coefficient [m]; 3.5 % um is 3.5e-8.
+        width: W of every resistor [m]; the length is L = W * R / r_sheet.
+        options: fields of the class.
+
         Source: Pelgrom, Duinmaijer, Welbers, IEEE JSSC 24 (1989) 1433, sigma = a_r / sqrt(W * L).
         """
         r_nominal = cls(**options).r_nominal
@@ -159,7 +166,7 @@ class ResistorBank:
     def sky130_high_po(cls, n=8, r_min=10e3, width=0.35e-6, **options) -> "ResistorBank":
         """Return a bank of P+ polysilicon resistors in the SKY130 process.
 
-        319.8 ohm per square, sigma 3.5 % um / sqrt(W * L), 2.5 % of lot, 514 ppm/K.
+        319.8 ohm per square, sigma 3.5 % um / sqrt(W * L), lot spread 2.5 %, 514 ppm/K.
         Source: google/skywater-pdk, sky130_fd_pr models of res_high_po. The switch (1 kohm, spread
         5 %, 1 Tohm open) and the 0.1 % meter are assumed.
         """
@@ -177,7 +184,7 @@ def read_only(values: ArrayLike) -> np.ndarray:
 
 
 def _check_together(bank: ResistorBank) -> None:
-    """Check what the fields of a bank must be together."""
+    """Check the fields of a bank against each other."""
     if not isinstance(bank.ladder, str):
         require(len(bank.ladder) == bank.n, "ladder", bank.ladder, f"a list of n = {bank.n} values")
     local = np.asarray(bank.sigma_local, float)

@@ -64,20 +64,6 @@ def _philox_block(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@njit(cache=True, nogil=True)
-def philox(counter, key):
-    """Return the Philox4x64-10 words of each counter.
-
-    counter: (n, 4) uint64; key: (2,) uint64. Returns (n, 4) uint64.
-    """
-    words = np.empty_like(counter)
-    for i in range(counter.shape[0]):
-        words[i] = _philox_block(
-            counter[i, 0], counter[i, 1], counter[i, 2], counter[i, 3], key[0], key[1]
-        )
-    return words
-
-
 @njit(cache=True, inline="always")
 def _open_unit(word):
     """Return an odd multiple of 2**-53: inside (0, 1), symmetric about a half, without rounding."""
@@ -99,7 +85,10 @@ def _fill_uniforms(rows, columns, term, key, out):
 def stream_key(seed: int, label: str) -> np.ndarray:
     """Return the generator's key: the seed and a 64-bit BLAKE2b hash of the label.
 
-    seed: integer in [0, 2**64); label: any string. Returns (2,) uint64.
+    seed: integer in [0, 2**64).
+    label: any string.
+
+    Returns (2,) uint64.
     """
     digest = hashlib.blake2b(label.encode(), digest_size=8).digest()
     return np.array([seed, int.from_bytes(digest, "little")], dtype=np.uint64)
@@ -110,7 +99,10 @@ def uniforms(
 ) -> np.ndarray:
     """Return uniform numbers in the open interval (0, 1), different ones for each cell.
 
-    seed, label: see `stream_key`; term: a `Term`; rows, columns: (n_cell,) integers >= 0.
+    seed, label: see `stream_key`.
+    term: a `Term`.
+    rows, columns: (n_cell,) integers >= 0.
+
     Returns (n_cell, n_value).
     """
     out = np.empty((len(rows), n_value))
@@ -127,13 +119,13 @@ def normals(
 
 
 def deviates(u: np.ndarray, distribution: Distribution, bound: float, hole: float) -> np.ndarray:
-    """Return deviations in standard deviations, by inverting a distribution function at u.
+    """Return deviations [standard deviations]: a distribution function, inverted at u.
 
-    u: any shape, in (0, 1), may be overwritten.
-    bound: where a "truncated" and a "holed" normal distribution end.
+    u: in (0, 1), any shape; may be overwritten.
+    bound: where a "truncated" or "holed" normal distribution ends.
     hole: where the hole of a "holed" one ends.
 
-    Of "lognormal" these are the exponents.
+    For "lognormal" these are the exponents.
     """
     if distribution == "uniform":
         return math.sqrt(12) * (u - 0.5)

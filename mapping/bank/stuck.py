@@ -8,7 +8,7 @@ WORKS, NEVER_CLOSES, NEVER_OPENS = 0, 1, 2
 
 
 def checked_states(states: Mapping[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
-    """Return the states of all switches of a die, layer -> (n_in, n_out, 2, n) int8, read only.
+    """Return the states of all switches of a die, layer -> (n_in, n_out, 2, n) int8, read-only.
 
     Raises ValueError for another shape or another number.
     """

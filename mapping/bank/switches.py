@@ -17,7 +17,7 @@ def split_mask(mask: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def joined_mask(chosen_pos: np.ndarray, chosen_neg: np.ndarray, n: int) -> np.ndarray:
-    """Return the mask (uint64) over both banks of n branches; `split_mask` the other way round."""
+    """Return the mask (uint64) over both banks of n branches, the inverse of `split_mask`."""
     return chosen_pos.astype(np.uint64) | chosen_neg.astype(np.uint64) << np.uint64(n)
 
 
@@ -26,7 +26,9 @@ def realise(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what the banks conduct with the chosen switches closed and the others open.
 
-    branches: the true ones; chosen_pos, chosen_neg: (n_cell,) masks.
+    branches: the true ones.
+    chosen_pos, chosen_neg: (n_cell,) masks.
+
     Returns g_pos, g_neg: (n_cell,) [S].
     """
     chosen = np.stack([chosen_pos, chosen_neg], axis=-1)

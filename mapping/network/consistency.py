@@ -9,22 +9,25 @@ from mapping.bank.switches import realise
 from mapping.network.mapped_layer import MappedLayer
 from mapping.tiling.tiles import Tile, TileConfig
 
-#: Relative difference of conductances, above what another processor's rounding may cause.
+#: Largest relative difference of conductances; rounding on another processor stays below it.
 _ROUNDING = 1e-9
 
 
 def check_parts(layers: Sequence[MappedLayer], die: Die, size: TileConfig) -> None:
     """Raise ValueError unless a network is whole and conducts what its die and switches say.
 
-    size: of the largest tile.
+    size: the largest tile.
 
-    Checked are, of each layer, scales and predictions; tiles, which together hold every remaining
-    weight once and fit the tile size; tables of the die; and the conductance of every bank.
+    Each layer is checked for its scales and predictions; its tiles, which must fit the tile size
+    and together hold every remaining weight once; its tables of the die; and the conductance of
+    every bank.
     """
     names = [layer.name.lower() for layer in layers]
     if not names or len(set(names)) != len(names):
-        raise ValueError(f"layer names must differ (ignoring case), one at least; got {names}")
-    # Absurd numbers may overflow; what they make is compared, and refused, all the same.
+        raise ValueError(
+            f"layer names must differ (ignoring case), and there must be at least one; got {names}"
+        )
+    # Absurd numbers may overflow; the result is compared, and refused, all the same.
     with np.errstate(all="ignore"):
         for layer in layers:
             _check_scales(layer)
@@ -55,7 +58,8 @@ def _check_tiles(layer: MappedLayer, size: TileConfig) -> None:
         if tile.rows[-1] >= mask.shape[1] or tile.columns[-1] >= mask.shape[0]:
             raise ValueError(
                 f"tile {tile.name}: its lines go to input {tile.rows[-1]} and output "
-                f"{tile.columns[-1]}; the layer has {mask.shape[1]} and {mask.shape[0]}"
+                f"{tile.columns[-1]}; the layer has {mask.shape[1]} inputs and {mask.shape[0]} "
+                "outputs"
             )
         if tile.n_word > size.n_word or tile.n_bit > size.n_bit:
             raise ValueError(
@@ -64,7 +68,7 @@ def _check_tiles(layer: MappedLayer, size: TileConfig) -> None:
             )
         held[np.ix_(tile.columns, tile.rows)] += tile.present.T
     if len({tile.index for tile in layer.tiles}) != len(layer.tiles):
-        raise ValueError(f"layer {layer.name!r}: two of its tiles have one index")
+        raise ValueError(f"layer {layer.name!r}: two of its tiles have the same index")
     if np.any(held != mask):
         output, line = np.argwhere(held != mask)[0].tolist()
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The header of a saved network: what a file says, checked against one schema before it is used."""
+"""The header of a saved network, checked against one schema before any of it is used."""
 
 import json
 from dataclasses import asdict, fields
@@ -35,7 +35,10 @@ class _Part(BaseModel):
 
 
 class LayerHeader(_Part):
-    """What the header says of a layer; `tiles` are their indices, in order."""
+    """What the header says of a layer.
+
+    tiles: their indices, in order.
+    """
 
     name: str
     module: Annotated[str, AfterValidator(_printable), Field(max_length=1000)]
@@ -45,7 +48,10 @@ class LayerHeader(_Part):
 
 
 class Header(_Part):
-    """The header of a saved network. sha256: of each array, by its name."""
+    """The header of a saved network.
+
+    sha256: of each array, by its name.
+    """
 
     format: str
     version: int
@@ -57,7 +63,7 @@ class Header(_Part):
 
     @staticmethod
     def read(text: bytes) -> "Header":
-        """Return a header that was written as JSON; the ValueError's text goes after the path."""
+        """Return the header of a JSON text; the text of its ValueError follows the file's path."""
         check_start(text, FORMAT, VERSION)
         try:
             return Header.model_validate_json(text)
@@ -68,8 +74,8 @@ class Header(_Part):
 def built(kind: type[_Kind], values: Any, what: str) -> _Kind:
     """Return a dataclass made of a file's values, of exactly the types that its fields have.
 
-    Raises ValueError naming `what` for values that are no object, fields that are not known (of a
-    newer version, say), of another type, or that the dataclass refuses.
+    Raises ValueError naming `what` for values that are not an object, fields that are unknown (of
+    a newer version, say) or of another type, and values that the dataclass refuses.
     """
     if not isinstance(values, dict):
         raise ValueError(f"{what} must be an object; got {str(values)[:60]!r}")
@@ -88,12 +94,12 @@ def built(kind: type[_Kind], values: Any, what: str) -> _Kind:
 
 
 def plain(part: Any) -> Any:
-    """Return a dataclass as JSON gives it back."""
+    """Return a dataclass as JSON would give it back."""
     return json.loads(json.dumps(asdict(part)))
 
 
 def first_problem(error: ValidationError) -> str:
-    """Say the first problem in one line: where it is, and what was expected."""
+    """Return the first problem in one line: where it is, and what was expected."""
     problem = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(map(str, problem["loc"]))
     return f"{where}: {problem['msg']}"[:300]
@@ -105,14 +111,14 @@ def _adapter(kind: type[_Kind]) -> TypeAdapter[_Kind]:
 
 
 class _Start(BaseModel):
-    """What tells the kind of a file, whatever else is in it."""
+    """The keys that tell what a file is, whatever else it holds."""
 
     format: JsonValue = None
     version: JsonValue = None
 
 
 def check_start(text: bytes, format_: str, version: int) -> None:
-    """Raise ValueError unless JSON is of a format and version; its message goes after the path."""
+    """Raise ValueError unless JSON is of a format and version; its text follows the path."""
     try:
         start = _Start.model_validate_json(text)
     except ValidationError as error:

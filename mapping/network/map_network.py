@@ -20,14 +20,12 @@ from mapping.selection.select import (
     select_layer_aware,
     select_on_die,
 )
-from mapping.tiling.compact import Block, split
+from mapping.tiling.compact import Block, Tiling, split
 from mapping.tiling.tiles import Tile, TileConfig
 from mapping.wafer.survey import Survey, select_surveyed
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.settings import LARGEST, TABLE, Flag, Share, check_fields, within
 
-#: How a layer's lines are shared out among tiles.
-Tiling = Literal["in order", "clustered"]
 #: Returns the second moment (n_in, n_in) of a layer's inputs on calibration data, given its name
 #: and the weights (n_out, n_in) that the layers mapped so far are believed to realise.
 SecondMoment = Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
@@ -37,31 +35,34 @@ SecondMoment = Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
 class SelectionRule:
     """How the switches of a cell are chosen.
 
-    objective: "error", the nearest subset; "power", the least conducting subset within
-    tolerance_lsb steps of an lsb_bits-bit converter over the dense band; "aware", errors of an
-    output's cells cancel on calibration inputs (needs a second moment).
-    scale_per: "layer" or "output", what shares one g_per_weight. max_closed: switches of a cell
-    that may be closed, or None. n_candidate: subsets that are set and read as a whole, the best
-    kept (program-verify), each bank with a relative error of composite_error. survey: readings of
-    several branches together, from which branches are estimated; the choice minds how uncertain
-    they are. Without one, the die's meter reads every branch alone. fit_scale: with "error", take
-    of several scales the one that errs least on an output (needs a second moment); "aware" does.
-
     Raises ValueError for options that do not go together.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     objective: Literal["error", "power", "aware"] = "error"
+    """"error", the subset nearest to the target; "power", the least conducting subset within
+    tolerance_lsb of it; "aware", subsets whose errors cancel in each output on calibration
+    inputs (needs a second moment)."""
     scale_per: Literal["layer", "output"] = "layer"
+    """What shares one g_per_weight: a "layer" or an "output" line."""
     tolerance_lsb: Annotated[float, within(1 / LARGEST, 1e9)] = 0.5
+    """Largest error of the "power" objective [steps of lsb_bits]."""
     lsb_bits: Annotated[int, within(1, 24)] = 8
+    """Bits of the converter whose steps, over the dense band, count in tolerance_lsb."""
     max_closed: Annotated[int, within(1, 40)] | None = None
+    """Most switches that a cell may close; none for no limit."""
     n_candidate: Annotated[int, within(1, 100_000)] = 1
+    """Subsets of each cell that are set and read as a whole; the best is kept (program-verify)."""
     composite_error: Share = 0.0
+    """Standard error of such a reading of a whole bank, as a fraction of the reading."""
     # A survey holds arrays, so that no file says one.
     survey: Annotated[InstanceOf[Survey] | None, SkipJsonSchema()] = None  # pyright: ignore[reportCallIssue]
+    """Readings of several branches together, from which branches are estimated; the choice weighs
+    how uncertain the estimates are. None where the die's meter reads every branch alone."""
     fit_scale: Flag = False
+    """With the "error" objective, take of several scales the one of least error at the outputs
+    (needs a second moment); "aware" always does so."""
 
     @property
     def needs_inputs(self) -> bool:
@@ -101,9 +102,9 @@ def map_network(
     as measured, whose g_pos - g_neg comes closest to g_per_weight * weight. The tiles hold the
     true conductances of those subsets. A pruned weight has no device.
 
-    rule: how to choose.
+    rule: how switches are chosen.
     tiling: see `mapping.tiling.compact.split`.
-    second_moment: of each layer's inputs, for a rule that is aware of them.
+    second_moment: of each layer's inputs, for a rule that needs it.
 
     Raises ValueError for a layer without any remaining weight, or a rule without what it needs.
     """
@@ -206,7 +207,7 @@ def _choose(
 def _spread(
     values: np.ndarray, layer: PrunedLayer, rows: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:
-    """Put one value a cell into an (n_out, n_in) matrix."""
+    """Return an (n_out, n_in) matrix with one value in each cell."""
     matrix = np.zeros(layer.weight.shape, dtype=values.dtype)
     matrix[columns, rows] = values
     return matrix

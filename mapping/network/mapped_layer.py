@@ -1,4 +1,4 @@
-"""One layer on its tiles: the target, and what the devices realise."""
+"""One layer on its tiles: its targets, and what the devices realise."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,7 +49,7 @@ class MappedLayer:
 
     @cached_property
     def target(self) -> np.ndarray:
-        """What the weights ask for: g_pos - g_neg (n_out, n_in) [S]."""
+        """The target of every cell: g_pos - g_neg (n_out, n_in) [S]."""
         return self.g_per_weight[:, None] * self.source.weight
 
     @property
@@ -85,15 +85,15 @@ class MappedLayer:
         return int(sum(np.bitwise_count(masks).sum() for masks in chosen))
 
     def target_of(self, tile: Tile) -> np.ndarray:
-        """Return what the weights of one tile ask for: g_pos - g_neg (n_word, n_bit) [S]."""
+        """Return the targets of one tile: g_pos - g_neg (n_word, n_bit) [S]."""
         return self.target[np.ix_(tile.columns, tile.rows)].T * tile.present
 
     def n_different(self, other: "MappedLayer") -> int:
-        """Return how many switches another selection of the same layer has in another state."""
+        """Return how many switches differ in another selection of the same layer."""
         return sum(a.n_different(b) for a, b in zip(self.tiles, other.tiles, strict=True))
 
     def assemble(self, matrices: list[np.ndarray]) -> np.ndarray:
-        """Put one (n_word, n_bit) matrix a tile into an (n_out, n_in) matrix of the layer."""
+        """Return the (n_out, n_in) matrix of the layer, from one (n_word, n_bit) matrix a tile."""
         full = np.zeros(self.source.weight.shape)
         for tile, matrix in zip(self.tiles, matrices, strict=True):
             full[np.ix_(tile.columns, tile.rows)] += matrix.T

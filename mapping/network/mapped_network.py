@@ -55,7 +55,7 @@ class MappedNetwork:
             layers=[_describe_layer(layer) for layer in self.layers],
             sha256={name: _digest(array) for name, array in arrays.items()},
         )
-        # Not by pydantic, which writes an r_off without end as null.
+        # Not by pydantic, which writes an infinite r_off as null.
         text = np.frombuffer(json.dumps(header.model_dump()).encode(), dtype=np.uint8)
         named: dict[str, Any] = {"header": text, **arrays}
         with new_file(path) as draft, draft.open("wb") as file:
@@ -66,8 +66,8 @@ class MappedNetwork:
         """Read a file written by `save`.
 
         Raises ValueError naming the file when it is something else, damaged, of a newer version,
-        or when its parts do not belong together, as `mapping.network.consistency` has it; OSError
-        when it cannot be opened. Nothing in the file is executed.
+        or when its parts do not agree (`mapping.network.consistency`); OSError when it cannot be
+        opened. Nothing in the file is executed.
         """
         try:
             mapped = _network(*_read(Path(path)))
@@ -81,7 +81,7 @@ class MappedNetwork:
 _LAYER_ARRAYS = ("weight", "mask", "bias")
 _SCALE_ARRAYS = ("g_per_weight", "predicted")
 _TILE_ARRAYS = ("rows", "columns", "present", "chosen_pos", "chosen_neg", "g_pos", "g_neg")
-#: Of each array of a layer or a tile: kinds of numbers, and dimensions.
+#: Kinds of numbers and dimensions of each array of a layer or a tile.
 _KINDS = {
     **dict.fromkeys(("weight", "predicted", "g_pos", "g_neg"), ("f", 2)),
     **dict.fromkeys(("bias", "g_per_weight"), ("f", 1)),
@@ -171,17 +171,20 @@ def _check_arrays(header: Header, arrays: dict[str, np.ndarray]) -> None:
         names = [f"{k}/{name}" for name in (*_LAYER_ARRAYS, *_SCALE_ARRAYS)]
         names += [f"{k}/{t}/{name}" for t in range(len(layer.tiles)) for name in _TILE_ARRAYS]
         expected |= {name: _KINDS[name.rpartition("/")[2]] for name in names}
-    # A die may know of more layers than these, of biases for instance.
+    # A die's tables may hold more layers than these, those of biases for instance.
     tables = [name.partition("/") for name in arrays]
     expected |= {f"{a}/{b}": _OF_DIE[a] for a, _, b in tables if a in _OF_DIE and is_word(b)}
     needless = {f"{k}/bias" for k in range(len(header.layers))}
     wrong = sorted((expected.keys() - needless - arrays.keys()) | (arrays.keys() - expected.keys()))
     if wrong:
-        raise ValueError(f"its header and its arrays do not go together: {wrong[0]!r}")
+        raise ValueError(f"its header and its arrays do not match: {wrong[0]!r}")
     for name, array in arrays.items():
         kinds, n_dim = expected[name]
         if array.dtype.kind not in kinds or array.ndim != n_dim:
-            raise ValueError(f"{name} is of {array.dtype} and has shape {array.shape}")
+            raise ValueError(
+                f"{name} is of {array.dtype} and has shape {array.shape}; expected {n_dim} "
+                f"dimensions of kind {' or '.join(kinds)}"
+            )
 
 
 def _digest(array: np.ndarray) -> str:

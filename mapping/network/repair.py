@@ -58,9 +58,9 @@ def reselect(
     """Adapt a network to what its die now measures, changing as few switches as it can.
 
     die: the changed chip, of banks with as many branches.
-    tolerance: a cell within this fraction of its layer's largest weight keeps its switches; another
-        gets the smallest set of changes that brings it there, or else its nearest choice.
-    unknown: layer -> (n_in, n_out, 2, n) bool, branches whose conductance nobody knows; their
+    tolerance: a cell within this fraction of its layer's largest weight keeps its switches; any
+        other gets the fewest changes that bring it there, or else its nearest choice.
+    unknown: layer -> (n_in, n_out, 2, n) bool, branches whose conductance is unknown; their
         switches are opened, and stay open if they conduct nothing on the die.
     doubt: how uncertain branches are. Of the choices of a cell that need no more changes and are
         within the tolerance, the one of least expected squared error is then taken:
@@ -80,9 +80,9 @@ def reselect(
         raise ValueError(f"extra must be a number of changes >= 0; got {extra}")
     layers, changes, n_cell, n_unrepaired = [], [], 0, 0
     for layer in mapped.layers:
-        doubtful = None if unknown is None else unknown[layer.name]
+        unread = None if unknown is None else unknown[layer.name]
         adapted, changed, off, unrepaired = _repair_layer(
-            layer, die, tolerance, doubtful, doubt, extra
+            layer, die, tolerance, unread, doubt, extra
         )
         layers.append(adapted)
         changes += changed
@@ -141,7 +141,7 @@ def _repair_layer(
 
 @dataclass(frozen=True)
 class _Banks:
-    """Banks of cells that are to come within a limit of their targets.
+    """Banks of cells that must come within a limit of their targets.
 
     values: (n_cell, 2 n) [S], what closing each switch adds.
     target, limit: (n_cell,) [S].

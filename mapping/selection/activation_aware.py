@@ -7,7 +7,7 @@ cancel what they can. Inputs are taken in blocks: within its block a line's cell
 through a Cholesky factor of their own part of H, and all other cells as a slope to cancel.
 
 Source: optimal brain surgery (Hassibi, Stork, NIPS 1992) and GPTQ (Frantar et al., ICLR 2023)
-choose weights of a grid in this way; it is Babai's nearest plane (Combinatorica 6, 1986).
+choose weights on a grid in this way; it is Babai's nearest plane (Combinatorica 6, 1986).
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Compensation:
 
     damping: fraction of the mean of the second moment's diagonal that is added to it.
     window: about how many cells of a line are weighed against each other at once.
-    sweeps: how often each cell is chosen again, all others known.
+    sweeps: how often each cell is chosen again, with all others fixed.
     """
 
     damping: float = 0.01
@@ -86,7 +86,7 @@ def choose_together(
 
 
 def _in_threads(choose: Callable, work: tuple[np.ndarray, ...]) -> None:
-    """Share the lines out evenly: every thread takes each n-th of them."""
+    """Share the lines out evenly: every thread takes every n-th line."""
     n_thread = min(numba.get_num_threads(), len(work[0]))
     shares = [tuple(array[k::n_thread] for array in work) for k in range(n_thread)]
     with ThreadPoolExecutor(n_thread) as pool:

@@ -13,7 +13,7 @@ Per = Literal["layer", "output"]
 _LADDER_FRACTION = 0.95  # of full scale: a ladder without gaps is dense nearly to its end
 _LADDER_RATIO = 1.2  # mean ratio of neighbours from which a bank counts as a ladder
 _STRONG = 0.5  # fraction of the largest weight from which a cell may limit the scale
-_LEAST_FRACTION = 0.8  # of the nominal scale: a defective cell is missed, not followed
+_LEAST_FRACTION = 0.8  # of the nominal scale: a defective cell does not lower it further
 
 
 def g_per_weight(
@@ -23,10 +23,10 @@ def g_per_weight(
 
     weight: (n_out, n_in).
     per: what shares a scale.
-    layer: name; with it and a die, the bands are those of the measured cells, and at least 0.8 of
+    layer: name; with it and a die, the bands are those of the measured cells, but at least 0.8 of
         the nominal one.
 
-    Returns [S per unit weight] a float, or (n_out,) with per="output". A layer or an output of
+    Returns a float, or (n_out,) with per="output" [S per unit weight]. A layer or an output of
     zeros has the scale of one whose largest weight is 1. Raises ValueError for another `per`.
     """
     if per not in ("layer", "output"):
@@ -50,7 +50,7 @@ def g_per_weight(
 
 
 def _reach(weight: np.ndarray, die: Die, cells: Cells) -> np.ndarray:
-    """Return (n_cell,) the edge [S] of the dense band of each cell, on its weight's own side."""
+    """Return the edge (n_cell,) [S] of the dense band of each cell, on its weight's own side."""
     branches = cells.branches(die, measured=True)
     g_closed, g_open = branches.g_closed.sum(axis=-1), branches.g_open.sum(axis=-1)
     positive = weight[cells.columns, cells.rows] > 0
@@ -59,7 +59,7 @@ def _reach(weight: np.ndarray, die: Die, cells: Cells) -> np.ndarray:
 
 
 def g_band(bank: ResistorBank | Die) -> float:
-    """Return the largest magnitude [S] that every cell reaches closely, about zero weight."""
+    """Return the edge [S] of the dense band: every cell comes close to any target below it."""
     bank = bank.bank if isinstance(bank, Die) else bank
     return dense_fraction(bank) * bank.g_full
 

@@ -1,12 +1,11 @@
-"""Bits of precision against the number of resistors in a bank, and how far a meter lets them go.
+"""Bits of precision against the number of resistors in a bank, and the limit that a meter sets.
 
-A bank is here what closing each of its branches adds, one row of `values` [S]: positive for a
-single bank, `[g_pos, -g_neg]` for a differential pair. Its full scale FS is the way from the least
-to the greatest sum, that is the sum of |values|, and bits of the mean, median or
-worst error are its worst-case bits, bits of an rms error are effective bits
-(`mapping.selection.bits`). Targets fill a band, a fraction of that way: (0.25, 0.75) is the central
-half. Within the band errors are exact, over all targets; across banks they are estimated from a
-sample of instances.
+A bank is one row of `values` [S], what closing each of its branches adds: positive for a single
+bank, `[g_pos, -g_neg]` for a differential pair. Its full scale is the distance from the least sum
+to the greatest, the sum of |values|. Mean, median and worst errors are given in worst-case bits,
+rms errors in effective bits (`mapping.selection.bits`). Targets fill a band, a fraction of full
+scale: (0.25, 0.75) is the central half. Errors are exact within the band, over all targets; across
+banks they are estimated from a sample.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,7 +29,7 @@ NO_GAIN = 0.5  # bits; a branch that adds less is not useful
 
 @dataclass(frozen=True)
 class Estimate:
-    """Worst-case bits at each n, with confidence bounds; -inf where the sample has none.
+    """Worst-case bits at each n, with confidence bounds; -inf where the sample gives none.
 
     bits, low, high: (n_curve,).
     """
@@ -44,9 +43,13 @@ class Estimate:
 class PrecisionCurve:
     """Bits against branches, over a sample of banks.
 
-    n: (n_curve,) branches per bank. n_instance: banks per n. confidence: of the bounds.
-    mean: of the mean error over targets and banks. median, p999, worst: of the worst target of a
-    bank, for the median bank, the bank at the 99.9th percentile, and the worst bank of the sample.
+    n: (n_curve,), branches per bank.
+    n_instance: banks per n.
+    confidence: of the bounds.
+    mean: bits of the mean error over targets and banks.
+    median: bits at the worst target of the median bank.
+    p999: the same for the bank at the 99.9th percentile.
+    worst: the same for the worst bank of the sample.
     """
 
     n: np.ndarray
@@ -58,12 +61,14 @@ class PrecisionCurve:
     worst: Estimate
 
     def slope(self, statistic: str) -> tuple[float, float, float]:
-        """Return the slope of a line: bits per branch and its confidence bounds.
+        """Return the slope of the fitted line [bits per branch] and its confidence bounds.
 
-        statistic: "mean", "median", "p999" or "worst". Raises ValueError for fewer than three n.
+        statistic: "mean", "median", "p999" or "worst".
+
+        Raises ValueError for fewer than three n.
         """
         if len(self.n) < 3:
-            raise ValueError(f"a slope with bounds needs 3 values of n at least; got {len(self.n)}")
+            raise ValueError(f"a slope with bounds needs at least 3 values of n; got {len(self.n)}")
         line, covariance = np.polyfit(self.n, getattr(self, statistic).bits, 1, cov=True)
         degrees = len(self.n) - 2
         wide = stats.t.ppf((1 + self.confidence) / 2, degrees) * np.sqrt(covariance[0, 0])
@@ -101,7 +106,7 @@ def draw_from(make: Callable[[int], ResistorBank], *, differential: bool = False
 
 
 def full_scale(values: np.ndarray) -> np.ndarray:
-    """Return the way from the least sum to the greatest [S]: (n_instance,) of (n_instance, n)."""
+    """Return the full scale [S] of each bank: (n_instance,) of values (n_instance, n)."""
     return np.abs(values).sum(axis=-1)
 
 
@@ -116,19 +121,22 @@ def precision_curve(
 ) -> PrecisionCurve:
     """Return bits of precision against the number of branches.
 
-    draw: see `Draw` and `draw_from`. n: numbers of branches per bank; at most 26 values in all.
+    draw: see `Draw` and `draw_from`.
+    n: numbers of branches per bank; at most 26 values in all.
     n_instance: banks per n.
-    band: where targets lie, as a fraction of the way from the least sum to the greatest.
-    confidence: of the bounds, by bootstrap for the mean and by order statistics for
-    the others; the worst bank of a sample has no lower bound, nor have 99.9 % of fewer than
-    3,688 banks at a confidence of 0.95.
+    band: where targets lie, as fractions of full scale above the least sum.
+    confidence: of the bounds, by bootstrap for the mean and by order statistics for the others. The
+        worst bank of a sample has no lower bound; at a confidence of 0.95, p999 has none for fewer
+        than 3,688 banks.
 
     Returns a PrecisionCurve. Raises ValueError for an empty n, n_instance < 2, a band that is not
     0 <= low < high <= 1, or a confidence outside (0, 1).
     """
     counts = np.array(list(n), np.int64)
     if not counts.size or n_instance < 2:
-        raise ValueError(f"expected some n and n_instance >= 2; got n = {counts}, {n_instance}")
+        raise ValueError(
+            f"expected one n or more and n_instance >= 2; got n = {counts}, {n_instance}"
+        )
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, such as 0.95; got {confidence}")
     points: dict[str, list] = {"mean": [], "median": [], "p999": [], "worst": []}
@@ -187,7 +195,8 @@ def _of_quantile(
 class BranchCount:
     """The answer of `branches_for`: n branches per bank reach the bits with this yield.
 
-    yield_: the fraction of the sampled banks that do; yield_low: its lower confidence bound.
+    yield_: fraction of the sampled banks that do.
+    yield_low: its lower confidence bound.
     """
 
     n: int
@@ -207,11 +216,11 @@ def branches_for(
     """Return how many branches give every target of the band enough bits in enough of the banks.
 
     bits: the worst-case bits that every target of a bank must have.
-    yield_: the fraction of banks that must have them, 95 % sure.
+    yield_: the fraction of banks that must have them, at 95 % confidence.
     draw, band: as for `precision_curve`.
     n_max: the largest number of branches tried.
 
-    The sample is large enough to let one bank in 5 / (1 - yield_) fail. Raises ValueError for a
+    The sample has at least 5 / (1 - yield_) banks. Raises ValueError for a
     yield outside (0, 1), or if no n up to n_max is enough.
     """
     if not 0 < yield_ < 1:
@@ -238,8 +247,12 @@ def branches_for(
 class MeterCurve:
     """Effective bits, those of the rms error, when branches are known only to a meter's accuracy.
 
-    n: (n_curve,). search: if the true values were known. realised: selected by the readings,
-    evaluated with the true values. floor: the predicted limit of the readings. All (n_curve,).
+    All fields are (n_curve,).
+
+    n: branches per bank.
+    search: bits if selection knew the true values.
+    realised: bits of a selection by readings, evaluated with the true values.
+    floor: the predicted limit of the readings.
     """
 
     n: np.ndarray
@@ -259,8 +272,9 @@ def meter_curve(
 ) -> MeterCurve:
     """Return effective bits against branches when selection knows readings instead of true values.
 
-    draw, n, band: as for `precision_curve`; here n goes up to 40 values in all. meter_error:
-    relative, independent for each branch. n_instance: banks per n, one uniform target each.
+    draw, n, band: as for `precision_curve`; here n goes up to 40 values in all.
+    meter_error: relative, independent for each branch.
+    n_instance: banks per n, one uniform target each.
 
     Returns a MeterCurve. Raises ValueError for a negative meter_error or a wrong band.
     Source: a sum over S has the error meter_error * sqrt(sum over S of g_k^2), and about half of
@@ -305,8 +319,10 @@ def _rms_bits(error: np.ndarray) -> np.ndarray:
 def useful_branches(draw: Draw, meter_error: float, *, n_max: int = 20, seed: int = 0) -> int:
     """Return how many branches are useful: the next one would add less than half a bit.
 
-    draw, meter_error: as for `meter_curve`. n_max: the largest number considered, returned if all
-    up to it are useful. For uniform banks expect about log2(1 / meter_error).
+    draw, meter_error: as for `meter_curve`.
+    n_max: the largest number considered, returned if all up to it are useful.
+
+    For uniform banks expect about log2(1 / meter_error).
     """
     curve = meter_curve(draw, range(2, n_max + 1), meter_error, seed=seed)
     no_gain = np.flatnonzero(np.diff(curve.realised) < NO_GAIN)

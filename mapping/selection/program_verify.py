@@ -1,7 +1,7 @@
 """Program-verify: set a cell's switches in several ways, read each as a whole, keep the best.
 
-Branches read one by one leave an error in their sum, different for each choice of branches. The
-best of many choices that are equally good by calculation is then several times nearer.
+Branches read one by one leave an error in their sum, different for each choice of branches. Of
+many choices that are equally good by calculation, the best one read is several times nearer.
 """
 
 import numpy as np
@@ -24,10 +24,10 @@ def program_verify(
     """Choose the switches of every cell, with readings of the cell as a whole.
 
     target: (n_cell,) [S].
-    n_candidate: choices read, the nearest by calculation.
+    n_candidate: how many choices are read, the nearest ones by calculation.
     composite_error: relative error of one reading of one bank with its switches set.
 
-    A calculated and a read value are averaged by their variances; the result is `predicted`.
+    `predicted` is the mean of the calculated and the read value, weighted by their variances.
     Readings belong to the die: the same arguments give the same readings again.
     Raises ValueError for n_candidate below 1.
     """
@@ -40,15 +40,15 @@ def program_verify(
     noise = normals(die.seed, cells.layer, Term.COMPOSITE, *place, 2 * n_candidate)
     errors = composite_error * noise.reshape(-1, n_candidate, 2)
 
-    doubt = die.bank.meter_error**2 * _sum_of_squares(top.mask, values)
+    variance = die.bank.meter_error**2 * _sum_of_squares(top.mask, values)
     reading = _banks(true, top.mask) * (1 + errors)
-    estimate = _combine(base[:, None] + top.value, doubt, reading, composite_error)
+    estimate = _combine(base[:, None] + top.value, variance, reading, composite_error)
     best = np.arange(len(target)), np.argmin(np.abs(estimate - target[:, None]), axis=1)
     return CellSelection(*split_mask(top.mask[best], die.bank.n), estimate[best])
 
 
 def _banks(true: Branches, masks: np.ndarray) -> np.ndarray:
-    """Return (n_cell, n_candidate, 2) what either bank truly conducts [S]."""
+    """Return what either bank truly conducts (n_cell, n_candidate, 2) [S]."""
     n = true.g_closed.shape[-1]
     g = [np.stack(realise(true, *split_mask(mask, n)), axis=-1) for mask in masks.T]
     return np.stack(g, axis=1)
@@ -60,10 +60,10 @@ def _sum_of_squares(masks: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _combine(
-    calculated: np.ndarray, doubt: np.ndarray, reading: np.ndarray, composite_error: float
+    calculated: np.ndarray, variance: np.ndarray, reading: np.ndarray, composite_error: float
 ) -> np.ndarray:
     """Return the mean of the calculated and the read values, weighted by their variances."""
-    doubt_read = composite_error**2 * np.sum(reading**2, axis=-1)
-    total = doubt + doubt_read
-    trust = np.divide(doubt, total, out=np.zeros_like(total), where=total > 0)
+    variance_read = composite_error**2 * np.sum(reading**2, axis=-1)
+    total = variance + variance_read
+    trust = np.divide(variance, total, out=np.zeros_like(total), where=total > 0)
     return calculated + trust * (reading[..., 0] - reading[..., 1] - calculated)

@@ -1,7 +1,7 @@
 """Which switches to close: exact subset sums over the banks of every cell.
 
-Leakage of open switches, stuck branches and the meter's own values are inside the target. With
-base = sum(g_open) and delta = g_closed - g_open of each branch, a pair of banks conducts
+Open switches leak and stuck ones do not change. With base = sum(g_open) and
+delta = g_closed - g_open of each branch, as measured, a pair of banks conducts
 base_pos - base_neg + sum over closed switches of [delta_pos, -delta_neg]: a subset-sum problem.
 """
 
@@ -28,7 +28,8 @@ _CHUNK = 2**18  # cells held at once by `select_on_die`
 class CellSelection:
     """The switches to close in each cell, and the signed conductance they should give.
 
-    chosen_pos, chosen_neg: (n_cell,) uint32, bit k closes branch k; predicted: (n_cell,) [S].
+    chosen_pos, chosen_neg: (n_cell,) uint32, bit k closes branch k.
+    predicted: (n_cell,) [S].
     """
 
     chosen_pos: np.ndarray
@@ -72,7 +73,7 @@ def select(
 def select_on_die(
     die: Die, cells: Cells, target: np.ndarray, **options: Any
 ) -> tuple[CellSelection, np.ndarray, np.ndarray]:
-    """Measure cells of a die and choose their switches; return the selection and what it gives.
+    """Measure cells of a die and choose their switches; return the selection and what it realises.
 
     target: (n_cell,) [S].
     options: of `select`, the same for all cells.
@@ -103,7 +104,7 @@ def select_layer_aware(
 
     branches, target: as for `select`.
     rows, columns: (n_cell,) input and output index of each cell, in any order; only these cells
-        compensate, so a pruned weight stays away.
+        compensate, so a pruned weight stays pruned.
     second_moment: (n_in, n_in), mean of x x' over calibration inputs x of the layer.
 
     Raises ValueError for shapes that disagree, more switches a cell than `subset_sum` takes, a
@@ -129,7 +130,7 @@ def layer_aware_scale(
     factors: Sequence[float] = SCALE_FACTORS,
     aware: bool = True,
 ) -> float | np.ndarray:
-    """Return the scale at which a selection errs least on a layer's outputs.
+    """Return the scale at which a selection has the least error at a layer's outputs.
 
     second_moment: (n_in, n_in) of the inputs.
     per: what shares a scale.
@@ -137,8 +138,10 @@ def layer_aware_scale(
     aware: True for the choice of `select_layer_aware`, False for that of `select`.
 
     A larger scale rounds the many small weights less and clips the few large ones, whose misses
-    the others make up for. The errors counted are those of the choice and, on average, those of
-    the meter. Returns [S per unit weight] a float, or (n_out,) with per="output".
+    the others make up for. Counted are the errors of the choice and, on average, those of the
+    meter.
+
+    Returns a float, or (n_out,) with per="output" [S per unit weight].
     """
     columns, rows = np.nonzero(layer.mask)
     branches = die.branches(layer.name, rows, columns, measured=True)

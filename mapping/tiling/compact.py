@@ -10,7 +10,7 @@ from mapping.tiling.clustering import Piece, cluster
 from mapping.tiling.tiles import TileConfig
 
 #: "in order" keeps inputs and outputs in the layer's order; "clustered" permutes them.
-Method = Literal["in order", "clustered"]
+Tiling = Literal["in order", "clustered"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class TileCounts:
         return self.n_word_line * e_word_line + self.n_conversion * e_conversion
 
 
-def split(mask: np.ndarray, config: TileConfig, method: Method = "in order") -> list[Block]:
+def split(mask: np.ndarray, config: TileConfig, method: Tiling = "in order") -> list[Block]:
     """Cut a layer into blocks that fit a tile and together hold every remaining weight once.
 
     mask: (n_out, n_in), True where a weight remains.
@@ -70,7 +70,7 @@ def split(mask: np.ndarray, config: TileConfig, method: Method = "in order") -> 
     if method == "in order":
         return blocks
     if method != "clustered":
-        raise ValueError(f"method must be one of {get_args(Method)}; got {method!r}")
+        raise ValueError(f"method must be one of {get_args(Tiling)}; got {method!r}")
     if not blocks:
         return []
     pieces: list[Piece] = [(block.rows, block.columns) for block in blocks]
@@ -101,7 +101,7 @@ def count_lines(blocks: Sequence[Block]) -> TileCounts:
 def compare(mask: np.ndarray, config: TileConfig) -> dict[str, TileCounts]:
     """Return the costs of a mask (n_out, n_in) for each way to cut it: "naive" and both methods."""
     naive = {"naive": count_lines(split_dense(mask.shape, config))}
-    return naive | {name: count_lines(split(mask, config, name)) for name in get_args(Method)}
+    return naive | {name: count_lines(split(mask, config, name)) for name in get_args(Tiling)}
 
 
 def _in_order(mask: np.ndarray, config: TileConfig) -> list[Block]:

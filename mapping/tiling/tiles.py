@@ -14,12 +14,14 @@ from tinynets.settings import TABLE, Count, check_fields
 
 @dataclass(frozen=True)
 class TileConfig:
-    """The largest tile: n_word word lines (inputs) and n_bit pairs of bit lines (outputs)."""
+    """The largest tile."""
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     n_word: Count = 32
+    """Most word lines (inputs) of a tile."""
     n_bit: Count = 32
+    """Most pairs of bit lines (outputs) of a tile."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -29,11 +31,13 @@ class TileConfig:
 class Tile:
     """A crossbar of differential pairs, as realised.
 
-    layer: the layer's name; index: its place in the layer (block of outputs, block of inputs).
-    rows (n_word,), columns (n_bit,): which inputs and outputs of the layer its lines are.
-    present (n_word, n_bit): True where the cell has devices, that is, a weight remains.
-    chosen_pos, chosen_neg (n_word, n_bit) uint32: bit k is set where switch k is closed.
-    g_pos, g_neg (n_word, n_bit): conductance of each bank [S], true values; 0 without devices.
+    layer: the layer's name.
+    index: the tile's place in the layer (block of outputs, block of inputs).
+    rows: (n_word,), the input of the layer on each word line.
+    columns: (n_bit,), the output of the layer on each pair of bit lines.
+    present: (n_word, n_bit), True where the cell has devices, that is, a weight remains.
+    chosen_pos, chosen_neg: (n_word, n_bit) uint32, bit k is set where switch k is closed.
+    g_pos, g_neg: (n_word, n_bit), true conductance of each bank [S]; 0 without devices.
 
     Raises ValueError for a name or an index that is not safe in a netlist, lines that are not in
     increasing order, shapes that disagree, and conductances that are negative, NaN or infinite.
@@ -75,7 +79,7 @@ class Tile:
                     "(its rows and columns)"
                 )
             if np.any(array[~self.present]):
-                raise ValueError(f"tile {self.name}: {name} is not zero where no device is")
+                raise ValueError(f"tile {self.name}: {name} is not zero where there is no device")
         for array in (self.g_pos, self.g_neg):
             if not (np.isfinite(array).all() and (array >= 0).all()):
                 raise ValueError(f"tile {self.name}: a conductance is negative, NaN or infinite")
@@ -110,8 +114,8 @@ class Tile:
     ) -> "Tile":
         """Return the tile with other switches closed.
 
-        chosen_pos, chosen_neg: masks (n_cell,) in the order of `cells`; branches: what each branch
-        conducts (n_cell, 2, n) [S].
+        chosen_pos, chosen_neg: masks (n_cell,) in the order of `cells`.
+        branches: what each branch conducts (n_cell, 2, n) [S].
         """
         g_pos, g_neg = realise(branches, chosen_pos, chosen_neg)
         return replace(
@@ -123,12 +127,12 @@ class Tile:
         )
 
     def n_different(self, other: "Tile") -> int:
-        """Return how many switches another tile of the same cells has in another state."""
+        """Return how many switches differ in another tile of the same cells."""
         pairs = (self.chosen_pos, other.chosen_pos), (self.chosen_neg, other.chosen_neg)
         return int(sum(np.bitwise_count(a ^ b).sum() for a, b in pairs))
 
     def matrix(self, values: np.ndarray) -> np.ndarray:
-        """Return (n_word, n_bit) of one value (n_cell,) a cell, zero where there is none."""
+        """Return values (n_cell,) of the cells as (n_word, n_bit), zero where there is no cell."""
         full = np.zeros(self.present.shape, dtype=values.dtype)
         full[self.present] = values
         return full
@@ -137,4 +141,4 @@ class Tile:
 def _check_lines(lines: np.ndarray, what: str) -> None:
     whole = lines.ndim == 1 and lines.dtype.kind in "iu" and lines.size > 0
     if not whole or lines[0] < 0 or np.any(lines[1:] <= lines[:-1]):
-        raise ValueError(f"{what} must be whole numbers from 0, at least one, each above the last")
+        raise ValueError(f"{what} must be one or more whole numbers from 0, each above the last")

@@ -1,4 +1,4 @@
-"""How far a meter's readings are off."""
+"""The error of a meter's readings."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Meter:
-    """Standard error of one reading: `relative`, a fraction of it, and `absolute` [S] on top of it.
+    """Standard error of one reading.
 
-    Raises ValueError for one that is negative or not finite.
+    relative: as a fraction of the reading.
+    absolute: independent of that, added in quadrature [S].
+
+    Raises ValueError for an error that is negative or not finite.
     """
 
     relative: float = 0.0

@@ -1,11 +1,11 @@
-"""Which combinations of switches to read, and what each branch then is.
+"""Which combinations of switches to read, and how readings give the branches.
 
 A bank read with one switch closed at a time gives each branch its own error. Readings of several
 branches together, solved by least squares, share the meter's error: with a meter whose error is a
 fixed number of siemens each branch is known better, by about sqrt(n) / 2. With a meter whose error
 is a fraction of its reading nothing is gained, and one at a time is best: see `best_plan`.
 
-What selection makes of it: see `mapping.wafer.survey.select_estimated`.
+`mapping.wafer.survey.select_estimated` chooses switches by these estimates.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,9 @@ from mapping.wafer.meter import Meter
 
 @dataclass(frozen=True)
 class Plan:
-    """Readings of one bank: closed (n_reading, n) bool, which switches each of them closes.
+    """Readings of one bank.
+
+    closed: (n_reading, n) bool, which switches each reading closes.
 
     The last reading closes none and gives the leakage of all open switches together.
     """
@@ -29,9 +31,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Branches of banks: g (..., n) closed minus open [S], and g_open (...) all switches open [S].
+    """Branches of banks, as readings give them.
 
-    covariance: (..., n + 1, n + 1) [S^2] of the errors of g, and of g_open as the last.
+    g: (..., n) [S], what closing each switch adds.
+    g_open: (...) [S], conductance with all switches open.
+    covariance: (..., n + 1, n + 1) [S^2] of the errors of g and, last, of g_open.
     """
 
     g: np.ndarray
@@ -54,8 +58,8 @@ def one_at_a_time(n: int) -> Plan:
 def weighing_plan(n: int) -> Plan:
     """Return the plan that closes about half of the switches in each reading, then none.
 
-    The rows are a Hadamard matrix's without its first row and column (an S-matrix), the fewest
-    power of two above n. Source: Harwit, Sloane, Hadamard Transform Optics, 1979.
+    The rows are those of a Hadamard matrix without its first row and column (an S-matrix), of the
+    least power of two above n. Source: Harwit, Sloane, Hadamard Transform Optics, 1979.
     """
     _check_n(n)
     size = 1 << n.bit_length()
@@ -68,21 +72,21 @@ def best_plan(bank: ResistorBank, meter: Meter) -> Plan:
 
     bank: its nominal values are assumed.
 
-    It is the plan, of the two, that leaves the least variance in the sum of a random half of the
-    branches. With an exact meter all plans are equivalent; it is then one at a time.
+    Of the two plans it is the one that leaves less variance in the sum of a random half of the
+    branches. With an exact meter both are equivalent, and the plan is one at a time.
     """
     if meter.exact:
         return one_at_a_time(bank.n)
     g = 1 / (bank.r_nominal + bank.r_on)
     plans = [one_at_a_time(bank.n), weighing_plan(bank.n)]
 
-    def doubt(plan: Plan) -> float:
+    def variance(plan: Plan) -> float:
         readings = (plan.closed @ g)[None]
         covariance = estimate(plan, readings, meter).covariance[0]
         half = np.append(np.full(bank.n, 0.5), 1.0)  # all switches open is part of every sum
         return float(half @ covariance @ half + np.trace(covariance[:-1, :-1]) / 4)
 
-    return min(plans, key=doubt)
+    return min(plans, key=variance)
 
 
 def estimate(plan: Plan, readings: np.ndarray, meter: Meter) -> Estimate:

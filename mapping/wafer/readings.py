@@ -15,7 +15,7 @@ from mapping.wafer.reading_plan import Plan, least_squares
 
 _CHUNK = 2**14  # banks solved at once
 _ROUNDS = 3  # the leakage depends on the resistors, by R / r_off: little
-_CHANCE = 1e-9  # probability that a sound bank is taken to disagree
+_CHANCE = 1e-9  # probability that the readings of a sound bank count as disagreeing
 _DEAD = 0.2  # fraction of its nominal conductance below which a branch adds nothing
 _SIGMAS = 6.0
 
@@ -58,7 +58,7 @@ def solve_banks(plan: Plan, readings: np.ndarray, bank: ResistorBank, meter: Met
     if n != bank.n or readings.ndim != 2 or readings.shape[1] != len(plan.closed):
         raise ValueError(
             f"readings of shape {readings.shape} and a plan of {len(plan.closed)} readings of {n} "
-            f"branches came for banks of {bank.n}; pass (n_bank, n_reading) of such banks"
+            f"branches do not fit banks of {bank.n}; pass (n_bank, n_reading) of such banks"
         )
     meter.require_error()
     solved = Solved(
@@ -85,22 +85,22 @@ def _solve_alike(
     meter: Meter,
 ) -> None:
     """Put the solution of banks that have the same readings into `solved`."""
-    told = told_apart(closed)
-    if not told.any():
+    known = told_apart(closed)
+    if not known.any():
         return
-    # Undetermined branches enter as those of their sums that are determined.
-    design = np.hstack([closed[:, told].astype(float), _basis(closed[:, ~told])])
-    sigma, n_told = meter.sigma(readings), int(told.sum())
+    # Branches that are not determined enter by those of their sums that are.
+    design = np.hstack([closed[:, known].astype(float), _basis(closed[:, ~known])])
+    sigma, n_known = meter.sigma(readings), int(known.sum())
     g, g_open = np.full((len(banks), bank.n), np.nan), _leakage(bank, len(banks))
     for _ in range(_ROUNDS):
         rest = readings - g_open.sum(axis=1, keepdims=True)
         fitted, covariance = least_squares(design, rest, sigma)
-        g[:, told] = fitted[:, :n_told] + g_open[:, told]
-        g_open[:, told] = _open(g[:, told], bank)
+        g[:, known] = fitted[:, :n_known] + g_open[:, known]
+        g_open[:, known] = _open(g[:, known], bank)
     agrees = _agree(rest - fitted @ design.T, sigma, g_open, len(closed) - design.shape[1])
     solved.g[banks] = np.where(agrees[:, None], g, np.nan)
-    at = np.flatnonzero(told)
-    solved.covariance[np.ix_(banks, at, at)] = covariance[:, :n_told, :n_told]
+    at = np.flatnonzero(known)
+    solved.covariance[np.ix_(banks, at, at)] = covariance[:, :n_known, :n_known]
     solved.covariance[banks[~agrees]] = 0.0
     solved.agrees[banks] = agrees
     _mark_stuck(solved, banks[~agrees], closed, readings[~agrees], bank, meter)
@@ -142,7 +142,7 @@ def _mark_stuck(
 
 
 def _agree(residual: np.ndarray, sigma: np.ndarray, g_open: np.ndarray, n_spare: int) -> np.ndarray:
-    """Return (n_bank,) bool: residuals [S] are what the meter and twice the leakage may leave."""
+    """Return (n_bank,) bool: whether meter error and leakage explain the residuals [S]."""
     if n_spare <= 0:
         return np.ones(len(residual), bool)
     leakage = g_open.sum(axis=1, keepdims=True)
@@ -162,7 +162,7 @@ def _leakage(bank: ResistorBank, n_bank: int) -> np.ndarray:
 
 
 def _open(g: np.ndarray, bank: ResistorBank) -> np.ndarray:
-    """Return what branches of g [S], switch closed, conduct with it open; 0 for no branch."""
+    """Return what branches that conduct g [S] when closed conduct when open; 0 for no branch."""
     conducts = g > 0
     ohm = 1 / np.where(conducts, g, 1.0) - bank.r_on + bank.r_off
     return np.where(conducts, 1 / ohm, 0.0)

@@ -1,4 +1,4 @@
-"""Read the cells of a die with a meter, and choose switches by what the readings tell."""
+"""Read the cells of a die with a meter, and choose switches by the readings."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ class Survey:
 
 
 def survey_cells(die: Die, cells: Cells, survey: Survey) -> Estimate:
-    """Read both banks of cells as a survey says, and return what their branches then are.
+    """Read both banks of cells as a survey says, and return their estimated branches.
 
     Returns an Estimate of (n_cell, 2) banks. The readings belong to the die: the same arguments
     give the same readings again. Stuck switches are read as they are, so one that never closes
@@ -47,7 +47,7 @@ def survey_cells(die: Die, cells: Cells, survey: Survey) -> Estimate:
     closed = survey.plan.closed
     if closed.shape[1] != die.bank.n:
         raise ValueError(
-            f"the plan reads banks of {closed.shape[1]} branches, the die has {die.bank.n}; "
+            f"the plan reads banks of {closed.shape[1]} branches; the die has {die.bank.n}; "
             f"make a plan for {die.bank.n}"
         )
     true = cells.branches(die, measured=False)
@@ -84,7 +84,7 @@ def select_estimated(
 
 
 def select_surveyed(die: Die, cells: Cells, target: np.ndarray, survey: Survey) -> CellSelection:
-    """Survey the cells of a die and choose their switches; arguments as of the two functions."""
+    """Survey the cells of a die and choose their switches; see `select_estimated`."""
     chunks = []
     for start in range(0, len(cells), _CHUNK):
         part = slice(start, start + _CHUNK)

@@ -16,12 +16,9 @@ from tinynets.settings import TABLE, NotNegative, Seed, check_fields, within, wi
 class Wires:
     """Resistance and capacitance of the wires of an array; zero means ideal.
 
-    r_word, r_bit: resistance of a segment of a word line and of a bit line [ohm].
-    r_driver: output resistance of each word-line driver [ohm].
-    c_word, c_bit: capacitance of a segment to ground [F]; it loads the node of the cell.
-
     There is one segment before the first cell of a word line, between neighbours, and after the
     last cell of a bit line.
+
     Source: this geometry is badcrossbar's (Joksas, Mehonic, SoftwareX 2020), so results compare
     directly.
     """
@@ -29,10 +26,15 @@ class Wires:
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     r_word: NotNegative = 0.0
+    """Resistance of a word-line segment [ohm]."""
     r_bit: NotNegative = 0.0
+    """Resistance of a bit-line segment [ohm]."""
     r_driver: NotNegative = 0.0
+    """Output resistance of each word-line driver [ohm]."""
     c_word: NotNegative = 0.0
+    """Capacitance of a word-line segment to ground, at the node of the cell [F]."""
     c_bit: NotNegative = 0.0
+    """Capacitance of a bit-line segment to ground, at the node of the cell [F]."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -47,33 +49,32 @@ class Wires:
 
 @dataclass(frozen=True)
 class Periphery:
-    """The transimpedance amplifiers (TIA) at the ends of the bit lines; ideal by default.
-
-    r_feedback: feedback resistor [ohm].
-    tia_gain: open-loop gain of the amplifier; inf is a true virtual ground.
-    r_input: resistance between a bit line and its amplifier [ohm].
-    v_offset: mean input offset voltage [V].
-    v_offset_sigma: standard deviation of that voltage across amplifiers [V].
-    v_swing: largest output voltage of either sign [V]. Only the output stage clips: the loop keeps
-        holding the virtual ground. A real loop would release it, and other lines would notice
-        through shared wires.
-    gbw: gain-bandwidth product [Hz].
-    v_noise: white input noise of the amplifier [V/sqrt(Hz)].
-    seed, tile: identify the amplifiers; their offsets are drawn from both.
-    """
+    """The transimpedance amplifiers (TIA) at the ends of the bit lines; ideal by default."""
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     r_feedback: Annotated[float, within(1, 1e12)] = 20e3
+    """Feedback resistor of each TIA [ohm]."""
     tia_gain: Annotated[float, within_or_inf(1e-3, 1e12)] = math.inf
+    """Open-loop gain of the amplifier; inf for a true virtual ground."""
     r_input: Annotated[float, within(0, 1e12)] = 0.0
+    """Resistance between a bit line and its amplifier [ohm]."""
     v_offset: Annotated[float, within(-100, 100)] = 0.0
+    """Mean input offset voltage of the amplifiers [V]."""
     v_offset_sigma: Annotated[float, within(0, 100)] = 0.0
+    """Spread of the input offset voltage over amplifiers [V]."""
     v_swing: Annotated[float, within_or_inf(1e-6, 1e4)] = math.inf
+    """Largest output voltage of either sign [V]. Only the output stage clips: the loop keeps
+    holding the virtual ground. A real loop would release it, which other lines would notice
+    through shared wires."""
     gbw: Annotated[float, within_or_inf(1, 1e15)] = math.inf
+    """Gain-bandwidth product of the amplifier [Hz]."""
     v_noise: Annotated[float, within(0, 1)] = 0.0
+    """White input noise of the amplifier [V/sqrt(Hz)]."""
     seed: Seed = 0
+    """Random seed of the errors that are drawn for each amplifier."""
     tile: str = ""
+    """Name of the tile that the amplifiers belong to; with the seed, it fixes their offsets."""
 
     def __post_init__(self) -> None:
         check_fields(self)

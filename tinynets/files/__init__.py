@@ -1,1 +1,1 @@
-"""Files that anybody may have made, and files that are there only when complete."""
+"""Files from untrusted sources, and files that appear only when complete."""

@@ -1,16 +1,16 @@
-"""What a name and a number must be before they are written into a netlist, a script or a path."""
+"""Checks of names and numbers before they are written into a netlist, a script or a path."""
 
 from typing import Any
 
 import numpy as np
 
 MAX_NAME = 64
-#: More than any size, count or index that is written as text.
+#: Largest size, count or index that is written as text.
 LARGEST = 2**31 - 1
 
 
 def is_word(text: Any) -> bool:
-    """Say whether a text is nothing but ASCII letters, digits and underscores, at least one."""
+    """Return whether a text is one or more ASCII letters, digits and underscores."""
     return isinstance(text, str) and text.isascii() and text.replace("_", "0").isalnum()
 
 

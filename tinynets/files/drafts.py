@@ -1,7 +1,7 @@
-"""Files and directories that appear when they are complete: written under a draft's name first.
+"""Files and directories that appear only when complete: they are written as a draft first.
 
-A draft stands beside its target, as `.NAME.HOST-PID.tmp`. What a killed writer leaves is removed by
-the next writer of the same target on that machine, once its process is gone.
+A draft lies beside its target, as `.NAME.HOST-PID.tmp`. The draft of a killed writer is removed by
+the next writer of the same target on that machine.
 """
 
 import os
@@ -17,7 +17,7 @@ from pathlib import Path
 def new_file(target: str | Path) -> Iterator[Path]:
     """Yield where to write a file; after the block it is `target`, in place of an older one.
 
-    After an exception there is nothing new. An OSError that names no file, or the draft, is raised
+    After an exception nothing has changed. An OSError that names no file, or the draft, is raised
     with the target's name.
     """
     target = Path(target)
@@ -30,7 +30,7 @@ def new_file(target: str | Path) -> Iterator[Path]:
 def new_directory(target: str | Path) -> Iterator[Path]:
     """Yield an empty directory to fill; after the block it is `target`. Otherwise as `new_file`.
 
-    Raises FileExistsError when the target is there already.
+    Raises FileExistsError when the target already exists.
     """
     target = Path(target)
     if os.path.lexists(target):
@@ -45,8 +45,8 @@ def new_directory(target: str | Path) -> Iterator[Path]:
 def added_files(directory: str | Path) -> Iterator[Path]:
     """Yield an empty directory to fill; after the block its files are in `directory`.
 
-    That appears whole where it is not there yet; otherwise each file does, in place of an older
-    one. Otherwise as `new_file`.
+    A new directory appears whole; into an existing one the files go one by one, in place of older
+    ones. Otherwise as `new_file`.
     """
     directory = Path(directory)
     with _draft(directory) as draft:
@@ -61,7 +61,7 @@ def added_files(directory: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def _draft(target: Path) -> Iterator[Path]:
-    """Yield the name of a draft; whatever has it afterwards is removed."""
+    """Yield the name of a draft; remove whatever has it afterwards."""
     _remove_abandoned(target)
     draft = target.with_name(f".{target.name}.{_host()}-{os.getpid()}.tmp")
     _remove(draft)
@@ -81,8 +81,8 @@ def _remove_abandoned(target: Path) -> None:
     if not target.parent.is_dir():
         return
     for path in target.parent.iterdir():
-        found = pattern.fullmatch(path.name)
-        if found and not _alive(int(found[1])):
+        match = pattern.fullmatch(path.name)
+        if match and not _alive(int(match[1])):
             _remove(path)
 
 
@@ -91,7 +91,7 @@ def _host() -> str:
 
 
 def _alive(pid: int) -> bool:
-    """Say whether a process of that number runs; it may be somebody else's."""
+    """Return whether a process of that number runs, whoever owns it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

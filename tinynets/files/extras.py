@@ -1,11 +1,11 @@
-"""Optional packages, asked for only where they are used."""
+"""Optional packages, imported only where they are used."""
 
 from importlib import import_module
 from typing import Any
 
 
 def optional(module: str, *, extra: str) -> Any:
-    """Return an optional module; ImportError tells what to install when it is missing."""
+    """Return an optional module; ImportError says what to install when it is missing."""
     try:
         return import_module(module)
     except ImportError as error:

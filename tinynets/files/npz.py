@@ -1,4 +1,4 @@
-"""Read the arrays of an NPZ file that anybody may have made: nothing runs, nothing fills memory."""
+"""Read the arrays of an untrusted NPZ file: nothing in it runs or fills the memory."""
 
 import io
 import math
@@ -19,12 +19,13 @@ def read_npz(
 ) -> dict[str, np.ndarray]:
     """Return all arrays of an NPZ file by name.
 
-    most: bytes that the arrays may take, all of this machine's memory if None. itemsize: bytes that
-    a number counts at least, for who makes wider ones of them.
-    Raises ValueError naming the file for one that is damaged, that holds objects, or whose arrays
-    are not as long as they say or take more; OSError for one that cannot be opened.
+    most: bytes that the arrays may take; None for all of this machine's memory.
+    itemsize: least bytes that a number counts as, for callers that convert to wider ones.
+
+    Raises ValueError naming the file if it is damaged, holds objects, or has arrays that take more
+    or are not as long as they say; OSError if it cannot be opened.
     """
-    # Read first: what fails after that is the file's content, whatever exception it runs into.
+    # Read first: any exception after that is due to the file's content.
     content = io.BytesIO(Path(path).read_bytes())
     try:
         with zipfile.ZipFile(content) as archive:
@@ -34,7 +35,7 @@ def read_npz(
     except Exception as error:
         reason = str(error) or type(error).__name__
         raise ValueError(
-            f"{path} is damaged or holds other things than plain arrays: {reason[:200]}"
+            f"{path} is damaged or holds something other than plain arrays: {reason[:200]}"
         ) from error
 
 
@@ -43,12 +44,12 @@ def _entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     entries = archive.infolist()
     names = [entry.filename.removesuffix(".npy") for entry in entries]
     if len(set(names)) != len(names):
-        raise ValueError("two arrays have one name")
+        raise ValueError("two arrays have the same name")
     return dict(zip(names, entries))
 
 
 def _check_size(archive: zipfile.ZipFile, most: int, itemsize: int) -> None:
-    """Raise ValueError for arrays that unpack to more, or claim it, before any memory is taken."""
+    """Raise ValueError for arrays that take more, or claim to, before any memory is used."""
     total = 0
     for entry in archive.infolist():
         shape, dtype, _ = _header(archive, entry)
@@ -65,7 +66,7 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     if dtype.hasobject:
         raise ValueError(f"{entry.filename} holds objects")
     if size != entry.file_size:
-        raise ValueError(f"{entry.filename} says that its shape is {shape}, and is not that long")
+        raise ValueError(f"{entry.filename} claims the shape {shape} but has another length")
     with archive.open(entry) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -73,7 +74,7 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
 def _header(
     archive: zipfile.ZipFile, entry: zipfile.ZipInfo
 ) -> tuple[tuple[int, ...], np.dtype, int]:
-    """Return shape and type of an array, and where its numbers start."""
+    """Return shape and type of an array, and the offset of its numbers."""
     with archive.open(entry) as file:
         version = np.lib.format.read_magic(file)
         if version not in _HEADERS:

@@ -13,7 +13,7 @@ _PARTS = ("weight", "weight_orig", "weight_mask", "bias")
 
 
 class LinearStack(nn.Module):
-    """Linear layers one after the other with ReLU between, under the paths they came with."""
+    """Linear layers in a row with ReLU between them, under their original paths."""
 
     def __init__(self, layers: Mapping[str, nn.Linear]) -> None:
         super().__init__()
@@ -36,10 +36,12 @@ class LinearStack(nn.Module):
 def linear_stack(weights: Mapping[str, torch.Tensor]) -> LinearStack:
     """Return the network of a state dict that holds Linear layers and nothing else.
 
-    Masks of `torch.nn.utils.prune` among the weights come into force. The layers' sizes must join
-    in one order only; among several orders that of numbered names counts (fc1, fc2, or 0, 2).
-    That ReLU lies between them is assumed: no file of weights tells.
-    Raises ValueError when the weights do not tell the network; build it and use `load_weights`.
+    Masks of `torch.nn.utils.prune` among the weights come into force. The layers' sizes must fit
+    together in one order only; if there are several, numbered names decide (fc1, fc2, or 0, 2).
+    ReLU between the layers is assumed: a file of weights does not say.
+
+    Raises ValueError when the weights do not determine the network; build it and use
+    `load_weights`.
     """
     shapes = _shapes(weights)
     orders = list(islice(_orders(shapes, []), 2))
@@ -49,8 +51,8 @@ def linear_stack(weights: Mapping[str, torch.Tensor]) -> LinearStack:
     if not orders:
         sizes = ", ".join(f"{path} {tuple(shape)}" for path, shape in shapes.items())
         raise ValueError(
-            f"the Linear layers {sizes} do not join in one order only; build the network and load "
-            "the weights into it"
+            f"the Linear layers {sizes} do not fit together in one order only; build the "
+            "network and load the weights into it"
         )
     layers = {
         path: nn.Linear(shapes[path][1], shapes[path][0], bias=f"{path}.bias" in weights)
@@ -62,7 +64,7 @@ def linear_stack(weights: Mapping[str, torch.Tensor]) -> LinearStack:
 
 
 def _shapes(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
-    """Return the shape of each Linear layer by path, if there is nothing else."""
+    """Return the shape of each Linear layer by path; ValueError for any other tensor."""
     matrices = {name: value.shape for name, value in weights.items() if value.ndim == 2}
     shapes = {name.rpartition(".")[0]: shape for name, shape in matrices.items()}
     known = {f"{path}.{part}" for path in shapes if path for part in _PARTS}
@@ -80,7 +82,7 @@ def _joins(shapes: list[torch.Size]) -> bool:
 
 
 def _orders(shapes: Mapping[str, torch.Size], before: list[str]) -> Iterator[list[str]]:
-    """Yield every order of all layers in which each reads what the one before gives."""
+    """Yield every order of all layers in which each one's outputs fit the next one's inputs."""
     if len(before) == len(shapes):
         yield before
     for path, shape in shapes.items():
@@ -89,9 +91,9 @@ def _orders(shapes: Mapping[str, torch.Size], before: list[str]) -> Iterator[lis
 
 
 def _numbered(paths: list[str]) -> list[str] | None:
-    """Return paths in the order of the one number in each, or None if they differ elsewhere."""
-    found = [re.fullmatch(r"(\D*)(\d+)(\D*)", path) for path in paths]
-    around = {(m[1], m[3]) if m else None for m in found}
+    """Return paths sorted by the one number in each, or None if they differ in anything else."""
+    matches = [re.fullmatch(r"(\D*)(\d+)(\D*)", path) for path in paths]
+    around = {(m[1], m[3]) if m else None for m in matches}
     if None in around or len(around) > 1:
         return None
     return sorted(paths, key=lambda path: int(re.sub(r"\D", "", path)))

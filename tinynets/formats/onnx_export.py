@@ -1,4 +1,4 @@
-"""Give a pruned network back in the ONNX file that it came in."""
+"""Write a pruned network back to the ONNX file that it came from."""
 
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ from tinynets.networks.masks import copied, make_permanent
 
 
 def save_onnx(model: nn.Module, source: str | Path, path: str | Path) -> Path:
-    """Write the ONNX file that a network came from, with the weights it has now; return the path.
+    """Write the ONNX file that a network came from with its weights of now; return the path.
 
-    model: what `from_onnx` made of the source, pruned or trained since; pruned weights are zeros.
-    Operations, names and types of the file stay.
+    model: the network that `from_onnx` made of the source, since pruned or trained.
+    source: the file that was read.
+    path: the file to write.
+
+    Operations, names and types of the file stay; pruned weights are zeros.
     Raises ValueError for another model, a tensor that changed its shape (prune single weights, or
     use `save_weights`), or weights that operations of the file share and no longer agree on.
     """
@@ -37,7 +40,7 @@ def save_onnx(model: nn.Module, source: str | Path, path: str | Path) -> Path:
         old = onnx.numpy_helper.to_array(holders[name])
         if old.size not in (1, value.size):
             raise ValueError(
-                f"constant {name!r} has shape {old.shape} in {source} and now {value.shape}; the "
+                f"constant {name!r} has shape {old.shape} in {source}; got {value.shape}; the "
                 "file keeps its shapes, so save the weights alone"
             )
         value = value.reshape(old.shape) if old.size == value.size else value
@@ -51,22 +54,22 @@ def save_onnx(model: nn.Module, source: str | Path, path: str | Path) -> Path:
 
 
 def _constants(model: OnnxNetwork) -> dict[str, np.ndarray]:
-    """Return by name what the constants of the file must be for the weights that are there."""
+    """Return the constants of the file, by name, that hold the weights of now."""
     plain: Any = make_permanent(copied(model))
-    found: dict[str, np.ndarray] = {}
+    constants: dict[str, np.ndarray] = {}
     for name, (node, tensors) in plain.origins.items():
         for tensor, constant in tensors.items():
             value = getattr(plain.get_submodule(name), tensor, None)
             if value is None:
                 raise ValueError(f"module {name!r} was replaced; save the weights alone")
             stored = _as_stored(node, tensor, value.detach().cpu().numpy())
-            if constant in found and not np.array_equal(found[constant], stored):
+            if constant in constants and not np.array_equal(constants[constant], stored):
                 raise ValueError(
-                    f"operations share constant {constant!r}, but after pruning no longer its "
-                    "values; save the weights alone"
+                    f"operations that share constant {constant!r} no longer agree on its values "
+                    "after pruning; save the weights alone"
                 )
-            found[constant] = stored
-    return found
+            constants[constant] = stored
+    return constants
 
 
 def _as_stored(node: Node, tensor: str, value: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Random torch layers, pruned so that they make the layers of a trained network."""
+"""Random torch layers, pruned so that they compute what the layers of a trained network do."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +19,7 @@ from tinynets.lottery.gadgets import (
 )
 from tinynets.networks.extraction import conv_geometry, dense_weight
 
-#: Modules that pass an error on no larger than it came.
+#: Modules that do not amplify an error.
 PASSIVE = (nn.ReLU, nn.Flatten, nn.MaxPool2d, nn.AvgPool2d, nn.Dropout, nn.Identity)
 
 
@@ -27,8 +27,9 @@ PASSIVE = (nn.ReLU, nn.Flatten, nn.MaxPool2d, nn.AvgPool2d, nn.Dropout, nn.Ident
 class LayerError:
     """How far the ticket's version of one layer can be off.
 
-    weight: largest |realised - target| of each weight, bias likewise (n_out,); gain: how much an
-    error of each input can count. weight and gain have the shape of the layer's weight.
+    weight: largest |realised - target| of each weight, in the shape of the layer's weight.
+    bias: the same for each bias, (n_out,).
+    gain: largest factor on an error of each input, in the shape of the layer's weight.
     """
 
     weight: torch.Tensor
@@ -43,16 +44,17 @@ Built = tuple[list[nn.Module], LayerError]
 def build_pair(
     name: str, module: nn.Module, n: int, choice: Choice, rng: np.random.Generator
 ) -> Built:
-    """Return two random layers with a ReLU between that make one layer of the target.
+    """Return two random layers with a ReLU between them that compute one layer of the target.
 
-    n: units used at most of either sign for each input. Raises ValueError naming a module that
-    cannot be made.
+    n: the most units of either sign used for each input.
+
+    Raises ValueError naming a module that cannot be built.
     """
     target = _target(name, module)
     if choice is whole_units and isinstance(module, nn.Conv2d) and target.bias is not None:
         raise ValueError(
-            f"module {name!r}: whole filters cannot make the bias of a convolution, whose constant "
-            "would need taps of its own; train with bias=False"
+            f"module {name!r}: whole filters cannot make the bias of a convolution, since its "
+            "constant would need taps of its own; train with bias=False"
         )
     if target.bias is not None:
         target = replace(target, bias_tap=_bias_tap(name, module))
@@ -72,10 +74,10 @@ def build_pair(
 def build_copies(
     layers: list[tuple[str, nn.Module]], n: int, rng: np.random.Generator
 ) -> list[Built]:
-    """Return the layers that make a row of Linear layers with ReLU between, one more than those.
+    """Return layers that compute a row of Linear layers with ReLU between, one more than those.
 
-    All but the last make n copies of each unit, and constants for the biases of the next one.
-    Raises ValueError naming a module that cannot be made.
+    All but the last make n copies of each unit, and constants for the biases of the next layer.
+    Raises ValueError naming a module that cannot be built.
     """
     built, constants = [], np.empty(0)
     for k, (name, module) in enumerate(layers):
@@ -124,7 +126,7 @@ def _read_inputs(
 def _with_constants(
     values: np.ndarray, kept: np.ndarray, n_constant: int, rng: np.random.Generator
 ) -> tuple[nn.Linear, np.ndarray]:
-    """Return a Linear layer with units that keep nothing but their bias, and those biases."""
+    """Return a Linear layer with extra units that keep only their bias, and those biases."""
     n_row, n_in = values.shape
     linear = nn.Linear(n_in, n_row + n_constant, bias=n_constant > 0)
     extra = _uniform(rng, n_constant, n_in)
@@ -161,7 +163,10 @@ def _first_layer(
 
 
 def _prune_first(first: nn.Module, kept: np.ndarray) -> None:
-    """Let each unit that is read see its own input alone; kept: of the second layer's weights."""
+    """Mask the first layer so that each unit in use reads its own input alone.
+
+    kept: mask of the second layer's weights.
+    """
     used = np.any(kept, axis=(0, 3))  # (n_in or n_in + 1, m)
     n_in = first.get_parameter("weight").shape[1]
     own = np.arange(len(used)).repeat(used.shape[1])
@@ -179,7 +184,7 @@ def _reader(module: Any, n_out: int, n_unit: int) -> nn.Module:
 
 
 def _target(name: str, module: nn.Module) -> Target:
-    """Return the weight and the bias of a layer to make."""
+    """Return the weight and the bias that a layer must realise."""
     if not isinstance(module, nn.Linear | nn.Conv2d):
         raise ValueError(
             f"module {name!r} is a {type(module).__name__}; a ticket is built for Linear, Conv2d "
@@ -198,19 +203,20 @@ def _target(name: str, module: nn.Module) -> Target:
 
 
 def _bias_tap(name: str, module: nn.Module) -> int:
-    """Return the tap of a kernel that never reads the padding, where a constant would be zero."""
+    """Return a tap of the kernel that never reads padding, where a constant would be zero."""
     if not isinstance(module, nn.Conv2d):
         return 0
-    found = conv_geometry(module)
+    conv = conv_geometry(module)
     taps = []
-    for pad, step, size in zip(found.padding, found.dilation, found.kernel):
+    for pad, step, size in zip(conv.padding, conv.dilation, conv.kernel):
         if pad % step or 2 * pad > step * (size - 1):
             raise ValueError(
-                f"module {name!r} pads by {pad} a kernel of {size}, dilation {step}: every tap "
-                "reads padding, so no constant makes its bias; pad less or train with bias=False"
+                f"module {name!r} pads by {pad} for a kernel of {size} with dilation {step}: every "
+                "tap reads padding, so no constant makes its bias; pad less or train with "
+                "bias=False"
             )
         taps.append(pad // step)
-    return taps[0] * found.kernel[1] + taps[1]
+    return taps[0] * conv.kernel[1] + taps[1]
 
 
 def _uniform(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -218,7 +224,7 @@ def _uniform(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def _set(module: nn.Module, name: str, values: np.ndarray) -> None:
-    """Give a module its random parameter."""
+    """Set a parameter of a module."""
     parameter = module.get_parameter(name)
     parameter.data = torch.from_numpy(values).reshape(parameter.shape)
 

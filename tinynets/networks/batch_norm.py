@@ -11,7 +11,7 @@ from tinynets.networks.masks import copied, make_permanent
 
 
 class _Tracer(torch.fx.Tracer):
-    """Does not look inside modules that have no parts; only the order of modules matters."""
+    """Stops at modules without parts, since only the order of modules matters."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         inner = any(True for _ in m.children())
@@ -43,8 +43,7 @@ def foldable(model: nn.Module) -> list[tuple[str, str]]:
         graph = _Tracer().trace(model)
     except Exception as error:
         raise ValueError(
-            f"torch.fx cannot trace {type(model).__name__} ({error}); its batch norms cannot be "
-            "found, so leave them digital"
+            f"torch.fx cannot trace {type(model).__name__} ({error}); leave its batch norms digital"
         ) from error
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     pairs = []

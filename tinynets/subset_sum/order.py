@@ -116,7 +116,7 @@ def chosen_sum(values, mask):
 
 @jit
 def is_better(values, target, tolerance, mask, other):
-    """Whether a subset found at a finer level replaces the one found before."""
+    """Whether a subset of a finer level replaces the earlier one."""
     miss = abs(chosen_sum(values, mask) - target)
     miss_other = abs(chosen_sum(values, other) - target)
     if miss <= tolerance and miss_other <= tolerance:

@@ -95,9 +95,9 @@ def solve(
 
 
 def solve_top(values: ArrayLike, targets: ArrayLike, top: int) -> Selection:
-    """List for each target the `top` nearest subsets, nearest first, for re-measurement.
+    """List for each target the `top` nearest subsets, nearest first, to be measured again.
 
-    values, targets: as for `solve`; values are not searched on a finer grid of their own.
+    values, targets: as for `solve`; small values are not searched on a grid of their own.
     top: number of candidates, at most 2^n.
 
     Returns a Selection with arrays (n_problem, top), ties in the order the module describes.
@@ -107,7 +107,7 @@ def solve_top(values: ArrayLike, targets: ArrayLike, top: int) -> Selection:
     n = banks.shape[1]
     if not 1 <= top <= 2**n:
         raise ValueError(
-            f"top must lie in 1..{2**n}, the number of subsets of {n} values, but is {top}; "
+            f"top must lie in 1..{2**n}, the number of subsets of {n} values; got {top}; "
             "pass fewer candidates"
         )
     masks = np.empty((len(targets), top), np.int64)
@@ -120,11 +120,11 @@ def solve_top(values: ArrayLike, targets: ArrayLike, top: int) -> Selection:
 
 
 def largest_gap(values: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[np.float64]:
-    """Measure the widest step between neighbouring subset sums of each bank within a band.
+    """Return the widest step between neighbouring subset sums of each bank within a band.
 
     values: (n_bank, n) or (n,), any sign and unit, n <= 26.
     low, high: the band, scalar or (n_bank,), same unit. A step counts if it overlaps the band, so
-        no target within the band is further than half of the result from a subset sum.
+        no target in the band is further from a subset sum than half of the result.
 
     Returns (n_bank,) or a scalar array, same unit; infinity where the band reaches beyond the
     least or the greatest sum. Raises ValueError for wrong shapes, NaN or infinite numbers, n = 0,
@@ -143,7 +143,7 @@ def largest_gap(values: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[n
 def band_error(
     values: ArrayLike, low: ArrayLike, high: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Average and maximise the least error of each bank over all targets of a band, exactly.
+    """Return the mean and the worst error of each bank over all targets of a band, exactly.
 
     values, low, high: as for `largest_gap`, with low < high.
 
@@ -152,7 +152,7 @@ def band_error(
     """
     banks, low, high = _checked_band(values, low, high)
     if np.any(low == high):
-        raise ValueError(f"expected a band with low < high, got {low[low == high][0]} for both")
+        raise ValueError(f"expected a band with low < high; got {low[low == high][0]} for both")
     mean, worst = np.empty(len(banks)), np.empty(len(banks))
 
     def search(part: slice) -> None:
@@ -186,8 +186,8 @@ def solve_vectors(
 
     values: (n, d), one bank of n vectors for all targets, any unit.
     targets: (n_target, d), same unit.
-    rounds, seed: of the heuristic, which is used for n > 36: starting from a greedy choice, each
-        round draws 20 of the vectors and chooses among them anew, exactly, the others standing.
+    rounds, seed: of the heuristic for n > 36. It starts from a greedy choice; each round draws 20
+        of the vectors and chooses among them again, exactly, with the others fixed.
 
     Up to n = 36 the minimum is exact to rounding, by meet-in-the-middle with a k-d tree; equally
     near subsets are not ranked. Returns a VectorSelection that says which of the two was used.
@@ -195,14 +195,14 @@ def solve_vectors(
     """
     values, targets = _finite("values", values), _finite("targets", targets)
     if values.ndim != 2 or 0 in values.shape:
-        raise ValueError(f"values must have shape (n, d), both >= 1, got {values.shape}")
+        raise ValueError(f"values must have shape (n, d), both >= 1; got {values.shape}")
     if targets.ndim != 2 or targets.shape[1] != values.shape[1]:
         raise ValueError(
             f"targets must have shape (n_target, {values.shape[1]}) to match the vectors of "
-            f"values, got {targets.shape}"
+            f"values; got {targets.shape}"
         )
     if rounds < 0:
-        raise ValueError(f"rounds must be >= 0, got {rounds}; 0 keeps the greedy choice")
+        raise ValueError(f"rounds must be >= 0; got {rounds}; 0 keeps the greedy choice")
     exact = len(values) <= LARGEST_VECTOR_BANK
     chosen = np.zeros((len(targets), len(values)), bool)
     if exact:
@@ -227,11 +227,11 @@ def _nearest_vectors(values: NDArray) -> Callable[[NDArray], NDArray]:
     def nearest(target: NDArray) -> NDArray:
         best, mask = np.inf, 0
         for start in range(0, len(a), QUERY_CHUNK):  # so that the best so far prunes the rest
-            wanted = target - a[start : start + QUERY_CHUNK]
-            distance, found = tree.query(wanted, p=np.inf, distance_upper_bound=best)
+            rest = target - a[start : start + QUERY_CHUNK]
+            distance, partner = tree.query(rest, p=np.inf, distance_upper_bound=best)
             k = int(np.argmin(distance))
             if np.min(distance) < best:
-                best, mask = np.min(distance), start + k | int(np.take(found, k)) << split
+                best, mask = np.min(distance), start + k | int(np.take(partner, k)) << split
         return np.array([mask >> k & 1 for k in range(n)], bool)
 
     return nearest
@@ -313,7 +313,7 @@ def _checked(values: ArrayLike, targets: ArrayLike) -> tuple[NDArray, NDArray]:
     targets = _finite("targets", targets)
     if targets.ndim != 1:
         raise ValueError(
-            f"targets must have shape (n_problem,), got {targets.shape}; "
+            f"targets must have shape (n_problem,); got {targets.shape}; "
             "flatten them and reshape the result"
         )
     if banks.ndim == 2 and len(banks) != len(targets):
@@ -328,12 +328,12 @@ def _checked_values(values: ArrayLike, largest: int) -> NDArray:
     values = _finite("values", values)
     if values.ndim not in (1, 2):
         raise ValueError(
-            f"values must have shape (n_problem, n) or (n,), got {values.shape}; reshape it"
+            f"values must have shape (n_problem, n) or (n,); got {values.shape}; reshape it"
         )
     n = values.shape[-1]
     if not 1 <= n <= largest:
         raise ValueError(
-            f"expected 1 to {largest} values per bank, got {n}, shape {values.shape}; "
+            f"expected 1 to {largest} values per bank; got {n}, shape {values.shape}; "
             "pass smaller banks, or split them between several problems"
         )
     with np.errstate(over="ignore"):
@@ -356,7 +356,7 @@ def _checked_band(
     if np.any(low > high):
         k = int(np.argmax(low > high))
         raise ValueError(
-            f"expected a band with low <= high, got low = {low[k]}, high = {high[k]}; swap the two"
+            f"expected a band with low <= high; got low = {low[k]}, high = {high[k]}; swap the two"
         )
     return banks, low, high
 
@@ -368,7 +368,7 @@ def _finite(name: str, numbers: ArrayLike) -> NDArray:
     if bad.size:
         where = tuple(int(i) for i in np.unravel_index(bad[0], array.shape))
         raise ValueError(
-            f"{name} must be finite, got {array.flat[bad[0]]} at index {where} and "
+            f"{name} must be finite; got {array.flat[bad[0]]} at index {where} and "
             f"{bad.size - 1} more; remove or replace such entries"
         )
     return array
@@ -378,12 +378,12 @@ def _checked_tolerances(tolerance: ArrayLike, shape: tuple[int, ...]) -> NDArray
     tolerances = _finite("tolerance", tolerance)
     if tolerances.ndim and tolerances.shape != shape:
         raise ValueError(
-            f"tolerance must be a number or have the shape {shape} of the targets, "
+            f"tolerance must be a number or have the shape {shape} of the targets; "
             f"got {tolerances.shape}"
         )
     if np.any(tolerances < 0):
         raise ValueError(
-            f"tolerance must be >= 0, got {tolerances.min()}; pass 0 for the exact minimum"
+            f"tolerance must be >= 0; got {tolerances.min()}; pass 0 for the exact minimum"
         )
     return np.full(shape, tolerances)
 
@@ -393,6 +393,6 @@ def _checked_max_closed(max_closed: int | None, n: int) -> int:
         return n
     if max_closed < 0:
         raise ValueError(
-            f"max_closed must be >= 0, got {max_closed}; pass None for no limit on the number"
+            f"max_closed must be >= 0; got {max_closed}; pass None for no limit on the number"
         )
     return min(int(max_closed), n)

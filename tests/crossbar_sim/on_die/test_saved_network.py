@@ -242,7 +242,7 @@ def test_nothing_is_executed(perceptron, kept, tmp_path, kind):
             np.savez(file, allow_pickle=True, bomb=np.array([Bomb(trace)], dtype=object))
 
     replace_state(kept, write)
-    with pytest.raises(ValueError, match=r"state\.npz is .*holds other things than plain arrays"):
+    with pytest.raises(ValueError, match=r"state\.npz is .*something other than plain arrays"):
         load_network(perceptron[2], kept)
     assert not trace.exists()
     pickle.loads(pickled).close()
@@ -255,7 +255,7 @@ def test_a_single_array_is_no_state(perceptron, kept):
             np.save(file, np.zeros(3))
 
     replace_state(kept, write)
-    with pytest.raises(ValueError, match=r"state\.npz is .*holds other things than plain arrays"):
+    with pytest.raises(ValueError, match=r"state\.npz is .*something other than plain arrays"):
         load_network(perceptron[2], kept)
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from banks import bank_of
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -14,7 +15,7 @@ from scipy import stats
 from approx import approx
 from mapping.bank import Die, LadderGapWarning, ResistorBank
 from mapping.bank.ladders import e_series
-from mapping.bank.streams import Term, normals, philox, stream_key, uniforms
+from mapping.bank.streams import Term, normals, stream_key, uniforms
 
 N_CELL = 20_000
 ROWS = np.arange(N_CELL) % 200
@@ -30,18 +31,13 @@ def factors(die, layer="fc1"):
 # --- streams ---------------------------------------------------------------------------------
 
 
-@given(st.lists(WORDS, min_size=4, max_size=4), st.lists(WORDS, min_size=2, max_size=2))
-def test_philox_is_numpys_bit_for_bit(counter, key):
-    counter, key = np.array(counter, np.uint64), np.array(key, np.uint64)
-    expected = np.random.Philox(counter=counter, key=key).random_raw(4)
-    counter[0] += np.uint64(1)  # numpy counts up before it draws
-    assert np.array_equal(philox(counter[None], key)[0], expected)
-
-
-def test_the_counter_is_row_column_term_and_block():
-    key = stream_key(7, "fc1")
-    words = philox(np.array([[3, 5, Term.METER, 1]], np.uint64), key)[0]
-    drawn = uniforms(7, "fc1", Term.METER, np.array([3]), np.array([5]), 8)[0, 4:]
+@given(WORDS, WORDS, WORDS, WORDS, st.integers(0, 3))
+def test_uniforms_are_numpys_philox_of_row_column_term_and_block(seed, row, column, term, block):
+    counter = np.array([row, column, term, block], np.uint64)
+    words = np.random.Philox(counter=counter, key=stream_key(seed, "fc1")).random_raw(4)
+    # numpy counts up before it draws
+    cell = np.array([row + 1], np.uint64), np.array([column], np.uint64)
+    drawn = uniforms(seed, "fc1", term, *cell, 4 * block + 4)[0, 4 * block :]
     assert np.array_equal(drawn, ((words >> np.uint64(12)) + 0.5) * 2.0**-52)
 
 
@@ -102,15 +98,15 @@ def test_series_hold_their_known_values():
 
 
 def test_a_list_of_ohms_is_sorted_and_sets_r_min():
-    bank = ResistorBank.from_ohms([3e3, 1e3, 2e3])
+    bank = bank_of(3e3, 1e3, 2e3)
     assert bank.n == 3
     assert bank.r_min == 1e3
     assert np.array_equal(bank.r_nominal, [1e3, 2e3, 3e3])
-    assert hash(bank) == hash(ResistorBank.from_ohms(np.array([1e3, 2e3, 3e3])))
+    assert hash(bank) == hash(bank_of(*np.array([1e3, 2e3, 3e3])))
 
 
 def test_full_scale_is_the_sum_through_the_switches():
-    bank = ResistorBank.from_ohms([1e3, 2e3], r_on=1e3)
+    bank = bank_of(1e3, 2e3, r_on=1e3)
     assert bank.g_full == approx(1 / 2e3 + 1 / 3e3)
 
 
@@ -501,7 +497,7 @@ def test_arrays_are_copies_that_nobody_writes_to():
     die = Die(ResistorBank(n=2), table={"fc1": ohms})
     ohms[:] = 1
     assert np.all(die.resistances("fc1", [0], [0]) == 1e3)
-    for array in (die.table["fc1"], die.bank.r_nominal, ResistorBank.from_ohms([1e3]).r_nominal):
+    for array in (die.table["fc1"], die.bank.r_nominal, bank_of(1e3).r_nominal):
         assert not array.flags.writeable
 
 

@@ -144,7 +144,7 @@ def test_useful_branches_follow_the_meter():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: precision_curve(uniform, []), "expected some n and n_instance >= 2"),
+        (lambda: precision_curve(uniform, []), "expected one n or more and n_instance >= 2"),
         (lambda: precision_curve(uniform, [4], n_instance=1), "n_instance >= 2; got n = .4., 1"),
         (lambda: precision_curve(uniform, [4], confidence=1.0), "confidence .* got 1.0"),
         (lambda: precision_curve(uniform, [4], band=(0.5, 0.5)), "expected a band .* got"),

@@ -192,7 +192,7 @@ def test_bad_surveys():
         (lambda: Survey(one_at_a_time(7), Meter(1e-3), n_candidate=0), "at least 1; got 0"),
         (
             lambda: survey_cells(Die(replace(BANK, n=6)), CELLS, good),
-            "banks of 7 branches, the die has 6",
+            "banks of 7 branches; the die has 6",
         ),
         (lambda: SelectionRule(survey=good, n_candidate=8), "survey goes with"),
         (lambda: SelectionRule(survey=good, objective="power"), "survey goes with"),

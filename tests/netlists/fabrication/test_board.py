@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from banks import bank_of
 
 from mapping import Die, ResistorBank, TileConfig, map_network
 from mapping.bank.switches import closed_switches
@@ -149,7 +150,7 @@ def test_the_same_board_gives_the_same_files(tile, tmp_path):
 
 
 def test_small_and_large_values(tile):
-    board = tile_board(tile, ResistorBank.from_ohms([91.0, 1e3, 2.2e6]))
+    board = tile_board(tile, bank_of(91.0, 1e3, 2.2e6))
     assert {part.value for part in board.parts if part.ref[0] == "R"} == {"91", "1k", "2.2M"}
 
 
@@ -169,7 +170,7 @@ def test_what_is_refused(tile):
     with pytest.raises(ValueError, match="has 40 bit lines"):
         tile_board(big_tile(1, 20), BANK)
     with pytest.raises(ValueError, match="10500 ohm is not an E24 value"):
-        tile_board(tile, ResistorBank.from_ohms([10.5e3, 20e3, 30e3]))
+        tile_board(tile, bank_of(10.5e3, 20e3, 30e3))
     with pytest.raises(ValueError, match="branches that the bank of 1 does not have"):
         tile_board(tile, ResistorBank.discrete_e24(n=1))
     with pytest.raises(ValueError, match="is not safe in a netlist"):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import matplotlib.image
 import numpy as np
 import pytest
+from banks import bank_of
 
 from approx import approx
 from mapping import Die, ResistorBank, TileConfig, map_network
@@ -28,7 +29,7 @@ from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
 db = pytest.importorskip("klayout.db")
 
-BANK = ResistorBank.from_ohms([20e3, 31e3, 47e3], r_on=1e3, r_off=1e12)
+BANK = bank_of(20e3, 31e3, 47e3, r_on=1e3, r_off=1e12)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def test_drawn_resistors_follow_the_published_table():
 
 
 def test_a_resistor_by_hand():
-    plan = plan_cell(ResistorBank.from_ohms([8e3]), HIGH_PO, "via")
+    plan = plan_cell(bank_of(8e3), HIGH_PO, "via")
     squares = (8e3 - 2 * 299.884) / 364.411
     (branch,) = plan.branches[0]
     assert branch.n_strip == 1
@@ -121,7 +122,7 @@ def test_a_resistor_by_hand():
 
 
 def test_a_large_resistor_is_folded_into_an_odd_number_of_strips():
-    plan = plan_cell(ResistorBank.from_ohms([10e3, 1e6]), HIGH_PO, "switch")
+    plan = plan_cell(bank_of(10e3, 1e6), HIGH_PO, "switch")
     small, large = plan.branches[1]
     assert small.n_strip == 1
     assert large.n_strip > 1
@@ -196,7 +197,7 @@ def test_klayouts_own_comparer_agrees(tile):
     netlist.purge()
     netlist.device_class_by_name("strip").equal_parameters = db.EqualDeviceParameters(0, 0, 5e-3)
     assert db.NetlistComparer().compare(netlist, reference_netlist(tile, BANK))
-    other = ResistorBank.from_ohms([20e3, 31e3, 48e3])
+    other = bank_of(20e3, 31e3, 48e3)
     assert not db.NetlistComparer().compare(netlist, reference_netlist(tile, other))
     fewer = replace(tile, present=tile.present & (tile.rows != 0)[:, None], **cleared(tile))
     assert not db.NetlistComparer().compare(netlist, reference_netlist(fewer, BANK))
@@ -342,7 +343,7 @@ BROKEN = [
 
 
 def test_each_kind_of_rule_finds_what_breaks_it():
-    layout = cell_layout(ResistorBank.from_ohms([20e3]))
+    layout = cell_layout(bank_of(20e3))
     assert check_rules(layout, HIGH_PO) == []
     for layer, box, _ in BROKEN:
         shapes(layout, "cell", layer).insert(db.Box(*box))
@@ -357,7 +358,7 @@ def test_each_kind_of_rule_finds_what_breaks_it():
 
 def test_every_rule_is_found_somewhere_when_it_is_made_stricter():
     # Each rule, raised far above what was drawn, must find something: none looks at nothing.
-    bank, technology = ResistorBank.from_ohms([20e3]), replace(HIGH_PO, pad_pitch=62e-6)
+    bank, technology = bank_of(20e3), replace(HIGH_PO, pad_pitch=62e-6)
     layout = tile_layout(full_tile(bank, 2, 1), bank, technology)
     strict = tuple(
         replace(rule, value=rule.value + (4e-6 if rule.kind != "size" else 1e-8))
@@ -407,8 +408,8 @@ def bad_tile(chosen=1):
     [
         (lambda: tile_layout(bad_tile(chosen=8), BANK), "branches that the bank of 3 does not"),
         (lambda: tile_layout(bad_tile(), BANK, programming="fuse"), "got 'fuse'"),
-        (lambda: cell_layout(ResistorBank.from_ohms([500.0])), "use at least 1131 ohm"),
-        (lambda: cell_layout(ResistorBank.from_ohms([1e12])), "the limit is 0.002 m"),
+        (lambda: cell_layout(bank_of(500.0)), "use at least 1131 ohm"),
+        (lambda: cell_layout(bank_of(1e12)), "the limit is 0.002 m"),
         (lambda: write_layout(cell_layout(BANK), "x.dxf"), "a layout must be .gds or .oas"),
         (lambda: check_rules(db.Layout(), HIGH_PO), r"one top cell; got \[\]"),
         (lambda: replace(HIGH_PO, word_width=1e-9), "word_width must be 2.9e-07 … 0.001 m"),

@@ -47,13 +47,13 @@ def test_numbers_tell_the_order_where_sizes_do_not():
     wanted = layers["net_10"](layers["net_2"](layers["net_1"](x).relu()).relu())
     assert torch.equal(linear_stack(weights)(x), wanted)
     other = {name.replace("net_10", "last"): value for name, value in weights.items()}
-    with pytest.raises(ValueError, match=r"last \(4, 4\) do not join in one order only"):
+    with pytest.raises(ValueError, match=r"last \(4, 4\) do not fit together in one order only"):
         linear_stack(other)
 
 
 def test_numbers_against_the_sizes_are_refused():
     weights = {f"{k}.weight": torch.zeros(s) for k, s in ((1, (4, 4)), (2, (4, 6)), (3, (4, 4)))}
-    with pytest.raises(ValueError, match="do not join in one order only"):
+    with pytest.raises(ValueError, match="do not fit together in one order only"):
         linear_stack(weights)
 
 
@@ -76,7 +76,7 @@ def test_masks_come_into_force():
         ({"norm.weight": torch.ones(3)}, "there is no matrix"),
         ({"a.weight": torch.ones(3, 2), "norm.weight": torch.ones(3)}, r"\['norm.weight'\] belong"),
         ({"weight": torch.ones(3, 2)}, r"\['weight'\] belong to none"),
-        ({"a.weight": torch.ones(3, 2), "b.weight": torch.ones(4, 2)}, "do not join"),
+        ({"a.weight": torch.ones(3, 2), "b.weight": torch.ones(4, 2)}, "do not fit together"),
     ],
 )
 def test_what_is_no_stack_is_refused(weights, message):

@@ -98,7 +98,7 @@ def test_npz_files(tmp_path, data):
         from_npz(tmp_path / "odd.npz")
     np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object), y=np.zeros(1))
     with pytest.raises(
-        ValueError, match=r"objects.npz is damaged or holds other .*: x.npy holds objects"
+        ValueError, match=r"objects.npz is damaged or holds something other .*: x.npy holds objects"
     ):
         from_npz(tmp_path / "objects.npz")
     whole = (tmp_path / "whole.npz").read_bytes()
@@ -110,7 +110,7 @@ def test_npz_files(tmp_path, data):
     (tmp_path / "half.npz").write_bytes(whole[:middle])
     for name in ("one.npy", "half.npz"):
         with pytest.raises(
-            ValueError, match=f"{name} is damaged or holds other things than plain arrays"
+            ValueError, match=f"{name} is damaged or holds something other than plain arrays"
         ):
             from_npz(tmp_path / name)
 
@@ -205,7 +205,7 @@ def test_arrays_that_are_no_samples_and_labels(tmp_path, arrays, message):
 def test_data_of_other_types_says_how_to_change_them(data):
     parts = [data.x_train, data.y_train, data.x_test, data.y_test]
     for k, dtype, message in (
-        (0, np.uint8, r"x_train is uint8, expected float32; pass x_train.astype\(np.float32\)"),
+        (0, np.uint8, r"x_train is uint8; expected float32; pass x_train.astype\(np.float32\)"),
         (2, np.float64, r"pass x_test.astype\(np.float32\)"),
         (1, np.int32, r"pass y_train.astype\(np.int64\)"),
         (3, np.float32, r"pass y_test.astype\(np.int64\)"),

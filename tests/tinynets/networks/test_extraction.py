@@ -93,7 +93,7 @@ def test_what_cannot_be_mapped_is_named(model, example, message):
 
 
 def test_unknown_digital_module():
-    with pytest.raises(ValueError, match="has not"):
+    with pytest.raises(ValueError, match="which the model does not have"):
         extract(mlp((2, 2)), torch.zeros(1, 2), leave_digital=("nope",))
 
 

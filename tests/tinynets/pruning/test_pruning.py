@@ -124,7 +124,7 @@ def test_data_does_not_leak_and_is_checked(data):
     [
         (lambda m: None, {"epochs": -1}, "epochs must be >= 0 and batch_size >= 1; got -1, 64"),
         (lambda m: None, {"batch_size": 0}, "got 1, 0"),
-        (lambda m: m.requires_grad_(False), {}, "no parameter of the model is to be trained"),
+        (lambda m: m.requires_grad_(False), {}, "no parameter of the model can be trained"),
         (lambda m: m.fc2.weight.data.fill_(torch.nan), {}, "the loss is nan after epoch 1"),
         (lambda m: m.append(nn.Linear(10, 7)), {}, r"shape \(64, 7\); .* labels 0 … 9"),
         (lambda m: m.append(nn.Unflatten(1, (2, 5))), {}, r"shape \(64, 2, 5\)"),

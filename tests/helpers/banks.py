@@ -1,0 +1,8 @@
+"""Banks of known resistors."""
+
+from mapping.bank import ResistorBank
+
+
+def bank_of(*ohms, **options):
+    """Return a bank of these nominal values [ohm]; options are fields of `ResistorBank`."""
+    return ResistorBank(n=len(ohms), ladder=ohms, **options)
