@@ -16,7 +16,7 @@ from approx import approx
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.config.run import checked
 from crossbar_sim.config.study import load_study
-from crossbar_sim.report.run_report import modelled
+from crossbar_sim.report.modelled import modelled
 from mapping.bank import LadderGapWarning
 from netlists import Wires
 
