@@ -232,8 +232,8 @@ def test_a_folder_of_images(call, trained, tmp_path):
 
 ERRORS = [
     (("m.h5",), "expected a .toml, .onnx, .safetensors or .pt file"),
-    (("none.pt", "--data", "digits"), "none.pt: there is no such file"),
-    (("m.pt",), "m.pt brings no data; pass --data"),
+    (("none.pt", "--data", "digits"), "none.pt does not exist"),
+    (("m.pt",), "m.pt comes without data; pass --data"),
     (("m.pt", "--data", "cifar"), "--data must be digits, mnist5000, an .npz or a folder"),
     (("m.pt", "--data", "wide.npz"), "does not take the samples of data 'wide.npz', of shape"),
     (("m.pt", "--data", "many.npz"), "has 10 outputs and data 'many.npz' 12 classes"),
@@ -257,7 +257,10 @@ ERRORS = [
     (("m.pt", "--data", "digits", "--output", "s.onnx"), "only a network from .onnx"),
     (("cnn.pt", "--data", "digits"), "not those of a stack of named Linear layers"),
     (("cnn.pt", "--config", "small.toml"), "the weights do not fit Sequential: Missing key"),
-    (("small.toml", "--config", "small.toml"), "--config tells the network of a file of weights"),
+    (
+        ("small.toml", "--config", "small.toml"),
+        "--config describes the network of a file of weights",
+    ),
     (("none.toml",), "none.toml: cannot be read"),
     (("sequence.pt", "--data", "digits"), "does not take the samples"),
 ]
