@@ -479,13 +479,13 @@ def test_what_is_no_batch_of_inputs_is_refused_with_the_remedy():
     mapped = map_network(extract(model, x), Die(ResistorBank(n=4), seed=1), TileConfig(8, 8))
     for images, message in (
         (x.numpy(), "inputs must be a tensor; got ndarray"),
-        (x[:0], r"of shape \(0, 4\); pass at least one input"),
+        (x[:0], r"at least one, .*got shape \(0, 4\)"),
         (x.int(), "of a floating-point type; got .* of torch.int32"),
     ):
         with pytest.raises(ValueError, match=message):
             to_torch(model, mapped, Hardware(), calibration=images)
     on_die = to_torch(model, mapped, Hardware(), calibration=x)
-    with pytest.raises(ValueError, match="pass a tensor"):
+    with pytest.raises(ValueError, match="must be a tensor"):
         crossbar_sim.circuit_inputs(on_die, mapped, x.numpy())
     with pytest.raises(
         ValueError, match="layer 'fc1' is not a circuit; pass a network of to_torch"
