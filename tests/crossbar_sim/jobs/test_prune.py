@@ -236,7 +236,7 @@ ERRORS = [
     (("m.pt",), "m.pt comes without data; pass --data"),
     (("m.pt", "--data", "cifar"), "--data must be digits, mnist5000, an .npz or a folder"),
     (("m.pt", "--data", "wide.npz"), "does not take the samples of data 'wide.npz', of shape"),
-    (("m.pt", "--data", "many.npz"), "has 10 outputs and data 'many.npz' 12 classes"),
+    (("m.pt", "--data", "many.npz"), "'many.npz' have 12 classes, but the network has 10 outputs"),
     (("m.pt", "--data", "half.npz"), "holds arrays ['x']; expected x and y"),
     (("m.pt", "--data", "digits", "--method", "nonsense"), "method must be one of"),
     (("m.pt", "--data", "digits", "--sparsity", "1.0"), "sparsity must be in [0, 1); got 1.0"),
@@ -254,7 +254,7 @@ ERRORS = [
     (("m.pt", "--data", "digits", "--bits", "1"), "bits must be 2 … 16; got 1"),
     (("m.pt", "--data", "digits", "--tile", "0", "8"), "n_word must be greater than or equal to 1"),
     (("m.pt", "--data", "digits", "--output", "s.h5"), "s.h5: expected a .safetensors, .pt"),
-    (("m.pt", "--data", "digits", "--output", "s.onnx"), "only a network from .onnx"),
+    (("m.pt", "--data", "digits", "--output", "s.onnx"), "only a network read from .onnx"),
     (("cnn.pt", "--data", "digits"), "not those of a stack of named Linear layers"),
     (("cnn.pt", "--config", "small.toml"), "the weights do not fit Sequential: Missing key"),
     (

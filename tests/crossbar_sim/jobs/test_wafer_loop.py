@@ -263,7 +263,7 @@ def test_a_damaged_file_of_a_run_is_named(run_directory, tmp_path, name, how):
     elif how != "missing":
         texts = {"empty": b"", "cut": content[: len(content) // 3], "flipped": content}
         path.write_bytes(texts.get(how, b'{"a": [1]}'))
-    with pytest.raises(ConfigError, match=rf"(?s){re.escape(str(path))}.*; do the run again"):
+    with pytest.raises(ConfigError, match=rf"(?s){re.escape(str(path))}.*; repeat the run"):
         READERS[name](copy)
 
 
@@ -274,7 +274,7 @@ def test_a_network_of_another_run_is_refused(run_directory, tmp_path):
     (copy / "config.json").write_text(
         text.replace('"die": {\n  "seed": 1', '"die": {\n  "seed": 2')
     )
-    with pytest.raises(ConfigError, match=r"mapped\.npz is of another die or tile size than"):
+    with pytest.raises(ConfigError, match=r"mapped\.npz has another die or tile size than"):
         read_run(copy)
 
 

@@ -126,7 +126,7 @@ def test_circuit_inputs_are_voltages_of_im2col_rows():
 
 def test_nan_inputs_are_refused():
     model, x = mlp((4, 3)).eval(), torch.full((2, 4), torch.nan)
-    with pytest.raises(ValueError, match="NaN or inf on calibration data"):
+    with pytest.raises(ValueError, match="NaN or inf on the calibration images"):
         on_ideal_die(model, x)
 
 

@@ -311,7 +311,7 @@ def test_bad_studies(tmp_path):
         ('name = "a"\nbase = "x"\ndies = 0', "dies = 0"),
         ("name =", "not valid TOML"),
         (HEAD + '[grid]\n"bank.n" = []', "grid.bank.n = .*at least 1 item"),
-        (HEAD + "[grid]\nvariant = [1]", r"'variant' is the key of \[variants\]"),
+        (HEAD + "[grid]\nvariant = [1]", r"'variant' is reserved for \[variants\]"),
         (HEAD + "[sample.range]", "sample.range: .*at least 1 item"),
         (
             HEAD + '[grid]\n"bank.n" = [2]\n[variants.a]\n"bank.n" = 3',
@@ -502,7 +502,7 @@ def test_several_keys_get_one_value():
     assert (found.wires.r_word, found.wires.r_bit) == (3.0, 3.0)
     with pytest.raises(ConfigError, match=r"unknown key 'tile\.n_bot'"):
         with_values(base, {"tile.n_word, tile.n_bot": 16})
-    with pytest.raises(ConfigError, match=r"varies 'tiles\.n_bit', which is no key of a run"):
+    with pytest.raises(ConfigError, match=r"varies 'tiles\.n_bit', which is not a key of a run"):
         with_values(base, {"tile.n_word, tiles.n_bit": 16})
 
 
