@@ -115,8 +115,8 @@ _ByReads = Annotated[
     float,
     typer.Option(
         callback=within(0, 100),
-        help="For tiles: strength of the preference for lines that are read often, as in "
-        "convolutions; try 0.25.",
+        help="For tiles: strength with which lines that are read more often, as in convolutions, "
+        "are pruned more; try 0.25.",
     ),
 ]
 _Bits = Annotated[

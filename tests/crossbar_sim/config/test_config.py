@@ -86,7 +86,7 @@ ROOT = Path(__file__).parents[3]
             'name = "a"\n[model]\nhidden = [100000, 100000]',
             "at most 100,000,000 weights; got up to 10,079,400,000",
         ),
-        ('name = "a"\n[model]\nkind = "cnn"\nchannels = [4096, 4096]', "at most 100,000,000 weights"),
+        ('name = "a"\n[model]\nkind = "cnn"\nchannels = [4096, 4096]', "at most 100,000,000"),
         (f'name = "a"\n[train]\nepochs = {10**18}', "epochs = 1000000000000000000: must be less"),
         (f'name = "a"\n[train]\nepochs = 0x{"f" * 9000}', "a number of thousands of digits"),
         (f'name = "a"\n[train]\nepochs = {"9" * 9000}', "not valid TOML"),
