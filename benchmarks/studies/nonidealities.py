@@ -15,11 +15,12 @@ from benchmarks.common import ROOT, figure, machine, print_table, save_json
 from crossbar_sim import Hardware, NgspiceWorker, solve, to_torch
 from crossbar_sim.config import load_config
 from crossbar_sim.on_die.to_torch import circuit_inputs
-from crossbar_sim.periphery.noise import Noise, effective_bits, output_noise, output_noise_ngspice
+from crossbar_sim.periphery.noise import Noise, output_noise, output_noise_ngspice
 from crossbar_sim.periphery.settling import charging_energy, product_energy, settling, step_ngspice
 from crossbar_sim.periphery.transmission_gate import Gate, check_switch
 from crossbar_sim.pipeline.steps import load_data, map_on_die, train_and_prune
 from mapping import ResistorBank
+from mapping.selection.bits import effective_bits
 from netlists import Periphery, tile_circuit
 from netlists.layout.floorplan import drawn_wires, plan_cell
 from netlists.layout.technology import DBU, XHIGH_PO

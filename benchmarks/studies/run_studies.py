@@ -18,7 +18,7 @@ from crossbar_sim.config.study import load_study, with_values
 from crossbar_sim.energy.digital import ACCELERATORS, energies
 from crossbar_sim.energy.inference import sum_counts
 from crossbar_sim.pipeline.steps import build_model, load_data
-from crossbar_sim.report.run_report import modelled
+from crossbar_sim.report.modelled import modelled
 from crossbar_sim.study.runner import PointSummary, Study
 from crossbar_sim.study.search import optimise
 from crossbar_sim.study.store import Store

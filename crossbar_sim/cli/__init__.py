@@ -6,7 +6,7 @@ __all__ = ["main"]
 
 
 def __getattr__(name: str) -> object:
-    """Return the application, loaded when somebody asks for it."""
+    """Return the application, which is loaded only on demand."""
     if name != "app":
         raise AttributeError(f"module 'crossbar_sim.cli' has no attribute {name!r}")
     from crossbar_sim.cli.commands import app

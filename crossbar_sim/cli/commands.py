@@ -27,8 +27,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(asked: bool) -> None:
+    if asked:
         typer.echo(f"crossbar-sim {importlib.metadata.version('crossbar-sim')}")
         raise typer.Exit
 
@@ -37,7 +37,12 @@ def _show_version(wanted: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="print the version"),
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="The version, and nothing else.",
+        ),
     ] = False,
 ) -> None:
     pass
@@ -45,19 +50,27 @@ def _root(
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="TOML file, such as examples/runs/digits.toml")],
-    results: Annotated[Path, typer.Option(help="where the run's directory goes")] = Path("results"),
-    quick: Annotated[bool, typer.Option(help="little training, few images: a try-out")] = False,
-    resume: Annotated[bool, typer.Option(help="go on with an interrupted run")] = False,
+    config: Annotated[
+        Path, typer.Argument(help="TOML file of the run, such as examples/runs/digits.toml.")
+    ],
+    results: Annotated[
+        Path, typer.Option(help="Directory in which the run gets a directory of its own.")
+    ] = Path("results"),
+    quick: Annotated[
+        bool, typer.Option(help="Try-out with little training and few images.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Continuation of an interrupted run of the same settings.")
+    ] = False,
 ) -> None:
-    """The main job: train, prune, select resistors, write netlists, simulate, report.
+    """The whole path: train, prune, select resistors, write netlists, simulate, report.
 
     Writes RESULTS/NAME/ with report.html, report.json, selection.csv, netlists/ and the mapped
-    network, and prints the path of the report. An earlier run of that name there is replaced.
+    network, and prints the path of the report. An earlier run of the same name is replaced.
     The same seed gives the same numbers on the same kind of processor.
 
-    Exit code 0: done; 1: ngspice or the machine failed, or ngspice disagrees; 2: bad
-    configuration; 130, 143: interrupted.
+    Exit codes: 0 done; 1 ngspice or the machine failed, or ngspice and the engine disagree; 2 bad
+    configuration; 130, 143 interrupted.
     """
     from crossbar_sim.jobs.run import run as run_all
 
@@ -69,51 +82,85 @@ def run(
     typer.echo(directory / "report.html")
 
 
+_Branches = Annotated[
+    str,
+    typer.Option("--n", help="Numbers of branches per bank: FIRST:LAST, or a list such as 4,6,8."),
+]
+_Config = Annotated[
+    Path | None,
+    typer.Option(help="TOML file of a run whose bank is used, in place of the five options below."),
+]
+_Ladder = Annotated[str, typer.Option(help="Nominal values: geometric, equal, binary, E6 … E192.")]
+_Ratio = Annotated[float, typer.Option(help="Ratio of neighbours in a geometric ladder.")]
+_Scatter = Annotated[
+    float, typer.Option(help="Local scatter of the resistors (sigma), as a fraction of the value.")
+]
+_Distribution = Annotated[
+    str,
+    typer.Option(help="Shape of the scatter: normal, truncated, lognormal, uniform or holed."),
+]
+_MeterError = Annotated[
+    float, typer.Option(help="Error of the meter, as a fraction of the reading.")
+]
+_Differential = Annotated[
+    bool, typer.Option(help="Pairs of banks, for signed weights, in place of single banks.")
+]
+_Instances = Annotated[
+    int, typer.Option(min=1, max=MAX_COUNT, help="Number of banks drawn for each n.")
+]
+_Band = Annotated[
+    tuple[float, float],
+    typer.Option(
+        callback=within(0, 1), help="Least and largest target, as fractions of the full scale."
+    ),
+]
+_BankSeed = Annotated[
+    int, typer.Option(min=0, max=MAX_SEED, help="Random seed of the banks drawn.")
+]
+_Bits = Annotated[
+    float | None,
+    typer.Option(
+        callback=within(0, 64),
+        help="Required bits of precision; the number of branches that reach them is printed "
+        "in place of the table.",
+    ),
+]
+_Yield = Annotated[
+    float,
+    typer.Option(
+        "--yield",
+        callback=within(0, 1, ends=False),
+        help="Fraction of the banks that must reach --bits.",
+    ),
+]
+_LawOutput = Annotated[
+    Path | None,
+    typer.Option(help="Path without suffix of a CSV file and of plots as PNG and SVG."),
+]
+
+
 @app.command()
 def precision(
-    branches: Annotated[
-        str, typer.Option("--n", help="branches per bank, FIRST:LAST or a list as 4,6,8")
-    ] = "4:12",
-    config: Annotated[
-        Path | None, typer.Option(help="take the bank of this TOML file; else the options below")
-    ] = None,
-    ladder: Annotated[str, typer.Option(help="geometric, equal, binary, E6 … E192")] = "geometric",
-    ratio: Annotated[float, typer.Option(help="of neighbours in a geometric ladder")] = 1.75,
-    scatter: Annotated[float, typer.Option(help="relative local scatter (sigma)")] = 0.05,
-    distribution: Annotated[
-        str, typer.Option(help="normal, truncated, lognormal, uniform or holed")
-    ] = "normal",
-    meter: Annotated[float, typer.Option(help="relative error of the meter")] = 0.0,
-    differential: Annotated[bool, typer.Option(help="pairs of banks, for signed weights")] = False,
-    instances: Annotated[
-        int, typer.Option(min=1, max=MAX_COUNT, help="banks drawn for each n")
-    ] = 2500,
-    band: Annotated[
-        tuple[float, float],
-        typer.Option(callback=within(0, 1), help="targets, as parts of the full scale"),
-    ] = (0.25, 0.75),
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="of the banks drawn")] = 0,
-    bits: Annotated[
-        float | None,
-        typer.Option(callback=within(0, 64), help="instead: how many branches give so many bits"),
-    ] = None,
-    yield_: Annotated[
-        float,
-        typer.Option(
-            "--yield",
-            callback=within(0, 1, ends=False),
-            help="share of banks that must have the bits",
-        ),
-    ] = 0.999,
-    output: Annotated[
-        Path | None, typer.Option(help="write OUTPUT.csv, OUTPUT.png and OUTPUT.svg")
-    ] = None,
+    branches: _Branches = "4:12",
+    config: _Config = None,
+    ladder: _Ladder = "geometric",
+    ratio: _Ratio = 1.75,
+    scatter: _Scatter = 0.05,
+    distribution: _Distribution = "normal",
+    meter: _MeterError = 0.0,
+    differential: _Differential = False,
+    instances: _Instances = 2500,
+    band: _Band = (0.25, 0.75),
+    seed: _BankSeed = 0,
+    bits: _Bits = None,
+    yield_: _Yield = 0.999,
+    output: _LawOutput = None,
 ) -> None:
     """Bits of precision against the number of resistors in a bank.
 
-    Prints a table as CSV (pipe it where you like), with 95 % confidence bounds: the mean error over
-    targets and banks, and the worst target of the median bank, of the bank at the 99.9th
-    percentile and of the worst bank. With --bits, prints the number of branches instead.
+    Prints a table as CSV, with 95 % confidence bounds: the mean error over targets and banks, and
+    the worst target of the median bank, of the bank at the 99.9th percentile and of the worst bank.
+    With --bits, prints the number of branches instead.
 
     Example: crossbar-sim precision --n 8:14 --ladder equal --scatter 0.2 --output results/law
     """
@@ -123,7 +170,7 @@ def precision(
     if bits is not None:
         _print_branches(bank, bits, yield_, differential, band, seed)
         return
-    found = law.measure_law(
+    measured = law.measure_law(
         bank,
         _numbers(branches),
         differential=differential,
@@ -131,11 +178,11 @@ def precision(
         band=band,
         seed=seed,
     )
-    typer.echo(law.to_csv(found), nl=False)
-    messages.print(law.describe(found), markup=False)
-    if found.useful is not None:
-        messages.print(f"useful under this meter: {found.useful} branches")
-    for path in law.save_law(found, output) if output else []:
+    typer.echo(law.to_csv(measured), nl=False)
+    messages.print(law.describe(measured), markup=False)
+    if measured.useful is not None:
+        messages.print(f"useful with this meter: {measured.useful} branches")
+    for path in law.save_law(measured, output) if output else []:
         messages.print(f"wrote {path}", markup=False, soft_wrap=True)
 
 
@@ -163,7 +210,7 @@ def _numbers(text: str) -> list[int]:
             return list(range(int(first), int(last) + 1))
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(f"--n must be FIRST:LAST or a list as 4,6,8; got {text!r}") from None
+        raise ConfigError(f"--n must be FIRST:LAST or a list such as 4,6,8; got {text!r}") from None
 
 
 def _print_branches(
@@ -174,41 +221,50 @@ def _print_branches(
     band: tuple[float, float],
     seed: int,
 ) -> None:
-    """Print how many branches give so many bits at a yield."""
+    """Print how many branches reach this many bits in this fraction of the banks."""
     from mapping.selection.precision import branches_for, draw_from
 
     draw = draw_from(lambda n: replace(bank, n=n), differential=differential)
     n_max = 10 if differential else 16
-    found = branches_for(bits, yield_, draw, band=band, n_max=n_max, seed=seed)
-    typer.echo(found.n)
+    count = branches_for(bits, yield_, draw, band=band, n_max=n_max, seed=seed)
+    typer.echo(count.n)
     messages.print(
-        f"{found.n} branches give every target {bits:g} bits in {found.yield_:.2%} of the banks "
-        f"drawn (95 % sure of {found.yield_low:.2%})"
+        f"{count.n} branches reach every target with {bits:g} bits in {count.yield_:.2%} of the "
+        f"banks drawn (at 95 % confidence, in at least {count.yield_low:.2%})"
     )
 
 
 @app.command()
 def verify(
-    run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
-    tile: Annotated[list[str] | None, typer.Option(help="tile to check; may be repeated")] = None,
+    run_directory: Annotated[
+        Path, typer.Argument(help="Directory of a finished run, such as results/digits.")
+    ],
+    tile: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a tile to check; may be repeated; all by default."),
+    ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="check so many tiles at random, not all")
+        int | None,
+        typer.Option(min=1, help="Number of tiles to check, drawn at random; all by default."),
     ] = None,
     vectors: Annotated[
-        int, typer.Option(min=1, max=MAX_COUNT, help="random input vectors for each tile")
+        int, typer.Option(min=1, max=MAX_COUNT, help="Number of random input vectors per tile.")
     ] = 16,
     tolerance: Annotated[
         float,
         typer.Option(
             callback=within(0, 1),
-            help="largest difference, of the tile's largest current or voltage",
+            help="Largest difference allowed, as a fraction of the tile's largest current or "
+            "voltage.",
         ),
     ] = 1e-9,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="of sample and inputs")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Random seed of the sample and the inputs.")
+    ] = 0,
 ) -> None:
-    """Solve tiles of a run with ngspice and with the engine; compare output currents and voltages.
+    """Output currents and voltages of a run's tiles, by ngspice and by the engine, compared.
 
-    Prints one CSV line per tile. Exit code 1 when a tile failed or differs by too much.
+    Prints one CSV line per tile. Exit code 1 when a tile fails or the difference is too large.
     """
     from crossbar_sim.ngspice.verification import chosen_tiles, random_inputs
     from crossbar_sim.ngspice.verification import verify as verify_tiles
@@ -218,12 +274,12 @@ def verify(
     tiles = chosen_tiles(mapped, tuple(tile or ()), n_sample=sample, seed=seed)
     v_in = random_inputs(mapped, v_read=config.periphery.v_read, n_vector=vectors, seed=seed)
     parts = config.hardware.wires, config.hardware.periphery
-    found = verify_tiles(mapped, v_in, *parts, tiles=tiles, tolerance=tolerance)
+    checks = verify_tiles(mapped, v_in, *parts, tiles=tiles, tolerance=tolerance)
     typer.echo("tile,vectors,current_error,voltage_error")
-    for check in found.checks:
+    for check in checks.checks:
         typer.echo(f"{check.tile},{check.n_vector},{check.i_error:.3e},{check.v_error:.3e}")
-    messages.print(f"{found.solvers[0]} against {found.solvers[1]}", markup=False)
-    found.require()
+    messages.print(f"{checks.solvers[0]} against {checks.solvers[1]}", markup=False)
+    checks.require()
 
 
 for _command in (
@@ -240,17 +296,17 @@ for _command in (
 
 @app.command()
 def doctor() -> None:
-    """Say what is installed, which ngspice is used and whether it has KLU.
+    """What is installed, which ngspice is used, and whether it has the KLU solver.
 
-    Exit code 1, with the remedy, when the main job cannot run.
+    Exit code 1, with the remedy, when `crossbar-sim run` cannot work.
     """
     from crossbar_sim.cli.doctor import diagnose
 
-    table = Table("what", "found", "", box=None)
+    table = Table("part", "status", "", box=None)
     findings = diagnose()
     for finding in findings:
         table.add_row(
-            escape(finding.what), escape(finding.found), "ok" if finding.ok else "[red]to do[/red]"
+            escape(finding.what), escape(finding.status), "ok" if finding.ok else "[red]to do[/red]"
         )
     Console().print(table)
     for finding in findings:

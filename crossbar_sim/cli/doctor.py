@@ -1,4 +1,4 @@
-"""Say what is installed, and whether the main job can run."""
+"""Diagnosis of what is installed, and whether a run can work."""
 
 import importlib.metadata
 import os
@@ -32,16 +32,22 @@ _OPTIONAL = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the diagnosis; remedy says what to do when it is not ok."""
+    """One line of the diagnosis.
+
+    what: part that was looked at.
+    status: what was found of it.
+    ok: whether a run can work with that.
+    remedy: what to do when it is not ok.
+    """
 
     what: str
-    found: str
+    status: str
     ok: bool = True
     remedy: str = ""
 
 
 def diagnose() -> list[Finding]:
-    """Return every finding; the main job can run when all are ok."""
+    """Return every finding; a run can work when all are ok."""
     system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     findings = [Finding("Python", platform.python_version()), Finding("machine", system)]
     findings += [_package(name) for name in _REQUIRED]
@@ -60,7 +66,7 @@ def _extra(name: str, extra: str) -> Finding:
     try:
         return Finding(f"{name} (extra {extra})", importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        how = f"not installed; if wanted: pip install 'crossbar-sim[{extra}]'"
+        how = f"not installed; optional: pip install 'crossbar-sim[{extra}]'"
         return Finding(f"{name} (extra {extra})", how)
 
 
@@ -72,7 +78,7 @@ def _threads() -> Finding:
 
 
 def _ngspice() -> list[Finding]:
-    """Find the library and make it solve a circuit."""
+    """Find the library and let it solve a circuit."""
     try:
         library = find_library()
     except NgspiceError as error:

@@ -1,6 +1,6 @@
-"""Entry point of the command line: what goes wrong becomes one line and an exit code.
+"""Entry point of the command line: an error becomes one line and an exit code.
 
-Loading the commands takes seconds, so nothing heavy is imported before a signal can be answered.
+Loading the commands takes seconds, so nothing heavy is imported before signals are handled.
 """
 
 import io
@@ -12,11 +12,11 @@ from crossbar_sim.system.stopping import Stopped, answered_signals
 def main() -> None:
     """Run a command. Exit code 0: done; 1: the work failed; 2: bad input; 130, 143: interrupted.
 
-    What the project says about input or work becomes one line; anything else is a bug of its own,
-    and keeps its traceback.
+    An error about the input or the work becomes one line; anything else is a bug of the program and
+    keeps its traceback.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what a locale cannot show becomes "?"
+        if isinstance(stream, io.TextIOWrapper):  # a locale without the character shows "?"
             stream.reconfigure(errors="replace")
     with answered_signals() as ready:
         from crossbar_sim.cli.commands import app
@@ -28,10 +28,10 @@ def main() -> None:
         except Stopped as stop:
             _fail(stop.message, stop.code)
         except Exception as error:
-            found = explained(error)
-            if found is None:
+            explanation = explained(error)
+            if explanation is None:
                 raise
-            _fail(*found)
+            _fail(*explanation)
 
 
 def _fail(message: str, code: int) -> None:

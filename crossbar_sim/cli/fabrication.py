@@ -1,4 +1,4 @@
-"""The commands that make something which can be built: masks, a board, a pack, and its repair."""
+"""The commands that make something to build: masks, a board, a pack, and its repair."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,33 +10,70 @@ from crossbar_sim.config import ConfigError
 from crossbar_sim.system.failures import naming
 from crossbar_sim.system.terminal import within
 
+_Run = Annotated[Path, typer.Argument(help="Directory of a finished run, such as results/digits.")]
 _Relative = Annotated[
     float | None,
     typer.Option(
         callback=within(0, 1),
-        help="meter's standard error, a part of each reading",
+        help="Standard error of the meter, as a fraction of the reading.",
         show_default=False,
     ),
 ]
 _Siemens = Annotated[
     float | None,
-    typer.Option(callback=within(0, 1), help="and on top of it, siemens", show_default=False),
+    typer.Option(
+        callback=within(0, 1),
+        help="Standard error of the meter that does not depend on the reading, in siemens.",
+        show_default=False,
+    ),
+]
+_Measured = Annotated[
+    Path,
+    typer.Argument(
+        help="CSV or Parquet table with the columns layer, input, output, side, branch or reading, "
+        "and ohm or siemens."
+    ),
+]
+_Tolerance = Annotated[
+    float,
+    typer.Option(
+        callback=within(0, 1),
+        help="Largest error, as a fraction of the largest weight, at which a cell keeps its "
+        "switches.",
+    ),
+]
+_Plan = Annotated[
+    Path | None,
+    typer.Option(help="File plan.csv of the pack, for a table with a column reading."),
+]
+_Extra = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=64,
+        help="Number of switch changes, beyond those it needs, that a cell may have to come "
+        "nearer to its target.",
+    ),
 ]
 
 
 def layout(
-    run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
-    output: Annotated[Path, typer.Option(help="directory for GDSII, OASIS and pictures")],
-    tile: Annotated[list[str] | None, typer.Option(help="tile; may be repeated; else all")] = None,
+    run_directory: _Run,
+    output: Annotated[Path, typer.Option(help="Directory for GDSII, OASIS and pictures.")],
+    tile: Annotated[
+        list[str] | None, typer.Option(help="Name of a tile; may be repeated; all by default.")
+    ] = None,
     programming: Annotated[
         Literal["switch", "via"],
-        typer.Option(help="switch: bits choose; via: the selection is in the mask"),
+        typer.Option(
+            help="Way to close a branch: a switch that a memory bit controls, or a via in the mask."
+        ),
     ] = "switch",
     technology: Annotated[
-        str, typer.Option(help="sky130_high_po or sky130_xhigh_po")
+        str, typer.Option(help="Resistor film: sky130_high_po or sky130_xhigh_po.")
     ] = "sky130_xhigh_po",
 ) -> None:
-    """Draw tiles, check them (design rules, layout against schematic), and write the masks.
+    """Masks of tiles in GDSII and OASIS, after design-rule and layout-against-schematic checks.
 
     Nothing is written when a tile fails a check. Prints the paths. Needs the extra `layout`.
     """
@@ -55,19 +92,22 @@ def layout(
 
 
 def board(
-    run_directory: Annotated[Path, typer.Argument(help="a finished run of discrete resistors")],
-    tile: Annotated[str, typer.Option(help="the tile to build")],
-    output: Annotated[Path, typer.Option(help="directory for the KiCad netlist and the parts")],
+    run_directory: _Run,
+    tile: Annotated[str, typer.Option(help="Name of the tile to build.")],
+    output: Annotated[Path, typer.Option(help="Directory for the KiCad netlist and parts list.")],
 ) -> None:
-    """Write a board of discrete resistors and analog switches for a tile: KiCad netlist, parts."""
+    """A tile as a board of discrete resistors and analog switches: KiCad netlist and parts list.
+
+    The bank of the run must be one of discrete resistors. Prints the paths.
+    """
     from crossbar_sim.ngspice.verification import chosen_tiles
     from crossbar_sim.pipeline.finished_run import read_run
     from netlists.fabrication.board import tile_board, write_board
 
     _, mapped = read_run(run_directory)
-    (found,) = chosen_tiles(mapped, [tile])
+    (chosen,) = chosen_tiles(mapped, [tile])
     with naming(output):
-        paths = write_board(tile_board(found, mapped.die.bank), output)
+        paths = write_board(tile_board(chosen, mapped.die.bank), output)
     for path in paths:
         typer.echo(path)
 
@@ -78,72 +118,47 @@ def _one_of(name: str, value: str, known: Iterable[str]) -> None:
 
 
 def export(
-    run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
-    output: Annotated[Path, typer.Option(help="directory of the pack, which must not exist")],
+    run_directory: _Run,
+    output: Annotated[Path, typer.Option(help="Directory of the pack; must not exist yet.")],
     meter_relative: _Relative = None,
     meter_siemens: _Siemens = None,
 ) -> None:
-    """Write the fabrication pack of a run: bitstreams, tables, parts, pins, netlists, checksums.
+    """The fabrication pack of a run: bitstreams, tables, parts, pins, netlists, checksums.
 
-    Its plan.csv is the best way to read a bank with the meter; by default one with the relative
-    error `meter_error` of the run's bank, and nothing on top of it.
-    The pack is read back and compared before this ends. Needs the extra `fab`.
+    Its plan.csv is the best way to read a bank with the meter. By default the meter has the
+    relative error `meter_error` of the run's bank and no error in siemens.
+    The pack is read back and compared before the command ends. Needs the extra `fab`.
     """
     from crossbar_sim.jobs.wafer_loop import export_run
 
-    found = {"relative": meter_relative, "absolute": meter_siemens}
+    errors = {"relative": meter_relative, "absolute": meter_siemens}
     with naming(output):
-        typer.echo(export_run(run_directory, output, **found))
+        typer.echo(export_run(run_directory, output, **errors))
 
 
 def reselect(
-    run_directory: Annotated[Path, typer.Argument(help="a finished run, such as results/digits")],
-    measured: Annotated[
-        Path,
-        typer.Argument(help="CSV or Parquet: layer, input, output, side, branch or reading, ohm"),
-    ],
-    output: Annotated[Path, typer.Option(help="directory for pack, changes and report")],
-    tolerance: Annotated[
-        float,
-        typer.Option(
-            callback=within(0, 1),
-            help="a cell within this part of the largest weight stays as it is",
-        ),
-    ] = 0.005,
-    plan: Annotated[
-        Path | None,
-        typer.Option(help="plan.csv of the pack, for a table with a column reading"),
-    ] = None,
+    run_directory: _Run,
+    measured: _Measured,
+    output: Annotated[Path, typer.Option(help="Directory for the pack, changes and report.")],
+    tolerance: _Tolerance = 0.005,
+    plan: _Plan = None,
     meter_relative: _Relative = None,
     meter_siemens: _Siemens = None,
-    extra: Annotated[
-        int,
-        typer.Option(
-            min=0, max=64, help="changes a cell may have beyond what it needs, to come nearer"
-        ),
-    ] = 0,
+    extra: _Extra = 0,
 ) -> None:
-    """Adapt a run's selection to a measured wafer with as few switch changes as possible.
+    """A run adapted to a measured wafer, with as few switch changes as possible.
 
-    A table with a column `branch` has one reading a branch; one with a column `reading` has
-    readings of several branches together, and --plan says which. The meter's error is that of the
-    plan, or without one `meter_error` of the run's bank, where it is not given here.
+    A table with a column `branch` has one reading per branch. A table with a column `reading` has
+    readings of several branches together, which --plan describes. Where the meter's error is not
+    given, it is that of the plan, or else `meter_error` of the run's bank.
     Prints accuracy before and after; writes OUTPUT/report.html, OUTPUT/pack and OUTPUT/changes.csv.
     Needs the extra `fab`.
     """
-    from crossbar_sim.jobs.wafer_loop import reselect_run
+    from crossbar_sim.jobs.wafer_loop import Readings, reselect_run
 
+    readings = Readings(measured, plan, relative=meter_relative, absolute=meter_siemens)
     with naming(output):
-        found = reselect_run(
-            run_directory,
-            measured,
-            output,
-            tolerance=tolerance,
-            plan=plan,
-            relative=meter_relative,
-            absolute=meter_siemens,
-            extra=extra,
-        )
-    for key, value in found.items():
+        summary = reselect_run(run_directory, readings, output, tolerance=tolerance, extra=extra)
+    for key, value in summary.items():
         typer.echo(f"{key},{value}")
     typer.echo(f"report,{output / 'report.html'}")

@@ -1,4 +1,4 @@
-"""The command that prunes a network of the user's."""
+"""The command that prunes the user's own network."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -22,108 +22,124 @@ _Source = Annotated[
     Path,
     typer.Argument(
         metavar="CONFIG|MODEL",
-        help="a run's .toml, trained first; or a trained network: .onnx, or its weights in "
-        ".safetensors or .pt (a state dict; nothing in it is executed)",
+        help="Run's .toml, which is trained first; or a trained network as .onnx, or its weights "
+        "as .safetensors or .pt (a state dict; nothing in it is executed).",
     ),
 ]
 _Config = Annotated[
     Path | None,
-    typer.Option(help=".toml with the \\[model] of a file of weights; else Linear layers only"),
+    typer.Option(
+        help="Run's .toml whose \\[model] describes a file of weights; without it, the weights "
+        "must be those of Linear layers."
+    ),
 ]
 _Data = Annotated[
     str | None,
     typer.Option(
-        help="digits, mnist5000, an .npz (x_train, y_train, x_test, y_test, or x and y), or a "
-        "folder with a folder of images for each class  \\[default: the configuration's]"
+        help="Data set: digits, mnist5000, an .npz (x_train, y_train, x_test, y_test, or x and y), "
+        "or a folder with one folder of images per class.  \\[default: the configuration's]"
     ),
 ]
 _Size = Annotated[
     tuple[int, int] | None,
-    typer.Option(callback=within(1, 10_000), help="height and width, for a folder of images"),
+    typer.Option(
+        callback=within(1, 10_000), help="Height and width to which a folder's images are scaled."
+    ),
 ]
 _Method = Annotated[
     str | None,
-    typer.Option(help=f"what goes first. {methods_help()}  \\[default: {Options.method}]"),
+    typer.Option(
+        help=f"Rule for what is removed first. {methods_help()}.  \\[default: {Options.method}]"
+    ),
 ]
 _Sparsity = Annotated[
     float | None,
     typer.Option(
-        help="fraction of weights (filters: of channels) to remove, in \\[0, 1)  "
+        help="Fraction of the weights (filters: of the channels) to remove, in \\[0, 1).  "
         f"\\[default: {Options.sparsity}]",
     ),
 ]
 _Scope = Annotated[
     str | None,
-    typer.Option(help="which weights compete: global, layer, output, or N:M as in 2:4 (one_shot)"),
+    typer.Option(
+        help="Weights that compete with each other: global, layer, output, or N:M such as 2:4 "
+        "(one_shot only)."
+    ),
 ]
 _Schedule = Annotated[
     str | None,
     typer.Option(
-        help="one_shot, iterative or cubic  \\[default: iterative for iterative_magnitude, "
-        "one_shot for the others]"
+        help="Path to the sparsity: one_shot, iterative or cubic.  \\[default: iterative for "
+        "iterative_magnitude, one_shot for the others]"
     ),
 ]
 _Rounds = Annotated[
     int | None,
-    typer.Option(help=f"rounds of pruning and training  \\[default: {Options.rounds}]"),
+    typer.Option(help=f"Rounds of pruning and training.  \\[default: {Options.rounds}]"),
 ]
 _Epochs = Annotated[
     int | None,
     typer.Option(
         min=0,
         max=MAX_COUNT,
-        help=f"epochs of training after each round  \\[default: {Options.epochs}]",
+        help=f"Epochs of training after each round.  \\[default: {Options.epochs}]",
     ),
 ]
 _LearningRate = Annotated[
     float | None,
     typer.Option(
         callback=within(1e-30, 10),
-        help=f"learning rate of that training  \\[default: {Options.learning_rate}]",
+        help=f"Learning rate of that training.  \\[default: {Options.learning_rate}]",
     ),
 ]
 _Exclude = Annotated[
-    list[str] | None, typer.Option(help="path of a module to leave whole; may be repeated")
+    list[str] | None, typer.Option(help="Path of a module that is not pruned; may be repeated.")
 ]
 _Tile = Annotated[
     tuple[int, int] | None,
     typer.Option(
-        help="word lines and bit lines of a crossbar tile  "
+        help="Number of word lines and of bit lines of a crossbar tile.  "
         f"\\[default: {Options.tile.n_word} {Options.tile.n_bit}]",
     ),
 ]
 _RoundTo = Annotated[
     int,
     typer.Option(
-        min=1, max=MAX_COUNT, help="filters: channels left are a multiple of this (a tile's side)"
+        min=1,
+        max=MAX_COUNT,
+        help="For filters: number, such as a tile's side, of which the channels left are a "
+        "multiple.",
     ),
 ]
 _ByReads = Annotated[
     float,
     typer.Option(
         callback=within(0, 100),
-        help="tiles: prune more where lines are read more often, as in convolutions; try 0.25",
+        help="For tiles: strength with which lines that are read more often, as in convolutions, "
+        "are pruned more; try 0.25.",
     ),
 ]
 _Bits = Annotated[
     int | None,
-    typer.Option(help="bits of each weight in the end, quantised per output; 0 for all it has"),
+    typer.Option(
+        help="Bits of each weight after pruning, quantised per output; 0 for no quantisation."
+    ),
 ]
 _Seed = Annotated[
     int | None,
     typer.Option(
         min=0,
         max=MAX_SEED,
-        help="seed of data split and training; give the one that the network was trained with, "
-        "else it may have seen the test samples  \\[default: the configuration's, or "
+        help="Random seed of the data split and of training; the network's own, since with another "
+        "one it may have seen the test samples.  \\[default: the configuration's, or "
         f"{Options.seed}]",
     ),
 ]
 _Output = Annotated[
     Path | None,
     typer.Option(
-        help="sparse weights, .safetensors or .pt; from ONNX also .onnx; figures go beside it, "
-        "as .json and .png  \\[default: results/NAME-sparse.safetensors]"
+        help="File of the sparse weights, .safetensors or .pt, or .onnx for a network from .onnx; "
+        "figures go beside it as .json and .png.  \\[default: results/NAME-sparse.safetensors]"
     ),
 ]
 
@@ -148,11 +164,12 @@ def prune(
     seed: _Seed = None,
     output: _Output = None,
 ) -> None:
-    r"""Prune a network, fine-tune it, and say what that saves; no crossbar is simulated.
+    r"""A network pruned and fine-tuned, with what that saves; no crossbar is simulated.
 
-    Shows a table of every layer: weights, multiplications (MACs) and additions, and the tiles,
-    cells and ADC conversions of a crossbar, before -> after. Prints the same as CSV, to be piped.
-    A configuration's \[prune], \[tile] and seed are the defaults of the options.
+    Shows a table of all layers: weights, multiplications (MACs) and operations (FLOPs), and the
+    tiles, cells and ADC conversions of a crossbar, before → after. Prints the same as CSV.
+    The defaults of the options are a configuration's \[prune], \[tile] and seed, where there is
+    one.
 
     Examples:
 
@@ -199,23 +216,23 @@ def _tell(saved: dict[str, Any], title: str) -> None:
 
 
 def _writer(path: Path, source: Path) -> Callable[["nn.Module"], object]:
-    """Return what writes the pruned network to a path; refuse what cannot be before it is made."""
+    """Return a function that writes the pruned network; refuse an impossible path right away."""
     from tinynets.files.extras import optional
     from tinynets.formats.onnx_export import save_onnx
     from tinynets.formats.weights import check_suffix, save_weights
 
     if source.suffix == ".onnx":
-        optional("onnx", extra="onnx")  # asked for before what the output needs
+        optional("onnx", extra="onnx")  # before the packages that the output needs
     if path.suffix != ".onnx":
         check_suffix(path)
         return lambda small: save_weights(small, path)
     if source.suffix != ".onnx":
-        raise ConfigError(f"--output {path}: only a network from .onnx goes back there")
+        raise ConfigError(f"--output {path}: only a network read from .onnx can be written as one")
     return lambda small: save_onnx(small, source, path)
 
 
 def _tables(saved: dict[str, Any], title: str) -> Iterator[Table]:
-    """Yield the figures of each layer, before → after, for people."""
+    """Yield tables of each layer's figures, before → after."""
     rows = (*saved["rows"], saved["total"])
     ratios = {"compression_ratio": "smaller", "speedup": "less work"}
     yield _table(title, rows, {"weights": "weights", "macs": "MACs", "flops": "FLOPs"}, ratios)
@@ -230,7 +247,10 @@ def _tables(saved: dict[str, Any], title: str) -> Iterator[Table]:
 def _table(
     title: str, rows: Sequence[dict[str, Any]], pairs: dict[str, str], ratios: dict[str, str]
 ) -> Table:
-    """Return a table with before → after of each pair and each ratio, by key and heading."""
+    """Return a table with a column for each pair (before → after) and each ratio.
+
+    pairs, ratios: headings by key.
+    """
     table = Table("layer", title=title, box=None)
     for heading in (*pairs.values(), *ratios.values()):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -241,7 +261,7 @@ def _table(
 
 
 def _accuracy(saved: dict[str, Any]) -> str:
-    """Say what became of the accuracy and of all parameters."""
+    """Return one line on the accuracy and the number of all parameters."""
     return (
         f"top-1 {saved['top1_before']:.2%} → {saved['top1_after']:.2%}; with biases and other "
         f"parameters {saved['size']:,} → {saved['size_nonzero']:,}, "
@@ -250,7 +270,7 @@ def _accuracy(saved: dict[str, Any]) -> str:
 
 
 def _csv(saved: dict[str, Any]) -> str:
-    """Return the rows as CSV, accuracies with the total."""
+    """Return the rows as CSV; the row of the total also has the accuracies."""
     ends = [("", "")] * len(saved["rows"]) + [(saved["top1_before"], saved["top1_after"])]
     lines = [",".join([*saved["total"], "top1_before", "top1_after"])]
     for row, end in zip((*saved["rows"], saved["total"]), ends):
@@ -259,7 +279,7 @@ def _csv(saved: dict[str, Any]) -> str:
 
 
 def _draw(path: Path, saved: dict[str, Any]) -> None:
-    """Draw what is left of each layer, as bars, to a temporary name first."""
+    """Draw what is left of each layer as bars."""
     from matplotlib.figure import Figure
 
     from tinynets.files.drafts import new_file

@@ -1,14 +1,17 @@
-"""The command of accuracy studies."""
+"""The command for accuracy studies."""
 
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crossbar_sim.system.failures import naming
 from crossbar_sim.system.terminal import messages, progress_bars
 from tinynets.files.extras import optional
+
+if TYPE_CHECKING:
+    from crossbar_sim.study.runner import Study
+    from crossbar_sim.study.search import Search
 
 
 def _check_jobs(jobs: int) -> int:
@@ -18,75 +21,95 @@ def _check_jobs(jobs: int) -> int:
 
 
 def _check_extras(*, optimise: bool, output: Path | None, dask: str | None) -> None:
-    """Raise ImportError for a package that would be missed when all trials are done."""
-    wanted = [("optuna", "optimise")] if optimise else []
+    """Raise ImportError now for a package that would only be missed after all trials."""
+    needed = [("optuna", "optimise")] if optimise else []
     if output and not optimise:
-        wanted += [("pandas", "study"), ("pyarrow", "study")]
+        needed += [("pandas", "study"), ("pyarrow", "study")]
     if dask is not None:
-        wanted.append(("distributed", "cluster"))
-    for package, extra in wanted:
+        needed.append(("distributed", "cluster"))
+    for package, extra in needed:
         optional(package, extra=extra)
 
 
+_Config = Annotated[
+    Path, typer.Argument(help="TOML file of the study, such as examples/studies/first.toml.")
+]
+_Store = Annotated[
+    Path, typer.Option(help="SQLite file that keeps every trial as soon as it ends.")
+]
+_Jobs = Annotated[
+    int, typer.Option(callback=_check_jobs, help="Number of processes; -1 for one per core.")
+]
+_Dask = Annotated[
+    str | None,
+    typer.Option(help="Address of a Dask scheduler, tcp://HOST:PORT, to use in place of --jobs."),
+]
+_Output = Annotated[
+    Path | None,
+    typer.Option(help="Path without suffix of the trials as CSV and Parquet, and of the plots."),
+]
+_Search = Annotated[
+    bool,
+    typer.Option("--optimise", help="Search of the study's \\[optimise] table, not all points."),
+]
+_Metrics = Annotated[list[str], typer.Option(help="Metric to print and plot; may be repeated.")]
+
+
 def study(
-    config: Annotated[Path, typer.Argument(help="TOML file, such as examples/studies/first.toml")],
-    store: Annotated[
-        Path, typer.Option(help="SQLite file that keeps every trial as it ends")
-    ] = Path("results/studies.sqlite"),
-    jobs: Annotated[
-        int, typer.Option(callback=_check_jobs, help="processes; -1 for one per core")
-    ] = -1,
-    dask: Annotated[
-        str | None, typer.Option(help="address of a Dask scheduler, tcp://HOST:PORT")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="write OUTPUT.csv, OUTPUT.parquet and a plot per metric")
-    ] = None,
-    optimise: Annotated[
-        bool, typer.Option("--optimise", help="search as \\[optimise] says, not all points")
-    ] = False,
-    metric: Annotated[list[str], typer.Option(help="metrics to print and plot")] = [  # noqa: B006
-        "accuracy",
-        "mvm_error",
-        "energy",
-    ],
+    config: _Config,
+    store: _Store = Path("results/studies.sqlite"),
+    jobs: _Jobs = -1,
+    dask: _Dask = None,
+    output: _Output = None,
+    optimise: _Search = False,
+    metric: _Metrics = ["accuracy", "mvm_error", "energy"],  # noqa: B006
 ) -> None:
-    """Many dies × many settings: accuracy, error, power, yield, with confidence intervals.
+    """Accuracy, error, power and yield over many settings and dies, with confidence intervals.
 
     With --optimise, a search for the settings that are best for several aims under a budget
-    (needs the extra `optimise`). Prints one CSV line per point. Trials that the store has are not
-    computed again, so the same command goes on where an interrupted one stopped. Exit code 1 when
-    some trials failed.
+    (needs the extra `optimise`). Prints one CSV line per point. A trial that is in the store is
+    not computed again, so the same command continues an interrupted study. Exit code 1 when a
+    trial failed.
     """
     from crossbar_sim.config.study import load_study
+    from crossbar_sim.study import tables
     from crossbar_sim.study.runner import Study
     from crossbar_sim.study.search import optimise as search
     from crossbar_sim.study.store import Store
-    from crossbar_sim.study.tables import save_study, summary_csv
 
     settings, base = load_study(config)
     _check_extras(optimise=optimise, output=output, dask=dask)
     kept = Store(store)
     with progress_bars() as tell:
-        options = {"n_jobs": jobs, "dask": dask}
         if optimise:
-            found = search(
-                settings, base, kept, **options, progress=lambda *done: tell("points", *done)
+            result = search(
+                settings,
+                base,
+                kept,
+                n_jobs=jobs,
+                dask=dask,
+                progress=lambda *done: tell("points", *done),
             )
-            text, save = found.to_csv(), found.save
+            text = result.to_csv()
         else:
-            found = Study(settings, base, kept)
-            found.run(**options, progress=lambda *done: tell("trials", *done))
-            text = summary_csv(found, metric)
-            save = partial(save_study, found, metrics=metric)
+            result = Study(settings, base, kept)
+            result.run(n_jobs=jobs, dask=dask, progress=lambda *done: tell("trials", *done))
+            text = tables.summary_csv(result, metric)
     typer.echo(text, nl=False)
     if output:
+        is_study = isinstance(result, Study)
         with naming(output):
-            for path in save(output):
-                messages.print(f"wrote {path}", markup=False, soft_wrap=True)
-    if len(found.machines) > 1:
-        what = "trials of several kinds of machines are mixed, on which training may differ: "
-        messages.print(what + " | ".join(found.machines), markup=False, soft_wrap=True)
-    for failure in found.failures:
+            paths = tables.save_study(result, output, metric) if is_study else result.save(output)
+        for path in paths:
+            messages.print(f"wrote {path}", markup=False, soft_wrap=True)
+    _report(result)
+    raise typer.Exit(1 if result.failures else 0)
+
+
+def _report(result: "Study | Search") -> None:
+    """Say on which kinds of machines the trials ran, and which of them failed."""
+    if len(result.machines) > 1:
+        what = "these trials come from several kinds of machines, on which training may differ: "
+        messages.print(what + " | ".join(result.machines), markup=False, soft_wrap=True)
+    for failure in result.failures:
         messages.print(f"{failure.point}, die {failure.die}: {failure.reason}", markup=False)
-    raise typer.Exit(1 if found.failures else 0)

@@ -40,16 +40,14 @@ from tinynets.settings import Name, Section, must_be, within
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
-#: Size of the largest file that is parsed, and parts of the longest dotted key in it.
+#: Limits of a file that is parsed: its size, and the number of parts of a dotted key.
 MAX_BYTES, MAX_PARTS = 1_000_000, 40
-
-
 _TYPES = {"str", "int", "float", "bool", "nullable", "constrained-int", "constrained-float"}
-#: Resistance of a branch [ohm]; more is an open circuit to every solver, and to every meter.
+#: Largest resistance of a branch [ohm]; more is an open circuit to every solver and every meter.
 MAX_BRANCH = 1e15
-#: Branches of the largest bank: both of a cell's banks are searched together.
+#: Largest number of branches of a bank, since both banks of a cell are searched together.
 MAX_BANK = 20
-#: Lines of the largest tile: solving one takes time that grows with their third power.
+#: Largest number of lines of a tile; the time to solve one grows with their third power.
 MAX_LINES = 512
 
 
@@ -61,14 +59,14 @@ class RunConfig(Section):
     """Everything that a run depends on."""
 
     name: Name
-    """Of the run and of its directory."""
+    """Name of the run and of its directory."""
     seed: Annotated[int, within(0, 2**31 - 1)] = 1
-    """Of the data's split, training, and pruning."""
+    """Random seed of the data split, of training and of pruning."""
     data: Literal["digits", "mnist5000"] = "digits"
     """Data set."""
     validation: Annotated[float, within(0, 0.5)] = 0.0
-    """Fraction of the training images that nothing is trained on, by which settings may be chosen;
-    the test images then only report."""
+    """Fraction of the training images held out, by which settings may be chosen; the test images
+    then only judge the result."""
     model: ModelConfig = ModelConfig()
     """The network."""
     train: TrainConfig = TrainConfig()
@@ -84,13 +82,13 @@ class RunConfig(Section):
     select: SelectTable = SelectTable()
     """Choice of switches."""
     calibrate: CalibrateConfig = CalibrateConfig()
-    """Choice of switches against the wires."""
+    """Re-selection of the switches against the wires."""
     life: LifeConfig = LifeConfig()
     """The die after selection."""
     tune: TuneConfig = TuneConfig()
     """Digital correction of the finished die."""
     wires: WiresConfig = WiresConfig()
-    """Resistance and capacitance of wires."""
+    """Resistance and capacitance of the wires."""
     geometry: GeometryConfig = GeometryConfig()
     """The drawn cell."""
     periphery: PeripheryTable = PERIPHERY
@@ -98,7 +96,7 @@ class RunConfig(Section):
     noise: Noise = Noise()
     """Noise of reads."""
     energy: Figures = Figures()
-    """Figures for the energy of what is not in the circuit."""
+    """Figures for the energy of everything that is not in the circuit."""
     simulation: SimulationConfig = SimulationConfig()
     """Solvers."""
     quick: bool = False
@@ -107,7 +105,7 @@ class RunConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, raw: Any) -> Any:
-        """Let a table that leaves keys out have those of a run's part, not of an ideal part."""
+        """Give a table the defaults of a run's part, not of an ideal part, for missing keys."""
         if not isinstance(raw, dict):
             return raw
         parts = {"bank": asdict(BANK), "periphery": asdict(PERIPHERY)}
@@ -124,18 +122,18 @@ class RunConfig(Section):
         quick = not (wires.c_word or wires.c_bit) and math.isinf(self.periphery.gbw)
         if self.energy.t_read == "settling" and quick:
             raise ValueError(
-                "energy.t_read = 'settling', but nothing takes time; give wires.c_word, "
+                "energy.t_read = 'settling', but nothing takes time to settle; give wires.c_word, "
                 "wires.c_bit or periphery.gbw, or a t_read in seconds"
             )
         return self
 
     def _check_sizes(self) -> None:
-        """Raise ValueError for parts that exist, but that no machine serves here."""
+        """Raise ValueError for possible parts that are too large for this program."""
         largest = float(self.bank.r_nominal.max())
         if largest > MAX_BRANCH:
             raise ValueError(
-                f"bank: the largest resistor of the ladder would have {largest:g} ohm, more than "
-                f"{MAX_BRANCH:g}; lower r_min, ratio or n"
+                f"bank: the largest resistor of the ladder must have at most {MAX_BRANCH:g} ohm; "
+                f"got {largest:g}; lower r_min, ratio or n"
             )
         if self.bank.n > MAX_BANK:
             raise ValueError(f"bank.n must be at most {MAX_BANK}; got {self.bank.n}")
@@ -160,7 +158,7 @@ class RunConfig(Section):
             ) from error
 
     def build_wires(self) -> Wires:
-        """Return the wires: those of the drawn cell, or those that the configuration states."""
+        """Return the wires of the drawn cell, or those that the configuration states."""
         if self.wires.source != "drawn":
             return self.wires.stated()
         return self.geometry.wires(self.bank, self.wires.r_driver)
@@ -174,19 +172,19 @@ class RunConfig(Section):
 
     @property
     def ideal_hardware(self) -> Hardware:
-        """The same without any non-ideality, but with the run's ranges and way of driving."""
+        """The same without any non-ideality, but with the run's read voltage and way of driving."""
         ends = self.periphery
         return Hardware(periphery=Periphery(ends.r_feedback), converters=ends.ideal_converters)
 
     @property
     def chip(self) -> Die:
-        """The die, new."""
+        """The new die."""
         return Die(self.bank, seed=self.die.seed)
 
     def cell(self) -> CellPlan | None:
-        """Return the drawn cell of one weight; None where wires are stated for one that cannot be.
+        """Return the drawn cell of one weight, or None for stated wires of a cell without drawing.
 
-        Such a bank, of discrete parts for instance, has no area here.
+        A bank that cannot be drawn, such as one of discrete parts, has no area.
         """
         try:
             return self.geometry.cell(self.bank)
@@ -196,7 +194,10 @@ class RunConfig(Section):
             return None
 
     def as_json(self, **options: Any) -> dict[str, Any]:
-        """Return all settings as plain JSON values, infinity as a string; options: of pydantic."""
+        """Return all settings as plain JSON values, infinity as a string.
+
+        options: of pydantic's `model_dump_json`.
+        """
         return json.loads(self.model_dump_json(**options))
 
     @property
@@ -209,7 +210,7 @@ class RunConfig(Section):
         return hash(self.digest)
 
     def with_weights(self, path: Path | None) -> "RunConfig":
-        """Return the same run of a network that a file holds, or, with None, that it trains."""
+        """Return the same run with the network of a file, or, for None, with one that it trains."""
         update: dict[str, str | None] = {"weights": None, "weights_sha256": None}
         if path is not None:
             update = {"weights": str(path.resolve()), "weights_sha256": _sha256(path)}
@@ -233,7 +234,7 @@ class RunConfig(Section):
 
 
 def bank_of(options: dict[str, Any]) -> ResistorBank:
-    """Return the bank of a run with some keys of [bank] set; ConfigError for a bad one."""
+    """Return the bank of a run with some keys of [bank] set; ConfigError for a bad value."""
     raw = asdict(BANK) | options
     try:
         return TypeAdapter(ResistorBank).validate_python(raw)
@@ -242,9 +243,9 @@ def bank_of(options: dict[str, Any]) -> ResistorBank:
 
 
 def load_config(path: str | Path) -> RunConfig:
-    """Read a run's TOML file; see `read_toml`. A file of weights is looked for beside it."""
+    """Read a run's TOML file; see `read_toml`. The file of weights is relative to its folder."""
     config = read_toml(Path(path), RunConfig)
-    replace(config.bank)  # made again, since what it warns of was not shown
+    replace(config.bank)  # made again to show its warnings, which `checked` has suppressed
     if config.model.weights is None:
         return config
     return config.with_weights(Path(path).parent / config.model.weights)
@@ -258,7 +259,7 @@ def _sha256(path: Path) -> str:
 
 
 def read_toml(path: Path, kind: type[_Kind]) -> _Kind:
-    """Read a TOML file; ConfigError names file, key, value and what is allowed, in one line."""
+    """Read a TOML file; a ConfigError names file, key, value and bounds in one line."""
     try:
         raw = tomllib.loads(_text(path))
     except RecursionError as error:
@@ -279,9 +280,9 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     if len(content) > MAX_BYTES:
-        raise ConfigError(f"{path}: over {MAX_BYTES:,} bytes, which no configuration needs")
+        raise ConfigError(f"{path}: a configuration has at most {MAX_BYTES:,} bytes; got more")
     text = content.decode().replace("\r\n", "\n")
-    # tomllib takes time and memory that grow as the square of the parts of a dotted key.
+    # The time and memory of tomllib grow as the square of the number of parts of a dotted key.
     if max(part.count(".") for part in re.split(r"[][,=#{}\n]", text)) > MAX_PARTS:
         raise ConfigError(f"{path}: not valid TOML (a key of more than {MAX_PARTS} parts)")
     return text
@@ -292,32 +293,33 @@ def _refuse_other_kind(path: Path, raw: dict[str, Any], kind: type[BaseModel]) -
     is_study, of_runs = "base" in raw, set(RunConfig.model_fields) - {"name"}
     if is_study and kind is RunConfig:
         raise ConfigError(
-            f"{path}: this is a study, it has a key 'base'; use `crossbar-sim study`, or give a run"
+            f"{path}: expected a run; got a study, since it has a key 'base'; use "
+            "`crossbar-sim study`, or give a run"
         )
     if not is_study and kind is not RunConfig and of_runs & set(raw):
         raise ConfigError(
-            f"{path}: this is a run, not a study, which would have a key 'base'; use "
-            "`crossbar-sim run`, or give a study"
+            f"{path}: expected a study, which has a key 'base'; got a run; use `crossbar-sim run`, "
+            "or give a study"
         )
 
 
 def checked(raw: dict[str, Any], kind: type[_Kind], where: str) -> _Kind:
-    """Return settings as a configuration; ConfigError says where the first problem is."""
+    """Return settings as a configuration; a ConfigError names the place of the first problem."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # `load_config` shows those of a bank, once
+            warnings.simplefilter("ignore")  # `load_config` shows those of the bank, once
             return kind.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{where}: {first_problem(error, kind)}") from error
 
 
 def first_problem(error: ValidationError, kind: type) -> str:
-    """Say the first problem in one line: key, what is allowed, value given.
+    """Return the first problem in one line: the key, its value and its bounds.
 
-    kind: the configuration that was to be made; it tells the keys that there are.
+    kind: type of the configuration, whose fields are the known keys.
     """
     problem = error.errors()[0]
-    # Of a key with several types, pydantic also names the type, as "str" or "tuple[…]".
+    # For a key with several types, pydantic also names the type, such as "str" or "tuple[…]".
     place = [str(x) for x in problem["loc"] if x not in _TYPES and "[" not in str(x)]
     key = shortened(".".join(place))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
@@ -332,7 +334,7 @@ def first_problem(error: ValidationError, kind: type) -> str:
 
 
 def _instead(place: list[str], kind: type) -> str:
-    """Return what to write in place of an unknown key: the nearest one, and all there are."""
+    """Return the alternatives to an unknown key: the nearest known key, and all known keys."""
     for part in place[:-1]:
         kind = _table(_keys(kind).get(part)) or kind
     known = list(_keys(kind))
@@ -349,7 +351,7 @@ def _keys(kind: type) -> dict[str, Any]:
 
 
 def _table(annotation: Any) -> type | None:
-    """Return the table that a key's type is, or holds."""
+    """Return the type of the table that a key is, or contains; None for a plain value."""
     if isinstance(annotation, type) and (
         issubclass(annotation, BaseModel) or is_dataclass(annotation)
     ):
@@ -358,12 +360,12 @@ def _table(annotation: Any) -> type | None:
 
 
 def shortened(text: str, length: int = 60) -> str:
-    """Return a text cut to a length, with a sign that it was."""
+    """Return a text cut to a length, with an ellipsis if it was longer."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _shown(value: Any) -> str:
     try:
         return shortened(repr(value))
-    except ValueError:  # Python refuses to print whole numbers of thousands of digits
+    except ValueError:  # Python refuses to print integers of thousands of digits
         return "a number of thousands of digits"

@@ -1,4 +1,4 @@
-"""The tables of a run's configuration, each key with its bounds."""
+"""The tables of a run's configuration, with the bounds of every key."""
 
 import itertools
 from dataclasses import dataclass, fields, replace
@@ -27,7 +27,7 @@ from tinynets.settings import (
     within,
 )
 
-#: Weights of the largest network that is trained here: 400 MB, and three times that in training.
+#: Largest number of weights of a network: 400 MB, and three times that in training.
 MAX_WEIGHTS = 100_000_000
 _Part = TypeVar("_Part", Periphery, Converters)
 
@@ -44,23 +44,23 @@ class ModelConfig(Section):
     channels: Annotated[tuple[Width, Width], Field(strict=False)] = (8, 16)
     """Channels of the two convolutions of a cnn."""
     weights: str | None = None
-    """A file that holds the network already trained and pruned as [train] and [prune] say, beside
-    the configuration's own file; none to train it in the run."""
+    """File of the network, already trained and pruned as in [train] and [prune], relative to the
+    configuration's folder; none to train the network in the run."""
     weights_sha256: str | None = None
-    """Of that file; filled in when the configuration is read, or a check of it."""
+    """SHA-256 of that file; filled in when the configuration is read, and checked if given."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.weights_sha256 and not self.weights:
-            raise ValueError("weights_sha256 is that of weights, which is not given")
-        # As many as MNIST needs; nine weights link two channels, and images are 28 × 28 at most.
+            raise ValueError("weights_sha256 needs weights; got none; give both, or neither")
+        # The largest images, of MNIST, have 28 × 28 pixels; nine weights connect two channels.
         dense = sum(a * b for a, b in itertools.pairwise((784, *self.hidden, 10)))
         first, second = self.channels
         n_weight = {"mlp": dense, "cnn": 9 * first * second + 1960 * second}.get(self.kind, 0)
         if n_weight > MAX_WEIGHTS:
             raise ValueError(
-                f"hidden or channels make up to {n_weight:,} weights; choose at most "
-                f"{MAX_WEIGHTS:,}"
+                f"a network has at most {MAX_WEIGHTS:,} weights; got up to {n_weight:,}; lower "
+                "hidden or channels"
             )
         return self
 
@@ -69,35 +69,35 @@ class TrainConfig(Section):
     """Training of the dense network."""
 
     epochs: Annotated[int, within(1, 100_000)] = 30
-    """Passes over the training images."""
+    """Number of passes over the training images."""
     learning_rate: LearningRate = 0.01
-    """Of the optimiser."""
+    """Learning rate of the optimiser."""
     batch_size: Count = 64
-    """Images for each step of the optimiser."""
+    """Number of images in each step of the optimiser."""
 
 
 class PruneConfig(Section):
-    """Pruning: the fraction of zeros, and how it is reached."""
+    """Pruning: the fraction of zeros, and the way to it."""
 
     method: Literal[
         "iterative_magnitude", "magnitude", "gradient", "activation", "random", "tiles"
     ] = "iterative_magnitude"
-    """A method of `tinynets.pruning`, or "tiles": weights that share a bit line go together, so
-    that fewer lines and tiles are left."""
+    """A method of `tinynets.pruning`, or "tiles", which removes weights that share a bit line
+    together, so that fewer lines and tiles remain."""
     sparsity: Share = 0.9
-    """Fraction of weights that are removed. With 0 none is, but training takes as many rounds, so
-    that dense and pruned networks have had as many epochs."""
+    """Fraction of the weights to remove. With 0 none is removed, but the rounds of training stay,
+    so that dense and pruned networks are trained for the same number of epochs."""
     rounds: Annotated[int, within(1, 1000)] = 10
-    """Rounds of pruning and training."""
+    """Number of rounds of pruning and training."""
     epochs_per_round: Annotated[int, within(1, 100_000)] = 30
-    """Passes over the training images in each round."""
+    """Number of passes over the training images in each round."""
     learning_rate: LearningRate = 0.04
-    """Of the optimiser in these rounds."""
+    """Learning rate of the optimiser in these rounds."""
     bits: Annotated[int, within(0, 16)] = 0
-    """Bits of the weights in the end, quantised for each output; 0 for no quantisation."""
+    """Bits of the weights after pruning, quantised for each output; 0 for no quantisation."""
     noise: Share = 0.0
-    """Noise on the weights while the pruned network trains for epochs_per_round more, as a fraction
-    of each layer's largest weight."""
+    """Noise on the weights, as a fraction of each layer's largest weight, while the pruned network
+    trains for another epochs_per_round; 0 for no such training."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -106,41 +106,41 @@ class PruneConfig(Section):
         return self
 
 
-#: The bank of a run that says nothing else: scatter, a meter's error and real switches.
+#: The default bank of a run, with scatter, meter error and real switches.
 BANK = ResistorBank(n=6, sigma_local=0.05, r_on=1e3, r_off=1e9, meter_error=0.001)
 
 
 class DieConfig(Section):
-    """The chip, out of all that the fabrication makes."""
+    """The chip, one of all that are manufactured."""
 
     seed: Seed = 1
-    """Fixes every resistor."""
+    """Random seed of the chip, which fixes every resistor."""
 
 
 class LifeConfig(Section):
-    """What happens to the die after its switches were chosen, and whether it is repaired."""
+    """The life of the die after selection, and whether it is repaired."""
 
     age: Annotated[float, within(0, 1e8)] = 0.0
-    """Hours of work, on top of bank.age; see bank.drift."""
+    """Operating time in addition to bank.age [h]; see bank.drift."""
     temperature: Kelvin | None = None
-    """At work [K]; none for that of the bank."""
+    """Operating temperature [K]; none for that of the bank."""
     p_stuck_open: Probability = 0.0
-    """Probability that a switch has failed open since, on top of the bank's."""
+    """Probability that a switch fails open after selection, in addition to the bank's."""
     p_stuck_closed: Probability = 0.0
-    """Probability that a switch has failed closed since, on top of the bank's."""
+    """Probability that a switch fails closed after selection, in addition to the bank's."""
     repair: bool = False
-    """Measure again, and change as few switches as bring every weight back within tolerance."""
+    """Whether to measure again, and change as few switches as put all weights within tolerance."""
     tolerance: Annotated[float, within(1 / LARGEST, 1)] = 0.005
-    """Of the repair, as a fraction of the layer's largest weight."""
+    """Tolerance of the repair, as a fraction of the layer's largest weight."""
 
     @property
     def happens(self) -> bool:
-        """Whether anything happens to the die at all."""
+        """Whether the die changes at all."""
         known = (self.age, self.temperature, self.p_stuck_open, self.p_stuck_closed)
         return any(value for value in known)
 
     def later(self, die: Die) -> Die:
-        """Return the die as it is later."""
+        """Return the die after this life."""
         bank = die.bank
         changed = replace(
             bank,
@@ -154,10 +154,10 @@ class LifeConfig(Section):
 
 @dataclass(frozen=True)
 class TileTable(TileConfig):
-    """Largest tile, and how lines are shared out to tiles."""
+    """Size of the largest tile, and the assignment of lines to tiles."""
 
     tiling: Tiling = "in order"
-    """"in order", or "clustered", lines with similar patterns of zeros together."""
+    """"in order", or "clustered" to put lines with similar patterns of zeros together."""
 
     @property
     def size(self) -> TileConfig:
@@ -167,54 +167,55 @@ class TileTable(TileConfig):
 
 @dataclass(frozen=True)
 class SelectTable(SelectionRule):
-    """How switches are chosen."""
+    """The rule by which switches are chosen."""
 
     n_calibration: Count = 500
-    """Training images whose inputs the "aware" objective, and the fit of a scale, are aware of."""
+    """Number of training images that show a layer's inputs to the "aware" objective and to the fit
+    of a scale."""
 
 
 class CalibrateConfig(Section):
-    """Choice of switches against the wires."""
+    """Re-selection of the switches against the wires."""
 
     rounds: Annotated[int, within(0, 100)] = 0
-    """Rounds of it; 0 for none."""
+    """Number of rounds; 0 for no re-selection."""
 
 
 class TuneConfig(Section):
-    """What software does for the finished die."""
+    """Digital correction of the finished die."""
 
     n_output: Annotated[int, within(0, 1_000_000)] = 0
-    """Training images on which gain and offset of every output are fitted; 0 for none."""
+    """Number of training images on which gain and offset of every output are fitted; 0 for none."""
     epochs: Annotated[int, within(0, 100_000)] = 0
-    """Passes of training, through the die, of all that is digital; 0 for none."""
+    """Epochs of training all digital parameters through the die; 0 for none."""
     learning_rate: LearningRate = 0.003
-    """Of that training."""
+    """Learning rate of that training."""
 
 
-#: What [wires] may state in place of the drawn cell.
+#: Keys of [wires] that replace the drawn cell.
 _SEGMENT = ("r_word", "r_bit", "c_word", "c_bit")
 
-#: Wires of no cell that is drawn here, for comparison: 1 ohm and 7 fF cannot be had together.
+#: Wires for comparison only: no drawn cell has both 1 ohm and 7 fF.
 _THIN = {"r_word": 1.0, "r_bit": 1.0, "c_word": 7e-15, "c_bit": 7e-15}
 
 
 class WiresConfig(Section):
-    """Where the ohm and farad of a wire segment come from, and the ohm of each driver."""
+    """Resistance and capacitance of wire segments, and the resistance of drivers."""
 
     source: Literal["drawn", "given", "thin"] = "drawn"
-    """"drawn": of the cell of [geometry], whose area is stated too; "given": as r_word, r_bit,
-    c_word and c_bit say; "thin": 1 ohm and 7 fF for either line, for comparison with work that
-    assumes so."""
+    """"drawn" for the cell of [geometry], whose area is stated too; "given" for r_word, r_bit,
+    c_word and c_bit; "thin" for 1 ohm and 7 fF on both lines, to compare with work that assumes
+    these values."""
     r_word: NotNegative | None = None
-    """Word-line segment [ohm]."""
+    """Resistance of a word-line segment [ohm]."""
     r_bit: NotNegative | None = None
-    """Bit-line segment [ohm]."""
+    """Resistance of a bit-line segment [ohm]."""
     r_driver: NotNegative = 0.0
     """Output resistance of each driver [ohm]."""
     c_word: NotNegative | None = None
-    """Word-line segment [F]; 0 where left out."""
+    """Capacitance of a word-line segment [F]; 0 by default."""
     c_bit: NotNegative | None = None
-    """Bit-line segment [F]; 0 where left out."""
+    """Capacitance of a bit-line segment [F]; 0 by default."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -237,12 +238,12 @@ class WiresConfig(Section):
 
 
 class GeometryConfig(Section):
-    """What a cell is drawn in; see `netlists.layout.floorplan`."""
+    """The drawing of a cell; see `netlists.layout.floorplan`."""
 
     film: Literal["sky130_high_po", "sky130_xhigh_po"] = "sky130_xhigh_po"
-    """The technology, by its film."""
+    """Resistor film of the technology."""
     programming: Programming = "switch"
-    """"switch": transistors driven by a memory that is not drawn; "via": the selection is in the
+    """"switch" for transistors driven by a memory that is not drawn; "via" for a selection in the
     mask."""
     word_width: Positive = 1e-6
     """Width of a word line, on met1 [m]."""
@@ -261,7 +262,7 @@ class GeometryConfig(Section):
         )
 
     def cell(self, bank: ResistorBank) -> CellPlan:
-        """Return the cell of one weight; ValueError where its resistors cannot be drawn."""
+        """Return the cell of one weight; ValueError if its resistors cannot be drawn."""
         return plan_cell(bank, self.technology(), self.programming)
 
     def wires(self, bank: ResistorBank, r_driver: float) -> Wires:
@@ -271,9 +272,9 @@ class GeometryConfig(Section):
 
 @dataclass(frozen=True)
 class PeripheryTable(Periphery, Converters):
-    """TIA, DAC and ADC; see `netlists.Periphery` and `crossbar_sim.Converters`.
+    """TIAs, DACs and ADCs, which share one seed.
 
-    They share one seed.
+    See `netlists.Periphery` and `crossbar_sim.Converters`.
     """
 
     def __post_init__(self) -> None:
@@ -282,22 +283,22 @@ class PeripheryTable(Periphery, Converters):
 
     @property
     def amplifiers(self) -> Periphery:
-        """The amplifiers alone: all that circuits depend on."""
+        """The amplifiers alone, on which circuits depend."""
         return _part_of(self, Periphery)
 
     @property
     def converters(self) -> Converters:
-        """The DAC and ADC alone."""
+        """The DACs and ADCs alone."""
         return _part_of(self, Converters)
 
     @property
     def without_converters(self) -> "PeripheryTable":
-        """The same amplifiers with a run's converters, which no circuit depends on."""
+        """The same amplifiers with a run's default converters, on which no circuit depends."""
         return replace(PERIPHERY, **vars(self.amplifiers))
 
     @property
     def ideal_converters(self) -> Converters:
-        """Converters without any error, driven and zeroed in the same way."""
+        """Converters without errors, driven and zeroed in the same way."""
         return Converters(self.v_read, drive=self.drive, auto_zero=self.auto_zero)
 
 
@@ -305,18 +306,18 @@ def _part_of(table: PeripheryTable, kind: type[_Part]) -> _Part:
     return kind(**{field.name: getattr(table, field.name) for field in fields(kind)})
 
 
-#: The periphery of a run that says nothing else.
+#: The default periphery of a run.
 PERIPHERY = PeripheryTable(tia_gain=1e4, dac_bits=8, adc_bits=8)
 
 
 class SimulationConfig(Section):
-    """How circuits are solved and compared."""
+    """The solution of circuits and the comparison of solvers."""
 
     n_image: Count = 32
-    """Test images that ngspice solves on every tile."""
+    """Number of test images that ngspice solves on every tile."""
     check_tiles: Annotated[int, within(0, 1_000_000)] = 0
-    """Tiles, drawn at random, that every trial of a study solves with ngspice too."""
+    """Number of tiles, drawn at random, that every trial of a study solves with ngspice too."""
     tolerance: Annotated[float, within(1 / LARGEST, 1)] = 1e-9
     """Largest difference between ngspice and the engine, relative to the largest output."""
     time_limit: Annotated[float, within(0.1, 1e6)] = 120.0
-    """For ngspice on one tile [s]."""
+    """Time limit for ngspice on one tile [s]."""

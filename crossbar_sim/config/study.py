@@ -1,4 +1,4 @@
-"""What a study is: points of a grid, a sample, variants or a search, and the run that they vary."""
+"""The configuration of a study: a grid, a sample, variants or a search, and the run they vary."""
 
 import itertools
 import math
@@ -23,28 +23,28 @@ from tinynets.settings import (
     within,
 )
 
-#: Seeds of dies that are set aside for each training, so that none shares a die with another.
+#: Number of die seeds reserved for each training, so that no two trainings share a die.
 DIES_OF_A_TRAINING = 1000
-#: Values of a key that is varied, at least one.
+#: Values of a varied key, at least one.
 Choices = Annotated[list[Any], Field(min_length=1)]
 #: Names, given as an array.
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 Number = Annotated[float, within(-LARGEST, LARGEST)]
-#: Trials of the largest study: more would not end.
+#: Largest number of trials of a study; more would never end.
 MAX_TRIALS = 1_000_000
 
 
 class Range(Section):
-    """Values of one sampled parameter."""
+    """The range of one sampled parameter."""
 
     low: Number
-    """Least value."""
+    """Smallest value."""
     high: Number
     """Largest value."""
     log: bool = False
-    """Spread evenly on a log scale."""
+    """Whether values are spread evenly on a log scale."""
     integer: bool = False
-    """Whole numbers only."""
+    """Whether only integers are drawn."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -53,32 +53,32 @@ class Range(Section):
         if self.log and self.low <= 0:
             raise ValueError(f"a log scale needs low > 0; got {self.low}")
         if self.integer and not (self.low.is_integer() and self.high.is_integer()):
-            raise ValueError(f"whole numbers need whole ends; got {self.low} and {self.high}")
+            raise ValueError(f"integers need integer bounds; got {self.low} and {self.high}")
         return self
 
     def value(self, share: float) -> float | int:
-        """Return the value at a share of the way from low to high."""
+        """Return the value at a fraction of the way from low to high."""
         if self.log:
-            found = self.low * (self.high / self.low) ** share
+            value = self.low * (self.high / self.low) ** share
         else:
-            found = self.low + (self.high - self.low) * share
-        return round(found) if self.integer else float(found)
+            value = self.low + (self.high - self.low) * share
+        return round(value) if self.integer else float(value)
 
 
 class Sample(Section):
-    """Points drawn over the ranges of some parameters."""
+    """Points drawn from the ranges of some parameters."""
 
     method: Literal["random", "sobol"] = "sobol"
-    """"random", or a scrambled "sobol" sequence."""
+    """"random", or "sobol" for a scrambled Sobol sequence."""
     n: Count = 16
     """Number of points."""
     seed: Seed = 0
-    """Of the draw."""
+    """Random seed of the points."""
     range: Annotated[dict[str, Range], Field(min_length=1)]
     """Range of each key."""
 
     def points(self) -> list[dict[str, Any]]:
-        """Return the points, the same for the same seed."""
+        """Return the points, which the seed fixes."""
         if self.method == "sobol":
             engine = qmc.Sobol(len(self.range), rng=self.seed)
             shares = engine.random(2 ** math.ceil(math.log2(self.n)))[: self.n]
@@ -91,34 +91,34 @@ class Sample(Section):
 
 
 class Stop(Section):
-    """When a point needs no more dies."""
+    """The rule by which a point needs no more dies."""
 
     metric: str = "accuracy"
-    """Whose mean is looked at."""
+    """Metric whose mean must be known well enough."""
     half_width: Positive
-    """Half of the 95 % interval of the mean; narrower is narrow enough."""
+    """Half width of the mean's 95 % interval at which the point stops."""
     min_dies: Annotated[int, within(3, 1_000_000)] = 5
-    """Dies, of each training, that every point has."""
+    """Smallest number of dies of each training."""
 
 
 class Optimise(Section):
     """A search for the settings that are best for several aims at once."""
 
     maximise: Names = ("accuracy_validation",)
-    """Metrics of a trial, means over the dies; none of test images."""
+    """Metrics to maximise, as means over the dies; not those of test images."""
     minimise: Names = ("energy",)
-    """Metrics, as above."""
+    """Metrics to minimise, as means over the dies; not those of test images."""
     budget: dict[str, Number] = Field(default_factory=dict)
-    """Upper bounds of metrics, as n_resistor, area [m²] or energy [J]; a point beyond one is never
-    among the best."""
+    """Upper bounds of metrics, such as n_resistor, area [m²] or energy [J]; a point beyond one is
+    never among the best."""
     range: Annotated[dict[str, Range | Choices], Field(min_length=1)]
-    """What may be chosen, by key: a range or a list."""
+    """Values to choose from, by key: a range or a list."""
     n: Count = 64
-    """Points tried, in generations of population."""
+    """Number of points tried, in generations of population."""
     population: Annotated[int, within(2, 100_000)] = 16
-    """Points of a generation."""
+    """Number of points in a generation."""
     seed: Annotated[int, within(0, 2**32 - 1)] = 0
-    """Of the search."""
+    """Random seed of the search."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -128,43 +128,43 @@ class Optimise(Section):
 
 
 class StudyConfig(Section):
-    """A study: which run is varied, how, and on how many dies. No key may be set in two of grid,
-    sample and variants."""
+    """A study: a run, the keys that are varied, and the number of dies. No key may be set in two
+    of grid, sample and variants."""
 
     name: Name
-    """Of the study and of its directory."""
+    """Name of the study and of its directory."""
     base: Annotated[Path, Field(strict=False)]
     """TOML file of the run that is varied."""
     dies: Count = 10
-    """Number of chips, the same for every point."""
+    """Number of chips, the same ones for every point."""
     trainings: Annotated[int, within(1, 1000)] = 1
-    """Networks trained at every point; their seeds count up from the run's. Each has dies of its
-    own, whose seeds are 1,000 further on."""
+    """Number of networks trained at every point; their seeds count up from the run's. Each has its
+    own dies, whose seeds are 1,000 above those of the one before."""
     first_die: Annotated[int, within(0, 2**62)] = 1
     """Seed of the first chip."""
     grid: dict[str, Choices] = Field(default_factory=dict)
-    """Lists of values by key, as "bank.n"; every combination is a point."""
+    """Lists of values by key, such as "bank.n"; every combination is a point."""
     sample: Sample | None = None
-    """Points at random, instead of a grid or on top of it."""
+    """Random points, in place of a grid or combined with it."""
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Named sets of keys, each of which goes with every point."""
+    """Named sets of keys, each combined with every point."""
     stop: Stop | None = None
-    """When a point needs no more dies."""
+    """Rule by which a point needs no more dies."""
     optimise: Optimise | None = None
-    """A search instead of all points."""
+    """Search in place of all points."""
     x: str | None = None
-    """Key on the axis of the plots, the first one by default; "variant" is a key, too."""
+    """Key on the x axis of the plots, the first one by default; may be "variant"."""
     panel: Names = ()
-    """Keys whose values have panels of their own in the plots."""
+    """Keys whose values have their own panels in the plots."""
     yield_accuracy: Probability = 0.9
-    """A die is good from this accuracy on."""
+    """Smallest accuracy of a good die."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         sampled = list(self.sample.range) if self.sample else []
         own, of_variants = [*self.grid, *sampled], set[str]().union(*self.variants.values())
         if "variant" in own:
-            raise ValueError("'variant' is the key of [variants]; name another in grid or sample")
+            raise ValueError("'variant' is reserved for [variants]; rename it in grid or sample")
         single, of_some = _single(own), set(_single(of_variants))
         if twice := [key for key in single if single.count(key) > 1 or key in of_some]:
             raise ValueError(f"{twice[0]!r} is set twice; keep it in one of grid, sample, variants")
@@ -172,7 +172,7 @@ class StudyConfig(Section):
             raise ValueError("trainings > 1 sets 'seed' itself; leave it out, or trainings at 1")
         if self.trainings > 1 and self.dies > DIES_OF_A_TRAINING:
             raise ValueError(
-                f"with trainings > 1 there are at most {DIES_OF_A_TRAINING} dies; got {self.dies}"
+                f"dies must be at most {DIES_OF_A_TRAINING} with trainings > 1; got {self.dies}"
             )
         known = {*own, *of_variants} | ({"variant"} if self.variants else set())
         for key in (self.x, *self.panel):
@@ -182,27 +182,27 @@ class StudyConfig(Section):
         n_trial = math.prod(sizes) * (self.sample.n if self.sample else 1)
         if n_trial > MAX_TRIALS:
             raise ValueError(
-                f"grid, sample, variants and dies make {n_trial:,} trials; make it {MAX_TRIALS:,} "
-                "at most"
+                f"a study has at most {MAX_TRIALS:,} trials; got {n_trial:,} from grid, sample, "
+                "variants and dies"
             )
         return self
 
     def points(self) -> list[dict[str, Any]]:
-        """Return every combination of the grid, times every point of the sample, and variants."""
+        """Return every combination of grid, sample and variants."""
         grids = [dict(zip(self.grid, values)) for values in itertools.product(*self.grid.values())]
         samples = self.sample.points() if self.sample else [{}]
         variants = [{"variant": name} for name in self.variants] or [{}]
         return [a | b | c for c in variants for a in grids for b in samples]
 
     def values(self, point: dict[str, Any]) -> dict[str, Any]:
-        """Return the keys of a run, as "bank.n", that a point sets."""
+        """Return the keys of a run, such as "bank.n", that a point sets."""
         plain = {key: value for key, value in point.items() if key != "variant"}
         return self.variants.get(point.get("variant", ""), {}) | plain
 
     def seeds(self, seed: int) -> list[tuple[int, int]]:
-        """Return the seeds of every (training, die), the first dies of all trainings first.
+        """Return the seeds of every (training, die), beginning with the first die of each training.
 
-        seed: of the run, which is that of the first training.
+        seed: of the run, and so of the first training.
         """
         return [
             (seed + k, self.first_die + DIES_OF_A_TRAINING * k + die)
@@ -211,31 +211,31 @@ class StudyConfig(Section):
         ]
 
     def drawn(self, point: dict[str, Any], base: RunConfig) -> dict[str, Any]:
-        """Return a point with the keys of the plots, which may be those of its variant or base."""
+        """Return a point with the keys of the plots, which its variant or the base may set."""
         values = self.values(point)
         asked = [key for key in (self.x, *self.panel) if key and key not in point]
         return point | {k: values[k] if k in values else _value(base, k) for k in asked}
 
 
 def _single(keys: Iterable[str]) -> list[str]:
-    """Split keys that stand together, as "tile.n_word, tile.n_bit"."""
+    """Split keys that are given together, such as "tile.n_word, tile.n_bit"."""
     return [key.strip() for together in keys for key in together.split(",")]
 
 
 def _value(config: RunConfig, keys: str) -> Any:
-    """Return the value of a key, as "bank.n", or of the first of several."""
+    """Return the value of a key, such as "bank.n", or of the first of several."""
     return reduce(getattr, _single([keys])[0].split("."), config)
 
 
 def load_study(path: str | Path) -> tuple[StudyConfig, RunConfig]:
-    """Read a study's TOML file and the run it varies; ConfigError in one line."""
+    """Read a study's TOML file and the run that it varies; see `read_toml`."""
     path = Path(path)
     config = read_toml(path, StudyConfig)
     return config, load_config(path.parent / config.base)
 
 
 def with_values(base: RunConfig, values: dict[str, Any]) -> RunConfig:
-    """Return a configuration with some keys, as "bank.n", set; ConfigError for a bad one.
+    """Return a configuration with some keys, such as "bank.n", set; ConfigError for a bad value.
 
     Several keys, "tile.n_word, tile.n_bit", get the same value.
     """
@@ -247,6 +247,6 @@ def with_values(base: RunConfig, values: dict[str, Any]) -> RunConfig:
         for section in sections:
             place = place.get(section)
             if not isinstance(place, dict):
-                raise ConfigError(f"the study varies {key!r}, which is no key of a run")
+                raise ConfigError(f"the study varies {key!r}, which is not a key of a run")
         place[last] = value
     return checked(raw, RunConfig, f"the study sets {values}")

@@ -1,4 +1,4 @@
-"""What the same arithmetic costs in digital logic."""
+"""The energy of the same arithmetic in digital logic."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +11,15 @@ KB = 1024
 
 @dataclass(frozen=True)
 class DigitalNode:
-    """Energies in a process node [J]: a product, a sum.
+    """Energies of arithmetic and memory in a process node.
 
-    sram: memories, smallest first, as (bytes, energy of a 64-bit read); none where no figure was
-    read, and then no fetch is counted. certainty: "published", or what is uncertain about it.
+    name: node and number format.
+    multiply, add: energy of a product and of a sum [J].
+    bits: of a weight.
+    sram: memories, smallest first, as (bytes, energy of a 64-bit read [J]); empty if no figure is
+        available, and then no weight fetch is counted.
+    source: of the figures.
+    certainty: "published", or what is uncertain about the figures.
     """
 
     name: str
@@ -47,10 +52,13 @@ ADD = NODES[0].add
 
 @dataclass(frozen=True)
 class Accelerator:
-    """A product and what is published of it: operations per second [1/s] and power [W].
+    """A product and its published figures; a multiplication and an addition are two operations.
 
-    A multiplication and an addition are two operations. power: None where no figure was read.
-    certainty: "published", or what is uncertain about it.
+    name: of the product.
+    operations: per second, at peak [1/s].
+    power: at that rate [W]; None if no figure is available.
+    source: of the figures.
+    certainty: "published", or what is uncertain about the figures.
     """
 
     name: str
@@ -67,7 +75,7 @@ class Accelerator:
 
 _SELLER = "read at a user of the product, not its maker"
 
-#: Peak figures at each maker's own precision; what a network reaches is less.
+#: Peak figures at each maker's own precision; a network reaches less.
 ACCELERATORS = (
     Accelerator(
         "IBM HERMES (phase-change memory, 14 nm, 8-bit, one-phase reads)",
@@ -109,11 +117,12 @@ def arithmetic(node: DigitalNode, n_mac: int) -> float:
 def memory(node: DigitalNode, n_weight: int) -> tuple[str, float]:
     """Return the name of the smallest memory that holds the weights, and its 64-bit read [J].
 
-    Weights beyond the largest are taken to lie in several of that size, which leaves out the way to
-    them: a lower bound, and so named. Raises ValueError for a node without memories.
+    Weights that exceed the largest memory lie in several of that size. This leaves out the wires
+    between them, so the name says that it is a lower bound. Raises ValueError for a node without
+    memories.
     """
     if not node.sram:
-        raise ValueError(f"no figure for memory was read for {node.name}; compare arithmetic alone")
+        raise ValueError(f"node {node.name} has no figure for memory; compare the arithmetic alone")
     n_byte = -(-n_weight * node.bits // 8)
     for size, read in node.sram:
         if n_byte <= size:
@@ -125,16 +134,16 @@ def memory(node: DigitalNode, n_weight: int) -> tuple[str, float]:
 def weight_fetch(node: DigitalNode, n_weight: int) -> float:
     """Return the energy [J] of reading each weight once per inference from `memory`.
 
-    This favours the digital side: a convolution's weights are taken to stay in registers for all
-    positions, and the indices of a sparse format cost nothing (`crossbar_sim.energy.uncounted`).
+    This favours the digital side: a convolution's weights stay in registers for all positions, and
+    the indices of a sparse format are free (`crossbar_sim.energy.uncounted`).
     """
     return n_weight * node.bits / 64 * memory(node, n_weight)[1]
 
 
 def energies(counts: Counts) -> list[dict[str, Any]]:
-    """Return for every node the energy per inference [J], dense and with non-zero weights only.
+    """Return, for every node, the energy per inference [J], dense and of non-zero weights only.
 
-    "…_with_fetch" and "…_memory" are None for a node without a figure for memory.
+    Keys "…_with_fetch" and "…_memory" are None for a node without a figure for memory.
     """
     return [_row(node, counts) for node in NODES]
 

@@ -1,4 +1,4 @@
-"""Joules of a whole inference on the die, beside the digital arithmetic it replaces."""
+"""The energy of a whole inference on the die, beside that of the digital arithmetic it replaces."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,20 +14,20 @@ from tinynets.networks.layers import PrunedLayer
 def network_energy(mapped: MappedNetwork, tiles: Mapping[str, TileEnergy]) -> dict[str, Any]:
     """Return power [W] while reading and energy [J] by part, per layer and per inference.
 
-    A layer's tiles all work at once; a convolution reads them once for each output position.
+    All tiles of a layer work at once; a convolution reads them once for each output position.
     """
     layers, total = [], {}
     for layer in mapped.layers:
-        found = [tiles[tile.name] for tile in layer.tiles]
+        own = [tiles[tile.name] for tile in layer.tiles]
         n_mvm = layer.source.n_mvm
-        mvm = _sum([tile.energy for tile in found])
+        mvm = _sum([tile.energy for tile in own])
         inference = {part: n_mvm * joules for part, joules in mvm.items()}
         total = _sum([total, inference])
         layers.append(
             {
                 "name": layer.name,
                 "n_mvm": n_mvm,
-                "power": _sum([tile.power for tile in found]),
+                "power": _sum([tile.power for tile in own]),
                 "energy_mvm": mvm,
                 "energy_inference": inference,
                 "total_inference": sum(inference.values()),
@@ -54,7 +54,9 @@ def sum_counts(layers: list[PrunedLayer]) -> Counts:
 def compared(counts: Counts, analog: float) -> list[dict[str, Any]]:
     """Return the digital energies, each with its ratio to the analog one (above 1: analog wins).
 
-    None where a node's memory is not known.
+    analog: energy of the same arithmetic on the die [J].
+
+    A ratio is None if the node has no figure for memory.
     """
     rows = energies(counts)
     for row in rows:
@@ -64,7 +66,7 @@ def compared(counts: Counts, analog: float) -> list[dict[str, Any]]:
 
 
 def verdict(digital: list[dict[str, Any]]) -> list[str]:
-    """Say in words where the analog side wins and where it loses, one sentence per comparison."""
+    """Return one sentence per comparison on where the analog side wins and where it loses."""
     labels = {
         "nonzero": "arithmetic on the remaining weights alone",
         "nonzero_with_fetch": "arithmetic on the remaining weights, and fetching them",
@@ -74,8 +76,8 @@ def verdict(digital: list[dict[str, Any]]) -> list[str]:
 
 
 def _win_or_lose(digital: list[dict[str, Any]], key: str) -> str:
-    found = {row["node"]: row[f"{key}_ratio"] for row in digital}
-    ratios = {node: ratio for node, ratio in found.items() if ratio is not None}
+    everything = {row["node"]: row[f"{key}_ratio"] for row in digital}
+    ratios = {node: ratio for node, ratio in everything.items() if ratio is not None}
     loses = [f"{_times(1 / x)} as much as {node}" for node, x in ratios.items() if x <= 1]
     wins = [f"{_times(x)} less than {node}" for node, x in ratios.items() if x > 1]
     words = [f"the die loses, using {', '.join(loses)}"] if loses else []

@@ -1,4 +1,4 @@
-"""Watts and joules of a matrix-vector product, from the circuit's own currents."""
+"""Power and energy of a matrix-vector product, from the currents of its circuit."""
 
 import math
 from dataclasses import dataclass, replace
@@ -19,8 +19,8 @@ from tinynets.settings import TABLE, Positive, check_fields
 
 Case = Literal["envelope", "lower quartile", "median"]
 
-#: How far the energy of published ADCs lies above the envelope at their own effective bits, by
-#: case. Source: 297 designs of 1 MS/s and more since 2012 in B. Murmann, ADC Performance Survey
+#: Energy of published ADCs as a multiple of the envelope at their own effective bits, by case.
+#: Source: 297 designs of 1 MS/s and more since 2012 in B. Murmann, ADC Performance Survey
 #: 1997-2025; by benchmarks/energy/adc_survey.py, 95 % intervals 10.7 … 16.7 and 28.5 … 44.6.
 ADC_FACTORS: dict[Case, float] = {"envelope": 1.0, "lower quartile": 13.2, "median": 35.0}
 
@@ -61,16 +61,17 @@ class Figures:
 
     @property
     def seconds(self) -> float:
-        """The read time [s]; ValueError where that is "settling" and no circuit was asked."""
+        """The read time [s]; ValueError if it is still "settling"."""
         if self.t_read == "settling":
             raise ValueError('t_read is "settling"; pass figures.settled(t_settling)')
         return self.t_read
 
 
 def adc_envelope(bits: float) -> float:
-    """Return the least energy of a conversion [J] that designs of so many effective bits reach.
+    """Return the least energy per conversion [J] of designs with this many effective bits.
 
-    0.267 pJ + 1.446e-7 pJ * 4^bits. Source: B. Murmann, ADC Performance Survey, energy plot.
+    It is 0.267 pJ + 1.446e-7 pJ * 4^bits.
+    Source: B. Murmann, ADC Performance Survey, energy plot.
     """
     return (0.267 + 1.446e-7 * 4.0**bits) * 1e-12
 
@@ -78,9 +79,12 @@ def adc_envelope(bits: float) -> float:
 def adc_energy(bits: float, case: Case) -> float:
     """Return the energy of one conversion [J]: the envelope times the factor of a case.
 
-    bits: 1 … 24, taken to be effective; case: one of ADC_FACTORS. Smooth and monotone in bits; a
-    design may well lie off the law, whose factor is 13 to 75 by band of bits for the median
-    (benchmarks/results/adc_survey.json). Raises ValueError for another case or other bits.
+    bits: 1 … 24, taken as effective bits.
+    case: one of ADC_FACTORS.
+
+    The formula is smooth and monotone in bits, but single designs deviate from it: the median's
+    factor varies from 13 to 75 between bands of bits (benchmarks/results/adc_survey.json). Raises
+    ValueError for another case or other bits.
     """
     if case not in ADC_FACTORS:
         raise ValueError(f"adc_case must be one of {', '.join(get_args(Case))}; got {case!r}")
@@ -92,8 +96,9 @@ def adc_energy(bits: float, case: Case) -> float:
 def dac_energy(bits: int, t_hold: float) -> float:
     """Return the energy [J] of a DAC that holds its word line for t_hold [s].
 
-    bits: 1 … 24. The power is 3.9 uW * 2^(bits - 1), as long as it holds. Raises ValueError for
-    other bits. Source: see _P_DAC.
+    bits: 1 … 24; the power while it holds is 3.9 uW * 2^(bits - 1).
+
+    Raises ValueError for other bits. Source: see _P_DAC.
     """
     if not 1 <= bits <= 24:
         raise ValueError(f"a DAC has 1 … 24 bits; got {bits}")
@@ -101,7 +106,10 @@ def dac_energy(bits: int, t_hold: float) -> float:
 
 
 def transconductance(figures: Figures, gbw: float) -> float:
-    """Return what a one-stage amplifier needs for a gain-bandwidth [Hz]: 2 pi C_load gbw [S]."""
+    """Return the transconductance [S] of a one-stage amplifier of a gain-bandwidth [Hz].
+
+    It is 2 pi C_load gbw.
+    """
     return 2.0 * math.pi * figures.tia_c_load * gbw
 
 
@@ -113,9 +121,10 @@ def transistor_noise(gm: float, temperature: float = T_REFERENCE) -> float:
 def tia_energy(figures: Figures, bits: int, beta: np.ndarray) -> np.ndarray:
     """Return the amplifier's energy [J] for settling once to `bits`, whatever its speed.
 
-    beta: feedback factor 1 / (1 + r_feedback * total conductance of the line). With transistors
-    that give gm = 2 I / v_ov and a closed loop of 2 pi f C_load / beta, the energy is
-    v_dd v_ov C_load (bits + 1) ln 2 / (2 beta); tia_factor makes it real.
+    beta: feedback factor 1 / (1 + r_feedback * total conductance of the line).
+
+    With transistors of gm = 2 I / v_ov and a closed loop of 2 pi f C_load / beta, the energy is
+    v_dd v_ov C_load (bits + 1) ln 2 / (2 beta), times tia_factor for a real amplifier.
     """
     ideal = figures.v_dd * figures.tia_v_ov * figures.tia_c_load * (bits + 1) * math.log(2)
     return figures.tia_factor * ideal / (2 * beta)
@@ -126,10 +135,13 @@ def amplifier_energy(
 ) -> np.ndarray:
     """Return the energy [J] of the amplifier of each line for one read.
 
-    g_line: total conductance of the lines [S]. An amplifier of a given gain-bandwidth has
-    gm = 2 pi C_load gbw and the bias current gm v_ov / 2 (square law) all through the read:
-    tia_factor v_dd I t_read, tia_factor standing for its other branches. Where gbw is infinite
-    nothing says how fast it is, and it is taken as fast as `bits` in a read need: `tia_energy`.
+    ends: the amplifiers.
+    g_line: total conductance of each line [S].
+    bits: to which an amplifier of infinite gain-bandwidth settles in a read, see `tia_energy`.
+
+    An amplifier of finite gain-bandwidth has gm = 2 pi C_load gbw and, during the whole read, a
+    bias current I = gm v_ov / 2 (square law). Its energy is tia_factor v_dd I t_read, in which
+    tia_factor stands for its other branches.
     Source: square-law MOS transistor, gm = 2 I / v_ov; one-stage amplifier, gbw = gm / (2 pi C).
     """
     if not math.isfinite(ends.gbw):
@@ -146,17 +158,17 @@ class TileEnergy:
     energy: dict[str, float]
 
 
-#: Entries of `Solution.power` that deliver what the other parts turn into heat.
+#: Entries of `Solution.power` that deliver the power which the other parts turn into heat.
 _DELIVER = ("source", "TIA output")
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What a tile's circuit takes while it conducts, averaged over a batch of vectors.
+    """What a tile's circuit draws while it conducts, averaged over a batch of vectors.
 
     power: by part of the circuit [W], see `Solution.power`.
     stages: heat of the output stages of drivers and TIAs [W], see `Solution.stage_power`.
-    charge: of the wires for one read [C].
+    charge: that the wires take for one read [C].
     """
 
     power: dict[str, float]
@@ -165,7 +177,7 @@ class Draw:
 
 
 def drawn(solution: Solution, v_dd: float) -> Draw:
-    """Return what a circuit takes from a supply of v_dd [V], averaged over its solution's batch."""
+    """Return what a circuit draws from a supply of v_dd [V], averaged over its solution's batch."""
     return Draw(
         {part: float(value.mean()) for part, value in solution.power().items()},
         {part: float(p.mean()) for part, p in solution.stage_power(v_dd).items()},
@@ -178,18 +190,20 @@ def tile_energy(
 ) -> TileEnergy:
     """Return power and energy of a tile.
 
-    Every word line has a DAC, every bit line a TIA, every pair of bit lines an ADC; each works
-    once in each of n_pass passes (phases of signed inputs, bits of serial ones), and so does the
-    array, whose draw is that of the vectors of all passes. All current comes from the supply v_dd:
-    what does not heat the circuit heats the output stages of drivers and TIAs. "charging" is the
-    charge of the wires, from the supply. "digital": a 32-bit addition for each reading, into the
-    layer's sums, and one more where a zero is subtracted.
-    Raises ValueError for ideal converters, which no figure is known for.
+    draw: of its circuit, for the vectors of all passes.
+    n_pass: number of passes per product (phases of signed inputs, bits of serial ones).
+
+    Every word line has a DAC, every bit line a TIA, and every pair of bit lines an ADC. Each of
+    them, and the array, works once per pass. All current comes from the supply v_dd; power that
+    does not heat the circuit heats the output stages of drivers and TIAs. "charging" is the charge
+    of the wires, from the supply. "digital" is a 32-bit addition per reading, for the layer's sums,
+    and another one if a zero is subtracted.
+    Raises ValueError for ideal converters, whose energy is not known.
     """
     converters = hardware.converters
     adc_bits, drive_bits = converters.adc_bits, converters.drive_bits
     if adc_bits is None or drive_bits is None:
-        raise ValueError("energy needs real converters; give dac_bits and adc_bits")
+        raise ValueError("the energy of ideal converters is not known; give dac_bits and adc_bits")
     heat = {part: p for part, p in draw.power.items() if part not in _DELIVER} | draw.stages
     energy = {part: p * figures.seconds for part, p in heat.items()}
     energy["charging"] = figures.v_dd * draw.charge

@@ -1,7 +1,6 @@
 """What no energy of this project counts, on either side of a comparison, with its size.
 
-Where a published figure fits, the joules that counting it would add are given; where none was read,
-the size alone.
+If a published figure fits, the energy that it would add is given too.
 """
 
 import math
@@ -12,14 +11,15 @@ from mapping.network.mapped_network import MappedNetwork
 from tinynets.networks.flops import count
 from tinynets.networks.layers import PrunedLayer
 
-#: The node that sizes are turned into joules with: 45 nm int8.
+#: Node whose figures turn sizes into joules: 45 nm int8.
 _NODE = NODES[0]
 
 
 def uncounted(mapped: MappedNetwork) -> list[dict[str, Any]]:
-    """Return what is free: what, side ("die", "digital", "both"), size, energy [J] or None.
+    """Return what is not counted, as rows of what, side, size and energy.
 
-    energy: per inference, at 45 nm int8.
+    "side" is "die", "digital" or "both"; "energy" is that of one inference at 45 nm int8 [J], or
+    None without a published figure.
     """
     layers = [layer.source for layer in mapped.layers]
     n_cell = sum(layer.n_remaining for layer in layers)
@@ -30,20 +30,20 @@ def uncounted(mapped: MappedNetwork) -> list[dict[str, Any]]:
         ("control, clock and registers", "digital", f"{sum(map(_n_mac, layers))} MACs"),
     ]
     free = [{"what": w, "side": side, "size": size, "energy": None} for w, side, size in rows]
-    again = [_again(layers)] if any(layer.n_mvm > 1 for layer in layers) else []
-    return [*free, _index(layers), *again, *_both(layers)]
+    repeated = [_repeated(layers)] if any(layer.n_mvm > 1 for layer in layers) else []
+    return [*free, _index(layers), *repeated, *_both(layers)]
 
 
 def _index(layers: list[PrunedLayer]) -> dict[str, Any]:
-    """Return the index of sparse weights: for each, the input that it belongs to."""
+    """Return the index of sparse weights, which holds the input of each."""
     bits = sum(layer.n_remaining * math.ceil(math.log2(max(layer.n_in, 2))) for layer in layers)
     words = -(-bits // _NODE.bits)
     read = memory(_NODE, words)[1]
     return _sized("index of the non-zero weights", "digital", f"{bits} bits", bits / 64 * read)
 
 
-def _again(layers: list[PrunedLayer]) -> dict[str, Any]:
-    """Return the weights of convolutions, read again for each position after the first."""
+def _repeated(layers: list[PrunedLayer]) -> dict[str, Any]:
+    """Return the weights of convolutions, read again at each position after the first."""
     n = sum((layer.n_mvm - 1) * layer.n_remaining for layer in layers)
     read = memory(_NODE, sum(layer.n_remaining for layer in layers))[1]
     size = f"{n} readings"
@@ -51,7 +51,7 @@ def _again(layers: list[PrunedLayer]) -> dict[str, Any]:
 
 
 def _both(layers: list[PrunedLayer]) -> list[dict[str, Any]]:
-    """Return activations, each value written or read once, and the scaling of outputs."""
+    """Return the activations, each written or read once, and the scaling of outputs."""
     n_out = sum(layer.n_out * layer.n_mvm for layer in layers)
     n_moved = n_out + sum(layer.n_in * layer.n_mvm for layer in layers)
     read = memory(_NODE, max(layer.n_out * layer.n_mvm for layer in layers))[1]

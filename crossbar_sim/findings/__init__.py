@@ -1,1 +1,1 @@
-"""What a run finds on its die, question by question, and all of it together for its report."""
+"""The results of a run, one module per question, and all together for its report."""

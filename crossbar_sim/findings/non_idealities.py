@@ -1,4 +1,4 @@
-"""What each non-ideality of a run costs in accuracy, alone and all together."""
+"""The cost of a run's non-idealities in accuracy, each alone and all together."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,7 @@ from tinynets.networks.training import predict
 
 
 def single_parts(config: RunConfig) -> dict[str, Hardware]:
-    """Return for each non-ideality that is on the ideal parts with it alone."""
+    """Return, for each non-ideality of a run, ideal hardware with this non-ideality alone."""
     real, ideal = config.hardware, config.ideal_hardware
     ends, conv = real.periphery, real.converters
 
@@ -35,12 +35,11 @@ def single_parts(config: RunConfig) -> dict[str, Hardware]:
         "ADC": converter(*adc),
         "noise": replace(amplifier(v_noise=ends.v_noise), noise=real.noise),
     }
-    off = {label for label, parts in terms.items() if _same(parts, ideal)}
-    return {label: parts for label, parts in terms.items() if label not in off}
+    return {label: parts for label, parts in terms.items() if not _same(parts, ideal)}
 
 
 def _same(parts: Hardware, ideal: Hardware) -> bool:
-    """Return whether parts are ideal but for a seed."""
+    """Return whether hardware is ideal except for its seeds."""
     seeds = {"seed": 0}
     return (
         parts.wires.ideal == ideal.wires.ideal
@@ -51,9 +50,9 @@ def _same(parts: Hardware, ideal: Hardware) -> bool:
 
 
 def cost_table(way: Deployment) -> list[dict[str, Any]]:
-    """Return accuracy and error of the logits on the test set, for each term and for all.
+    """Return rows of accuracy and logit error on the test set, for each term and for all together.
 
-    error: rms change of the logits against ideal parts, as a fraction of their own rms.
+    "error" is the rms change of the logits against ideal hardware, as a fraction of their own rms.
     """
     config, data = way.config, way.data
     ideal = predict(way.on_die(config.ideal_hardware), data.x_test)

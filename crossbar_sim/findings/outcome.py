@@ -1,4 +1,4 @@
-"""All that a run finds, step by step: from a trained network to a simulated die and its scores."""
+"""All results of a run, step by step: from a trained network to a simulated die and its scores."""
 
 import json
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from tinynets.networks.training import accuracy
 
 #: The stage whose inputs the circuits are solved for.
 WIRED = "mapped, wires and TIA"
-#: Vectors that a layer's own netlist sweeps over; a convolution has one for each position.
+#: Largest number of vectors in a layer's own netlist; a convolution has one for each position.
 MAX_NETLIST_VECTORS = 64
 
 
@@ -40,9 +40,9 @@ MAX_NETLIST_VECTORS = 64
 class Outputs:
     """Differential outputs of all tiles, vectors and pairs [V].
 
-    target: the product with the weights themselves, without selection error or wires.
-    realised: what the circuits give.
-    largest: magnitude of a single TIA's largest output.
+    target: products with the weights themselves, without selection error or wires.
+    realised: outputs of the circuits.
+    largest: largest magnitude of a single TIA's output.
     """
 
     target: np.ndarray
@@ -52,9 +52,18 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All that a run found; the report is made from it alone.
+    """All results of a run; the report needs nothing else.
 
-    calibrated: what the choice against the wires did to each layer.
+    config: of the run.
+    mapped: the network on its die.
+    network: the layers of the pruned network.
+    simulated: the answers of all tiles.
+    outputs: target and realised outputs of the tiles.
+    accuracies: rows of network and accuracy.
+    costs: rows of each non-ideality's cost.
+    rules: rows of other selection rules.
+    calibrated: rows of what the choice against the wires did to each layer.
+    yardstick: energy of one dense product.
     all_on: the largest tile, and its circuit's solution with every input at v_read.
     """
 
@@ -101,7 +110,7 @@ def find_outcome(
 
 
 def stage_parts(config: RunConfig) -> dict[str, Hardware]:
-    """Return how real the parts are at each stage from the ideal die to the real one."""
+    """Return the hardware of each stage between ideal and real, by label."""
     ideal, real = config.ideal_hardware, config.hardware
     wired = replace(ideal, wires=real.wires, periphery=real.periphery)
     stages = {"mapped, ideal wires": ideal, WIRED: wired}
@@ -112,7 +121,7 @@ def stage_parts(config: RunConfig) -> dict[str, Hardware]:
 
 
 def write_netlists(way: Deployment, on_die: nn.Module, reads: Reads, work: Workspace) -> None:
-    """Write the directory of SPICE text, each layer's deck with its first real inputs.
+    """Write the directory of SPICE text, in which each layer's deck has its first real inputs.
 
     A perceptron is also written as one circuit from input voltages to logits.
     """
@@ -131,7 +140,7 @@ def write_netlists(way: Deployment, on_die: nn.Module, reads: Reads, work: Works
 
 
 def tile_outputs(way: Deployment, reads: Reads, simulated: Simulated) -> Outputs:
-    """Put what the tiles give beside the products that they stand for."""
+    """Return the tiles' outputs beside the products that they should give."""
     r_feedback = way.config.periphery.r_feedback
     target, realised = [], []
     for layer in way.mapped.layers:
@@ -164,7 +173,7 @@ def score(way: Deployment, networks: Mapping[str, nn.Module]) -> list[dict[str, 
 
 
 def weigh_costs(way: Deployment, work: Workspace) -> list[dict[str, Any]]:
-    """Return what each non-ideality costs in accuracy."""
+    """Return the cost of each non-ideality in accuracy."""
     way.tell("costs", 0, 1)
     path = work.once("costs.json", lambda draft: write_json(draft, cost_table(way)))
     way.tell("costs", 1, 1)
@@ -172,7 +181,7 @@ def weigh_costs(way: Deployment, work: Workspace) -> list[dict[str, Any]]:
 
 
 def weigh_rules(way: Deployment, reads: Reads, work: Workspace) -> list[dict[str, Any]]:
-    """Return what other rules of selection would give on the same die."""
+    """Return the results of other selection rules on the same die."""
     way.tell("rules", 0, 1)
     path = work.once("rules.json", lambda draft: write_json(draft, compare_rules(way, reads.v_rms)))
     way.tell("rules", 1, 1)

@@ -1,4 +1,4 @@
-"""The same network on the same die under other rules of selection, side by side."""
+"""The same network on the same die by several selection rules, side by side."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from mapping.network.map_network import SelectionRule, map_network
 from mapping.network.mapped_network import MappedNetwork
 from tinynets.networks.training import accuracy
 
-#: What the report compares. The lightest subset may be half a step of 8 bits away.
+#: The rules that the report compares. The lightest subset may err by half a step of 8 bits.
 RULES = {
     "nearest subset": SelectionRule(),
     "lightest within half an LSB of 8 bits": SelectionRule(objective="power"),
@@ -23,10 +23,12 @@ RULES = {
 
 
 def compare_rules(way: Deployment, v_rms: float) -> list[dict[str, Any]]:
-    """Return what each rule of RULES gives: switches, conductance, power, error, accuracy.
+    """Return a row for each rule of RULES: closed switches, power, weight error, accuracy.
 
-    v_rms: of a word line [V], the same for all; power is what the branches then dissipate with
-    ideal wires [W]. Accuracy is on the test set, everything but the selection ideal.
+    v_rms: root mean square of all word-line voltages [V].
+
+    The power is the heat of the branches with ideal wires [W]. The accuracy is on the test set with
+    ideal hardware.
     """
     data, die, tile = way.data, way.mapped.die, way.mapped.tile
     images = torch.from_numpy(data.x_train[: way.config.select.n_calibration])

@@ -1,4 +1,4 @@
-"""The energy of one dense product, which every run states beside its own network's."""
+"""The energy of one dense product, which every run states beside that of its own network."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,16 +15,18 @@ from netlists.circuit.build import tile_circuit
 from tinynets.networks.flops import count
 from tinynets.networks.layers import PrunedLayer
 
-#: Size of the yardstick: one dense product of 100 × 100.
+#: Number of inputs and of outputs of the product.
 YARDSTICK = 100
 
 
 def yardstick(config: RunConfig, t_read: float) -> dict[str, Any]:
     """Return the energy of one dense 100 × 100 product with random weights and inputs.
 
-    The same bank, wires, amplifiers, figures and read time [s] as the run's; inputs uniform in
-    0 … v_read. A dense line carries more current than a pruned one, so the feedback resistor is
-    chosen for it: the largest output equals the amplifiers' supply.
+    config: of the run, whose bank, wires, amplifiers and figures are used.
+    t_read: time of one read [s].
+
+    The inputs are uniform in 0 … v_read. A dense line carries more current than a pruned one, so
+    the feedback resistor is chosen to make the largest output equal to the amplifiers' supply.
     """
     rng = np.random.default_rng(config.seed)
     weight = rng.normal(size=(YARDSTICK, YARDSTICK))

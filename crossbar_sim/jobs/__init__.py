@@ -1,1 +1,1 @@
-"""What the commands do, as functions: run, prune, and a wafer's way to the fab and back."""
+"""The work of the commands, as functions: run, prune, export a pack, adapt to a wafer."""

@@ -1,4 +1,4 @@
-"""Prune a network that a user brings: read it, prune it, count what that saves."""
+"""Prune the user's own network: read it, prune it, count what that saves."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,14 +44,20 @@ class Task:
 
 
 def read_settings(source: Path, config: Path | None) -> RunConfig | None:
-    """Return the configuration that a source is, or that tells the architecture of its weights.
+    """Return the configuration of a source, or None for a network without one.
 
-    Raises ConfigError for a source of another suffix, or one that needs no configuration.
+    source: a configuration itself, or a network.
+    config: configuration with the architecture of a file of weights.
+
+    Raises ConfigError for a source of another suffix, or a configuration that it does not need.
     """
     if source.suffix not in (".toml", *READERS):
-        raise ConfigError(f"{source}: expected a .toml, .onnx, .safetensors or .pt file")
+        raise ConfigError(f"expected a .toml, .onnx, .safetensors or .pt file; got {str(source)!r}")
     if config and source.suffix not in WEIGHT_READERS:
-        raise ConfigError(f"--config tells the network of a file of weights; {source} is none")
+        raise ConfigError(
+            f"--config describes the network of a file of weights (.safetensors or .pt); got "
+            f"{str(source)!r}; leave --config out"
+        )
     path = source if source.suffix == ".toml" else config
     return load_config(path) if path else None
 
@@ -67,40 +73,43 @@ def read_task(
 ) -> Task:
     """Return the network of a TOML, ONNX or weights file, and its data.
 
-    A TOML configuration is trained first. Weights without settings must be those of a stack of
-    Linear layers. data, size: see `read_data`; None for the data of the settings.
-    Raises ConfigError for a file that is not there, no data, or data that the network does not
-    take; ValueError as the readers do.
+    source: the file; the network of a TOML configuration is trained first.
+    settings: see `read_settings`; weights without settings must be those of a stack of Linear
+        layers.
+    data, size: see `read_data`; None for the data of the settings.
+
+    Raises ConfigError for a missing file, missing data, or data that do not fit the network;
+    ValueError as the readers do.
     """
     if not source.is_file():
-        raise ConfigError(f"{source}: there is no such file")
+        raise ConfigError(f"{source} does not exist; give a file")
     if settings:
         known = {"data": data} if data in _OWN else {}
         settings = settings.model_copy(update={"seed": options.seed} | known)
     model = _model(source, settings)
-    weight_layers(model, options.exclude)  # an unknown name had better fail before training
+    weight_layers(model, options.exclude)  # an unknown name must fail before the training
     if data is not None:
-        found = read_data(data, size=size, seed=options.seed)
+        samples = read_data(data, size=size, seed=options.seed)
     elif settings:
-        found = load_data(settings)
+        samples = load_data(settings)
     else:
-        raise ConfigError(f"{source} brings no data; pass --data")
-    found = fitted(model, found)
+        raise ConfigError(f"{source} comes without data; pass --data")
+    samples = fitted(model, samples)
     if source.suffix == ".toml" and settings:
         epochs = settings.train.epochs
         tell("train", 0, epochs)
         train(
             model,
-            found,
+            samples,
             **settings.train.model_dump(),
             seed=settings.seed,
             progress=lambda n: tell("train", n, epochs),
         )
-    return Task(model, found)
+    return Task(model, samples)
 
 
 def _model(source: Path, settings: RunConfig | None) -> nn.Module:
-    """Return the network, untrained where the source is a configuration."""
+    """Return the network, untrained if the source is a configuration."""
     model = None
     if settings:
         torch.manual_seed(settings.seed)
@@ -132,9 +141,9 @@ def read_data(name: str, *, size: tuple[int, int] | None, seed: int) -> Data:
 
 
 def fitted(model: nn.Module, data: Data) -> Data:
-    """Return the data in the shape that a classifier takes: as it is, or each sample a vector.
+    """Return the data in the shape that a classifier takes: unchanged, or with flat samples.
 
-    Raises ConfigError when it takes neither, or has fewer outputs than there are classes.
+    Raises ConfigError if it takes neither, or has fewer outputs than the data have classes.
     """
     problem = ""
     for flat in (False, True):
@@ -149,11 +158,11 @@ def fitted(model: nn.Module, data: Data) -> Data:
         if y.ndim == 2 and len(y) == len(x_test[:2]):
             if y.shape[1] < data.n_class:
                 raise ConfigError(
-                    f"the network has {y.shape[1]} outputs and data {data.name!r} "
-                    f"{data.n_class} classes"
+                    f"data {data.name!r} have {data.n_class} classes, but the network has "
+                    f"{y.shape[1]} outputs; pass other --data"
                 )
             return replace(data, x_train=x_train, x_test=x_test)
-        problem = problem or f"outputs have shape {tuple(y.shape)}, not (n_sample, n_class)"
+        problem = problem or (f"outputs must have shape (n_sample, n_class); got {tuple(y.shape)}")
     raise ConfigError(
         f"the network does not take the samples of data {data.name!r}, of shape "
         f"{data.x_test.shape[1:]}: {problem}"
@@ -161,7 +170,7 @@ def fitted(model: nn.Module, data: Data) -> Data:
 
 
 def pruned(task: Task, options: Options, tell: Progress) -> nn.Module:
-    """Return a pruned, fine-tuned and perhaps quantised copy of a task's network.
+    """Return a copy of a task's network, pruned, fine-tuned and, if asked for, quantised.
 
     Raises ValueError as `prune` does.
     """
@@ -185,45 +194,44 @@ def _pruned(task: Task, options: Options, tell: Progress) -> nn.Module:
 
 
 def figures(task: Task, small: nn.Module, options: Options) -> dict[str, Any]:
-    """Return what `metrics.compare` does, and a row of figures for each layer and in total.
+    """Return the numbers of `metrics.compare`, with a row of figures for each layer and in total.
 
-    The rows count weights and arithmetic before and after, and what tiles hold: of the network
-    before, every row and column; after, those with a weight, in order. digital: what has
-    parameters but no place on a tile, such as a batch norm.
+    The rows count weights, arithmetic, and tiles before and after. The tiles hold every row and
+    column of the network before pruning, and of the pruned network those with a weight, in order.
+    "digital" lists modules with parameters but without a place on a tile, such as a batch norm.
     """
     before, after = (extract(model, task.example) for model in (task.model, small))
     rows = [_row(*pair, options.tile) for pair in zip(before.layers, after.layers, strict=True)]
-    found = compare(
+    changes = compare(
         measure(task.model, task.example, task.data),
         measure(small, task.example, task.data, bits=options.bits or FULL_BITS),
     )
     total = {key: sum(row[key] for row in rows) for key in rows[0] if key not in _RATIOS}
     digital = {"digital": list(after.digital)}
-    return found | {"rows": rows, "total": _with_ratios("total", total)} | digital
+    return changes | {"rows": rows, "total": _with_ratios("total", total)} | digital
 
 
 _RATIOS = ("layer", "compression_ratio", "speedup")
 
 
 def _row(before: PrunedLayer, after: PrunedLayer, tile: TileConfig) -> dict[str, Any]:
-    was, now = count(before), count(after)
-    cells = {"before": split_dense(before.weight.shape, tile), "after": split(after.mask, tile)}
-    lines = {when: count_lines(blocks) for when, blocks in cells.items()}
-    row = _arithmetic(was, now)
+    blocks = {"before": split_dense(before.weight.shape, tile), "after": split(after.mask, tile)}
+    lines = {when: count_lines(each) for when, each in blocks.items()}
+    row = _arithmetic(count(before), count(after))
     for what in ("n_tile", "n_cell"):
         row |= {f"{what[2:]}s_{when}": getattr(n, what) for when, n in lines.items()}
     row |= {f"conversions_{w}": n.n_conversion * before.n_mvm for w, n in lines.items()}
     return _with_ratios(before.name, row)
 
 
-def _arithmetic(was: Counts, now: Counts) -> dict[str, int]:
+def _arithmetic(before: Counts, after: Counts) -> dict[str, int]:
     return {
-        "weights_before": was.n_weight,
-        "weights_after": now.n_remaining,
-        "macs_before": was.n_mac,
-        "macs_after": now.n_mac_nonzero,
-        "flops_before": was.n_flop,
-        "flops_after": now.n_flop_nonzero,
+        "weights_before": before.n_weight,
+        "weights_after": after.n_remaining,
+        "macs_before": before.n_mac,
+        "macs_after": after.n_mac_nonzero,
+        "flops_before": before.n_flop,
+        "flops_after": after.n_flop_nonzero,
     }
 
 

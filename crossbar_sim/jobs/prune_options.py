@@ -1,4 +1,4 @@
-"""The options of pruning a network that a user brings, with their defaults; loads no torch."""
+"""The options of pruning the user's own network, with their defaults; loads no torch."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,15 +11,16 @@ from tinynets.pruning.schedules import sparsities
 
 @dataclass(frozen=True)
 class Options:
-    """How to prune a network that a user brings.
+    """How to prune the user's own network.
 
-    tile: size of the tiles that are counted, and pruned for by "tiles".
-    round_to: the channels left by "filters" are a multiple of it.
-    bits: of a weight in the end; 0 for all that it has.
+    tile: size of the tiles that are counted, and for which method "tiles" prunes.
+    round_to: the number of channels that "filters" leaves is a multiple of it.
+    bits: of each weight after pruning; 0 for no quantisation.
     by_reads: see `tinynets.pruning.for_tiles.TileOptions`.
-    The others are those of `tinynets.pruning.options.PruneOptions`; None is the method's own.
 
-    Raises ValueError for options that do not go together, before anything is trained.
+    The other options are those of `tinynets.pruning.options.PruneOptions`; None stands for the
+    method's own default. Raises ValueError for options that contradict each other, before anything
+    is trained.
     """
 
     method: str = PruneOptions.method
@@ -38,9 +39,9 @@ class Options:
 
     @classmethod
     def from_config(cls, settings: RunConfig | None, given: dict[str, Any]) -> "Options":
-        """Return the options given; else what a configuration says; else the defaults.
+        """Return each option as given, or else as configured, or else its default.
 
-        given: by name; None leaves an option to the others.
+        given: options by name; None for an option that is not given.
         """
         values: dict[str, Any] = {}
         if settings:
@@ -50,11 +51,11 @@ class Options:
             values["tile"] = TileConfig(settings.tile.n_word, settings.tile.n_bit)
             values["seed"] = settings.seed
         if ":" in (given["scope"] or ""):
-            values["sparsity"] = None  # an N:M scope has its own
+            values["sparsity"] = None  # an N:M scope implies it
         return cls(**values | {name: value for name, value in given.items() if value is not None})
 
     def __post_init__(self) -> None:
-        # Inside, since they load torch.
+        # Imported here, since they load torch.
         from tinynets.networks.masks import n_to_keep
         from tinynets.pruning.compression import check_bits
 
@@ -68,15 +69,15 @@ class Options:
                     f"{self.scope!r}"
                 )
         if self.round_to > 1 and self.method != "filters":
-            raise ValueError(f"round_to is for method 'filters'; the method is {self.method!r}")
+            raise ValueError(f"round_to is for method 'filters'; got method {self.method!r}")
         if self.by_reads and self.method != "tiles":
-            raise ValueError(f"by_reads is for method 'tiles'; the method is {self.method!r}")
+            raise ValueError(f"by_reads is for method 'tiles'; got method {self.method!r}")
         if self.bits:
             check_bits(self.bits)
-        # What fails here fails before a configuration is trained.
+        # Called only to fail before anything is trained.
         n_to_keep(self.sparsity, self.scope or "global")
         sparsities(self.schedule or "one_shot", self.sparsity or 0.0, self.rounds)
 
     def given(self, *names: str) -> dict[str, Any]:
-        """Return the options of these names that are not left to the method."""
+        """Return the options of these names that are not None."""
         return {name: value for name in names if (value := getattr(self, name)) is not None}

@@ -1,4 +1,4 @@
-"""The main job: from a trained network to a simulated die and its report."""
+"""The whole path: from a trained network to a simulated die and its report."""
 
 from pathlib import Path
 
@@ -18,15 +18,17 @@ def run(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Do the whole job and return the directory `root/<name>` with its report.
+    """Take a run's whole path and return the directory `root/<name>` with its report.
 
-    resume: go on where an interrupted run of the same settings stopped. progress: see `Progress`.
-    Raises ConfigError, NgspiceError when ngspice cannot be used, VerificationError when the two
-    engines disagree. The final directory appears only when everything is done.
+    resume: whether to continue an interrupted run of the same settings.
+    progress: see `Progress`.
+
+    The directory appears only when everything is done. Raises ConfigError, NgspiceError if ngspice
+    cannot be used, and VerificationError if the two solvers disagree.
     """
     tell = progress or silent
     with NgspiceWorker(time_limit=config.simulation.time_limit) as worker, single_thread():
-        worker.probe()  # fail before the work, not after it
+        worker.probe()  # if ngspice does not work, fail before the work
         compile_kernels(tell)
         work = Workspace(Path(root), config, resume=resume)
         outcome = find_outcome(config, work, worker, tell)

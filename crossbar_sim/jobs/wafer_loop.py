@@ -1,7 +1,7 @@
-"""What leaves a finished run for a laboratory or a fab, and what comes back from it."""
+"""What a finished run sends to a laboratory or a fab, and what it gets back."""
 
 import csv
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,32 @@ from tinynets.files.drafts import new_directory
 from tinynets.networks.training import accuracy
 
 
+@dataclass(frozen=True)
+class Readings:
+    """A table of a wafer's readings, and how they were taken.
+
+    table: CSV or Parquet file.
+    plan: plan.csv of the pack, for composite readings; None for single ones.
+    relative: error of the meter, as a fraction of the reading; None for that of the plan, or
+        without a plan the meter_error of the run's bank.
+    absolute: error of the meter [S]; None for that of the plan, or without a plan zero.
+    """
+
+    table: Path
+    plan: Path | None = None
+    relative: float | None = None
+    absolute: float | None = None
+
+    def of_wafer(self, mapped: MappedNetwork) -> Wafer:
+        """Return the wafer of a network; ConfigError or ValueError for unusable readings."""
+        bank = mapped.die.bank
+        known: tuple[Plan | None, Meter] = None, Meter(bank.meter_error)
+        if self.plan is not None:
+            known = read_plan(self.plan, bank.n)
+        meter = _meter(known[1], self.relative, self.absolute)
+        return read_wafer(self.table, mapped, plan=known[0], meter=meter)
+
+
 def export_run(
     run_directory: Path,
     output: Path,
@@ -29,10 +55,12 @@ def export_run(
 ) -> Path:
     """Write the fabrication pack of a finished run, and return its directory.
 
-    relative, absolute [S]: error of the meter that the pack's plan is for; by default the
-    meter_error of the run's bank, and none.
-    Raises ConfigError when the directory is no finished run, for an error below zero, and when the
-    pack does not come back as it was written: there is none then.
+    relative: error of the meter for which the pack plans its readings, as a fraction of the
+        reading; by default the meter_error of the run's bank.
+    absolute: its error [S]; by default zero.
+
+    Raises ConfigError when the directory is not a finished run, for a negative error, and when the
+    pack does not read back as it was written; no pack is left then.
     """
     config, mapped = read_run(run_directory)
     meter = _meter(Meter(mapped.die.bank.meter_error), relative, absolute)
@@ -45,31 +73,28 @@ def export_run(
 
 def reselect_run(
     run_directory: Path,
-    measured: Path,
+    readings: Readings,
     output: Path,
     *,
     tolerance: float,
-    plan: Path | None = None,
-    relative: float | None = None,
-    absolute: float | None = None,
     extra: int = 0,
 ) -> dict[str, float]:
     """Adapt a run to a measured wafer; write OUTPUT with pack/, changes.csv and report.html.
 
-    plan: plan.csv of the pack, which a table of composite readings follows; None for single ones.
-    relative, absolute [S]: the meter's error; by default as in the plan, or without one the
-    meter_error of the run's bank, and none. Where it is above zero, cells that must change mind it.
-    extra: changes that each of these may have beyond those it needs.
+    readings: if their meter has an error, cells that must change take it into account.
+    output: appears whole, or not at all.
+    tolerance: largest error at which a cell stays as it is, as a fraction of the largest weight.
+    extra: number of changes that a cell may have beyond those it needs.
 
     Returns counts of branches, defects, cells and changes, and the test accuracy on the measured
-    die before and after; "off_by_1000" are branches that seem to be in another unit. Raises
-    ConfigError for what cannot be used. OUTPUT appears whole, or not at all.
+    die before and after; "off_by_1000" counts branches whose readings seem to be in another unit.
+    Raises ConfigError for unusable readings.
     """
     config, mapped = read_run(run_directory)
     if output.exists():
         raise FileExistsError(f"{output} exists; choose another directory")
     try:
-        wafer = _read_readings(measured, mapped, plan, relative, absolute)
+        wafer = readings.of_wafer(mapped)
         doubt = None if wafer.meter.exact else wafer.covariance
         unknown = wafer.defective
         repair = reselect(
@@ -79,9 +104,9 @@ def reselect_run(
         raise ConfigError(str(error)) from error
     old = on_die(mapped, wafer.die)
     accuracies = _accuracies(config, run_directory, [mapped, old, repair.mapped])
-    found = Reselection(config.name, mapped, old, wafer, repair, tolerance, accuracies)
+    result = Reselection(config.name, mapped, old, wafer, repair, tolerance, accuracies)
     with new_directory(output) as draft:
-        _write_reselection(config, found, draft)
+        _write_reselection(config, result, draft)
     return {
         "branches": wafer.n_branch,
         "missing": wafer.n_missing,
@@ -97,23 +122,8 @@ def reselect_run(
     }
 
 
-def _read_readings(
-    measured: Path,
-    mapped: MappedNetwork,
-    plan: Path | None,
-    relative: float | None,
-    absolute: float | None,
-) -> Wafer:
-    bank = mapped.die.bank
-    known: tuple[Plan | None, Meter] = None, Meter(bank.meter_error)
-    if plan is not None:
-        known = read_plan(plan, bank.n)
-    meter = _meter(known[1], relative, absolute)
-    return read_wafer(measured, mapped, plan=known[0], meter=meter)
-
-
 def _meter(default: Meter, relative: float | None, absolute: float | None) -> Meter:
-    """Return the meter with the errors that are given in place of the default ones."""
+    """Return the default meter with the given errors in place of its own."""
     try:
         return Meter(
             default.relative if relative is None else relative,
@@ -129,18 +139,18 @@ def _accuracies(
     """Return rows of network and test accuracy: digital, then as designed and measured."""
     model, data = pruned_model(config, run_directory), load_data(config)
     digital = accuracy(model, data.x_test, data.y_test)
-    found = [digital, *(score(config, model, network) for network in networks)]
+    shares = [digital, *(score(config, model, network) for network in networks)]
     labels = ("pruned, digital", DESIGNED, OLD, NEW)
-    return [{"network": label, "accuracy": value} for label, value in zip(labels, found)]
+    return [{"network": label, "accuracy": share} for label, share in zip(labels, shares)]
 
 
-def _write_reselection(config: RunConfig, found: Reselection, directory: Path) -> None:
+def _write_reselection(config: RunConfig, result: Reselection, directory: Path) -> None:
     parts = {"wires": config.hardware.wires, "periphery": config.hardware.periphery}
-    survey = {"meter": found.wafer.meter, "plan": found.wafer.plan}
-    write_pack(found.repair.mapped, directory / "pack", **parts, **survey)
+    survey = {"meter": result.wafer.meter, "plan": result.wafer.plan}
+    write_pack(result.repair.mapped, directory / "pack", **parts, **survey)
     with (directory / "changes.csv").open("w", newline="", encoding="utf-8") as file:
         names = ["layer", "tile", "word_line", "bit_line", "side", "branch", "closed"]
         table = csv.DictWriter(file, names, lineterminator="\n")
         table.writeheader()
-        table.writerows({**asdict(c), "closed": int(c.closed)} for c in found.repair.changes)
-    write_wafer_report(found, directory)
+        table.writerows({**asdict(c), "closed": int(c.closed)} for c in result.repair.changes)
+    write_wafer_report(result, directory)

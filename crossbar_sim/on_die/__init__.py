@@ -1,1 +1,1 @@
-"""A network in torch whose layers run on their tiles."""
+"""A torch network whose layers run on tiles."""

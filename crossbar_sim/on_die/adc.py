@@ -1,4 +1,4 @@
-"""The ADCs of a layer: one on every pair of bit lines of its tiles, all with one range."""
+"""The ADCs of a layer: one for each pair of bit lines of its tiles, all with the same range."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,18 +7,19 @@ import torch
 
 from crossbar_sim.periphery.converters import Converters, Errors, broadcast, quantise
 
-#: Outputs beyond the range by less than this fraction of it count as within.
+#: Outputs that exceed the range by less than this fraction of it count as within the range.
 _SLACK = 1e-6
 
 
 class Adc:
-    """The ADCs of a layer, group of tiles by group of tiles.
+    """The ADCs of a layer, by group of tiles.
 
     converters: their resolution and errors.
-    groups: of each group that is read together, name and number of bit-line pairs of its tiles.
+    groups: name and number of bit-line pairs of each tile, for each group that is read together.
 
-    `v_limit` is the range [V], None while they do nothing. `zeros` is what each group reports at
-    rest, which is subtracted digitally; empty while nothing is.
+    `v_limit` is the range [V], or None for ADCs that pass voltages on unchanged. `zeros` holds the
+    report of each group at rest, which is subtracted digitally; it is empty if nothing is
+    subtracted.
     """
 
     def __init__(self, converters: Converters, groups: Sequence[Sequence[tuple[str, int]]]) -> None:
@@ -28,7 +29,7 @@ class Adc:
         self.set_range(converters.adc_range)
 
     def set_range(self, v_limit: float | None) -> None:
-        """Give the ADCs a range [V], or None for ADCs that do nothing."""
+        """Set the range [V], or None for ADCs that pass voltages on unchanged."""
         self.v_limit = v_limit
         self.errors = [
             Errors.joined(
@@ -39,7 +40,7 @@ class Adc:
 
     @contextmanager
     def observing(self) -> Iterator[None]:
-        """Pass everything on as it is; afterwards the range is the largest magnitude reported."""
+        """Pass all voltages on unchanged; then set the range to the largest one reported."""
         self._extremes = extremes = [[] for _ in self.groups]
         try:
             yield
@@ -51,9 +52,9 @@ class Adc:
         self.set_range(max(float(v.abs().max()) for v in reported) or 1.0)
 
     def read(self, volts: torch.Tensor, k: int) -> tuple[torch.Tensor, int]:
-        """Return what the ADCs of group k report of (n_vector, n_bit, ...) [V], zeros subtracted.
+        """Return what the ADCs of group k report, with zeros subtracted, and how many saturated.
 
-        Returns also how many of them saturated.
+        volts: their inputs (n_vector, n_bit, ...) [V].
         """
         reported, n_saturated = self.report(volts, k)
         if self.zeros:
@@ -61,7 +62,7 @@ class Adc:
         return reported, n_saturated
 
     def report(self, volts: torch.Tensor, k: int) -> tuple[torch.Tensor, int]:
-        """Return the same before anything is subtracted."""
+        """Return the same without any subtraction."""
         if self._extremes is not None:
             inner = volts.detach().transpose(0, 1).flatten(1)
             ends = torch.aminmax(inner, dim=1)

@@ -1,4 +1,4 @@
-"""A weight layer that multiplies by what the circuits of its tiles really do."""
+"""A weight layer that computes with the circuits of its tiles."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -19,14 +19,20 @@ from mapping.network.mapped_layer import MappedLayer
 class CircuitLayer(nn.Module):
     """A weight layer on tiles: DAC, the circuit of every tile, ADC, digital sums.
 
-    Inputs and outputs are those of the torch layer it replaces. `n_saturated` counts, since the
-    layer was made, the inputs beyond the DAC's range, the amplifiers at their swing, and the
-    outputs beyond the ADC's range.
+    mapped: the layer's tiles.
+    hardware: everything around the cells.
+    input_range: range of the DACs.
+    responses: by tile, if `crossbar_sim.on_die.readout.respond` has computed them already.
+    dtype: of all tensors.
 
-    Gradients flow: rounding counts as if it did nothing (straight-through, Bengio et al.,
-    arXiv 1308.3432), and what saturates has none. An output is `units_per_volt` [1/V] times `gain`
-    times the volts, plus `bias`, each (n_out,). The digital gain, 1 at first, and the digital bias
-    are parameters; the circuits are what they are.
+    Inputs and outputs are those of the torch layer it replaces. `n_saturated` counts, since the
+    layer was made, inputs beyond the DAC's range, amplifiers at their swing, and outputs beyond
+    the ADC's range.
+
+    An output is `units_per_volt` [1/V] times `gain` times the volts, plus `bias`, each (n_out,).
+    The digital gain, initially 1, and the digital bias are parameters; the circuits are fixed.
+    Gradients pass through rounding unchanged (straight-through, Bengio et al., arXiv 1308.3432)
+    and vanish at saturation.
     """
 
     units_per_volt: torch.Tensor
@@ -54,19 +60,19 @@ class CircuitLayer(nn.Module):
         r_feedback = hardware.periphery.r_feedback
         scale = 1.0 / (r_feedback * mapped.g_per_weight * self.volts_per_unit)
         bias = np.zeros(layer.n_out) if layer.bias is None else layer.bias.copy()
-        # A parameter near 1, since one of some 100/V would not notice an optimiser's usual steps.
+        # The parameter is near 1, since an optimiser's usual steps would hardly change some 100/V.
         self.gain = nn.Parameter(torch.ones(layer.n_out, dtype=dtype))
         self.register_buffer("units_per_volt", torch.from_numpy(scale).to(dtype))
         self.bias = nn.Parameter(torch.from_numpy(bias).to(dtype))
 
     def restart(self) -> None:
-        """Start the stream of the noise anew, and count saturation from zero."""
+        """Restart the noise stream and the count of saturation."""
         self.n_saturated = 0
         noise = self.hardware.noise
         self.stream = None if noise is None else _stream(noise, self.name)
 
     def passes(self, x: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
-        """Return digital weight and drive (in parts of v_read) of every pass over inputs x."""
+        """Return digital weight and drive (as a fraction of v_read) of every pass over inputs x."""
         limit, signed = self.input_range.limit, self.input_range.signed
         low, high = torch.aminmax(x.detach())
         if max(-low, high) > limit * (1 + 1e-6) or (low < 0 and not signed):
@@ -80,9 +86,9 @@ class CircuitLayer(nn.Module):
         return self.hardware.converters.v_read / self.input_range.limit
 
     def voltages(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what the DACs put on the word lines, im2col rows, one pass after another.
+        """Return the word-line voltages (n_pass * n_vector, n_in) [V], one pass after another.
 
-        Shape (n_pass * n_vector, n_in) [V].
+        The vectors of a convolution are its im2col rows.
         """
         rows = (x if self.conv is None else patches(x, self.conv)).flatten(0, -2)
         drives = [self.dac_errors.apply(drive) for _, drive in self.passes(rows)]
@@ -90,11 +96,11 @@ class CircuitLayer(nn.Module):
 
     @property
     def parts(self) -> list[Readout]:
-        """The readouts: tiles that share word lines, together."""
+        """The readouts, each of tiles that share their word lines."""
         return cast(list[Readout], list(self.readouts))
 
     def trim(self) -> None:
-        """Measure what the ADCs report for inputs of zero, to subtract it from then on."""
+        """Measure the ADCs' report for inputs of zero, which is subtracted from then on."""
         self.adc.zeros, zeros = [], []
         zero = self.bias.new_zeros((1, len(self.dac_errors.gain)))
         for k, part in enumerate(self.parts):
@@ -103,7 +109,7 @@ class CircuitLayer(nn.Module):
         self.adc.zeros = zeros
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what the digital side makes of inputs x, both shaped as the torch layer's."""
+        """Return the digital outputs for inputs x, both in the torch layer's shapes."""
         shape = x.shape
         if self.conv is None:
             x = x.reshape(-1, shape[-1])
@@ -112,8 +118,8 @@ class CircuitLayer(nn.Module):
         total: Any = 0.0
         for weight, drive in self.passes(x):
             for k, part in enumerate(self.parts):
-                seen, n_clipped = self._see(part, drive)
-                read, n_beyond = self.adc.read(seen, k)
+                volts, n_clipped = self._adc_inputs(part, drive)
+                read, n_beyond = self.adc.read(volts, k)
                 self.n_saturated += n_clipped + n_beyond
                 total = total + self._spread(weight * read if weight != 1 else read, part)
         scale = self.units_per_volt * self.gain
@@ -122,20 +128,20 @@ class CircuitLayer(nn.Module):
             return y.reshape(*shape[:-1], -1)
         return y.squeeze(2) if len(shape) == 3 else y
 
-    def _see(self, part: Readout, drive: torch.Tensor) -> tuple[torch.Tensor, int]:
-        """Return what the ADCs of some tiles see."""
+    def _adc_inputs(self, part: Readout, drive: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Return the ADC inputs of some tiles [V], and how many amplifiers saturated."""
         if self.dac_errors.is_straight:
             return part(drive, self.stream)
         if self.conv is None:
             return part.read_lines(self.dac_errors.apply(drive), self.stream)
-        # Each word line bends its drive in its own way, so every patch must be laid out.
+        # Each word line has its own nonlinearity, so every patch must be laid out.
         rows = self.dac_errors.apply(patches(drive, self.conv).flatten(0, -2))
-        seen, n_saturated = part.read_lines(rows, self.stream)
-        seen = seen.unflatten(0, (len(drive), *output_size(drive, self.conv)))
-        return seen.permute(0, 3, 1, 2), n_saturated
+        volts, n_saturated = part.read_lines(rows, self.stream)
+        volts = volts.unflatten(0, (len(drive), *output_size(drive, self.conv)))
+        return volts.permute(0, 3, 1, 2), n_saturated
 
     def _spread(self, read: torch.Tensor, part: Readout) -> torch.Tensor:
-        """Put the outputs of some tiles in their places among the layer's."""
+        """Put the outputs of some tiles in their places among the layer's outputs."""
         n_out, columns = len(self.bias), part.get_buffer("columns")
         if len(columns) == n_out and bool((columns[1:] > columns[:-1]).all()):
             return read
@@ -146,7 +152,7 @@ class CircuitLayer(nn.Module):
 def _together(
     mapped: MappedLayer, hardware: Hardware, responses: Mapping[str, Response] | None
 ) -> list[Response]:
-    """Return the responses of a layer's tiles, in as few matrices as its parts allow."""
+    """Return the responses of a layer's tiles, in as few matrices as the hardware allows."""
     each = [responses[tile.name] if responses else respond(tile, hardware) for tile in mapped.tiles]
     of_tiles = hardware.noise is not None or np.isfinite(hardware.periphery.v_swing)
     if hardware.converters.measures or of_tiles:
@@ -161,5 +167,5 @@ def _stream(noise: Noise, label: str) -> torch.Generator:
 
 
 def circuit_layers(network: nn.Module) -> dict[str, CircuitLayer]:
-    """Return the layers on the die by module path, in the order of the modules."""
+    """Return the circuit layers by module path, in the order of the modules."""
     return {path: m for path, m in network.named_modules() if isinstance(m, CircuitLayer)}

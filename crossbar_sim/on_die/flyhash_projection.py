@@ -1,4 +1,4 @@
-"""A hash's random projection as resistors just as they were made: no switch chosen, none needed."""
+"""The random projection of a hash, by resistors as manufactured, without any selection."""
 
 import numpy as np
 
@@ -19,13 +19,18 @@ def crossbar_projection(
     periphery: Periphery | None = None,
     layer: str = "hash",
 ) -> np.ndarray:
-    """Return the matrix (n_code, n_in) [S] by which crossbars hash: i_out = v_in @ it.T.
+    """Return the matrix M (n_code, n_in) [S] by which crossbars hash: i_out = v_in @ M.T.
 
-    projection: (n_code, n_in) bool, True where an input has a resistor to a unit: the die's first
-    branch of that cell, of its positive bank, at its true value. Every tile is solved as a
-    circuit, wires and amplifiers included; currents of tiles that share a unit are added up.
+    projection: (n_code, n_in) bool, True where an input has a resistor to a unit. That resistor is
+        the first branch of the cell's positive bank, at its true value.
+    die: its resistors.
+    wires: of the arrays.
+    tile: size of the tiles.
+    periphery: amplifiers; None for ideal ones.
+    layer: name under which the die draws the resistors.
 
-    Raises ValueError for a projection that is not a bool matrix, SolverError as `transfer_matrix`.
+    Every tile is solved as a circuit; the currents of tiles that share a unit are added up. Raises
+    ValueError for a projection that is not a bool matrix, SolverError as `transfer_matrix`.
     """
     matrix = np.zeros(projection.shape)
     for block in split(projection, tile):

@@ -1,4 +1,4 @@
-"""Everything around the cells of a die, together, since it travels together."""
+"""Everything around the cells of a die, in one object."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from netlists.circuit import Periphery, Wires
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a network on a die is made of besides its cells; everything is ideal by default.
+    """The hardware of a network on a die besides its cells; everything is ideal by default.
 
     wires: of the arrays, with their drivers.
     periphery: the amplifiers at the ends of the bit lines.

@@ -1,4 +1,4 @@
-"""Second moments of what enters a layer, for selection that is aware of its inputs."""
+"""Second moments of a layer's inputs, for selection that is aware of them."""
 
 import copy
 from collections.abc import Mapping
@@ -13,13 +13,16 @@ from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
 
 def second_moments(
-    model: nn.Module, network: PrunedNetwork, calibration: torch.Tensor
+    model: nn.Module, network: PrunedNetwork, moment_images: torch.Tensor
 ) -> SecondMoment:
-    """Return the function that `map_network` asks for the second moment of a layer's inputs.
+    """Return the function that gives `map_network` the second moment of a layer's inputs.
 
-    model: the digital network, not changed; network: its layers; calibration: inputs, never test
-    data. Layers that are mapped already count with the weights they are believed to realise, so
-    that a layer also makes up for errors of the layers before it.
+    model: the digital network, which is not changed.
+    network: its layers.
+    moment_images: inputs of the network, never test data.
+
+    Layers that are already mapped have the weights that they are believed to realise, so that a
+    layer also makes up for the errors of the layers before it.
     """
     model = copy.deepcopy(model).eval()
 
@@ -27,7 +30,7 @@ def second_moments(
         for done, weight in believed.items():
             write_weight(model, network.layer(done), weight)
         layer = network.layer(name)
-        x = capture_inputs(model, [layer.module], calibration)[layer.module]
+        x = capture_inputs(model, [layer.module], moment_images)[layer.module]
         x = x if layer.conv is None else patches(x, layer.conv)
         rows = x.flatten(0, -2).double().numpy()
         return rows.T @ rows / len(rows)

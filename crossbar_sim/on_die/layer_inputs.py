@@ -1,4 +1,4 @@
-"""What enters the layers of a network: its range on real inputs, and the rows of a convolution."""
+"""The inputs of a network's layers: their ranges on real images, and a convolution's rows."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,49 +11,54 @@ from mapping.network.mapped_network import MappedNetwork
 from tinynets.networks.extraction import evaluation
 from tinynets.networks.layers import ConvGeometry
 
-#: Inputs that run at a time, so that their number does not fill the memory.
+#: Number of inputs that run at a time, which bounds the memory.
 BATCH = 500
 
 
 @dataclass(frozen=True)
 class InputRange:
-    """Largest magnitude of a layer's inputs on the calibration set, and whether any is < 0."""
+    """The range of a layer's inputs.
+
+    limit: largest magnitude.
+    signed: whether any input is negative.
+    """
 
     limit: float
     signed: bool
 
 
 def check_inputs(images: torch.Tensor) -> None:
-    """Raise ValueError for anything but inputs that a network can run on."""
+    """Raise ValueError unless a network can run on these images."""
     if not isinstance(images, torch.Tensor):
         raise ValueError(
-            f"inputs are a {type(images).__name__}; pass a tensor, as of torch.from_numpy"
+            f"inputs must be a tensor; got {type(images).__name__}; use torch.from_numpy"
         )
     if not images.is_floating_point() or not len(images):
         raise ValueError(
-            f"inputs are {images.dtype} of shape {tuple(images.shape)}; pass at "
-            "least one input, as floating-point numbers"
+            "inputs must be at least one, of a floating-point type; got shape "
+            f"{tuple(images.shape)} of {images.dtype}"
         )
 
 
 def input_ranges(
-    model: nn.Module, mapped: MappedNetwork, calibration: torch.Tensor
+    model: nn.Module, mapped: MappedNetwork, range_images: torch.Tensor
 ) -> dict[str, InputRange]:
     """Return the range of every mapped layer's inputs in the digital model, by module path."""
-    return ranges_of(model, [layer.source.module for layer in mapped.layers], calibration)
+    return ranges_of(model, [layer.source.module for layer in mapped.layers], range_images)
 
 
 def ranges_of(
-    network: nn.Module, paths: list[str], calibration: torch.Tensor
+    network: nn.Module, paths: list[str], range_images: torch.Tensor
 ) -> dict[str, InputRange]:
-    """Return the range of what enters the modules at some paths."""
+    """Return the input ranges of the modules at some paths."""
     low, high = dict.fromkeys(paths, 0.0), dict.fromkeys(paths, 0.0)
-    for images in calibration.split(BATCH):
+    for images in range_images.split(BATCH):
         for path, x in capture_inputs(network, paths, images).items():
             least, most = (float(end) for end in torch.aminmax(x))
             if not np.isfinite(least + most):
                 raise ValueError(
-                    f"the input of layer {path!r} holds NaN or inf on calibration data"
+                    f"the input of layer {path!r} must be finite; got NaN or inf on the "
+                    "calibration images"
                 )
             low[path], high[path] = min(low[path], least), max(high[path], most)
     return {path: InputRange(max(-low[path], high[path]) or 1.0, low[path] < 0) for path in paths}
@@ -62,7 +67,7 @@ def ranges_of(
 def capture_inputs(
     model: nn.Module, paths: Iterable[str] | Mapping[str, object], x: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """Run a model and return what enters the modules at the given paths."""
+    """Run a model and return the inputs of the modules at the given paths."""
     captured: dict[str, torch.Tensor] = {}
 
     def hook(path: str):
@@ -82,7 +87,7 @@ def capture_inputs(
 
 
 def patches(x: torch.Tensor, conv: ConvGeometry) -> torch.Tensor:
-    """Return the im2col rows of an image batch: (n_batch, n_position, n_in)."""
+    """Return the im2col rows (n_batch, n_position, n_in) of an image batch."""
     x = x if x.ndim == 4 else x.unsqueeze(2)
     columns = nn.functional.unfold(x, conv.kernel, conv.dilation, conv.padding, conv.stride)
     return columns.transpose(1, 2)

@@ -1,4 +1,4 @@
-"""What the ADCs of a layer's tiles see: the circuits of the tiles as matrices that torch runs."""
+"""From the DACs of a layer's tiles to its ADCs: the circuits of the tiles as torch matrices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +17,15 @@ from tinynets.networks.layers import ConvGeometry
 
 @dataclass(frozen=True)
 class Response:
-    """What a tile's circuit does, all its wires and amplifiers included, but for their swing.
+    """The response of a tile's circuit, wires and amplifiers included, but not their swing.
 
-    tiles: name and number of bit-line pairs of each tile in it. rows (n_word,), columns (n_bit,):
-    inputs and outputs of the layer. volts (n_word, 2 n_bit): output of each bit line, the positive
-    ones first, per volt on each word line. rest (2 n_bit,) [V]: the same with all inputs at zero.
-    sigma (n_bit,) [V rms]: noise of each pair.
+    tiles: name and number of bit-line pairs of each tile in it.
+    rows: inputs of the layer (n_word,).
+    columns: outputs of the layer (n_bit,).
+    volts: output of each bit line, positive ones first, per volt on each word line
+        (n_word, 2 n_bit).
+    rest: output of each bit line with all inputs at zero (2 n_bit,) [V].
+    sigma: noise of each pair (n_bit,) [V rms].
     """
 
     tiles: tuple[tuple[str, int], ...]
@@ -39,7 +42,7 @@ class Response:
 
 
 def respond(tile: Tile, hardware: Hardware) -> Response:
-    """Return the response of a tile, whose amplifiers are its own."""
+    """Return the response of a tile with its own amplifiers."""
     periphery, noise = hardware.periphery.for_tile(tile.name), hardware.noise
     circuit = tile_circuit(tile, hardware.wires, periphery)
     volts = -periphery.r_feedback * periphery.share * transfer_matrix(circuit)
@@ -52,9 +55,9 @@ def respond(tile: Tile, hardware: Hardware) -> Response:
 
 
 def grouped(responses: Sequence[Response]) -> list[Response]:
-    """Put the tiles that share all their word lines side by side, so that torch runs them at once.
+    """Join the tiles that share all their word lines, so that torch runs them at once.
 
-    The order of groups is that of their first tiles.
+    The groups are in the order of their first tiles.
     """
     groups: dict[bytes, list[Response]] = {}
     for response in responses:
@@ -63,7 +66,7 @@ def grouped(responses: Sequence[Response]) -> list[Response]:
 
 
 def merged(responses: Sequence[Response], n_in: int, n_out: int) -> Response:
-    """Add all tiles of a layer up: the same outputs where nothing is rounded tile by tile."""
+    """Add up all tiles of a layer; the outputs are the same if no tile is rounded by itself."""
     volts, rest = np.zeros((2, n_in, n_out)), np.zeros((2, n_out))
     for response in responses:
         lines = np.split(response.volts, 2, axis=1), np.split(response.rest, 2)
@@ -76,7 +79,7 @@ def merged(responses: Sequence[Response], n_in: int, n_out: int) -> Response:
 
 
 def _beside(group: list[Response]) -> Response:
-    """Join tiles on the same word lines; positive lines stay first."""
+    """Join tiles on the same word lines; positive bit lines stay first."""
 
     def lines(arrays: list[np.ndarray]) -> np.ndarray:
         halves = [np.split(array, 2, axis=-1) for array in arrays]
@@ -93,11 +96,11 @@ def _beside(group: list[Response]) -> Response:
 
 
 class Readout(nn.Module):
-    """Tiles on the same word lines, from what their DACs are told to what their ADCs see.
+    """Tiles on the same word lines, from the drives of their DACs to the inputs of their ADCs.
 
     Drives and outputs have their lines in dimension 1: (n_vector, n_line), or images
-    (n_image, n_line, height, width), which a convolution with the circuits' matrix as its kernel
-    takes through the tiles at once, position by position.
+    (n_image, n_line, height, width). Images pass through the tiles, at all positions at once, as a
+    convolution whose kernel is the circuits' matrix.
     """
 
     def __init__(
@@ -112,12 +115,12 @@ class Readout(nn.Module):
         self.tiles, self.n_bit, self.conv = response.tiles, response.n_bit, conv
         self.v_swing = v_swing = hardware.periphery.v_swing
         volts, rest = hardware.converters.v_read * response.volts, response.rest
-        if dac.is_straight:  # its gains and offsets belong to word lines, so to the matrix
+        if dac.is_straight:  # gains and offsets of word lines fold into the matrix
             gain, offset = dac.gain.double().numpy(), dac.offset.double().numpy()
             rest = rest + offset[response.rows] @ volts
             volts = (1.0 + gain[response.rows])[:, None] * volts
         if np.isinf(v_swing):
-            # Both bit lines of a pair meet in one ADC, so only their difference counts.
+            # Both bit lines of a pair lead to one ADC, so only their difference counts.
             volts, rest = self._pairs(volts, -1), self._pairs(rest, -1)
         self._keep("rows", response.rows)
         self._keep("columns", response.columns)
@@ -132,8 +135,9 @@ class Readout(nn.Module):
     ) -> tuple[torch.Tensor, int]:
         """Return the differences (n_vector, n_bit, ...) [V], and how many amplifiers saturated.
 
-        drive: what enters the layer's word lines in parts of v_read: (n_vector, n_in), or images
-        (n_image, n_channel, height, width). stream: of the noise.
+        drive: of the layer's word lines, as a fraction of v_read: (n_vector, n_in), or images
+            (n_image, n_channel, height, width).
+        stream: of the noise; None for none.
         """
         if self.conv is None:
             return self.read_lines(drive, stream)
@@ -162,13 +166,13 @@ class Readout(nn.Module):
             out = self._pairs(out.clamp(-self.v_swing, self.v_swing), 1)
         sigma = self.get_buffer("sigma")
         if stream is not None and sigma.any():
-            # Drawn where the stream is, so that the numbers do not depend on the device.
+            # Drawn on the stream's device, so that the numbers do not depend on that of the layer.
             draw = torch.randn(out.shape, generator=stream, dtype=out.dtype).to(out.device)
             out = out + broadcast(sigma, out) * draw
         return out, n_saturated
 
     def _pairs(self, lines, axis: int):
-        """Return negative minus positive lines; a TIA inverts, so this is + r (i_p - i_n)."""
+        """Return negative minus positive lines, r (i_p - i_n), since a TIA inverts."""
         if axis == 1:
             return lines[:, self.n_bit :] - lines[:, : self.n_bit]
         return lines[..., self.n_bit :] - lines[..., : self.n_bit]
@@ -176,7 +180,7 @@ class Readout(nn.Module):
     def _keep_kernel(
         self, conv: ConvGeometry, rows: np.ndarray, volts: np.ndarray, dtype: torch.dtype
     ) -> None:
-        """Keep the matrix as a convolution's kernel over the channels that the rows belong to."""
+        """Keep the matrix as a convolution's kernel over the channels of the rows."""
         size = int(np.prod(conv.kernel))
         channels, place = np.unique(rows // size, return_inverse=True)
         kernel = np.zeros((volts.shape[1], len(channels), size))

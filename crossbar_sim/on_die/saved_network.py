@@ -1,4 +1,4 @@
-"""Keep a network on the die in a directory: its mapping, its circuits, what was trained since."""
+"""Save a network on the die in a directory: its mapping, its circuits, its trained parameters."""
 
 import hashlib
 import json
@@ -32,13 +32,16 @@ _FILES = (*_SUMMED, "circuits.json")
 
 
 def save_network(on_die: nn.Module, mapped: MappedNetwork, directory: str | Path) -> Path:
-    """Write a network of `to_torch`, tuned or not, into a directory of its own.
+    """Write a network of `to_torch`, tuned or not, into a new directory.
 
-    mapped: the mapping that it was made from. Written are mapped.npz, state.npz (all parameters and
-    buffers, digital ones included) and circuits.json (wires, amplifiers, converters, noise, and the
-    range of every layer; checksums of the other two). The directory appears whole or not at all.
-    Raises FileExistsError for a directory that exists, ValueError for a network that holds other
-    layers than the mapping.
+    on_die: the network.
+    mapped: the mapping that it was made from.
+    directory: appears whole or not at all.
+
+    The files are mapped.npz, state.npz (all parameters and buffers, digital ones included) and
+    circuits.json (wires, amplifiers, converters, noise, and the range of every layer; checksums of
+    the other two). Raises FileExistsError for an existing directory, ValueError if network and
+    mapping have different layers.
     """
     directory = Path(directory)
     if directory.exists():
@@ -75,10 +78,11 @@ def _write(
 def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, MappedNetwork]:
     """Return the network that `save_network` wrote, and its mapping.
 
-    model: a module of the same architecture and precision, whatever its weights; it is not changed.
-    Noise starts its stream anew, and nothing has saturated. Nothing in the files is executed.
-    Raises ValueError naming the file that is missing, damaged, of another version, or the directory
-    that does not fit the model.
+    model: a module of the same architecture and precision, with any weights; it is not changed.
+
+    The noise stream and the count of saturation start again. Nothing in the files is executed.
+    Raises ValueError that names a file that is missing, damaged or of another version, or a
+    directory that does not fit the model.
     """
     directory = Path(directory)
     for name in _FILES:
@@ -106,7 +110,7 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
 
 
 class _Circuits(BaseModel):
-    """What circuits.json says of a layer; each part is a dataclass of its own."""
+    """The entry of a layer in circuits.json; each part is a dataclass of its own."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -161,21 +165,20 @@ def _layer(entry: _Circuits, mapped: MappedLayer, dtype: torch.dtype) -> Circuit
 
 
 def _digital_state(on_die: nn.Module) -> dict[str, torch.Tensor]:
-    """Return all of a network's state but the circuits of its tiles, which the mapping tells."""
+    """Return a network's state without the circuits of its tiles, which the mapping determines."""
     inside = tuple(f"{path}.readouts.".lstrip(".") for path in circuit_layers(on_die))
     return {k: v.detach() for k, v in on_die.state_dict().items() if not k.startswith(inside)}
 
 
 def _restore(on_die: nn.Module, state: dict[str, np.ndarray]) -> None:
-    found = {name: torch.from_numpy(value) for name, value in state.items()}
-    held = _digital_state(on_die)
-    if set(found) != set(held):
-        raise ValueError(f"only one of them has parameters {sorted(set(found) ^ set(held))[:3]}")
-    kinds = [name for name, value in found.items() if value.dtype != held[name].dtype]
-    if kinds:
-        name = kinds[0]
-        raise ValueError(f"{name!r} is {found[name].dtype}, the model's is {held[name].dtype}")
-    on_die.load_state_dict(found, strict=False)
+    saved = {name: torch.from_numpy(value) for name, value in state.items()}
+    expected = _digital_state(on_die)
+    if different := sorted(set(saved) ^ set(expected)):
+        raise ValueError(f"only one of them has parameters {different[:3]}")
+    for name, value in saved.items():
+        if value.dtype != expected[name].dtype:
+            raise ValueError(f"{name!r} must be {expected[name].dtype}; got {value.dtype}")
+    on_die.load_state_dict(saved, strict=False)
 
 
 def _digest(path: Path) -> str:

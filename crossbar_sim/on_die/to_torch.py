@@ -37,9 +37,9 @@ def to_torch(
 
     model: the digital network that was mapped; it is not changed.
     hardware: everything around the cells; noise is drawn again for every output of every pass.
-    calibration: inputs (never test data) that fix the range of every DAC and ADC that is not
-    given: a layer's largest input and tile output.
-    responses: by tile, where `crossbar_sim.on_die.readout.respond` has computed them already.
+    calibration: inputs (never test data) that fix the range of every DAC and ADC without a given
+        one: the largest input of the layer, and the largest output of its tiles.
+    responses: by tile, if `crossbar_sim.on_die.readout.respond` has computed them already.
     """
     check_inputs(calibration)
     analog = copied(model).eval()
@@ -57,10 +57,10 @@ def to_torch(
 def put_on_die(
     network: nn.Module, layer: MappedLayer, hardware: Hardware, *, calibration: torch.Tensor
 ) -> nn.Module:
-    """Replace one layer of a network, others of which may be circuits already, in place.
+    """Replace one layer of a network by circuits, in place; other layers may be circuits already.
 
-    The arguments are those of `to_torch`. Returns the network, which is a new one only where the
-    layer is all of it.
+    The arguments are those of `to_torch`. Returns the network, which is a new one only if the layer
+    is the whole network.
     """
     check_inputs(calibration)
     path, dtype = layer.source.module, next(network.parameters()).dtype
@@ -71,11 +71,11 @@ def put_on_die(
 
 
 def with_module(network: nn.Module, path: str, module: nn.Module) -> nn.Module:
-    """Put a module in the place of another; return the network, or the module at the path "".
+    """Put a module at a path; return the network, or the module itself at the path "".
 
-    Raises AttributeError for a path that the network has not.
+    Raises AttributeError for a path that does not exist in the network.
     """
-    network.get_submodule(path)  # torch would add a new one
+    network.get_submodule(path)  # without this, torch would add an unknown path
     if not path:
         return module
     network.set_submodule(path, module)
@@ -86,8 +86,8 @@ def _range(converters: Converters, seen: InputRange) -> InputRange:
     return seen if converters.dac_range is None else replace(seen, limit=converters.dac_range)
 
 
-def _settle(network: nn.Module, paths: list[str], calibration: torch.Tensor) -> None:
-    """Give new layers the ranges of their ADCs and what they report at rest; count from zero."""
+def _settle(network: nn.Module, paths: list[str], range_images: torch.Tensor) -> None:
+    """Set ranges and zeros of the new layers' ADCs, and restart their count of saturation."""
     new = [layer for path, layer in circuit_layers(network).items() if path in paths]
     unknown = [x.adc for x in new if x.adc.converters.measures and x.adc.v_limit is None]
     with ExitStack() as stack:
@@ -95,7 +95,7 @@ def _settle(network: nn.Module, paths: list[str], calibration: torch.Tensor) -> 
             stack.enter_context(adc.observing())
         if unknown:
             with torch.no_grad():
-                for images in calibration.split(BATCH):
+                for images in range_images.split(BATCH):
                     network.eval()(images)
     for layer in new:
         if layer.hardware.converters.auto_zero:
@@ -108,7 +108,7 @@ def circuit_inputs(
 ) -> dict[str, np.ndarray]:
     """Return the word-line voltages (n_vector, n_in) [V] of every layer for a batch of images.
 
-    Raises ValueError for inputs that are no floating-point tensor, or a network of other layers.
+    Raises ValueError unless x is a floating-point tensor and every layer is a circuit.
     """
     check_inputs(x)
     paths = {layer.source.module: layer.name for layer in mapped.layers}
@@ -116,6 +116,6 @@ def circuit_inputs(
     for path, inputs in capture_inputs(analog, paths, x).items():
         layer = analog.get_submodule(path)
         if not isinstance(layer, CircuitLayer):
-            raise ValueError(f"layer {path!r} is no circuit; pass a network of to_torch")
+            raise ValueError(f"layer {path!r} is not a circuit; pass a network of to_torch")
         volts[paths[path]] = layer.voltages(inputs).double().cpu().numpy()
     return volts

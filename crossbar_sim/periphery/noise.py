@@ -1,4 +1,4 @@
-"""Noise at the outputs of a circuit from every resistor and amplifier, exact with its wires."""
+"""The noise of all resistors and amplifiers at the outputs of a circuit, exact with its wires."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -11,15 +11,14 @@ from crossbar_sim.ngspice.process import Job
 from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.solvers.nodal import tia_response
 from mapping.bank.checks import T_REFERENCE
-from mapping.selection.bits import effective_bits as effective_bits
 from netlists.circuit import Circuit
 from netlists.circuit.elements import PARTS
 from netlists.spice.text import elements
 from tinynets.settings import TABLE, Kelvin, Seed, check_fields, within
 
-#: Transfers from branches to outputs that are in memory at a time.
+#: Largest number of transfers from branches to outputs that are in memory at a time.
 _MAX_TRANSFERS = 20_000_000
-#: ngspice's `.noise` has no KLU, and its old solver takes minutes for more nodes than this.
+#: ngspice's `.noise` cannot use KLU, and its old solver takes minutes for more nodes than this.
 MAX_SPICE_NODES = 3000
 
 
@@ -47,10 +46,11 @@ class Noise:
 
 @dataclass(frozen=True)
 class NoiseDensity:
-    """Voltage noise of outputs by source, white: source -> (n_out,) [V²/Hz].
+    """White voltage noise of outputs, by source.
 
-    Sources: "cell", "word line", "bit line", "driver"; "input", the resistance at the TIAs'
-    inputs; "feedback", their feedback resistors; "amplifier", `Periphery.v_noise`.
+    by_source: source -> (n_out,) [V²/Hz]. The sources are "cell", "word line", "bit line",
+        "driver", "input" (the resistance at the TIAs' inputs), "feedback" (their feedback
+        resistors) and "amplifier" (`Periphery.v_noise`).
     """
 
     by_source: dict[str, np.ndarray]
@@ -70,12 +70,13 @@ def output_noise(
 ) -> NoiseDensity:
     """Return the noise of every output, or of every pair's difference, at low frequency.
 
-    One solution for each output: the voltages that 1 V at its amplifier's input causes are also the
-    transfers of the resistors' noise currents to it.
-
     circuit: any circuit.
     temperature: of the resistors [K].
-    pairs: outputs are all positive lines, then all negative ones, and their differences count.
+    pairs: whether to return the noise of the differences between pairs of outputs, which are all
+        positive lines, then all negative ones.
+
+    Each output takes one solution: the voltages caused by 1 V at its amplifier's input are also the
+    transfers of the resistors' noise currents to this output.
 
     Source: adjoint network, Director, Rohrer, IEEE Trans. Circuit Theory 16 (1969) 318; thermal
     noise 4 k T / R, Nyquist, Phys. Rev. 32 (1928) 110.
@@ -114,19 +115,21 @@ def _power(transfer: np.ndarray) -> np.ndarray:
 def output_noise_ngspice(
     circuit: Circuit, bandwidth: float, *, worker: NgspiceWorker, pairs: bool = False
 ) -> np.ndarray:
-    """Return the noise (n_out,) [V rms] that ngspice's `.noise` finds in 1 Hz … 1 Hz + bandwidth.
+    """Return the noise (n_out,) [V rms] of ngspice's `.noise` in 1 Hz … 1 Hz + bandwidth.
 
-    bandwidth [Hz]: far below the amplifiers' poles. worker: one with require_klu=False, since
-    `.noise` refuses KLU. pairs: as for `output_noise`. The temperature is 300.15 K. Raises
-    ValueError for more than MAX_SPICE_NODES nodes, or for an ideal amplifier, whose text has no
-    feedback resistor that could make noise.
+    bandwidth: far below the amplifiers' poles [Hz].
+    worker: with require_klu=False, since `.noise` refuses KLU.
+    pairs: as for `output_noise`.
+
+    The temperature is 300.15 K. Raises ValueError for more than MAX_SPICE_NODES nodes, and for an
+    ideal amplifier, whose text has no feedback resistor that could make noise.
     """
     if np.isinf(circuit.periphery.tia_gain):
-        raise ValueError("tia_gain is inf; ngspice needs a finite one to see the feedback's noise")
+        raise ValueError("tia_gain must be finite for the noise of the feedback; got inf")
     if circuit.elements.n_node > MAX_SPICE_NODES:
         raise ValueError(
-            f"{circuit.elements.n_node} nodes are too many for .noise without KLU; "
-            f"use an array of at most {MAX_SPICE_NODES} nodes"
+            f".noise without KLU serves at most {MAX_SPICE_NODES} nodes; got "
+            f"{circuit.elements.n_node}; use a smaller array"
         )
     nodes = circuit.names[0]
     inputs = [f"vin_{i} {nodes[k]} 0 dc 0 ac 1" for i, k in enumerate(circuit.elements.input_nodes)]

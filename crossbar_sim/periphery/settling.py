@@ -1,4 +1,4 @@
-"""How long outputs take to settle after the inputs step, and what charging the wires costs."""
+"""The settling time of outputs after a step of the inputs, and the energy of charging wires."""
 
 from dataclasses import dataclass
 
@@ -14,20 +14,22 @@ from netlists.circuit import Circuit
 from netlists.circuit.elements import BIT_LINE, DRIVER, WORD_LINE
 from netlists.spice.text import OPTIONS, elements
 
-#: Modes kept of a circuit: the more, the closer its response, from the slowest mode on.
+#: Number of modes kept of a circuit; more of them, beginning with the slowest, are more exact.
 ORDER = 40
-#: A mode faster than this part of the slowest has settled at once.
+#: Modes with a time constant below this fraction of the slowest one's count as instantaneous.
 _INSTANT = 1e-6
-#: Points in time at which a response is looked at, three times, each time closer.
+#: Points in time at which a response is evaluated, three times, each time on a finer scale.
 _N_TIME = 2000
 
 
 @dataclass(frozen=True)
 class Settling:
-    """When the outputs of a circuit have settled after a step from rest.
+    """The settling of a circuit's outputs after a step from rest.
 
-    time (n_batch,) [s]: from then on no output is further from its final value than tolerance
-    times the largest output. slowest [s]: largest time constant that the steps excite.
+    time: from then on, every output is within tolerance times the largest output of its final
+        value (n_batch,) [s].
+    slowest: largest time constant that the steps excite [s].
+    tolerance: relative.
     """
 
     time: np.ndarray
@@ -41,37 +43,35 @@ def settling(
     """Return the settling time of the outputs after the inputs step from 0 V to v_in.
 
     circuit: of a regular array, with `Wires.c_word`, `Wires.c_bit` and `Periphery.gbw`; the swing
-    is left out. v_in: (n_batch, n_word) or (n_word,) [V]. tolerance: relative, such as 2**-9 for
-    half a step of 8 bits. order: modes kept; twice as many, and so on, while one of them grows.
+        is ignored.
+    v_in: (n_batch, n_word) or (n_word,) [V].
+    tolerance: relative, such as 2**-9 for half a step of 8 bits.
+    order: number of modes kept; it is doubled for as long as one of them grows.
 
-    One sparse factorisation and `order` solutions for each vector: the response is that of the
-    circuit projected on the vectors that its moments span. It is exact when there are no more
-    modes than `order`. Raises ValueError for a tolerance outside 0 … 1, SolverError for a circuit
-    that never settles.
+    The circuit is projected on the span of its moments, which takes one sparse factorisation, and
+    `order` solutions for each vector. The response is exact if there are no more modes than
+    `order`. Raises ValueError for a tolerance outside 0 … 1, SolverError for a circuit that never
+    settles.
     Source: Odabasioglu, Celik, Pileggi, IEEE TCAD 17 (1998) 645 (moment matching by projection).
     """
     v_in = circuit.check_inputs(v_in)
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance must lie between 0 and 1; got {tolerance}")
     dynamics = _dynamics(circuit)
-    found = [_settle(dynamics, v, tolerance, order) for v in v_in]
-    return Settling(
-        time=np.array([time for time, _ in found]),
-        slowest=max(slowest for _, slowest in found),
-        tolerance=tolerance,
-    )
+    times, slowest = zip(*(_settle(dynamics, v, tolerance, order) for v in v_in))
+    return Settling(np.array(times), max(slowest), tolerance)
 
 
 def node_capacitance(circuit: Circuit) -> np.ndarray:
     """Return the capacitance to ground (n_node,) [F] of every node of a regular array.
 
-    A word-line segment loads the cell that it ends at, a bit-line segment the cell that it starts
-    at. Where wires have no resistance the whole line is one node. Raises ValueError for a circuit
-    that is not a regular array.
+    A word-line segment loads the cell at its end, a bit-line segment the cell at its start. If
+    wires have no resistance, the whole line is one node. Raises ValueError for a circuit that is
+    not a regular array.
     """
     grid, parts = circuit.grid, circuit.elements
     if grid is None:
-        raise ValueError("capacitances come with the wires of a regular array; pass its circuit")
+        raise ValueError("only the wires of a regular array have capacitances; pass its circuit")
     _, n_word, n_bit = grid.g.shape
     wires, c_node = grid.wires, np.zeros(parts.n_node)
     if wires.r_word:
@@ -99,10 +99,10 @@ def charging_energy(solution: Solution) -> np.ndarray:
 
 
 def wire_charge(solution: Solution) -> np.ndarray:
-    """Return the charge (n_batch,) [C] that the wires take, sum of C |v| over nodes.
+    """Return the charge (n_batch,) [C] that the wires take, the sum of C |v| over nodes.
 
-    Times a supply voltage: what the supply of drivers delivers while the nodes rise. Raises
-    ValueError without node voltages.
+    Multiplied by a supply voltage, it is the energy that the drivers' supply delivers while the
+    nodes rise. Raises ValueError without node voltages.
     """
     if solution.v_node is None:
         raise ValueError("this solution holds no node voltages; use solve(…, nodes=True)")
@@ -112,15 +112,18 @@ def wire_charge(solution: Solution) -> np.ndarray:
 def product_energy(solution: Solution, time: np.ndarray | float) -> np.ndarray:
     """Return the energy (n_batch,) [J] that the drivers deliver for one read of a given time [s].
 
-    The array conducts all the while, and its wires are charged once. Amplifiers and converters
-    come on top.
+    The array conducts during the whole read, and its wires are charged once. Amplifiers and
+    converters are not included.
     """
     return solution.power()["source"] * time + charging_energy(solution)
 
 
 @dataclass(frozen=True)
 class _Dynamics:
-    """A x + B v_in = E x', x being all voltages that are not given, the TIAs' outputs the last."""
+    """The equations A x + B v_in = E x' of a circuit.
+
+    x holds all unknown voltages, the TIAs' outputs last.
+    """
 
     factor: SuperLU
     e: np.ndarray
@@ -132,12 +135,12 @@ class _Dynamics:
         return -self.factor.solve(self.b @ v_in)
 
     def moment(self, x: np.ndarray) -> np.ndarray:
-        """Return A^-1 E x, minus the area under a deviation that starts at x."""
+        """Return A^-1 E x, the negative of the area under a deviation that starts at x."""
         return self.factor.solve(self.e * x)
 
 
 def _dynamics(circuit: Circuit) -> _Dynamics:
-    """Write down the equations of a circuit, the node of each amplifier's output included.
+    """Return the equations of a circuit, including the output node of each amplifier.
 
     An amplifier is v_out' / (2 pi gbw) = -v_entry - v_out / gain.
     """
@@ -168,7 +171,7 @@ def _dynamics(circuit: Circuit) -> _Dynamics:
 
 
 def _settle(dynamics: _Dynamics, v_in: np.ndarray, tolerance: float, order: int):
-    """Return settling time and slowest time constant [s] for one step."""
+    """Return the settling time and the slowest time constant [s] of one step."""
     final = dynamics.rest(v_in)
     limit = tolerance * np.abs(final[-dynamics.n_line :]).max()
     tau, share = _modes(dynamics, final, order)
@@ -193,9 +196,9 @@ def _settle(dynamics: _Dynamics, v_in: np.ndarray, tolerance: float, order: int)
 
 
 def _modes(dynamics: _Dynamics, start: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return time constants (n_mode,) and the share (n_line, n_mode) of each in each output.
+    """Return time constants tau (n_mode,) and the share (n_line, n_mode) of each in each output.
 
-    What the outputs lack at time t after a step is share @ exp(t / tau).
+    At time t after a step, the outputs are share @ exp(t / tau) away from their final values.
     """
     basis, hessenberg = _arnoldi(dynamics, start, order)
     tau, vector = np.linalg.eig(hessenberg)
@@ -203,9 +206,8 @@ def _modes(dynamics: _Dynamics, start: np.ndarray, order: int) -> tuple[np.ndarr
     if (np.real(tau[slow]) >= 0).any():
         if order >= len(start):
             raise SolverError("the outputs never settle: a mode of this circuit grows")
-        return _modes(
-            dynamics, start, 2 * order
-        )  # a projection may ring where its circuit does not
+        # A projection may be unstable although its circuit is not.
+        return _modes(dynamics, start, 2 * order)
     weight = np.linalg.solve(vector, np.linalg.norm(start) * np.eye(len(tau))[0])
     share = (basis[:, -dynamics.n_line :].T @ vector) * weight
     return tau[slow], share[:, slow]
@@ -219,7 +221,7 @@ def _arnoldi(dynamics: _Dynamics, start: np.ndarray, order: int) -> tuple[np.nda
     for k in range(order):
         fresh = dynamics.moment(basis[k])
         size = np.linalg.norm(fresh)
-        for _ in range(2):  # twice is enough to keep the basis orthogonal
+        for _ in range(2):  # two passes keep the basis orthogonal
             part = basis[: k + 1] @ fresh
             h[: k + 1, k] += part
             fresh -= part @ basis[: k + 1]
@@ -233,10 +235,13 @@ def _arnoldi(dynamics: _Dynamics, start: np.ndarray, order: int) -> tuple[np.nda
 def step_ngspice(
     circuit: Circuit, v_in: np.ndarray, times: np.ndarray, *, worker: NgspiceWorker
 ) -> np.ndarray:
-    """Return the outputs (n_time, n_line) [V] that ngspice finds after a step at t = 0.
+    """Return ngspice's outputs (n_time, n_line) [V] after a step at t = 0.
 
-    v_in: (n_word,) [V]. times: (n_time,) [s], evenly spaced from 0. Raises ValueError for other
-    times or inputs that do not fit, NgspiceError when ngspice cannot be trusted.
+    v_in: (n_word,) [V].
+    times: (n_time,) [s], evenly spaced from 0.
+
+    Raises ValueError for other times or inputs that do not fit, NgspiceError if ngspice cannot be
+    trusted.
     """
     names = tuple(f"out_{j}" for j in range(circuit.n_line))
     text = step_deck(circuit, v_in, times)

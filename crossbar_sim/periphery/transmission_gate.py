@@ -1,7 +1,7 @@
-"""How far a real switch is from the resistor r_on or r_off that every circuit has in its place.
+"""The difference between a real switch and the resistor r_on or r_off that models it.
 
-A branch with a transmission gate of two MOS transistors is swept by ngspice over the voltages in
-use, and compared with the same branch with a linear switch.
+ngspice sweeps a branch with a transmission gate of two MOS transistors over the voltages in use;
+the result is compared with the same branch with a linear switch.
 """
 
 import re
@@ -14,8 +14,8 @@ from crossbar_sim.ngspice.process import Job
 from crossbar_sim.ngspice.worker import NgspiceWorker
 from mapping.bank.checks import T_REFERENCE
 
-#: Level-1 transistors of a 1.8 V process, as textbooks have them; level 1 does not conduct below
-#: its threshold, so an open switch of these is perfect.
+#: Textbook level-1 transistors of a 1.8 V process. Level 1 does not conduct below the threshold, so
+#: an open switch of these is perfect.
 DEFAULT_MODELS = (
     ".model switch_n nmos (level=1 vto=0.45 kp=270u gamma=0.4 phi=0.8 lambda=0.05)\n"
     ".model switch_p pmos (level=1 vto=-0.45 kp=70u gamma=0.4 phi=0.8 lambda=0.05)\n"
@@ -31,9 +31,11 @@ _LARGEST_FILE = 1_000_000
 class Gate:
     """A transmission gate: an NMOS and a PMOS transistor in parallel.
 
-    w_n, w_p, length [m]; v_low, v_high [V]: the supplies, which its control signals reach. The
-    virtual ground lies at 0 V between them. models: text of two model cards, checked by
-    `check_models`; `read_models` reads a file.
+    w_n, w_p: widths of the NMOS and the PMOS transistor [m].
+    length: of both [m].
+    v_low, v_high: the supplies, between which the control signals swing [V]; the virtual ground is
+        at 0 V between them.
+    models: text of two model cards, checked by `check_models`; `read_models` reads a file.
     """
 
     w_n: float = 2e-6
@@ -46,7 +48,7 @@ class Gate:
     def __post_init__(self) -> None:
         for name in ("w_n", "w_p", "length"):
             if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} must be > 0 m, and below 1 m; got {getattr(self, name)}")
+                raise ValueError(f"{name} must be > 0 m and < 1 m; got {getattr(self, name)}")
         if not -np.inf < self.v_low < self.v_high < np.inf:
             raise ValueError(f"v_low must be below v_high; got {self.v_low} and {self.v_high}")
         check_models(self.models)
@@ -57,7 +59,7 @@ class Gate:
         on, off = ("vdd", "vss") if closed else ("vss", "vdd")
         size = f"l={self.length!r}"
         return [
-            *_cards(self.models),  # not the text itself: ngspice obeys comments that begin with *#
+            *_cards(self.models),  # not the text itself, since ngspice executes comments of *#
             f"vhigh vdd 0 {float(self.v_high)!r}",
             f"vlow vss 0 {float(self.v_low)!r}",
             f"mn {node_a} {on} {node_b} vss {names['nmos']} w={self.w_n!r} {size}",
@@ -69,10 +71,11 @@ class Gate:
 class SwitchCheck:
     """A branch with a real switch over the voltages in use.
 
-    v (n_point,) [V] across the branch; i_closed, i_open (n_point,) [A] through it. r_on, r_off
-    [ohm]: the linear switch that fits best, in least squares of the current.
-    error: largest deviation of the closed branch's current from that of the linear one, over the
-    largest current.
+    v: voltage across the branch (n_point,) [V].
+    i_closed, i_open: current through it (n_point,) [A].
+    r_on, r_off: of the best linear switch, by least squares of the current [ohm].
+    error: largest deviation of the closed branch's current from that of the linear switch, as a
+        fraction of the largest current.
     """
 
     v: np.ndarray
@@ -94,10 +97,14 @@ def check_switch(
 ) -> SwitchCheck:
     """Sweep a branch from -v_read to v_read in ngspice, its switch closed and then open.
 
-    gate: the switch, at the virtual ground's end. r_branch [ohm]: the resistor in series.
-    temperature [K]: of the transistors. ngspice leaves out parameters of a model that it does not
-    know. Raises ValueError for values that make no sense, NgspiceError when ngspice cannot be
-    trusted.
+    gate: the switch, at the end of the virtual ground.
+    r_branch: the resistor in series [ohm].
+    v_read: largest voltage across the branch [V].
+    temperature: of the transistors [K].
+    n_point: number of voltages.
+
+    ngspice ignores model parameters that it does not know. Raises ValueError for values that are
+    not positive and finite, NgspiceError if ngspice cannot be trusted.
     """
     for name, value in (("r_branch", r_branch), ("v_read", v_read), ("temperature", temperature)):
         if not 0 < value < np.inf:
@@ -113,7 +120,7 @@ def check_switch(
 
 
 def _ohm(v: np.ndarray, current: np.ndarray) -> float:
-    """Return the resistance [ohm] that fits best; inf where no current flows."""
+    """Return the resistance [ohm] that fits best; inf if no current flows."""
     g = float(v @ current / (v @ v))
     return 1.0 / g if g > 0 else np.inf
 
@@ -136,13 +143,15 @@ def _job(gate: Gate, r_branch: float, v: np.ndarray, temperature: float, closed:
 
 
 def read_models(path: str | Path) -> str:
-    """Return the text of a file of two model cards, an nmos and a pmos, after checking it.
+    """Return the checked text of a file with two model cards, an nmos and a pmos.
 
-    Raises ValueError when it holds anything else, OSError when it cannot be read.
+    Raises ValueError if it holds anything else, OSError if it cannot be read.
     """
     path = Path(path)
     if path.stat().st_size > _LARGEST_FILE:
-        raise ValueError(f"{path} is larger than {_LARGEST_FILE} bytes; give two model cards")
+        raise ValueError(
+            f"{path} must have at most {_LARGEST_FILE} bytes; give a file of two model cards"
+        )
     text = path.read_text(encoding="utf-8", errors="replace")
     check_models(text)
     return text
@@ -151,28 +160,28 @@ def read_models(path: str | Path) -> str:
 def check_models(text: str) -> dict[str, str]:
     """Return the names of the nmos and the pmos model in a text of model cards.
 
-    Only these two cards, comments and empty lines may be there, and parameters are words, numbers
-    and signs: a netlist runs whatever other card or command it holds. Raises ValueError that
-    quotes the first line that does not belong.
+    Only these two cards, comments and empty lines are allowed, with words, numbers and signs as
+    parameters, since ngspice would execute any other card or command. Raises ValueError that quotes
+    the first line that is not allowed.
     """
     names: dict[str, str] = {}
     for card in _cards(text):
-        found = _CARD.fullmatch(card)
-        if not found:
+        match = _CARD.fullmatch(card)
+        if not match:
             raise ValueError(f"only .model cards of nmos or pmos are allowed; got {card[:80]!r}")
-        name, kind = found[1], found[2].lower()
+        name, kind = match[1], match[2].lower()
         if kind in names:
-            raise ValueError(f"expected one {kind} model; {name!r} is another")
+            raise ValueError(f"expected one {kind} model; got {names[kind]!r} and {name!r}")
         names[kind] = name
     if set(names) != {"nmos", "pmos"}:
         raise ValueError(f"expected one nmos and one pmos model; got {sorted(names) or 'none'}")
     if names["nmos"].lower() == names["pmos"].lower():
-        raise ValueError(f"both models are called {names['nmos']!r}; give them different names")
+        raise ValueError(f"the two models need different names; got {names['nmos']!r} for both")
     return names
 
 
 def _cards(text: str) -> list[str]:
-    """Return the cards of a text, continuation lines joined, comments and empty lines left out."""
+    """Return the cards of a text, with continuation lines joined, without comments."""
     cards: list[str] = []
     for line in text.splitlines():
         line = line.strip()

@@ -1,1 +1,1 @@
-"""The steps of a run, as functions of a configuration, and where their results are kept."""
+"""The steps of a run, as functions of a configuration, and the store of their results."""

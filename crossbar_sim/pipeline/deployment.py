@@ -1,4 +1,4 @@
-"""From a configuration to its network on its die: the steps that runs and studies share."""
+"""From a configuration to its network on the die: the steps that runs and studies share."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -21,10 +21,10 @@ from crossbar_sim.pipeline.steps import (
     Progress,
     build_model,
     calibrate_on_die,
-    lived,
     load_data,
     load_validation,
     network_on_die,
+    on_aged_die,
     select_on_die,
     silent,
     train_and_prune,
@@ -42,7 +42,11 @@ _MAPPED = OnDisk("mapped.npz", MappedNetwork.save, MappedNetwork.load)
 
 @dataclass(frozen=True)
 class Selection:
-    """The network on its new die; layers: what the choice against the wires did to each."""
+    """The network on its new die.
+
+    mapped: the network.
+    layers: rows of what the choice against the wires did to each layer.
+    """
 
     mapped: MappedNetwork
     layers: list[dict[str, Any]]
@@ -50,10 +54,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class Reads:
-    """What the tiles of a network read for some images.
+    """The reads of a network's tiles for some images.
 
-    v_in: by layer, word-line voltages (n_vector, n_in) [V].
-    n_pass: by layer, reads for one product.
+    v_in: word-line voltages (n_vector, n_in) [V], by layer.
+    n_pass: number of reads per product, by layer.
     """
 
     v_in: dict[str, np.ndarray]
@@ -66,11 +70,11 @@ class Reads:
 
 
 class Deployment:
-    """The network of a configuration on its way to the die; each step is done when asked for.
+    """The network of a configuration on its way to the die; a step is done when it is asked for.
 
-    kept: what steps have found, for this configuration and for others that share it.
+    kept: results of steps, shared with other configurations.
     tell: see `Progress`.
-    weights: file of the pruned network, where it is trained already.
+    weights: file of the pruned network, if it is trained already.
     """
 
     def __init__(
@@ -85,7 +89,7 @@ class Deployment:
 
     @property
     def data(self) -> Data:
-        """The data set, less what is held out for validation."""
+        """The data set without the images held out for validation."""
         return self.kept.once("data", self._training, lambda: load_data(self.config))
 
     @property
@@ -126,10 +130,10 @@ class Deployment:
 
     @property
     def mapped(self) -> MappedNetwork:
-        """The network on its die as it is after [life]."""
+        """The network on its die after [life]."""
 
         def make() -> MappedNetwork:
-            return lived(self.config, self.selection.mapped)
+            return on_aged_die(self.config, self.selection.mapped)
 
         return self.kept.once("mapped", self._living, make, _MAPPED)
 
@@ -143,7 +147,7 @@ class Deployment:
         return self.kept.once("responses", (self._living, *parts), make)
 
     def on_die(self, hardware: Hardware) -> nn.Module:
-        """Return the network on its die with given parts, tuned as configured."""
+        """Return the network on its die with given hardware, tuned as configured."""
         return network_on_die(
             self.config, self.pruned, self.mapped, hardware, self.data, self.responses(hardware)
         )
@@ -177,34 +181,34 @@ class Deployment:
         """Choose the switches for the weights, then again against the wires."""
         unwired = OnDisk("selected.npz", MappedNetwork.save, MappedNetwork.load)
         first = self.kept.once("unwired", self._selecting, self._unwired, unwired)
-        found = calibrate_on_die(self.config, self.pruned, self.data, first, self.tell)
-        rows = [asdict(layer) | {"lost": layer.out_of_reach} for layer in found.layers]
-        return Selection(found.mapped, rows)
+        result = calibrate_on_die(self.config, self.pruned, self.data, first, self.tell)
+        rows = [asdict(layer) | {"lost": layer.out_of_reach} for layer in result.layers]
+        return Selection(result.mapped, rows)
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
         return self.config.as_json()
 
     def _tables(self, names: set[str]) -> str:
-        """Return the tables of these names as text, which changes with every setting in them."""
+        """Return the settings in the tables of these names as text."""
         kept = {name: value for name, value in self._settings.items() if name in names}
         return json.dumps(kept, sort_keys=True)
 
     @cached_property
     def _training(self) -> tuple[str, Path | None]:
-        """What the trained and pruned network depends on."""
+        """Everything that the trained and pruned network depends on."""
         return training_text(self.config), self.weights
 
     @cached_property
     def _selecting(self) -> tuple[object, str]:
-        """What the selection on the new die depends on."""
+        """Everything that the selection on the new die depends on."""
         wired = {"wires", "geometry", "periphery"} if self.config.calibrate.rounds else set()
         names = {"bank", "die", "tile", "select", "calibrate"} | wired
         return self._training, self._tables(names)
 
     @cached_property
     def _living(self) -> tuple[object, str]:
-        """What the network on its die after its life depends on."""
+        """Everything that the network on its die after [life] depends on."""
         return self._selecting, self._tables({"life"})
 
 
@@ -216,7 +220,7 @@ def training_text(config: RunConfig) -> str:
 
 
 def layers_on_die(on_die: nn.Module, mapped: MappedNetwork) -> dict[str, CircuitLayer]:
-    """Return the circuit layers of a network by the names of the mapped layers."""
+    """Return the circuit layers of a network, by name of the mapped layer."""
     layers = {}
     for layer in mapped.layers:
         module = on_die.get_submodule(layer.source.module)
@@ -228,7 +232,7 @@ def layers_on_die(on_die: nn.Module, mapped: MappedNetwork) -> dict[str, Circuit
 def reads_of(
     on_die: nn.Module, mapped: MappedNetwork, images: np.ndarray, converters: Converters
 ) -> Reads:
-    """Return what the tiles read for images (n_image, ...)."""
+    """Return the reads of the tiles for images (n_image, ...)."""
     signed = {k: layer.input_range.signed for k, layer in layers_on_die(on_die, mapped).items()}
     return Reads(
         circuit_inputs(on_die, mapped, torch.from_numpy(images)),
@@ -242,10 +246,10 @@ def _save_models(models: tuple[nn.Module, nn.Module], draft: Path) -> None:
         torch.save(model.state_dict(), draft / f"{name}.pt")
 
 
-def _save_selection(found: Selection, draft: Path) -> None:
+def _save_selection(selection: Selection, draft: Path) -> None:
     draft.mkdir()
-    found.mapped.save(draft / "mapped.npz")
-    write_json(draft / "layers.json", found.layers)
+    selection.mapped.save(draft / "mapped.npz")
+    write_json(draft / "layers.json", selection.layers)
 
 
 def _load_selection(path: Path) -> Selection:

@@ -21,24 +21,24 @@ from tinynets.networks.training import accuracy
 
 
 def read_run(directory: Path) -> tuple[RunConfig, MappedNetwork]:
-    """Return configuration and mapped network of a finished run.
+    """Return the configuration and the mapped network of a finished run.
 
-    Raises ConfigError naming the file that is missing, damaged, or of another run.
+    Raises ConfigError that names a file that is missing, damaged, or of another run.
     """
     if not (directory / "report.json").exists():
         raise ConfigError(
-            f"{directory} is not a finished run; give what `crossbar-sim run` made"
-            f"{left_behind(directory)}"
+            f"{directory} is not a finished run; give a directory that `crossbar-sim run` has "
+            f"written{left_behind(directory)}"
         )
     config = _config(directory / "config.json")
     try:
         mapped = MappedNetwork.load(directory / "mapped.npz")
     except (ValueError, OSError) as error:
-        raise ConfigError(f"{error}; do the run again") from error
+        raise ConfigError(f"{error}; repeat the run") from error
     if mapped.die != _die(config) or mapped.tile != config.tile.size:
         raise ConfigError(
-            f"{directory / 'mapped.npz'} is of another die or tile size than config.json says; "
-            "do the run again"
+            f"{directory / 'mapped.npz'} has another die or tile size than config.json; repeat the "
+            "run"
         )
     return config, mapped
 
@@ -59,15 +59,15 @@ def _config(path: Path) -> RunConfig:
     try:
         return RunConfig.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); do the run again") from error
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); repeat the run") from error
     except ValidationError as error:
-        raise ConfigError(f"{path}: {first_problem(error)}; do the run again") from error
+        raise ConfigError(f"{path}: {first_problem(error)}; repeat the run") from error
 
 
 def _die(config: RunConfig) -> Die:
-    """Return the die of a run, after what [life] says."""
+    """Return the die of a run after [life]."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # shown when the run was made
+        warnings.simplefilter("ignore")  # the run itself has shown them
         die = config.chip
         return config.life.later(die) if config.life.happens else die
 
@@ -75,23 +75,23 @@ def _die(config: RunConfig) -> Die:
 def pruned_model(config: RunConfig, directory: Path) -> nn.Module:
     """Return the pruned network of a finished run.
 
-    Raises ConfigError naming the file that is missing, damaged, or of another model.
+    Raises ConfigError that names a file that is missing, damaged, or of another model.
     """
     path = directory / "model" / "pruned.pt"
     try:
-        with zipfile.ZipFile(path) as file:  # torch itself reads past wrong checksums
+        with zipfile.ZipFile(path) as file:  # torch itself ignores wrong checksums
             if damaged := file.testzip():
                 raise ValueError(f"{path} is damaged: the checksum of {damaged} does not match")
         return load_weights(build_model(config), path).eval()
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         named = "" if str(path) in str(error) else f"{path}: "
-        raise ConfigError(f"{named}{error}; do the run again") from error
+        raise ConfigError(f"{named}{error}; repeat the run") from error
 
 
 def score(config: RunConfig, model: nn.Module, mapped: MappedNetwork) -> float:
-    """Return the test accuracy of a mapped network with the run's wires, TIA and converters.
+    """Return the test accuracy of a mapped network with the run's wires, TIAs and converters.
 
-    What [tune] says is done for it, as for the run's own die.
+    The network is tuned by [tune], as on the run's own die.
     """
     data = load_data(config)
     quiet = replace(config.hardware, noise=None)

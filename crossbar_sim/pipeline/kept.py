@@ -1,4 +1,4 @@
-"""What steps have found, kept by what they depend on, so that each is done once."""
+"""Results of steps, kept under everything they depend on, so that each step is done once."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -10,13 +10,13 @@ from crossbar_sim.pipeline.workspace import Workspace
 
 T = TypeVar("T")
 
-#: Results of one step that stay in memory.
+#: Number of results of one step that stay in memory.
 SIZE = 4
 
 
 @dataclass(frozen=True)
 class OnDisk(Generic[T]):
-    """How a run's directory keeps what a step finds.
+    """How a run's directory keeps the result of a step.
 
     name: of the file or folder.
     save: writes a value to a path.
@@ -29,10 +29,10 @@ class OnDisk(Generic[T]):
 
 
 class Kept:
-    """The results of steps: in memory, and in a run's directory where there is one.
+    """The results of steps, in memory and, for a run, in its directory.
 
-    Configurations of a study differ in few keys, so that most share a network, many a selection,
-    and some all circuits; an interrupted run goes on from what its directory holds.
+    The configurations of a study differ in few keys, so most share a network, many a selection, and
+    some all circuits. An interrupted run continues from the content of its directory.
     """
 
     def __init__(self, work: Workspace | None = None) -> None:
@@ -46,10 +46,12 @@ class Kept:
         make: Callable[[], T],
         on_disk: OnDisk[T] | None = None,
     ) -> T:
-        """Return what a step finds, made unless it is kept already.
+        """Return the result of a step, made now unless it is kept already.
 
+        step: name of the step.
         depends_on: everything that the result depends on.
-        on_disk: how the run's directory keeps it, None for in memory alone.
+        make: does the step.
+        on_disk: how the run's directory keeps the result; None for in memory alone.
         """
         results = self._results.setdefault(step, OrderedDict())
         if depends_on not in results:
@@ -65,5 +67,5 @@ class Kept:
         return on_disk.load(self.work.once(on_disk.name, lambda draft: on_disk.save(make(), draft)))
 
     def clear(self) -> None:
-        """Forget what is in memory."""
+        """Forget all results in memory."""
         self._results.clear()

@@ -1,4 +1,4 @@
-"""A configuration's network: its data, its training and pruning, its place on the die."""
+"""The network of a configuration: its data, its training and pruning, its mapping to the die."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,18 +31,18 @@ from tinynets.pruning.compression import quantise
 from tinynets.pruning.for_tiles import prune_for_tiles
 from tinynets.pruning.methods import make_permanent
 
-#: Called with the step's name, what is done and what is to do.
+#: Called with the step's name, the number of finished parts and the number of all parts.
 Progress = Callable[[str, int, int], None]
 
 
 def silent(step: str, done: int, total: int) -> None:
-    """Tell nobody of progress."""
+    """Ignore progress."""
 
 
 def load_data(config: RunConfig) -> Data:
-    """Return the data set of a configuration, less what it holds out for validation.
+    """Return the data set of a configuration without the images held out for validation.
 
-    ImportError names the extra that it needs.
+    Raises ImportError, which names the missing extra.
     """
     whole = _whole_data(config)
     part = _for_selection(config, whole)
@@ -50,7 +50,7 @@ def load_data(config: RunConfig) -> Data:
 
 
 def load_validation(config: RunConfig) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the samples and labels that a configuration holds out, in no other part; or None."""
+    """Return the samples and labels that a configuration holds out for validation, or None."""
     part = _for_selection(config, _whole_data(config))
     return (part.x_test, part.y_test) if part else None
 
@@ -79,7 +79,7 @@ def build_model(config: RunConfig) -> nn.Sequential:
 def train_and_prune(
     config: RunConfig, data: Data, tell: Progress = silent
 ) -> tuple[nn.Module, nn.Module]:
-    """Train a network on the training set, and prune a copy of it; or read both from their file."""
+    """Return a trained network and a pruned copy of it, or read both from their file."""
     if config.model.weights:
         dense, pruned = build_model(config), build_model(config)
         load_trained(config, dense, pruned)
@@ -99,10 +99,10 @@ def train_and_prune(
 
 
 def pruned_copy(config: RunConfig, model: nn.Module, data: Data, tell: Progress) -> nn.Module:
-    """Return a model pruned, and then quantised, as a configuration says.
+    """Return a copy of a model, pruned and then quantised as configured.
 
-    With a sparsity of 0 no weight goes, but the rounds of training are the same: a dense network
-    to compare with is trained as long as those that are pruned.
+    With a sparsity of 0 no weight is removed, but the rounds of training stay, so that a dense
+    network is trained as long as the pruned ones that it is compared with.
     """
     rule = config.prune
     options: dict[str, Any] = {
@@ -129,11 +129,11 @@ def pruned_copy(config: RunConfig, model: nn.Module, data: Data, tell: Progress)
 def map_on_die(
     config: RunConfig, model: nn.Module, data: Data, tell: Progress = silent
 ) -> MappedNetwork:
-    """Map a network onto the die of a configuration, as it is when the die has had its life."""
+    """Return a network mapped onto the die of a configuration, after [life]."""
     mapped = select_on_die(config, model, data, tell)
     if config.calibrate.rounds:
         mapped = calibrate_on_die(config, model, data, mapped, tell).mapped
-    return lived(config, mapped)
+    return on_aged_die(config, mapped)
 
 
 def select_on_die(
@@ -142,7 +142,7 @@ def select_on_die(
     data: Data,
     tell: Progress = silent,
 ) -> MappedNetwork:
-    """Choose the switches for the weights alone, without any wire."""
+    """Select the switches for the weights alone, as if wires were ideal."""
     network = extract(model, torch.from_numpy(data.x_test[:1]))
     n, layers = len(network.layers), []
     tell("select", 0, n)
@@ -167,7 +167,7 @@ def calibrate_on_die(
     mapped: MappedNetwork,
     tell: Progress = silent,
 ) -> Calibration:
-    """Choose the switches anew for what the tiles multiply by with their wires."""
+    """Re-select the switches for the matrices that the tiles realise with their wires."""
     network = extract(model, torch.from_numpy(data.x_test[:1]))
     aware = config.select.objective == "aware"
     tell("calibrate", 0, config.calibrate.rounds)
@@ -196,9 +196,9 @@ def network_on_die(
     data: Data,
     responses: Mapping[str, Response] | None = None,
 ) -> nn.Module:
-    """Return a network on a die with given parts, tuned as configured.
+    """Return a network on a die with given hardware, tuned as configured.
 
-    Training images fix the ranges of converters and whatever is tuned, never test images.
+    Training images, never test images, fix the ranges of converters and all that is tuned.
     """
     images = torch.from_numpy(data.x_train)
     on_die = to_torch(model, mapped, hardware, calibration=images, responses=responses)
@@ -206,7 +206,7 @@ def network_on_die(
 
 
 def tuned(config: RunConfig, on_die: nn.Module, digital: nn.Module, data: Data) -> nn.Module:
-    """Return a network on the die with what [tune] says done for it."""
+    """Return a network on the die, tuned by [tune]."""
     rule = config.tune
     if rule.n_output:
         on_die = fit_outputs(on_die, digital, torch.from_numpy(data.x_train[: rule.n_output]))
@@ -216,8 +216,8 @@ def tuned(config: RunConfig, on_die: nn.Module, digital: nn.Module, data: Data) 
     return on_die
 
 
-def lived(config: RunConfig, mapped: MappedNetwork) -> MappedNetwork:
-    """Return a network on its die after what [life] says: aged, hotter, failing, mended."""
+def on_aged_die(config: RunConfig, mapped: MappedNetwork) -> MappedNetwork:
+    """Return a network on its die after [life]: aged, hotter, with defects, repaired."""
     life = config.life
     if not life.happens:
         return mapped
@@ -229,8 +229,8 @@ def lived(config: RunConfig, mapped: MappedNetwork) -> MappedNetwork:
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Run torch on one thread: these networks are small, and sums keep their order."""
-    # Once in a process, numba's first question of this kind puts torch's number up again.
+    """Run torch on one thread: the networks are small, and sums keep their order."""
+    # The first such call to numba in a process resets torch's number of threads, so it comes first.
     numba.get_num_threads()
     n_thread = torch.get_num_threads()
     torch.set_num_threads(1)

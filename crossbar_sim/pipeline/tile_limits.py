@@ -1,4 +1,4 @@
-"""What limits a tile beyond its matrix: how fast it settles, how noisy and how large it is."""
+"""The limits of a tile besides its matrix: settling time, noise and area."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,18 +14,19 @@ from mapping.tiling.tiles import Tile
 from netlists.circuit import Circuit
 from netlists.layout.technology import DBU
 
-#: Vectors of a batch whose settling is looked at; the slowest counts.
+#: Number of vectors of a batch whose settling is computed; the slowest counts.
 _N_VECTOR = 8
 
 
 @dataclass(frozen=True)
 class TilePhysics:
-    """One tile.
+    """The limits of one tile.
 
-    t_settling [s]: until the slowest of some real vectors is within half a step of the ADC, 0 where
-    nothing is slow. noise_density [V²/Hz]: of the noisiest pair's difference. full_scale [V]: from
-    the lowest to the highest output of the real vectors. area [m²]: of its cells as drawn, None
-    where they cannot be.
+    t_settling: until the slowest of some real vectors is within half a step of the ADC [s]; 0 if
+        nothing takes time.
+    noise_density: of the noisiest pair's difference [V²/Hz].
+    full_scale: from the lowest to the highest output of the real vectors [V].
+    area: of its cells as drawn [m²]; None if they cannot be drawn.
     """
 
     t_settling: float
@@ -34,7 +35,7 @@ class TilePhysics:
     area: float | None
 
     def noise_bits(self, bandwidth: float) -> float | None:
-        """Return the effective bits that noise leaves at a bandwidth [Hz]; None without signal."""
+        """Return the effective bits left by noise at a bandwidth [Hz]; None without signal."""
         if not self.full_scale:
             return None
         rms = np.sqrt(self.noise_density * bandwidth)
@@ -42,9 +43,9 @@ class TilePhysics:
 
 
 def settling_time(config: RunConfig, circuit: Circuit, v_in: np.ndarray) -> float:
-    """Return until when [s] the slowest of a few real vectors has settled, 0 where none is slow.
+    """Return the settling time [s] of the slowest of a few real vectors; 0 if nothing takes time.
 
-    v_in: (n_batch, n_word) [V]; the vectors of the largest sums of magnitudes are looked at.
+    v_in: (n_batch, n_word) [V]; the vectors with the largest sums of magnitudes are used.
     """
     if not is_slow(config):
         return 0.0
@@ -55,9 +56,11 @@ def settling_time(config: RunConfig, circuit: Circuit, v_in: np.ndarray) -> floa
 def tile_physics(
     config: RunConfig, tile: Tile, circuit: Circuit, v_in: np.ndarray, t_settling: float
 ) -> TilePhysics:
-    """Return what limits a tile for inputs v_in (n_batch, n_word) [V].
+    """Return the limits of a tile.
 
-    circuit: that of the tile; t_settling [s]: see `settling_time`.
+    circuit: of the tile.
+    v_in: real inputs (n_batch, n_word) [V].
+    t_settling: see `settling_time` [s].
     """
     noise = output_noise(circuit, temperature=config.noise.temperature, pairs=True)
     g = tile.g_pos - tile.g_neg
@@ -80,11 +83,11 @@ def is_slow(config: RunConfig) -> bool:
 def physics_numbers(
     config: RunConfig, physics: dict[str, TilePhysics], t_read: float
 ) -> dict[str, Any]:
-    """Return what the report states: per tile, the slowest, the noisiest, and areas."""
+    """Return the report's numbers: for each tile, of the slowest and noisiest one, and areas."""
     bandwidth = config.noise.bandwidth or 1.0 / (2.0 * t_read)
     tiles = [
-        {"tile": name} | asdict(found) | {"noise_bits": found.noise_bits(bandwidth)}
-        for name, found in physics.items()
+        {"tile": name} | asdict(limits) | {"noise_bits": limits.noise_bits(bandwidth)}
+        for name, limits in physics.items()
     ]
     bits = [row["noise_bits"] for row in tiles if row["noise_bits"] is not None]
     wires = config.hardware.wires
@@ -92,7 +95,7 @@ def physics_numbers(
         "tiles": tiles,
         "slow": is_slow(config),
         "t_read": t_read,
-        "t_settling": max(found.t_settling for found in physics.values()),
+        "t_settling": max(limits.t_settling for limits in physics.values()),
         "bandwidth": bandwidth,
         "least_noise_bits": min(bits, default=None),
         "silent": [row["tile"] for row in tiles if row["noise_bits"] is None],
@@ -102,11 +105,12 @@ def physics_numbers(
 
 
 def amplifier_numbers(config: RunConfig) -> dict[str, float] | None:
-    """Return what the amplifiers' gain-bandwidth implies beside what the run states; None for none.
+    """Return the requirements of the amplifiers' gain-bandwidth; None if it is infinite.
 
-    gm [S] and bias [A] of `crossbar_sim.energy.power.amplifier_energy`; v_noise of such a pair of
-    transistors and v_noise_stated [V/sqrt(Hz)]; bias_for_noise [A]: what the stated noise takes,
-    0 where none is stated.
+    gm, bias: see `crossbar_sim.energy.power.amplifier_energy` [S], [A].
+    v_noise: of such a pair of transistors [V/sqrt(Hz)].
+    v_noise_stated: by the run [V/sqrt(Hz)].
+    bias_for_noise: bias that the stated noise requires [A]; 0 if none is stated.
     """
     ends, figures = config.periphery, config.energy
     if not np.isfinite(ends.gbw):
@@ -132,5 +136,5 @@ def _areas(config: RunConfig, physics: dict[str, TilePhysics]) -> dict[str, Any]
         "area_weight": cell.area,
         "cell_width": cell.width * DBU,
         "cell_height": cell.height * DBU,
-        "area_tiles": sum(found.area or 0.0 for found in physics.values()),
+        "area_tiles": sum(limits.area or 0.0 for limits in physics.values()),
     }

@@ -1,4 +1,4 @@
-"""Solve every tile of a network once; what the solution says is asked of it, tile by tile."""
+"""Solve every tile of a network once, and take all answers from that solution."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -21,11 +21,11 @@ from netlists.circuit.build import tile_circuit
 
 @dataclass(frozen=True)
 class Questions:
-    """What is asked of the tiles besides their outputs and energy.
+    """The questions to the tiles besides their outputs and energy.
 
     worker: ngspice, which solves some tiles too, or None.
     checked: names of those tiles.
-    n_vector: of how many of their vectors, None for all.
+    n_vector: number of vectors that ngspice solves; None for all.
     limits: whether noise, area and settling are asked for.
     """
 
@@ -37,14 +37,14 @@ class Questions:
 
 @dataclass(frozen=True)
 class TileAnswer:
-    """What the circuit of one tile does with its real inputs.
+    """The answers of one tile's circuit for its real inputs.
 
     v_out: outputs of its amplifiers (n_vector, 2 n_bit) [V].
-    draw: what it takes while it conducts.
-    t_settling: until it has settled [s], 0 where nobody asked.
-    limits: what limits it, None where nobody asked.
-    check: ngspice against the engine, None where nobody asked.
-    solvers: ngspice and the engine, by name.
+    draw: power and charge that it draws while it conducts.
+    t_settling: settling time [s]; 0 if not asked for.
+    limits: noise, area and settling; None if not asked for.
+    check: ngspice against the engine; None if not asked for.
+    solvers: names of ngspice and of the engine.
     """
 
     v_out: np.ndarray
@@ -73,7 +73,12 @@ class TileAnswer:
 
 @dataclass(frozen=True)
 class Simulated:
-    """All tiles, by name: their answers and energies, the read time [s], and the checks."""
+    """The results of all tiles.
+
+    answers, energies: by tile name.
+    t_read: time of one read [s].
+    verification: ngspice against the engine on the checked tiles.
+    """
 
     answers: dict[str, TileAnswer]
     energies: dict[str, TileEnergy]
@@ -82,13 +87,13 @@ class Simulated:
 
     @property
     def limits(self) -> dict[str, TilePhysics]:
-        """What limits the tiles, by name, of those that were asked."""
+        """The limits of the tiles for which they were asked, by name."""
         asked = {name: answer.limits for name, answer in self.answers.items()}
         return {name: limits for name, limits in asked.items() if limits}
 
 
 def simulate(way: Deployment, reads: Reads, asked: Questions) -> Simulated:
-    """Solve every tile for its real inputs. A run's directory keeps what is finished."""
+    """Solve every tile for its real inputs; a run's directory keeps the finished ones."""
     config, tiles, answers = way.config, way.mapped.tiles, {}
     if way.kept.work:
         way.kept.work.path("tiles").mkdir(exist_ok=True)
@@ -106,7 +111,7 @@ def simulate(way: Deployment, reads: Reads, asked: Questions) -> Simulated:
 
 
 def _summed(way: Deployment, reads: Reads, answers: Mapping[str, TileAnswer]) -> Simulated:
-    """Put tiles together: the slowest one says how long all are read."""
+    """Return the results of all tiles, which are read as long as the slowest one needs."""
     config = way.config
     slowest = max(answer.t_settling for answer in answers.values())
     figures, hardware, energies = config.energy.settled(slowest), config.hardware, {}
@@ -120,7 +125,7 @@ def _summed(way: Deployment, reads: Reads, answers: Mapping[str, TileAnswer]) ->
 
 
 def _answer(config: RunConfig, tile: Tile, volts: np.ndarray, asked: Questions) -> TileAnswer:
-    """Build the circuit of a tile, solve it, and ask."""
+    """Build the circuit of a tile, solve it, and answer the questions."""
     circuit = tile_circuit(tile, config.hardware.wires, config.hardware.periphery)
     solution = solve(circuit, volts, nodes=True)
     check, solvers = None, ("", solution.solver)

@@ -1,7 +1,7 @@
-"""A trained network and its pruned copy in one safetensors file, with how they were made.
+"""A trained network and its pruned copy in one safetensors file, with the settings of training.
 
-Training gives other last bits on another processor, so an example that ships its network gives the
-same figures everywhere.
+Training on another processor differs in the last bits, so only an example that ships its network
+gives the same figures everywhere.
 """
 
 import json
@@ -17,7 +17,7 @@ from crossbar_sim.config import ConfigError, RunConfig
 from tinynets.files.drafts import new_file
 from tinynets.formats.weights import load_weights
 
-#: The settings that trained networks depend on; the tile's size where whole lines are pruned.
+#: The settings that trained networks depend on; if whole lines are pruned, so is the tile size.
 TRAINING = ("seed", "data", "validation", "model", "train", "prune")
 _PARTS = ("dense", "pruned")
 
@@ -36,8 +36,10 @@ def save_trained(
 ) -> None:
     """Write both networks in half precision, with the settings and the machine that made them.
 
-    Half precision is what a file of both takes least space in; the networks are what it holds, so
-    score them after reading it back. made_on: processor, threads and library, in words.
+    made_on: processor, threads and library, in words.
+
+    Half precision keeps the file small, but changes the networks; score them after reading them
+    back.
     """
     tensors = {
         f"{part}.{name}": value.half().contiguous()
@@ -50,18 +52,18 @@ def save_trained(
 
 
 def load_trained(config: RunConfig, dense: nn.Module, pruned: nn.Module) -> str:
-    """Put the weights of `config.model.weights` into both networks; return what made them.
+    """Load the weights of `config.model.weights` into both networks; return what made them.
 
-    Raises ConfigError for a file that cannot be read, that was made with other settings of
-    training, or whose tensors do not fit.
+    Raises ConfigError for a file that cannot be read, that was made with other training settings,
+    or whose tensors do not fit.
     """
     path = Path(config.model.weights or "")
     tensors, about = _read(path)
     theirs, mine = json.loads(about["settings"]), training_settings(config)
     if different := _differences(theirs, mine):
         raise ConfigError(
-            f"{path} holds a network made with {different}; give the configuration those "
-            "settings, or take model.weights out of it to train one"
+            f"{path} holds a network trained with {different}; give the configuration those "
+            "settings, or remove model.weights from it to train a network"
         )
     for part, model in zip(_PARTS, (dense, pruned)):
         prefix = f"{part}."
@@ -74,7 +76,7 @@ def load_trained(config: RunConfig, dense: nn.Module, pruned: nn.Module) -> str:
 
 
 def origin(config: RunConfig) -> str:
-    """Say where the network of a run comes from, for its report."""
+    """Return the origin of a run's network, in words for its report."""
     if config.model.weights is None:
         return "trained and pruned in this run"
     path = Path(config.model.weights)
@@ -90,8 +92,8 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         raise ConfigError(f"{path} cannot be read as a safetensors file ({error})") from error
     if not {"settings", "made_on"} <= about.keys() or not _is_json(about["settings"]):
         raise ConfigError(
-            f"{path} does not say how its network was trained; expected a file of "
-            "scripts/train_networks.py"
+            f"expected a file of scripts/train_networks.py; got {path}, which does not say how its "
+            "network was trained"
         )
     return tensors, about
 
@@ -104,10 +106,10 @@ def _is_json(text: str) -> bool:
 
 
 def _differences(theirs: dict[str, Any], mine: dict[str, Any]) -> str:
-    """Say which settings differ, theirs first."""
+    """Return the settings that differ, in words, theirs first."""
     mine, theirs = _flat(mine), _flat(theirs)
     rows = [
-        f"{key} = {theirs.get(key)!r}, not {mine.get(key)!r}"
+        f"{key} = {theirs.get(key)!r} instead of {mine.get(key)!r}"
         for key in sorted(mine.keys() | theirs.keys())
         if mine.get(key) != theirs.get(key)
     ]
@@ -116,7 +118,7 @@ def _differences(theirs: dict[str, Any], mine: dict[str, Any]) -> str:
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     flat = {}
-    for table, found in settings.items():
-        keys = found.items() if isinstance(found, dict) else [("", found)]
+    for table, content in settings.items():
+        keys = content.items() if isinstance(content, dict) else [("", content)]
         flat |= {f"{table}.{key}".rstrip("."): value for key, value in keys}
     return flat

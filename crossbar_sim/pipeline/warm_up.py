@@ -1,4 +1,4 @@
-"""Compile the kernels that numba compiles at their first use and then keeps beside their source.
+"""Compile the kernels that numba would compile at their first use, and caches beside the source.
 
 Run: python -m crossbar_sim.pipeline.warm_up
 """
@@ -25,9 +25,9 @@ _RULES = (
 
 
 def compile_kernels(tell: Progress = silent) -> None:
-    """Map and solve a small network in each way that a run does.
+    """Map and solve a small network in every way that a run uses.
 
-    About half a minute on a new machine, a tenth of a second when all is compiled.
+    Takes about half a minute on a new machine, and a tenth of a second once all is compiled.
     """
     steps = [*(lambda rule=rule: _mapped(rule) for rule in _RULES), _solved, _calibrated]
     for done, step in enumerate(steps):

@@ -1,4 +1,4 @@
-"""A run's directory: filled under a temporary name, renamed when the run is complete."""
+"""A run's directory: filled under a temporary name, and renamed when the run is complete."""
 
 import json
 import shutil
@@ -14,15 +14,15 @@ from tinynets.files.drafts import new_file
 class Workspace:
     """The working directory of one run.
 
-    What a finished step wrote stays there, so that an interrupted run can go on from it; the
-    final directory appears, whole, when `finish` renames it.
+    The results of finished steps stay there, so that an interrupted run can continue from them. The
+    final directory appears, complete, when `finish` renames it.
     """
 
     def __init__(self, root: Path, config: RunConfig, *, resume: bool) -> None:
-        """Start afresh, or resume.
+        """Start a new run, or resume an interrupted one.
 
-        Raises ConfigError when asked to resume a run of other settings or whose settings are
-        damaged, or when the final directory holds something that is not a run.
+        Raises ConfigError for resuming a run with other or damaged settings, and if the final
+        directory is not that of a run.
         """
         self.final = root / config.name
         self.directory = _partial(self.final)
@@ -37,7 +37,7 @@ class Workspace:
                 keys = [key for key in mine if theirs.get(key) != mine[key]]
                 raise ConfigError(
                     f"the interrupted run in {self.directory} had other settings of {keys}; "
-                    "give it those, or run without --resume"
+                    "restore them, or run without --resume"
                 )
             return
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -45,11 +45,14 @@ class Workspace:
         write_json(settings, mine)
 
     def path(self, name: str) -> Path:
-        """Return where a file of that name goes."""
+        """Return the path of a file of that name."""
         return self.directory / name
 
     def once(self, name: str, make: Callable[[Path], object]) -> Path:
-        """Make a file or directory unless an earlier try has; `make` writes to the path given."""
+        """Return the path of a file or directory, made now unless it exists.
+
+        make: writes to the path that it is given.
+        """
         path = self.path(name)
         if not path.exists():
             draft = path.with_name(f"{path.name}.draft")
@@ -61,25 +64,25 @@ class Workspace:
         return path
 
     def finish(self) -> Path:
-        """Give the directory its final name, in place of an older run's; return it."""
+        """Rename the directory to its final name, in place of an older run; return its path."""
         write_json(self.directory / _FINISHED, True)
         _replace(self.final)
         return self.final
 
 
 def left_behind(final: Path) -> str:
-    """Say what a killed run of that name has left, to add to a message; nothing where it has not.
+    """Return what a killed run of that name has left, as the end of a message; "" for nothing.
 
-    Between the two renames of `Workspace.finish` the final directory is not there.
+    Between the two renames of `Workspace.finish` the final directory does not exist.
     """
     kept = [path for path in (_old(final), _partial(final)) if path.exists()]
     if not kept:
         return ""
     names = " and ".join(str(path) for path in kept)
-    return f"; there is what was kept of it, {names}: the same run with --resume goes on from there"
+    return f"; an interrupted run has left {names}, which the same run with --resume continues"
 
 
-#: Stands in a directory while it takes the place of the final one: it holds all of the run.
+#: Marks a directory that holds the complete run while it takes the place of the final one.
 _FINISHED = "finished.json"
 
 
@@ -92,7 +95,7 @@ def _old(final: Path) -> Path:
 
 
 def _replace(final: Path) -> None:
-    """Let the complete partial directory take the place of an older run."""
+    """Move the complete partial directory to the place of an older run."""
     partial, old = _partial(final), _old(final)
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():
@@ -103,7 +106,7 @@ def _replace(final: Path) -> None:
 
 
 def _complete_finish(final: Path) -> None:
-    """Do what a killed `finish` left undone, so that its run, or the older one, is there."""
+    """Complete a killed `finish`, so that its run, or the older one, is in place."""
     partial, old = _partial(final), _old(final)
     if (partial / _FINISHED).exists():
         _replace(final)
@@ -116,15 +119,15 @@ def _complete_finish(final: Path) -> None:
 def _read_settings(path: Path) -> dict[str, Any]:
     """Return the settings of an interrupted run."""
     try:
-        found = json.loads(path.read_bytes())
+        settings = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is damaged: {str(error)[:100]}; run without --resume") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path} is damaged: it is no object; run without --resume")
-    return found
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path} is damaged: it is not a JSON object; run without --resume")
+    return settings
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON to a temporary name, then rename it."""
+    """Write JSON under a temporary name, then rename it."""
     with new_file(path) as draft:
         draft.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")

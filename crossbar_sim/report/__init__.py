@@ -1,1 +1,1 @@
-"""Pages and plots of what a run or a wafer found; nothing is computed here."""
+"""Pages and plots of a run or of a measured wafer; no circuit is solved here."""

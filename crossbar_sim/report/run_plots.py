@@ -1,4 +1,4 @@
-"""Pictures of a run, as PNG bytes."""
+"""Plots of a run, as PNG bytes."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -35,38 +35,37 @@ def conductances(tile: Tile) -> bytes:
 
 
 def ir_drop(tile: Tile, solution: Solution) -> bytes:
-    """Draw how much of a word line's voltage each cell misses, every input fully on.
+    """Draw the fraction of its word line's voltage that each cell loses, with every input on.
 
     solution: of the tile's circuit, for one vector of equal inputs.
     """
     if solution.v_node is None:
-        raise ValueError("the picture needs node voltages; solve with the fast engine")
+        raise ValueError("the plot needs node voltages; use solve(…, nodes=True)")
     circuit, volts = solution.circuit.elements, solution.v_node[0]
     is_cell = circuit.branch_part == CELL
     across = (volts[circuit.branch_from] - volts[circuit.branch_to])[is_cell]
-    # Cells stand in the circuit in the order of np.nonzero, positive bank first.
+    # The circuit has its cells in the order of np.nonzero, positive banks first.
     side, word, bit = np.nonzero(np.stack([tile.g_pos, tile.g_neg]))
-    missing = np.full((2, *tile.present.shape), np.nan)
-    missing[side, word, bit] = 1.0 - across / solution.v_in[0, word]
-    worst = np.fmax(missing[0], missing[1]) * 100
+    lost = np.full((2, *tile.present.shape), np.nan)
+    lost[side, word, bit] = 1.0 - across / solution.v_in[0, word]
+    worst = np.fmax(lost[0], lost[1]) * 100
     figure, axes = _cell_axes(f"IR drop in tile {tile.name}, all inputs on")
     image = axes.imshow(worst, cmap="viridis", interpolation="nearest")
-    figure.colorbar(image, ax=axes, label="voltage missing at the cell [%]", shrink=0.85)
+    figure.colorbar(image, ax=axes, label="voltage lost in the wires [%]", shrink=0.85)
     return png(figure)
 
 
 def selection_errors(errors: Mapping[str, np.ndarray]) -> bytes:
-    """Draw a histogram of |weight error| for every layer, in parts of its largest weight."""
+    """Draw a histogram of |weight error| by layer, as a fraction of its largest weight."""
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.add_subplot()
-    found = np.concatenate([np.abs(e) for e in errors.values()])
-    found = np.maximum(found, 1e-9)
-    bins = np.geomspace(found.min(), found.max() * 1.01, 40)
-    parts = [np.maximum(np.abs(e), 1e-9) for e in errors.values()]
-    axes.hist(parts, bins, stacked=True, label=list(errors))
+    sizes = [np.maximum(np.abs(e), 1e-9) for e in errors.values()]
+    everything = np.concatenate(sizes)
+    bins = np.geomspace(everything.min(), everything.max() * 1.01, 40)
+    axes.hist(sizes, bins, stacked=True, label=list(errors))
     axes.set(
         xscale="log",
-        xlabel="|realised − wanted| / largest weight of the layer",
+        xlabel="|realised − target| / largest weight of the layer",
         ylabel="weights",
         title="Selection error",
     )
@@ -74,18 +73,18 @@ def selection_errors(errors: Mapping[str, np.ndarray]) -> bytes:
     return png(figure)
 
 
-def outputs(wanted: np.ndarray, found: np.ndarray) -> bytes:
-    """Draw the circuits' outputs against the products wanted, and the difference, all [V]."""
+def outputs(target: np.ndarray, realised: np.ndarray) -> bytes:
+    """Draw the circuits' outputs against their targets, and the difference, all [V]."""
     figure = Figure(figsize=(5.6, 4.8), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    limit = 1e3 * max(np.abs(wanted).max(), np.abs(found).max())
+    limit = 1e3 * max(np.abs(target).max(), np.abs(realised).max())
     style: dict[str, Any] = {"ms": 2.5, "color": _BLUE, "alpha": 0.5, "rasterized": True}
     upper.plot([-limit, limit], [-limit, limit], color=_GREY, lw=0.8)
-    upper.plot(1e3 * wanted, 1e3 * found, ".", **style)
+    upper.plot(1e3 * target, 1e3 * realised, ".", **style)
     upper.set(ylabel="circuit [mV]", title="Outputs of every tile")
     lower.axhline(0, color=_GREY, lw=0.8)
-    lower.plot(1e3 * wanted, 1e3 * (found - wanted), ".", **style)
-    lower.set(xlabel="wanted: r_feedback · v_in · g_target [mV]", ylabel="difference [mV]")
+    lower.plot(1e3 * target, 1e3 * (realised - target), ".", **style)
+    lower.set(xlabel="target: r_feedback · v_in · g_target [mV]", ylabel="difference [mV]")
     return png(figure)
 
 
@@ -140,7 +139,7 @@ def accuracy_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def cost_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Draw what each non-ideality does to the logits, alone, and to accuracy."""
+    """Draw the effect of each non-ideality alone on the logits and on the accuracy."""
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.add_subplot()
     labels = [row["term"] for row in rows][::-1]
@@ -166,10 +165,13 @@ def study(
     panel: Sequence[str] = (),
     note: str = "",
 ) -> bytes:
-    """Draw a metric (value, low, high) against one parameter, one line per other values.
+    """Draw a metric against one parameter, one line per combination of the others.
 
-    x: the parameter, the first one by default; panel: those whose values have axes of their own;
-    note: what the intervals are.
+    points: parameters of each point, by key.
+    intervals: value, low and high of the metric at each point.
+    x: parameter on the x axis; the first one by default.
+    panel: parameters whose values have axes of their own.
+    note: what the intervals cover.
     """
     x = x or next(iter(points[0]), "point")
     panels: dict[str, dict[str, list[tuple[Any, tuple[float, float, float]]]]] = {}
@@ -194,7 +196,7 @@ def study(
 
 
 def _varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the parameters that have more than one value."""
+    """Return the parameters with more than one value."""
     return [key for key in points[0] if len({str(point.get(key)) for point in points}) > 1]
 
 
@@ -230,12 +232,17 @@ def pareto(
     verdicts: Sequence[tuple[bool, bool]],
     names: tuple[str, str],
 ) -> bytes:
-    """Draw the points of a search by two aims; verdicts: whether within budget, whether best."""
+    """Draw the points of a search by two aims.
+
+    values: both aims of each point.
+    verdicts: whether it is within budget, and whether it is among the best.
+    names: of the two aims.
+    """
     figure = Figure(figsize=(7.2, 4.6), layout="constrained")
     axes = figure.add_subplot()
     groups = {"over budget": (False, False), "within budget": (True, False), "best": (True, True)}
-    for (label, verdict), colour in zip(groups.items(), (_GREY, _LIGHT, _ORANGE)):
-        here = [pair for pair, found in zip(values, verdicts) if found == verdict]
+    for (label, group), colour in zip(groups.items(), (_GREY, _LIGHT, _ORANGE)):
+        here = [pair for pair, verdict in zip(values, verdicts) if verdict == group]
         if here:
             y, x = zip(*sorted(here, key=lambda pair: pair[1]))
             axes.plot(x, y, "o-" if label == "best" else "o", color=colour, label=label)

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs no network, and the same numbers as JSON."""
+"""The report of a run: one self-contained HTML file, and the same numbers as JSON."""
 
 import base64
 import importlib.metadata
@@ -11,7 +11,6 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from crossbar_sim.config import RunConfig
 from crossbar_sim.energy.inference import network_energy, verdict
 from crossbar_sim.findings.outcome import Outcome, Outputs
 from crossbar_sim.ngspice.verification import TileCheck
@@ -19,6 +18,7 @@ from crossbar_sim.pipeline.tile_limits import physics_numbers
 from crossbar_sim.pipeline.trained import origin
 from crossbar_sim.pipeline.workspace import write_json
 from crossbar_sim.report import run_plots as plots
+from crossbar_sim.report.modelled import modelled
 from crossbar_sim.system.machine import described
 from mapping.network.mapped_layer import MappedLayer
 from mapping.selection.bits import worst_case_bits
@@ -26,7 +26,7 @@ from mapping.tiling.compact import naive_tile_count
 from mapping.tiling.tiles import TileConfig
 from tinynets.files.drafts import new_file
 
-#: A target counts as out of reach when selection misses it by more than this part of the largest.
+#: A target is out of reach if selection misses it by more than this fraction of the largest.
 REACH = 0.01
 
 _PACKAGES = ("numpy", "scipy", "numba", "torch", "PySpice", "scikit-learn", "crossbar-sim")
@@ -55,7 +55,7 @@ def report_numbers(outcome: Outcome) -> dict[str, Any]:
     config, mapped, simulated = outcome.config, outcome.mapped, outcome.simulated
     checks = simulated.verification
     energy = network_energy(mapped, simulated.energies)
-    stick, outputs = outcome.yardstick, outcome.outputs
+    yardstick, outputs = outcome.yardstick, outcome.outputs
     return {
         "name": config.name,
         "quick": config.quick,
@@ -81,7 +81,7 @@ def report_numbers(outcome: Outcome) -> dict[str, Any]:
         "physics": physics_numbers(config, simulated.limits, simulated.t_read),
         "energy": energy
         | {"adc_case": config.energy.adc_case, "verdict": verdict(energy["digital"])},
-        "yardstick": stick | {"verdict": verdict(stick["digital"])},
+        "yardstick": yardstick | {"verdict": verdict(yardstick["digital"])},
         "modelled": modelled(outcome.config),
         "network": origin(config),
         "config": config.as_json(),
@@ -91,15 +91,15 @@ def report_numbers(outcome: Outcome) -> dict[str, Any]:
 
 def output_errors(outputs: Outputs) -> dict[str, float]:
     """Return rms and worst error of the tiles' outputs, as fractions of the largest target."""
-    gap, largest = outputs.realised - outputs.target, np.abs(outputs.target).max()
+    error, largest = outputs.realised - outputs.target, np.abs(outputs.target).max()
     return {
-        "rms": float(np.sqrt(np.mean(gap**2)) / largest),
-        "worst": float(np.abs(gap).max() / largest),
+        "rms": float(np.sqrt(np.mean(error**2)) / largest),
+        "worst": float(np.abs(error).max() / largest),
     }
 
 
 def without_infinities(value: Any) -> Any:
-    """Return numbers with None for those that do not exist, such as a ratio to nothing."""
+    """Return the same numbers with None in place of infinities and NaN, which JSON lacks."""
     if isinstance(value, dict):
         return {key: without_infinities(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -108,9 +108,10 @@ def without_infinities(value: Any) -> Any:
 
 
 def layer_numbers(layer: MappedLayer, config: TileConfig, n_branch: int) -> dict[str, Any]:
-    """Return the row of one layer: counts, and how well its weights are realised.
+    """Return the row of one layer: counts, and the errors of its realised weights.
 
-    n_branch: branches of one bank.
+    config: tile size.
+    n_branch: number of branches in a bank.
     """
     source, error = layer.source, np.abs(layer.error)
     missed = layer.missed(REACH)
@@ -137,77 +138,20 @@ def layer_numbers(layer: MappedLayer, config: TileConfig, n_branch: int) -> dict
 
 
 def bits(error: float) -> float:
-    """Return the worst-case bits of a weight in ±largest that is off by error * largest."""
+    """Return the worst-case bits of a weight in ±largest with an error of error * largest."""
     return float(worst_case_bits(max(error, 1e-18), 2.0))  # JSON has no infinity
 
 
-def modelled(config: RunConfig) -> dict[str, list[str]]:
-    """Return which non-idealities a run has on, with their values, and which off."""
-    bank, wires, ends = config.bank, config.hardware.wires, config.periphery
-    life = config.life
-    terms = {
-        "lot spread of resistors": bank.sigma_lot,
-        "gradient across the die": bank.sigma_gradient,
-        f"local spread of resistors ({bank.distribution})": np.max(bank.sigma_local),
-        "meter error": bank.meter_error,
-        "switch on-resistance [ohm]": bank.r_on,
-        "spread of on-resistance": bank.sigma_on,
-        "switch off-leakage [S]": 1.0 / bank.r_off,
-        "temperature away from 300.15 K [K]": bank.temperature - 300.15,
-        "stuck-open switches": bank.p_stuck_open,
-        "stuck-closed switches": bank.p_stuck_closed,
-        "age when selected [h]": bank.age,
-        "age [h]": life.age,
-        "drift in 1,000 h, mean and spread": max(abs(bank.drift), bank.drift_sigma)
-        * bool(bank.age or life.age),
-        "temperature at work away from 300.15 K [K]": (life.temperature or 300.15) - 300.15,
-        "switches stuck open after selection": life.p_stuck_open,
-        "switches stuck closed after selection": life.p_stuck_closed,
-        f"word-line wire ({config.wires.source}) [ohm per segment]": wires.r_word,
-        f"bit-line wire ({config.wires.source}) [ohm per segment]": wires.r_bit,
-        "driver resistance [ohm]": wires.r_driver,
-        "word-line capacitance [F per segment]": wires.c_word,
-        "bit-line capacitance [F per segment]": wires.c_bit,
-        "finite TIA gain (1/gain)": 1.0 / ends.tia_gain,
-        "TIA input resistance [ohm]": ends.r_input,
-        "TIA offset of all [V]": ends.v_offset,
-        "TIA offset, sigma [V]": ends.v_offset_sigma,
-        "TIA output swing (1/V)": 1.0 / ends.v_swing,
-        "TIA gain-bandwidth (1/Hz)": 1.0 / ends.gbw,
-        "amplifier noise [V/√Hz]": ends.v_noise if config.noise.bandwidth else 0.0,
-        "noise bandwidth [Hz]": config.noise.bandwidth,
-        "DAC gain, offset, INL": max(ends.dac_gain_sigma, ends.dac_offset_sigma, ends.dac_inl),
-        "ADC gain, offset, INL": max(ends.adc_gain_sigma, ends.adc_offset_sigma, ends.adc_inl),
-    }
-    on = [f"{name}: {value:g}" for name, value in terms.items() if value]
-    on.append(f"DAC {ends.dac_bits} bits, ADC {ends.adc_bits} bits, {ends.inputs} inputs")
-    on += ["auto-zero of the ADC"] if ends.auto_zero else []
-    tune, rounds = config.tune, config.calibrate.rounds
-    # What is fitted or trained is digital: the netlists of a run do not know of it.
-    done = {
-        f"switches chosen against the wires, {rounds} rounds": rounds,
-        f"repair after the die's life, within {life.tolerance:g}": life.repair,
-        f"gain and offset of outputs fitted on {tune.n_output} training images, digitally, in no "
-        "netlist": tune.n_output,
-        f"digital parameters trained through the die, {tune.epochs} epochs, in no "
-        "netlist": tune.epochs,
-    }
-    on += [name for name, acts in done.items() if acts]
-    off = [name for name, value in terms.items() if not value]
-    off += ["slew rate", "1/f noise", "curvature of the switch"]
-    return {"on": on, "off": off}
-
-
 def versions() -> dict[str, str]:
-    """Return what computed the results: versions, and the machine."""
-    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version()} | found | described()
+    """Return the versions and the machine that computed the results."""
+    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version()} | packages | described()
 
 
 def draw(outcome: Outcome, numbers: dict[str, Any]) -> dict[str, bytes]:
-    """Return the report's pictures by name."""
+    """Return the plots of the report, by name."""
     tile, all_on = outcome.all_on
-    energy, stick = numbers["energy"], numbers["yardstick"]
+    energy, yardstick = numbers["energy"], numbers["yardstick"]
     errors = {layer.name: layer.error for layer in outcome.mapped.layers}
     return {
         "accuracy": plots.accuracy_bars(outcome.accuracies),
@@ -219,7 +163,7 @@ def draw(outcome: Outcome, numbers: dict[str, Any]) -> dict[str, bytes]:
         "energy": plots.energy_bars(energy["analog"], energy["digital"], "Energy of one inference"),
         "energy_parts": plots.energy_parts(energy["analog"]),
         "yardstick": plots.energy_bars(
-            stick["analog"], stick["digital"], "Energy of one dense 100 × 100 product"
+            yardstick["analog"], yardstick["digital"], "Energy of one dense 100 × 100 product"
         ),
     }
 
@@ -227,7 +171,7 @@ def draw(outcome: Outcome, numbers: dict[str, Any]) -> dict[str, bytes]:
 def render(
     numbers: dict[str, Any], pictures: dict[str, bytes], template: str = "report.html.j2"
 ) -> str:
-    """Return the page, pictures inside it."""
+    """Return the page with its pictures embedded."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("crossbar_sim.report"),
         autoescape=True,
@@ -241,12 +185,12 @@ def render(
 
 
 def number(value: float | None, form: str) -> str:
-    """Return a value in a format as '%.1f', or a dash for one that does not exist."""
+    """Return a value in a format such as '%.1f', or a dash for None."""
     return "–" if value is None else form % value
 
 
 def si(value: float | None, unit: str) -> str:
-    """Return a value with an SI prefix, as in `12.3 µW`, or a dash for one that does not exist."""
+    """Return a value with an SI prefix, as in `12.3 µW`, or a dash for None."""
     if value is None:
         return "–"
     if value == 0:

@@ -1,4 +1,4 @@
-"""The report of a measured wafer: readings against nominal, and what reselection does."""
+"""The report of a measured wafer: readings against nominal, and the effect of reselection."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ from netlists.fabrication.measured_wafer import Wafer, without_spread
 #: Most changes that the page lists; all of them are in changes.csv.
 MAX_LISTED = 24
 _CHUNK = 2**14  # cells whose covariance is held at once
-#: What a network is called that sits on the die it was selected for, and the two that follow.
+#: Labels of the network on the die that it was selected for, and of the two on the measured die.
 DESIGNED, OLD, NEW = "as designed", "measured die, old switches", "measured die, reselected"
 
 
@@ -26,9 +26,13 @@ DESIGNED, OLD, NEW = "as designed", "measured die, old switches", "measured die,
 class Reselection:
     """A run on its measured wafer.
 
-    designed: as the run made it; measured: its switches on the measured die; repair: reselected
-    there. tolerance: of the reselection, a part of the largest weight. accuracies: rows of
-    network and accuracy.
+    name: of the run.
+    designed: the network as the run made it.
+    measured: the same switches on the measured die.
+    wafer: the readings.
+    repair: the reselection on the measured die.
+    tolerance: of the reselection, as a fraction of the largest weight.
+    accuracies: rows of network and accuracy.
     """
 
     name: str
@@ -40,22 +44,22 @@ class Reselection:
     accuracies: list[dict[str, Any]]
 
 
-def write_wafer_report(found: Reselection, directory: Path) -> None:
+def write_wafer_report(result: Reselection, directory: Path) -> None:
     """Write report.html, self-contained, and report.json into a directory."""
-    numbers = wafer_numbers(found)
-    html = render(numbers, draw(found), "wafer_report.html.j2")
+    numbers = wafer_numbers(result)
+    html = render(numbers, draw(result), "wafer_report.html.j2")
     (directory / "report.html").write_text(html, encoding="utf-8")
     write_json(directory / "report.json", numbers)
 
 
-def wafer_numbers(found: Reselection) -> dict[str, Any]:
+def wafer_numbers(result: Reselection) -> dict[str, Any]:
     """Return everything the page states, ready for JSON."""
-    wafer, repair, mended = found.wafer, found.repair, found.repair.mapped
+    wafer, repair, repaired = result.wafer, result.repair, result.repair.mapped
     listed = [asdict(change) for change in repair.changes]
     return {
-        "name": found.name,
-        "die": {"designed": found.designed.die.id, "measured": wafer.die.id},
-        "tolerance": found.tolerance,
+        "name": result.name,
+        "die": {"designed": result.designed.die.id, "measured": wafer.die.id},
+        "tolerance": result.tolerance,
         "hint": wafer.hint,
         "branches": {
             "n": wafer.n_branch,
@@ -64,14 +68,14 @@ def wafer_numbers(found: Reselection) -> dict[str, Any]:
             "off_by_1000": wafer.n_prefix,
             "stuck": wafer.n_stuck,
         },
-        "readings": reading_numbers(found),
-        "nominal": nominal_table(found),
-        "accuracy": found.accuracies,
-        "errors": error_table(found),
+        "readings": reading_numbers(result),
+        "nominal": nominal_table(result),
+        "accuracy": result.accuracies,
+        "errors": error_table(result),
         "cells_off": repair.n_cell,
         "cells_unmended": repair.n_unrepaired,
-        "cells": sum(layer.source.n_remaining for layer in mended.layers),
-        "changes": {"n": len(listed), "listed": listed[:MAX_LISTED], "tiles": change_table(found)},
+        "cells": sum(layer.source.n_remaining for layer in repaired.layers),
+        "changes": {"n": len(listed), "listed": listed[:MAX_LISTED], "tiles": change_table(result)},
         "missed": [
             {
                 "layer": layer.name,
@@ -80,23 +84,23 @@ def wafer_numbers(found: Reselection) -> dict[str, Any]:
                 "g_target": float(target),
                 "g_predicted": float(g),
             }
-            for layer in mended.layers
-            for row, column, target, g in zip(*_missed(layer.missed(found.tolerance)))
+            for layer in repaired.layers
+            for row, column, target, g in zip(*_missed(layer.missed(result.tolerance)))
         ],
         "versions": versions(),
     }
 
 
-def nominal_table(found: Reselection) -> list[dict[str, Any]]:
-    """Return for each branch of a bank how its readings lie about the nominal value."""
+def nominal_table(result: Reselection) -> list[dict[str, Any]]:
+    """Return, for each branch of a bank, how its readings scatter about the nominal value."""
     rows = []
-    for k, readings in enumerate(_by_branch(found)):
+    for k, readings in enumerate(_by_branch(result)):
         good = readings["deviation"]
         spread = float(np.std(good, ddof=1)) if len(good) > 1 else None
         rows.append(
             {
                 "branch": k,
-                "ohm": float(_nominal(found.designed)[k]),
+                "ohm": float(_nominal(result.designed)[k]),
                 "n": len(good),
                 "mean": float(np.mean(good)) if len(good) else None,
                 "sigma": spread,
@@ -109,33 +113,33 @@ def nominal_table(found: Reselection) -> list[dict[str, Any]]:
     return rows
 
 
-def reading_numbers(found: Reselection) -> dict[str, Any]:
-    """Return how the branches were read, and how well each of a bank's is then known.
+def reading_numbers(result: Reselection) -> dict[str, Any]:
+    """Return how the branches were read, and how well each branch of a bank is known.
 
-    uncertainty: for each branch the median and the worst standard error, as parts of its value;
-    None of a meter without any error.
+    "uncertainty" is the median and the worst standard error of each branch, as a fraction of its
+    value; None for a meter without error.
     """
-    wafer, plan = found.wafer, found.wafer.plan
+    wafer, plan = result.wafer, result.wafer.plan
     return {
         "composite": plan is not None and bool((plan.closed.sum(axis=1) > 1).any()),
         "per_bank": None if plan is None else len(plan.closed),
         "unread": wafer.n_unread,
         "disagree": wafer.n_disagree,
         "meter": {"relative": wafer.meter.relative, "siemens": wafer.meter.absolute},
-        "uncertainty": None if wafer.meter.exact else _uncertainty(found),
+        "uncertainty": None if wafer.meter.exact else _uncertainty(result),
     }
 
 
-def _uncertainty(found: Reselection) -> list[dict[str, Any]]:
-    """Return median and worst relative standard error of each branch, of those not defective."""
-    parts: list[list[np.ndarray]] = [[] for _ in _nominal(found.designed)]
-    for layer in found.designed.layers:
+def _uncertainty(result: Reselection) -> list[dict[str, Any]]:
+    """Return the median and the worst relative standard error of each branch, if not defective."""
+    parts: list[list[np.ndarray]] = [[] for _ in _nominal(result.designed)]
+    for layer in result.designed.layers:
         rows, columns = np.nonzero(layer.source.mask.T)
         for start in range(0, len(rows), _CHUNK):
             cells = layer.name, rows[start : start + _CHUNK], columns[start : start + _CHUNK]
-            variance = np.diagonal(found.wafer.covariance(*cells), axis1=-2, axis2=-1)
-            good = ~found.wafer.defective[layer.name][cells[1:]]
-            ohm = found.wafer.readings[layer.name][cells[1:]]
+            variance = np.diagonal(result.wafer.covariance(*cells), axis1=-2, axis2=-1)
+            good = ~result.wafer.defective[layer.name][cells[1:]]
+            ohm = result.wafer.readings[layer.name][cells[1:]]
             for k, part in enumerate(parts):
                 at = ..., k
                 part.append(np.sqrt(variance[at][good[at]]) * ohm[at][good[at]])
@@ -150,10 +154,10 @@ def _uncertainty(found: Reselection) -> list[dict[str, Any]]:
     ]
 
 
-def error_table(found: Reselection) -> list[dict[str, Any]]:
-    """Return how far the weights are off at each stage, as parts of the largest of their layer."""
-    nominal = on_die(found.designed, Die(without_spread(found.designed.die.bank)))
-    stages = {"same switches, every resistor nominal": _errors(nominal), **_stages(found)}
+def error_table(result: Reselection) -> list[dict[str, Any]]:
+    """Return the weight errors at each stage, as fractions of the layer's largest weight."""
+    nominal = on_die(result.designed, Die(without_spread(result.designed.die.bank)))
+    stages = {"same switches, every resistor nominal": _errors(nominal), **_stages(result)}
     rows = []
     for label, errors in stages.items():
         size = np.abs(errors)
@@ -166,19 +170,19 @@ def error_table(found: Reselection) -> list[dict[str, Any]]:
                 "p99": float(p99),
                 "worst": float(worst),
                 "bits": bits(median),
-                "n_off": int((size > found.tolerance).sum()),
+                "n_off": int((size > result.tolerance).sum()),
             }
         )
     return rows
 
 
-def change_table(found: Reselection) -> list[dict[str, Any]]:
-    """Return for each tile how many switches close and open, and in how many cells."""
-    changes = found.repair.changes
+def change_table(result: Reselection) -> list[dict[str, Any]]:
+    """Return, for each tile, how many switches close and open, and in how many cells."""
+    changes = result.repair.changes
     closed = Counter(change.tile for change in changes if change.closed)
     opened = Counter(change.tile for change in changes if not change.closed)
     cells = Counter(tile for tile, *_ in {(c.tile, c.word_line, c.bit_line) for c in changes})
-    n = 2 * found.designed.die.bank.n
+    n = 2 * result.designed.die.bank.n
     return [
         {
             "tile": tile.name,
@@ -188,42 +192,42 @@ def change_table(found: Reselection) -> list[dict[str, Any]]:
             "closed": closed[tile.name],
             "opened": opened[tile.name],
         }
-        for tile in found.designed.tiles
+        for tile in result.designed.tiles
     ]
 
 
-def draw(found: Reselection) -> dict[str, bytes]:
-    """Return the page's pictures by name."""
-    ohms = _nominal(found.designed)
+def draw(result: Reselection) -> dict[str, bytes]:
+    """Return the plots of the page, by name."""
+    ohms = _nominal(result.designed)
     deviations = {
         f"{k}: {si(ohm, 'Ω')}": readings["deviation"]
-        for k, (ohm, readings) in enumerate(zip(ohms, _by_branch(found)))
+        for k, (ohm, readings) in enumerate(zip(ohms, _by_branch(result)))
     }
-    networks = {OLD: found.measured, NEW: found.repair.mapped}
-    target = np.concatenate([_targets(layer) for layer in found.designed.layers])
-    n_changed = {tile.name: np.zeros(tile.present.shape) for tile in found.designed.tiles}
-    for change in found.repair.changes:
+    networks = {OLD: result.measured, NEW: result.repair.mapped}
+    target = np.concatenate([_targets(layer) for layer in result.designed.layers])
+    n_changed = {tile.name: np.zeros(tile.present.shape) for tile in result.designed.tiles}
+    for change in result.repair.changes:
         n_changed[change.tile][change.word_line, change.bit_line] += 1
-    most = max(found.designed.tiles, key=lambda tile: n_changed[tile.name].sum())
+    most = max(result.designed.tiles, key=lambda tile: n_changed[tile.name].sum())
     return {
         "deviations": wafer_plots.deviations(deviations),
-        "errors": wafer_plots.weight_errors(_stages(found), found.tolerance),
+        "errors": wafer_plots.weight_errors(_stages(result), result.tolerance),
         "predicted": wafer_plots.predicted(
             target, {label: _conductances(network) for label, network in networks.items()}
         ),
-        "accuracy": wafer_plots.accuracies(found.accuracies),
+        "accuracy": wafer_plots.accuracies(result.accuracies),
         "changes": wafer_plots.changes(most, n_changed[most.name]),
     }
 
 
-def _stages(found: Reselection) -> dict[str, np.ndarray]:
-    """Return the weight errors of all cells: designed, then on the measured die, old and new."""
+def _stages(result: Reselection) -> dict[str, np.ndarray]:
+    """Return the weight errors of all cells: as designed, then with old and with new switches."""
     designed = []
-    for layer in found.designed.layers:
-        wanted, mask = layer.source.weight, layer.source.mask
-        error = layer.predicted / layer.g_per_weight[:, None] - wanted
-        designed.append(error[mask] / (np.abs(wanted).max() or 1.0))
-    networks = {OLD: found.measured, NEW: found.repair.mapped}
+    for layer in result.designed.layers:
+        target, mask = layer.source.weight, layer.source.mask
+        error = layer.predicted / layer.g_per_weight[:, None] - target
+        designed.append(error[mask] / (np.abs(target).max() or 1.0))
+    networks = {OLD: result.measured, NEW: result.repair.mapped}
     return {DESIGNED: np.concatenate(designed)} | {k: _errors(v) for k, v in networks.items()}
 
 
@@ -236,8 +240,8 @@ def _targets(layer: Any) -> np.ndarray:
 
 
 def _conductances(mapped: MappedNetwork) -> np.ndarray:
-    found = [layer.g_per_weight[:, None] * layer.weight for layer in mapped.layers]
-    return np.concatenate([g[layer.source.mask] for g, layer in zip(found, mapped.layers)])
+    g = [layer.g_per_weight[:, None] * layer.weight for layer in mapped.layers]
+    return np.concatenate([each[layer.source.mask] for each, layer in zip(g, mapped.layers)])
 
 
 def _missed(missed: Any) -> tuple[np.ndarray, ...]:
@@ -245,17 +249,17 @@ def _missed(missed: Any) -> tuple[np.ndarray, ...]:
 
 
 def _nominal(mapped: MappedNetwork) -> np.ndarray:
-    """Return what each branch would read [ohm], through its closed switch."""
+    """Return the nominal reading of each branch [ohm], closed switch included."""
     return mapped.die.bank.r_nominal + mapped.die.bank.r_on
 
 
-def _by_branch(found: Reselection) -> list[dict[str, Any]]:
-    """Return for each branch of a bank its usable deviations, and how many have none and why."""
-    nominal, wafer = _nominal(found.designed), found.wafer
+def _by_branch(result: Reselection) -> list[dict[str, Any]]:
+    """Return, for each branch of a bank, its usable deviations and the counts of unusable ones."""
+    nominal, wafer = _nominal(result.designed), result.wafer
     rows = []
     for k, ohm in enumerate(nominal):
         deviation, missing, far = [], 0, 0
-        for layer in found.designed.layers:
+        for layer in result.designed.layers:
             cells = layer.source.mask.T
             reading = wafer.readings[layer.name][..., k][cells]
             defective = wafer.defective[layer.name][..., k][cells]

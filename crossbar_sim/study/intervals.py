@@ -1,4 +1,4 @@
-"""Intervals for what a sample of dies, and of trained networks, says."""
+"""Confidence intervals of means and shares over dies and trained networks."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class Interval:
 def mean_interval(values: Sequence[float] | np.ndarray, *, confidence: float = 0.95) -> Interval:
     """Return the mean of independent values (n,) with Student's t interval.
 
-    A single value has an interval without bounds. Exact for normal values at any n; a skewed
-    metric gets less than it asks for (benchmarks/studies/interval_coverage.py). Raises ValueError
-    for none.
+    A single value has an unbounded interval. The coverage is exact for normal values at any n, and
+    lower than asked for a skewed metric (benchmarks/studies/interval_coverage.py). Raises
+    ValueError without a value.
     Source: Student, Biometrika 6 (1908) 1.
     """
     values = np.asarray(values, dtype=float)
     if not len(values):
-        raise ValueError("no values have no mean; pass at least one")
+        raise ValueError("expected at least one value; got none")
     mean = float(values.mean())
     if len(values) < 2:
         return Interval(mean, -np.inf, np.inf)
@@ -44,14 +44,18 @@ def nested_interval(
 ) -> Interval:
     """Return the mean over trainings and their dies, with its interval.
 
-    groups: the values of each training's own dies, as many of each. Dies of one training share its
-    network and are not independent, so that with several trainings the interval is that of the
-    trainings' means, and covers both; with one it covers dies alone.
+    groups: the values of each training's own dies, the same number for each (n_training, n_die).
+
+    The dies of one training share its network and are not independent. With several trainings the
+    interval is therefore that of the trainings' means and covers both trainings and dies; with one
+    training it covers dies alone.
     Source: Cox, Solomon, Components of Variance (2003), balanced nested samples.
     """
     table = np.asarray(groups, dtype=float)
     if table.ndim != 2:
-        raise ValueError(f"expected as many dies of each training; got shape {table.shape}")
+        raise ValueError(
+            f"expected the same number of dies for each training; got shape {table.shape}"
+        )
     of_training = table.mean(axis=1) if len(table) > 1 else table[0]
     return mean_interval(of_training, confidence=confidence)
 
@@ -60,16 +64,16 @@ def yield_interval(good: int, total: int, *, confidence: float = 0.95) -> Interv
     """Return the share of good dies with Wilson's interval. Source: Wilson, JASA 22 (1927) 209."""
     if not 0 <= good <= total or total < 1:
         raise ValueError(
-            f"{good} good of {total} dies makes no share; pass 0 <= good <= total >= 1"
+            f"expected 0 <= good <= total and total >= 1; got {good} good of {total} dies"
         )
-    found = stats.binomtest(good, total).proportion_ci(confidence, method="wilson")
-    return Interval(good / total, float(found.low), float(found.high))
+    bounds = stats.binomtest(good, total).proportion_ci(confidence, method="wilson")
+    return Interval(good / total, float(bounds.low), float(bounds.high))
 
 
 def image_half_width(accuracy: float, n_image: float, *, confidence: float = 0.95) -> float:
-    """Return by how much an accuracy on n_image images may be off that on all such images.
+    """Return the half width of the interval that n_image test images leave to an accuracy.
 
-    The interval over dies and trainings does not say so, since all dies see the same images.
+    The interval over dies and trainings does not cover this, since all dies see the same images.
     """
     return yield_interval(
         round(accuracy * n_image), round(n_image), confidence=confidence
@@ -81,17 +85,20 @@ def paired_difference(
 ) -> Interval:
     """Return the mean of b - a over the dies that both have, with its interval.
 
-    a, b: by die, or by (training, die), whose interval is that of the trainings' means. The same
-    die in both makes the difference far more certain than the two means.
+    a, b: values by die, or by (training, die); the interval is then that of the trainings' means.
+
+    The difference on the same dies is far more certain than the two means.
     """
     shared = [key for key in a if key in b]
     if not shared:
-        raise ValueError("the two have no die in common; run them on the same seeds")
+        raise ValueError("a and b have no die in common; run both on the same seeds")
     by_training: dict[Hashable, list[float]] = {}
     for key in shared:
         training = key[0] if isinstance(key, tuple) else None
         by_training.setdefault(training, []).append(b[key] - a[key])
     sizes = {len(differences) for differences in by_training.values()}
     if len(sizes) > 1:
-        raise ValueError("the two share more dies of one training than of another; run them all")
+        raise ValueError(
+            "a and b share more dies of one training than of another; run every die of both"
+        )
     return nested_interval(list(by_training.values()), confidence=confidence)

@@ -1,4 +1,4 @@
-"""The law of the subset-sum resistor as a tool: bits of precision against number of branches."""
+"""The law of the subset-sum resistor: bits of precision against the number of branches."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from mapping.bank import ResistorBank
 from mapping.selection.precision import PrecisionCurve, draw_from, precision_curve, useful_branches
 from tinynets.files.drafts import new_file
 
-#: Statistics of a curve, with what they are called in tables and plots.
+#: Statistics of a curve, with their labels in plots.
 STATISTICS = {
     "mean": "mean error of all targets and banks",
     "median": "worst target, median bank",
@@ -26,8 +26,13 @@ STATISTICS = {
 class Law:
     """A precision curve with the bank it was measured on.
 
-    useful: branches up to which each adds at least half a bit under the bank's meter error, or
-    None for a perfect meter.
+    bank: specification; the curve varies its n.
+    differential: whether pairs of banks were drawn.
+    band: least and largest target, as fractions of the full scale.
+    seed: of the banks drawn.
+    curve: bits by number of branches.
+    useful: number of branches up to which each adds at least half a bit with the bank's meter
+        error; None for a perfect meter.
     """
 
     bank: ResistorBank
@@ -47,7 +52,14 @@ def measure_law(
     band: tuple[float, float] = (0.25, 0.75),
     seed: int = 0,
 ) -> Law:
-    """Measure bits against branches for banks of a specification, its own n replaced.
+    """Measure bits against branches for banks of a specification.
+
+    bank: the specification, whose n is replaced.
+    n: numbers of branches.
+    differential: whether to draw pairs of banks.
+    n_instance: number of banks drawn for each n.
+    band: least and largest target, as fractions of the full scale.
+    seed: of the banks drawn.
 
     Raises ValueError as `mapping.selection.precision.precision_curve` does.
     """
@@ -68,7 +80,7 @@ def to_csv(law: Law) -> str:
 
 
 def describe(law: Law) -> str:
-    """Return one line: the bank, the band and what was sampled."""
+    """Return one line that describes the bank, the band and the sample."""
     bank = law.bank
     ladder = bank.ladder if isinstance(bank.ladder, str) else "list of ohms"
     ladder = f"geometric {bank.ratio:g}" if ladder == "geometric" else ladder
@@ -81,7 +93,7 @@ def describe(law: Law) -> str:
 
 
 def draw_law(law: Law) -> Figure:
-    """Return the plot: bits against branches, with confidence bounds and fitted slopes."""
+    """Return the plot of bits against branches, with confidence bounds and fitted slopes."""
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = figure.add_subplot()
     for name, label in STATISTICS.items():
@@ -106,7 +118,7 @@ def draw_law(law: Law) -> Figure:
 
 
 def save_law(law: Law, stem: Path) -> list[Path]:
-    """Write STEM.csv, STEM.png and STEM.svg, each under a temporary name first; return them."""
+    """Write STEM.csv, STEM.png and STEM.svg; return their paths."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     figure = draw_law(law)
     paths = []

@@ -1,4 +1,4 @@
-"""Accuracy studies: a grid or sample of parameters × many dies, each trial kept as it ends."""
+"""Accuracy studies: a grid or sample of parameters × many dies, with every trial kept."""
 
 import csv
 import hashlib
@@ -24,7 +24,7 @@ from crossbar_sim.study.trial import run_trial, source_digest, trained_path, tra
 from crossbar_sim.system import machine
 from crossbar_sim.system.stopping import end_with
 
-#: Called with the number of finished trials, of how many.
+#: Called with the number of finished trials and the number of all trials.
 Progress = Callable[[int, int], None]
 
 _PACKAGES = ("tinynets", "mapping", "netlists", "crossbar_sim")
@@ -32,7 +32,7 @@ _PACKAGES = ("tinynets", "mapping", "netlists", "crossbar_sim")
 
 @cache
 def code_version() -> str:
-    """Return the version and a hash of the source, so that a change of code makes new trials."""
+    """Return the version and a hash of the source: trials of other code are computed again."""
     digest = source_digest(*(f"{package}/**/*.py" for package in _PACKAGES))
     return f"{importlib.metadata.version('crossbar-sim')}+{digest}"
 
@@ -46,14 +46,14 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """Hash of everything the result depends on; the run's name is not part of it."""
+        """Hash of everything the result depends on, which the run's name is not."""
         parts = [self.config.as_json(exclude={"name"}), code_version()]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A trial that raised instead of giving metrics."""
+    """A trial that raised an exception."""
 
     point: dict[str, Any]
     die: int
@@ -63,9 +63,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class PointSummary:
-    """A point over its trainings and dies: intervals of every metric, and the yield.
+    """A point over its trainings and dies.
 
-    n_die: of each training. yield_: of all dies, an interval that covers no other training.
+    point: varied parameters, by key.
+    n_die: number of dies of each training.
+    metrics: interval of every metric.
+    yield_: of all dies; its interval does not cover other trainings.
+    n_training: number of trainings.
     """
 
     point: dict[str, Any]
@@ -83,21 +87,25 @@ class PointSummary:
         return f"t over {self.n_training} trainings of {dies}"
 
     def metric(self, name: str) -> Interval:
-        """Return a metric's mean; ConfigError for one that there is not."""
+        """Return a metric's mean; ConfigError for one that does not exist."""
         if name not in self.metrics:
             raise _no_metric(name, self.metrics)
         return self.metrics[name]
 
 
 def _no_metric(name: str, known: Iterable[str]) -> ConfigError:
-    return ConfigError(f"no metric {name!r}; there are {', '.join(known)}")
+    return ConfigError(f"metric must be one of {', '.join(known)}; got {name!r}")
 
 
 @dataclass
 class Study:
-    """A study and its store; `run` computes what is missing, `summary` tells what is known.
+    """A study and its store; `run` computes the missing trials, `summary` returns the results.
 
-    points: those of the configuration, unless others are given.
+    config: the study.
+    base: the run that it varies.
+    store: keeps the trials.
+    points: those of the configuration by default.
+    failures: trials of `run` that raised.
     """
 
     config: StudyConfig
@@ -111,7 +119,7 @@ class Study:
 
     @cached_property
     def by_point(self) -> list[list[Trial]]:
-        """The trials of every point: by die, those of all trainings together."""
+        """The trials of every point, die by die, with all trainings of a die together."""
         return [self._of_point(point) for point in self.points]
 
     def _of_point(self, point: dict[str, Any]) -> list[Trial]:
@@ -123,7 +131,7 @@ class Study:
 
     @property
     def trials(self) -> list[Trial]:
-        """All trials, die after die, so that every point is known a little early on."""
+        """All trials, die by die, so that every point soon has a first result."""
         return [trial for of_die in zip(*self.by_point) for trial in of_die]
 
     def run(
@@ -135,11 +143,14 @@ class Study:
     ) -> "Study":
         """Compute the trials that the store lacks; return self.
 
-        n_jobs: processes, -1 for one per core. dask: address of a running scheduler to use
-        instead; it is given all trials at once, so that no point stops early. A trial that fails is
-        listed in `failures`; the others go on.
+        n_jobs: number of processes, -1 for one per core.
+        dask: address of a running scheduler to use instead. It gets all trials at once, so no point
+            stops early.
+        progress: see `Progress`.
+
+        A failed trial is added to `failures` and does not stop the others.
         """
-        # Points that come to the same configuration share its trials.
+        # Points with the same configuration share its trials.
         trials = list({trial.key: trial for trial in self.trials}.values())
         networks = self._train({training_key(t.config): t.config for t in trials}, n_jobs)
         known = self.store.keys()
@@ -156,9 +167,9 @@ class Study:
     def records(self) -> list[Record]:
         """Return the stored trials that belong to this study as it is configured now."""
         known = self._known()
-        # Another study, or another point of this one, may have computed a trial under its name.
-        found = [(known[trial.key], trial.point) for trial in self.trials if trial.key in known]
-        return [replace(record, study=self.config.name, point=point) for record, point in found]
+        # A trial may be stored under the name of another study or point that computed it.
+        mine = [(known[trial.key], trial.point) for trial in self.trials if trial.key in known]
+        return [replace(record, study=self.config.name, point=point) for record, point in mine]
 
     @property
     def machines(self) -> list[str]:
@@ -166,10 +177,10 @@ class Study:
         return sorted({record.machine for record in self.records() if record.machine})
 
     def summary(self) -> list[PointSummary]:
-        """Return every point that has a trial; where dies stop early, only those before count."""
+        """Return every point that has a trial; dies after an early stop do not count."""
         known = self._known()
-        found = [(trials[0].point, self._counted(trials, known)) for trials in self.by_point]
-        return [self._summarise(point, records) for point, records in found if records]
+        counted = [(trials[0].point, self._counted(trials, known)) for trials in self.by_point]
+        return [self._summarise(point, records) for point, records in counted if records]
 
     def to_csv(self) -> str:
         """Return all trials as CSV, one line each: point, seeds of training and die, metrics."""
@@ -180,7 +191,7 @@ class Study:
         return csv_text(rows)
 
     def to_pandas(self) -> Any:
-        """Return all trials as a pandas DataFrame; ImportError names the extra it needs."""
+        """Return all trials as a pandas DataFrame; ImportError names the missing extra."""
         try:
             import pandas  # pyright: ignore[reportMissingImports]
         except ImportError as error:
@@ -188,7 +199,7 @@ class Study:
         return pandas.read_csv(io.StringIO(self.to_csv()))
 
     def _train(self, configs: dict[str, RunConfig], n_jobs: int) -> dict[str, Path]:
-        """Train each network once, beside the store."""
+        """Train each network once, and keep it beside the store."""
         directory = self.store.path.with_name(f"{self.store.path.stem}.networks")
         me = os.getpid()
         calls = (joblib.delayed(_train_here)(me, c, directory) for c in configs.values())
@@ -218,8 +229,11 @@ class Study:
         return self._narrow(self._counted(trials, known))
 
     def _counted(self, trials: list[Trial], known: dict[str, Record]) -> list[Record]:
-        """Return the trials that count: those of the first dies that are known in all trainings,
-        up to where they may stop. A die is left out, in all of them, where its trial failed."""
+        """Return the trials that count: those of the first dies, up to an early stop.
+
+        Counting ends at the first die that some training still lacks. A die with a failed trial is
+        left out of all trainings.
+        """
         each, failed = self.config.trainings, {failure.key for failure in self.failures}
         records: list[Record] = []
         for k in range(0, len(trials), each):
@@ -233,7 +247,7 @@ class Study:
         return records
 
     def _narrow(self, records: list[Record]) -> bool:
-        """Return whether so many dies tell the mean well enough."""
+        """Return whether these dies are enough for the interval asked for."""
         stop = self.config.stop
         if stop is None or len(records) < stop.min_dies * self.config.trainings:
             return False
@@ -253,7 +267,10 @@ class Study:
 
 
 def csv_text(rows: list[dict[str, Any]], *, digits: int | None = None) -> str:
-    """Return rows as CSV with a header of all their names; digits: of each number, or all."""
+    """Return rows as CSV with a header of all their names.
+
+    digits: significant digits of each float; None for all.
+    """
     text = io.StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
@@ -266,7 +283,13 @@ def csv_text(rows: list[dict[str, Any]], *, digits: int | None = None) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a trial: its metrics, or none and the reason; time [s]; and the machine."""
+    """The result of a trial.
+
+    metrics: by name; None if it failed.
+    reason: why it failed; "" if it did not.
+    seconds: computing time [s].
+    machine: the machine that computed it, in one line.
+    """
 
     trial: Trial
     metrics: dict[str, float] | None
@@ -278,7 +301,7 @@ class Outcome:
 def _execute_all(
     todo: Iterable[tuple[Trial, Path]], n_jobs: int, dask: str | None
 ) -> Iterator[Outcome]:
-    """Yield outcomes as they come, from local processes or a Dask cluster."""
+    """Yield outcomes as they arrive, from local processes or a Dask cluster."""
     if dask is not None:
         yield from _on_dask(todo, dask)
         return
@@ -286,12 +309,12 @@ def _execute_all(
         options: dict[str, Any] = {"batch_size": 1, "pre_dispatch": "n_jobs"}
         pool = joblib.Parallel(return_as="generator_unordered", **options)
         me = os.getpid()
-        found: Any = pool(joblib.delayed(_execute_here)(me, *trial) for trial in todo)
-        yield from found
+        outcomes: Any = pool(joblib.delayed(_execute_here)(me, *trial) for trial in todo)
+        yield from outcomes
 
 
 def _on_dask(todo: Iterable[tuple[Trial, Path]], address: str) -> Iterator[Outcome]:
-    """Yield outcomes of a cluster; a trial of a worker that died runs again on another."""
+    """Yield outcomes of a cluster; if a worker dies, its trial runs again on another."""
     try:
         from distributed import (  # pyright: ignore[reportMissingImports]
             Client,
@@ -306,13 +329,13 @@ def _on_dask(todo: Iterable[tuple[Trial, Path]], address: str) -> Iterator[Outco
 
 
 def _train_here(parent: int, config: RunConfig, directory: Path) -> Path:
-    """Train a network in a process of this machine that must not outlive the study's."""
+    """Train a network in a local process that ends with the study's process."""
     _end_with(parent)
     return trained_path(config, directory)
 
 
 def _execute_here(parent: int, trial: Trial, network: Path) -> Outcome:
-    """Run one trial in a process of this machine that must not outlive the study's."""
+    """Run one trial in a local process that ends with the study's process."""
     _end_with(parent)
     return _execute(trial, network)
 
@@ -321,7 +344,7 @@ _end_with = cache(end_with)  # one watch is enough
 
 
 def _execute(trial: Trial, network: Path) -> Outcome:
-    """Run one trial in a worker; an exception becomes a reason."""
+    """Run one trial; an exception becomes the reason of its failure."""
     start, metrics, reason = time.perf_counter(), None, ""
     try:
         metrics = run_trial(trial.config, network)

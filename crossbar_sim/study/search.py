@@ -1,4 +1,4 @@
-"""Search the settings of a run that are best for several aims at once, under a budget."""
+"""Search for the settings of a run that are best for several aims at once, under a budget."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +15,12 @@ from tinynets.files.drafts import new_file
 
 @dataclass(frozen=True)
 class Tried:
-    """One point of a search: its means and intervals, whether within budget, whether best.
+    """One point of a search.
 
-    best: within budget, and no other such point is at least as good in every aim and better in one.
+    summary: its means and intervals.
+    feasible: whether it is within budget.
+    best: whether it is within budget, and no other such point is at least as good in every aim and
+        better in one.
     """
 
     summary: PointSummary
@@ -27,7 +30,14 @@ class Tried:
 
 @dataclass
 class Search:
-    """A search, and what it has found; machines: that computed its trials, each in one line."""
+    """A search and its results.
+
+    config: the study.
+    aims: its [optimise] table.
+    tried: every point.
+    failures: trials that raised.
+    machines: the machines that computed the trials, each in one line.
+    """
 
     config: StudyConfig
     aims: Optimise
@@ -37,20 +47,20 @@ class Search:
 
     @property
     def names(self) -> list[str]:
-        """The metrics aimed at."""
+        """The metrics to maximise and to minimise."""
         return [*self.aims.maximise, *self.aims.minimise]
 
     def to_csv(self) -> str:
-        """Return one line per point: its settings, aims and budgets with intervals, verdict.
+        """Return one line per point: settings, aims and budgets with intervals, and verdict.
 
-        The best also have their accuracy on the test images, by which nothing was chosen.
+        The best points also have their accuracy on the test images, by which nothing was chosen.
         """
         rows = []
         for tried in self.tried:
             row: dict[str, Any] = {**tried.summary.point, "n_die": tried.summary.n_die}
             for name in dict.fromkeys([*self.names, *self.aims.budget]):
-                found = tried.summary.metrics[name]
-                row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+                mean = tried.summary.metrics[name]
+                row |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
             row |= {"within_budget": tried.feasible, "best": tried.best}
             row |= {"accuracy": tried.summary.metric("accuracy").value} if tried.best else {}
             rows.append(row)
@@ -63,7 +73,7 @@ class Search:
         if len(self.names) > 1 and self.tried:
             metrics = [tried.summary.metrics for tried in self.tried]
             written["png"] = plots.pareto(
-                [tuple(found[name].value for name in self.names[:2]) for found in metrics],
+                [tuple(means[name].value for name in self.names[:2]) for means in metrics],
                 [(tried.feasible, tried.best) for tried in self.tried],
                 (self.names[0], self.names[1]),
             )
@@ -85,26 +95,22 @@ def optimise(
     dask: str | None = None,
     progress: Progress | None = None,
 ) -> Search:
-    """Search as `config.optimise` says, every point on all dies; the same seed finds the same.
+    """Run the search of `config.optimise`, with every point on all dies.
 
-    Trials are kept in the store, so that an interrupted search goes on where it stopped. Other
-    arguments as for `Study.run`. Raises ConfigError for a study without [optimise], for metrics
-    that there are not or that are of test images, ImportError without Optuna.
-    Source: NSGA-II, Deb et al., IEEE Trans. Evol. Comput. 6 (2002) 182, as Optuna has it.
+    base: run whose settings are varied.
+    store: keeps the trials, so that the same call continues an interrupted search.
+    n_jobs, dask: as for `Study.run`.
+    progress: called with the number of finished points, and of all.
+
+    The same seed gives the same search. Raises ConfigError for a study without [optimise] and for
+    metrics that do not exist or that are of test images; ImportError without Optuna.
+    Source: NSGA-II, Deb et al., IEEE Trans. Evol. Comput. 6 (2002) 182, in Optuna's version.
     """
     aims = config.optimise
     if aims is None:
         raise ConfigError("the study has no [optimise] table; see examples/studies/design.toml")
     _check_aims(aims, base)
-    try:
-        import optuna  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise ImportError("Optuna is missing; pip install 'crossbar-sim[optimise]'") from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.NSGAIISampler(population_size=aims.population, seed=aims.seed)
-    up, down = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
-    directions = [up] * len(aims.maximise) + [down] * len(aims.minimise)
-    search = optuna.create_study(directions=directions, sampler=sampler)
+    search = _sampled_search(aims)
     summaries: list[PointSummary] = []
     failures: list[Failure] = []
     machines: set[str] = set()
@@ -120,33 +126,57 @@ def optimise(
         study.run(n_jobs=n_jobs, dask=dask, progress=tell)
         failures += study.failures
         machines |= set(study.machines)
-        found = {_key(summary.point): summary for summary in study.summary()}
-        for trial in asked:
-            summary = found.get(_key(trial.params))
-            if summary is None:
-                search.tell(trial, state=optuna.trial.TrialState.FAIL)
-                continue
-            for name, over in _over(summary, aims).items():
-                trial.set_constraint(name, over)
-            names = *aims.maximise, *aims.minimise
-            search.tell(trial, [summary.metric(name).value for name in names])
-            summaries.append(summary)
+        summaries += _tell_sampler(search, asked, study, aims)
         if progress:
             progress(start + len(asked), aims.n)
     return Search(config, aims, _judged(summaries, aims), failures, sorted(machines))
 
 
+def _sampled_search(aims: Optimise) -> Any:
+    """Return an empty search of Optuna with the aims' sampler."""
+    try:
+        import optuna  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError("Optuna is missing; pip install 'crossbar-sim[optimise]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.NSGAIISampler(population_size=aims.population, seed=aims.seed)
+    up, down = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
+    directions = [up] * len(aims.maximise) + [down] * len(aims.minimise)
+    return optuna.create_study(directions=directions, sampler=sampler)
+
+
+def _tell_sampler(
+    search: Any, asked: list[Any], study: Study, aims: Optimise
+) -> list[PointSummary]:
+    """Tell the sampler the results of the points that it asked for, and return them."""
+    from optuna.trial import TrialState  # pyright: ignore[reportMissingImports]
+
+    known = {_key(summary.point): summary for summary in study.summary()}
+    summaries = []
+    for trial in asked:
+        summary = known.get(_key(trial.params))
+        if summary is None:
+            search.tell(trial, state=TrialState.FAIL)
+            continue
+        for name, over in _over(summary, aims).items():
+            trial.set_constraint(name, over)
+        names = *aims.maximise, *aims.minimise
+        search.tell(trial, [summary.metric(name).value for name in names])
+        summaries.append(summary)
+    return summaries
+
+
 def _check_aims(aims: Optimise, base: RunConfig) -> None:
-    """Nothing is chosen by the images that are to tell how good the choice is."""
+    """Raise ConfigError for aims at test images, which must only judge the choice afterwards."""
     names = [*aims.maximise, *aims.minimise, *aims.budget]
     if wrong := [name for name in names if name in OF_TESTS]:
         raise ConfigError(
-            f"the search would choose by {wrong[0]!r}, which is of test images; name "
-            "'accuracy_validation'"
+            f"the search would choose by {wrong[0]!r}, a metric of test images; name "
+            "'accuracy_validation' instead"
         )
     if "accuracy_validation" in names and not base.validation:
         raise ConfigError(
-            "the search aims at 'accuracy_validation' and the run holds no image out for it; set "
+            "the search aims at 'accuracy_validation', but the run holds out no images for it; set "
             "validation = 0.2 in the run, before its tables"
         )
 
@@ -167,7 +197,7 @@ def _point(trial: Any, aims: Optimise) -> dict[str, Any]:
 
 
 def _over(summary: PointSummary, aims: Optimise) -> dict[str, float]:
-    """Return by how much each budget is exceeded, in parts of it; at most 0 where it is kept."""
+    """Return the excess over each budget as a fraction of it; at most 0 within the budget."""
     return {
         name: (summary.metric(name).value - bound) / (abs(bound) or 1.0)
         for name, bound in aims.budget.items()
@@ -175,7 +205,7 @@ def _over(summary: PointSummary, aims: Optimise) -> dict[str, float]:
 
 
 def _judged(summaries: list[PointSummary], aims: Optimise) -> list[Tried]:
-    """Say of every different point whether it is within budget and among the best."""
+    """Return every different point with its verdicts: within budget, among the best."""
     different = list({_key(summary.point): summary for summary in summaries}.values())
     feasible = [all(over <= 0 for over in _over(summary, aims).values()) for summary in different]
     costs = [

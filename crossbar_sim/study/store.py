@@ -1,4 +1,4 @@
-"""Results of trials in one SQLite file: kept one by one, asked for by what they depend on."""
+"""Results of trials in one SQLite file, each under the hash of everything it depends on."""
 
 import json
 import sqlite3
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: Marks a file as ours ("xbar"), so that no other database is ever written to.
+#: Marks a file as a store ("xbar"), so that no other program's database is ever written to.
 _APPLICATION = 0x78626172
 _SCHEMA = 2
 _TABLE = """
@@ -24,26 +24,32 @@ CREATE TABLE trial (
     machine TEXT NOT NULL DEFAULT ''
 )
 """
-#: Makes the present schema of the one before, which did not know the machine of a trial.
+#: Upgrades the previous schema, which had no machine, to this one.
 _UPGRADE = "ALTER TABLE trial ADD COLUMN machine TEXT NOT NULL DEFAULT ''"
 
 
 class StoreError(ValueError):
-    """A file that is not a store, or one that cannot be used."""
+    """A file that is not a store, or a store that cannot be used."""
 
 
 class StoreFault(RuntimeError):
-    """A store that cannot be read or written now, as on a full disk; what it holds is whole."""
+    """A store that cannot be read or written now, as on a full disk; its content is intact."""
 
 
 @dataclass(frozen=True)
 class Record:
     """One finished trial.
 
-    key: hash of everything the result depends on. study: name. point: parameters varied, by key.
-    die: seed of the chip. config: the whole configuration. metrics: what was measured. seconds:
-    it took. version: of the code. machine: that computed it, see
-    `crossbar_sim.system.machine.summary`; "" where an older program kept the trial.
+    key: hash of everything the result depends on.
+    study: name of the study.
+    point: varied parameters, by key.
+    die: seed of the chip.
+    config: the whole configuration.
+    metrics: results, by name.
+    seconds: computing time [s].
+    version: of the code.
+    machine: the machine that computed it, see `crossbar_sim.system.machine.summary`; "" if an
+        older version of the program kept the trial.
     """
 
     key: str
@@ -60,14 +66,14 @@ class Record:
 class Store:
     """A store of trials; several processes may use one file at a time.
 
-    Every `add` is a transaction of its own, so that an interruption loses only trials in flight.
+    Every `add` is a transaction of its own, so an interruption loses only unfinished trials.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Open or make a store, or bring one of the schema before up to date.
+        """Open, create or upgrade a store.
 
-        Raises StoreError, the file untouched, if it is something else, StoreFault where it cannot
-        be written.
+        Raises StoreError for any other file, which stays untouched, and StoreFault if the store
+        cannot be written.
         """
         self.path = Path(path).absolute()
         if self.path.exists() and self._check():
@@ -84,7 +90,7 @@ class Store:
             connection.execute("COMMIT")
 
     def add(self, record: Record) -> None:
-        """Keep a trial; one that is there already stays as it is."""
+        """Keep a trial, unless the store already has one of the same key."""
         row = (
             record.key,
             record.study,
@@ -106,7 +112,7 @@ class Store:
             return {row[0] for row in connection.execute("SELECT key FROM trial")}
 
     def records(self, study: str | None = None) -> list[Record]:
-        """Return all trials, or those of one study, in an order that never changes."""
+        """Return all trials, or those of one study, always in the same order."""
         query = "SELECT * FROM trial WHERE ? IS NULL OR study = ? ORDER BY point, die, key"
         with self._connect() as connection:
             rows = connection.execute(query, (study, study)).fetchall()
@@ -116,10 +122,10 @@ class Store:
         ]
 
     def _check(self) -> bool:
-        """Look at a file without writing to it; return whether it is ready for use.
+        """Check a file without writing to it; return whether it is ready for use.
 
-        It is not while it holds nothing yet, or has the schema before this one.
-        Another process may be about to make it: making it here then waits for that one.
+        It is not ready if it is still empty or has the previous schema. Another process may be
+        creating it right now; creating it here then waits for that process.
         """
         try:
             with sqlite3.connect(f"file:{self.path}?mode=ro", uri=True) as connection:
@@ -139,9 +145,12 @@ class Store:
         if application != _APPLICATION:
             raise StoreError(f"{self.path} is another program's database; name another file")
         if version not in (_SCHEMA - 1, _SCHEMA):
-            raise StoreError(f"{self.path} has schema {version}; this program reads {_SCHEMA}")
+            raise StoreError(
+                f"{self.path} must have schema {_SCHEMA}; got {version}; use the program that "
+                "wrote it"
+            )
         if state != "ok":
-            raise StoreError(f"{self.path} is damaged: {state}; restore a copy")
+            raise StoreError(f"{self.path} is damaged: {state}; restore a backup")
         return version == _SCHEMA
 
     @contextmanager
@@ -157,6 +166,6 @@ class Store:
 
     def _fault(self, error: sqlite3.Error) -> StoreFault:
         return StoreFault(
-            f"the store {self.path} cannot be read or written: {error}; the trials that it has are "
-            "safe; make room or change permissions and repeat the command, or name another --store"
+            f"the store {self.path} cannot be read or written: {error}; its trials are safe; make "
+            "room or change permissions and repeat the command, or name another --store"
         )

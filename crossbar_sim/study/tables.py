@@ -1,4 +1,4 @@
-"""A study's tables and plots."""
+"""Tables and plots of a study."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +12,8 @@ from tinynets.files.drafts import new_file
 def summary_csv(study: Study, metrics: list[str]) -> str:
     """Return one CSV line per point: its values, trainings, dies, metrics with intervals, yield.
 
-    interval: what the intervals are and cover. images: half of the interval that the number of
-    test images leaves to an accuracy, beside that over dies and trainings.
+    Column "interval" says what the intervals cover. Column "images" is the half width that the
+    number of test images leaves to an accuracy, on top of dies and trainings.
     """
     rows = []
     for summary in study.summary():
@@ -33,12 +33,12 @@ def summary_csv(study: Study, metrics: list[str]) -> str:
 
 
 def of_images(summary: PointSummary) -> float:
-    """Return by how much a point's accuracy may be off for the number of test images alone."""
+    """Return the half width that the number of test images leaves to a point's accuracy."""
     return image_half_width(summary.metric("accuracy").value, summary.metric("n_test").value)
 
 
 def covered(summaries: list[PointSummary]) -> str:
-    """Return what the intervals of all points cover, and what they do not."""
+    """Return one sentence on what the intervals of all points cover, and what they do not."""
     bases = dict.fromkeys(summary.basis for summary in summaries)
     n_test = dict.fromkeys(f"{summary.metric('n_test').value:,.0f}" for summary in summaries)
     widest = max(of_images(summary) for summary in summaries)
@@ -51,7 +51,7 @@ def covered(summaries: list[PointSummary]) -> str:
 def save_study(study: Study, stem: Path, metrics: list[str]) -> list[Path]:
     """Write STEM.csv (all trials), STEM.parquet and STEM-METRIC.png; return their paths.
 
-    Raises ImportError that names the extra when Parquet cannot be written.
+    Raises ImportError, which names the missing extra, if Parquet cannot be written.
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
     frame = study.to_pandas()
@@ -64,10 +64,10 @@ def save_study(study: Study, stem: Path, metrics: list[str]) -> list[Path]:
         _write(stem.with_name(f"{stem.name}.parquet"), lambda p: frame.to_parquet(p)),
     ]
     for name in metrics:
-        found = [summary.metric(name) for summary in summaries]
+        intervals = [summary.metric(name) for summary in summaries]
         picture = plots.study(
             [study.config.drawn(summary.point, study.base) for summary in summaries],
-            [(interval.value, interval.low, interval.high) for interval in found],
+            [(interval.value, interval.low, interval.high) for interval in intervals],
             name,
             x=study.config.x,
             panel=study.config.panel,

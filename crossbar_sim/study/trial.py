@@ -1,4 +1,4 @@
-"""One trial of a study: a configuration on one die, and what it scores."""
+"""One trial of a study: the metrics of a configuration on one die."""
 
 import hashlib
 import json
@@ -23,25 +23,25 @@ from mapping.selection.bits import effective_bits
 from tinynets.files.drafts import new_file
 from tinynets.networks.training import accuracy
 
-#: Images whose currents give a trial's power.
+#: Number of images whose currents give a trial's power.
 N_POWER_IMAGE = 8
-#: The source of training and pruning.
+#: Source files that training and pruning depend on.
 _TRAINING_CODE = (
     "tinynets/**/*.py",
     "crossbar_sim/pipeline/steps.py",
     "crossbar_sim/calibration/tune.py",
 )
-#: Metrics of test images, which report and must not choose.
+#: Metrics of test images, by which no setting may be chosen.
 OF_TESTS = ("accuracy", "loss")
-#: What the trials of this process have in common.
+#: Results that the trials of this process share.
 KEPT = Kept()
 
 
 @cache
 def source_digest(*patterns: str) -> str:
-    """Return twelve digits that change with the source files that match, below the packages.
+    """Return twelve hexadecimal digits that change with the matching source files.
 
-    patterns: relative to the directory of the packages; "**" stands for any rooms.
+    patterns: relative to the directory of the packages; "**" stands for any folders.
     """
     root, digest = Path(__file__).parents[2], hashlib.sha256()
     for pattern in patterns:
@@ -51,15 +51,15 @@ def source_digest(*patterns: str) -> str:
 
 
 def training_key(config: RunConfig) -> str:
-    """Return the hash of what the trained and pruned network depends on: settings and code."""
+    """Return the hash of the settings and the code that the pruned network depends on."""
     parts = json.dumps([training_text(config), source_digest(*_TRAINING_CODE)])
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
 def trained_path(config: RunConfig, cache: Path) -> Path:
-    """Return where the pruned network of a configuration is kept, training it if it is not.
+    """Return the file of a configuration's pruned network, trained now if there is none.
 
-    One that another kind of machine trained is not taken: its weights may differ.
+    A network that another kind of machine trained is not used, since its weights may differ.
     """
     path = cache / f"{training_key(config)}-{machine.key()}.pt"
     if not path.exists():
@@ -76,22 +76,24 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
 
     network: file of the pruned network's weights.
 
-    accuracy, n_test: share of the n_test test images that are classified correctly.
-    loss: of accuracy against the digital network.
-    accuracy_validation: to choose settings by, where `validation` holds images out.
+    The metrics:
+    accuracy: fraction of the test images that are classified correctly.
+    n_test: number of test images.
+    loss: accuracy of the digital network minus this accuracy.
+    accuracy_validation: accuracy on images that `validation` holds out for choosing settings.
     mvm_error, mvm_error_p99: rms and 99th percentile of the error of the tiles' matrices with
         wires, as a fraction of the largest weight.
     effective_bits: of that rms error over ± the largest weight, see `mapping.selection.bits`.
-    weight_error: rms, without wires.
-    missed: number of targets off by over 1 %.
-    n_resistor, n_closed, n_tile: counts.
-    n_changed: switches that a repair moved.
-    area: of the cells as drawn, where they can be [m²].
+    weight_error: rms error of the weights without wires, as a fraction of the largest.
+    missed: number of targets missed by more than 1 % of the largest weight.
+    n_resistor, n_closed, n_tile: number of resistors, of closed switches, and of tiles.
+    n_changed: number of switches that a repair changed.
+    area: of the cells as drawn [m²]; left out if they cannot be drawn.
     power: while reading [W].
     energy: of one inference [J].
     t_read: time of one read [s].
     n_saturated: see `CircuitLayer`.
-    ngspice_error: where `simulation.check_tiles` asks.
+    ngspice_error: largest difference from ngspice, if `simulation.check_tiles` asks for it.
     """
     with single_thread():
         way = Deployment(config, KEPT, weights=network)
@@ -112,7 +114,7 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
 
 
 def _simulated(way: Deployment, on_die: nn.Module) -> Simulated:
-    """Solve the tiles for a few real images, some with ngspice too."""
+    """Solve the tiles for a few real images, some of them with ngspice too."""
     config, images = way.config, way.data.x_test[:N_POWER_IMAGE]
     reads = reads_of(on_die, way.mapped, images, config.hardware.converters)
     simulation = config.simulation
@@ -121,9 +123,9 @@ def _simulated(way: Deployment, on_die: nn.Module) -> Simulated:
     tiles = chosen_tiles(way.mapped, n_sample=simulation.check_tiles, seed=config.die.seed)
     names = [tile.name for tile in tiles]
     with NgspiceWorker(time_limit=simulation.time_limit) as worker:
-        found = simulate(way, reads, Questions(worker, names, N_POWER_IMAGE))
-    found.verification.require()
-    return found
+        simulated = simulate(way, reads, Questions(worker, names, N_POWER_IMAGE))
+    simulated.verification.require()
+    return simulated
 
 
 def _validated(way: Deployment, on_die: nn.Module) -> dict[str, float]:
@@ -139,22 +141,23 @@ def _saturated(on_die: nn.Module) -> int:
 def _matrix_metrics(way: Deployment) -> dict[str, float]:
     config, mapped = way.config, way.mapped
     gain, responses = config.periphery.r_feedback, way.responses(config.hardware)
-    gaps, missed = [], 0
+    tile_errors, missed = [], 0
     for layer in mapped.layers:
         unit = layer.g_per_weight * layer.largest
         missed += len(layer.missed(0.01))
         for tile in layer.tiles:
             # An amplifier inverts, so these are minus the currents per volt.
             minus_pos, minus_neg = np.split(responses[tile.name].volts / gain, 2, axis=1)
-            gap = minus_neg - minus_pos - layer.target_of(tile)
-            gaps.append(np.abs(gap / unit[tile.columns])[tile.present])
-    gap, errors = np.concatenate(gaps), np.concatenate([layer.error for layer in mapped.layers])
-    rms = float(np.sqrt(np.mean(gap**2)))
+            error = minus_neg - minus_pos - layer.target_of(tile)
+            tile_errors.append(np.abs(error / unit[tile.columns])[tile.present])
+    wired = np.concatenate(tile_errors)
+    unwired = np.concatenate([layer.error for layer in mapped.layers])
+    rms = float(np.sqrt(np.mean(wired**2)))
     return {
         "mvm_error": rms,
-        "mvm_error_p99": float(np.quantile(gap, 0.99)),
+        "mvm_error_p99": float(np.quantile(wired, 0.99)),
         "effective_bits": float(effective_bits(2.0, max(rms, 1e-18))),
-        "weight_error": float(np.sqrt(np.mean(errors**2))),
+        "weight_error": float(np.sqrt(np.mean(unwired**2))),
         "missed": float(missed),
     }
 
@@ -179,6 +182,6 @@ def _energy_metrics(way: Deployment, simulated: Simulated) -> dict[str, float]:
 
 
 def _checked(simulated: Simulated) -> dict[str, float]:
-    """Return how far ngspice is from the engine, where it was asked."""
+    """Return the largest difference between ngspice and the engine, if any tile was checked."""
     checks = simulated.verification.checks
     return {"ngspice_error": simulated.verification.worst.error} if checks else {}

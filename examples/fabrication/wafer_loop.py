@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crossbar_sim.jobs.wafer_loop import reselect_run
+from crossbar_sim.jobs.wafer_loop import Readings, reselect_run
 from crossbar_sim.pipeline.finished_run import read_run
 
 RUN = Path(sys.argv[1] if len(sys.argv) > 1 else "results/digits")
@@ -40,6 +40,7 @@ with tempfile.TemporaryDirectory() as scratch:
     output = Path(sys.argv[2] if len(sys.argv) > 2 else scratch)
     output.mkdir(parents=True, exist_ok=True)
     measure(RUN, output / "measured.csv")
-    found = reselect_run(RUN, output / "measured.csv", output / "new", tolerance=0.005)
-    for key, value in found.items():
+    readings = Readings(output / "measured.csv")
+    summary = reselect_run(RUN, readings, output / "new", tolerance=0.005)
+    for key, value in summary.items():
         print(f"{key}: {value:.4g}")

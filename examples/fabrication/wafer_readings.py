@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crossbar_sim.jobs.wafer_loop import export_run, reselect_run
+from crossbar_sim.jobs.wafer_loop import Readings, export_run, reselect_run
 from crossbar_sim.pipeline.finished_run import read_run
 from mapping import Die
 from netlists.fabrication.plan_file import read_plan
@@ -36,6 +36,7 @@ with tempfile.TemporaryDirectory() as scratch:
             for cell, side, k in np.ndindex(g.shape):
                 place = f"{layer.name},{inputs[cell]},{outputs[cell]},{('pos', 'neg')[side]},{k}"
                 file.write(f"{place},{float(g[cell, side, k])!r}\n")
-    found = reselect_run(RUN, table, output / "new", tolerance=0.002, plan=pack / "plan.csv")
-    for key, value in found.items():
+    readings = Readings(table, plan=pack / "plan.csv")
+    summary = reselect_run(RUN, readings, output / "new", tolerance=0.002)
+    for key, value in summary.items():
         print(f"{key}: {value:.4g}")

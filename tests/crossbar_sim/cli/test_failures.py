@@ -307,7 +307,7 @@ def test_help_shows_what_looks_like_markup_and_the_version_is_told():
     from typer.testing import CliRunner
 
     shown = CliRunner().invoke(app, ["study", "--help"], env={"COLUMNS": "200"}).output
-    assert "search as [optimise] says" in shown
+    assert "the study's [optimise] table" in shown
     version = CliRunner().invoke(app, ["--version"])
     assert version.exit_code == 0
     assert version.output.startswith("crossbar-sim 0.")

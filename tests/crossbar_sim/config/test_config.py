@@ -16,7 +16,7 @@ from approx import approx
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.config.run import checked
 from crossbar_sim.config.study import load_study
-from crossbar_sim.report.run_report import modelled
+from crossbar_sim.report.modelled import modelled
 from mapping.bank import LadderGapWarning
 from netlists import Wires
 
@@ -70,7 +70,7 @@ ROOT = Path(__file__).parents[3]
         ('name = "a"\nbnak = 1', r"did you mean 'bank'\?; known here: name, seed, data"),
         (
             'name = "a"\nbase = "b"',
-            "this is a study, it has a key 'base'; use `crossbar-sim study`",
+            "expected a run; got a study, since it has a key 'base'; use `crossbar-sim study`",
         ),
         ('name = "a"\n[simulation]\nn_image = true', "n_image = True: must be a valid integer"),
         ('name = "a"\n[life]\np_stuck_open = true', "p_stuck_open = True: must be a valid number"),
@@ -82,8 +82,11 @@ ROOT = Path(__file__).parents[3]
         ('name = "a"\n[life]\nrepair = 1', "repair = 1: must be a valid boolean"),
         ('name = "a"\n[model]\nhidden = [8.0]', r"hidden.0 = 8.0: must be a valid integer"),
         ('name = "a"\n[model]\nhidden = [1000000000]', "must be less than or equal to 100000"),
-        ('name = "a"\n[model]\nhidden = [100000, 100000]', "make up to 10,079,400,000 weights"),
-        ('name = "a"\n[model]\nkind = "cnn"\nchannels = [4096, 4096]', "weights; choose at most"),
+        (
+            'name = "a"\n[model]\nhidden = [100000, 100000]',
+            "at most 100,000,000 weights; got up to 10,079,400,000",
+        ),
+        ('name = "a"\n[model]\nkind = "cnn"\nchannels = [4096, 4096]', "at most 100,000,000"),
         (f'name = "a"\n[train]\nepochs = {10**18}', "epochs = 1000000000000000000: must be less"),
         (f'name = "a"\n[train]\nepochs = 0x{"f" * 9000}', "a number of thousands of digits"),
         (f'name = "a"\n[train]\nepochs = {"9" * 9000}', "not valid TOML"),
@@ -92,7 +95,7 @@ ROOT = Path(__file__).parents[3]
         ('name = "a"\n[bank]\nr_min = 1e300', "bank.r_min = 1e.300: must be less"),
         ('name = "a"\n[bank]\nr_min = 1e-300', "bank.r_min = 1e-300: must be greater"),
         ('name = "a"\n[bank]\nratio = 1e100', "bank.ratio = 1e.100: must be less"),
-        ('name = "a"\n[bank]\nn = 20\nratio = 10.0', "bank: the largest resistor .* 1e.24 ohm"),
+        ('name = "a"\n[bank]\nn = 20\nratio = 10.0', "bank: the largest resistor .* got 1e.24"),
         ('name = "a"\n[bank]\ntemperature = 1e300', "bank.temperature = 1e.300: must be less"),
         ('name = "a"\n[periphery]\nr_feedback = 1e300', "periphery.r_feedback = 1e.300: must be"),
         ('name = "a"\n[periphery]\nv_read = 1e300', "periphery.v_read = 1e.300: must be less"),
@@ -136,7 +139,7 @@ def test_missing_file_and_binary_file(tmp_path):
         ("x = " + "[" * 3000 + "]" * 3000, "nested too deeply"),
         ("a" + ".a" * 20_000 + " = 1", "a key of more than 40 parts"),
         ("[a" + ".a" * 20_000 + "]", "a key of more than 40 parts"),
-        ("# " + "x" * 1_000_000, "over 1,000,000 bytes"),
+        ("# " + "x" * 1_000_000, "at most 1,000,000 bytes; got more"),
         (f'name = "{"a" * 100_000}"', "name = 'aaa.*…: must be 1 to 64 characters"),
         (f'name = "a"\n{"a" * 100_000} = 1', "unknown key 'aaa.*…'; known here"),
         (f'name = "a"\n[bank]\nladder = "{"a" * 100_000}"', "ladder = .* must be one of"),
@@ -153,7 +156,7 @@ def test_a_monstrous_file_is_refused_at_once_and_in_few_words(tmp_path, text, me
 
 
 def test_a_run_given_as_a_study_is_told_so():
-    with pytest.raises(ConfigError, match=r"this is a run, not a study.*`crossbar-sim run`"):
+    with pytest.raises(ConfigError, match=r"expected a study.*got a run; use `crossbar-sim run`"):
         load_study(ROOT / "examples" / "runs" / "digits.toml")
 
 

@@ -77,7 +77,7 @@ def test_a_network_has_memories_of_its_dense_and_its_sparse_size():
     assert row["dense_with_fetch"] == approx(20_000 * 0.3 * PJ + 20_000 / 8 * 20 * PJ)
     assert row["nonzero_with_fetch"] == approx(2_000 * 0.3 * PJ + 2_000 / 8 * 10 * PJ)
     assert seven["nonzero_with_fetch"] is None, "no figure for its memory was read"
-    with pytest.raises(ValueError, match="no figure for memory was read for 7 nm int8"):
+    with pytest.raises(ValueError, match="7 nm int8 has no figure for memory"):
         weight_fetch(BY_NAME["7 nm int8"], 100)
 
 

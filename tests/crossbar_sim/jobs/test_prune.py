@@ -232,11 +232,11 @@ def test_a_folder_of_images(call, trained, tmp_path):
 
 ERRORS = [
     (("m.h5",), "expected a .toml, .onnx, .safetensors or .pt file"),
-    (("none.pt", "--data", "digits"), "none.pt: there is no such file"),
-    (("m.pt",), "m.pt brings no data; pass --data"),
+    (("none.pt", "--data", "digits"), "none.pt does not exist"),
+    (("m.pt",), "m.pt comes without data; pass --data"),
     (("m.pt", "--data", "cifar"), "--data must be digits, mnist5000, an .npz or a folder"),
     (("m.pt", "--data", "wide.npz"), "does not take the samples of data 'wide.npz', of shape"),
-    (("m.pt", "--data", "many.npz"), "has 10 outputs and data 'many.npz' 12 classes"),
+    (("m.pt", "--data", "many.npz"), "'many.npz' have 12 classes, but the network has 10 outputs"),
     (("m.pt", "--data", "half.npz"), "holds arrays ['x']; expected x and y"),
     (("m.pt", "--data", "digits", "--method", "nonsense"), "method must be one of"),
     (("m.pt", "--data", "digits", "--sparsity", "1.0"), "sparsity must be in [0, 1); got 1.0"),
@@ -254,10 +254,13 @@ ERRORS = [
     (("m.pt", "--data", "digits", "--bits", "1"), "bits must be 2 … 16; got 1"),
     (("m.pt", "--data", "digits", "--tile", "0", "8"), "n_word must be greater than or equal to 1"),
     (("m.pt", "--data", "digits", "--output", "s.h5"), "s.h5: expected a .safetensors, .pt"),
-    (("m.pt", "--data", "digits", "--output", "s.onnx"), "only a network from .onnx"),
+    (("m.pt", "--data", "digits", "--output", "s.onnx"), "only a network read from .onnx"),
     (("cnn.pt", "--data", "digits"), "not those of a stack of named Linear layers"),
     (("cnn.pt", "--config", "small.toml"), "the weights do not fit Sequential: Missing key"),
-    (("small.toml", "--config", "small.toml"), "--config tells the network of a file of weights"),
+    (
+        ("small.toml", "--config", "small.toml"),
+        "--config describes the network of a file of weights",
+    ),
     (("none.toml",), "none.toml: cannot be read"),
     (("sequence.pt", "--data", "digits"), "does not take the samples"),
 ]

@@ -18,7 +18,7 @@ from approx import approx
 from crossbar_sim.cli import app
 from crossbar_sim.config import ConfigError
 from crossbar_sim.config.study import with_values
-from crossbar_sim.jobs.wafer_loop import export_run, reselect_run
+from crossbar_sim.jobs.wafer_loop import Readings, export_run, reselect_run
 from crossbar_sim.pipeline.finished_run import pruned_model, read_run, score
 from crossbar_sim.report.wafer_report import DESIGNED, NEW, OLD
 from forging import flip, forge, mutate
@@ -104,7 +104,7 @@ def test_a_score_is_of_the_network_that_the_run_tunes(run_directory):
 def test_measured_wafer_reselected_with_few_changes(run_directory, tmp_path):
     config, mapped = read_run(run_directory)
     measured = write_measurements(tmp_path / "aged.csv", mapped)
-    found = reselect_run(run_directory, measured, tmp_path / "new", tolerance=0.005)
+    found = reselect_run(run_directory, Readings(measured), tmp_path / "new", tolerance=0.005)
     digital = score(config, pruned_model(config, run_directory), mapped)
     assert found["missing"] > 0
     assert found["accuracy_before"] < digital - 0.02
@@ -126,7 +126,7 @@ def test_measured_wafer_reselected_with_few_changes(run_directory, tmp_path):
 def test_the_report_of_a_measured_wafer(run_directory, tmp_path):
     _, mapped = read_run(run_directory)
     measured = write_measurements(tmp_path / "aged.csv", mapped, drift=0.1, missing=0.05)
-    found = reselect_run(run_directory, measured, tmp_path / "new", tolerance=0.005)
+    found = reselect_run(run_directory, Readings(measured), tmp_path / "new", tolerance=0.005)
     page = (tmp_path / "new" / "report.html").read_text()
     assert len(re.findall(r'src="data:image/png;base64,iVBOR', page)) == 5
     assert "http" not in re.sub(r"base64,[^\"]*", "", page)
@@ -166,7 +166,7 @@ def test_the_report_of_a_measured_wafer(run_directory, tmp_path):
 def test_a_wafer_as_designed_needs_no_change(run_directory, tmp_path):
     _, mapped = read_run(run_directory)
     measured = write_measurements(tmp_path / "same.csv", mapped, drift=0.0, missing=0.0)
-    found = reselect_run(run_directory, measured, tmp_path / "new", tolerance=0.01)
+    found = reselect_run(run_directory, Readings(measured), tmp_path / "new", tolerance=0.01)
     assert found["switches_changed"] == found["missing"] == found["out_of_range"] == 0
     assert "None: every cell" in (tmp_path / "new" / "report.html").read_text()
 
@@ -192,14 +192,18 @@ def test_the_commands(run_directory, tmp_path):
 
 def test_composite_readings_need_what_they_follow(run_directory, tmp_path):
     (tmp_path / "w.csv").write_text("layer,input,output,side,reading,ohm\nfc1,0,0,pos,0,1e5\n")
-    arguments = run_directory, tmp_path / "w.csv", tmp_path / "new"
+    table, output = tmp_path / "w.csv", tmp_path / "new"
+
+    def run_with(**options):
+        reselect_run(run_directory, Readings(table, **options), output, tolerance=0.005)
+
     with pytest.raises(ConfigError, match="give --plan"):
-        reselect_run(*arguments, tolerance=0.005)
+        run_with()
     with pytest.raises(ConfigError, match=r"plan.csv cannot be read"):
-        reselect_run(*arguments, tolerance=0.005, plan=tmp_path / "plan.csv")
+        run_with(plan=tmp_path / "plan.csv")
     with pytest.raises(ConfigError, match="absolute error must be finite and >= 0; got -1"):
-        reselect_run(*arguments, tolerance=0.005, absolute=-1.0)
-    assert not (tmp_path / "new").exists()
+        run_with(absolute=-1.0)
+    assert not output.exists()
 
 
 def test_the_meter_of_the_command_comes_before_that_of_the_plan(run_directory, tmp_path):
@@ -259,7 +263,7 @@ def test_a_damaged_file_of_a_run_is_named(run_directory, tmp_path, name, how):
     elif how != "missing":
         texts = {"empty": b"", "cut": content[: len(content) // 3], "flipped": content}
         path.write_bytes(texts.get(how, b'{"a": [1]}'))
-    with pytest.raises(ConfigError, match=rf"(?s){re.escape(str(path))}.*; do the run again"):
+    with pytest.raises(ConfigError, match=rf"(?s){re.escape(str(path))}.*; repeat the run"):
         READERS[name](copy)
 
 
@@ -270,7 +274,7 @@ def test_a_network_of_another_run_is_refused(run_directory, tmp_path):
     (copy / "config.json").write_text(
         text.replace('"die": {\n  "seed": 1', '"die": {\n  "seed": 2')
     )
-    with pytest.raises(ConfigError, match=r"mapped\.npz is of another die or tile size than"):
+    with pytest.raises(ConfigError, match=r"mapped\.npz has another die or tile size than"):
         read_run(copy)
 
 

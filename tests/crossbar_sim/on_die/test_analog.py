@@ -126,7 +126,7 @@ def test_circuit_inputs_are_voltages_of_im2col_rows():
 
 def test_nan_inputs_are_refused():
     model, x = mlp((4, 3)).eval(), torch.full((2, 4), torch.nan)
-    with pytest.raises(ValueError, match="NaN or inf on calibration data"):
+    with pytest.raises(ValueError, match="NaN or inf on the calibration images"):
         on_ideal_die(model, x)
 
 
@@ -478,16 +478,18 @@ def test_what_is_no_batch_of_inputs_is_refused_with_the_remedy():
         extract(model, x.numpy())
     mapped = map_network(extract(model, x), Die(ResistorBank(n=4), seed=1), TileConfig(8, 8))
     for images, message in (
-        (x.numpy(), "inputs are a ndarray; pass a tensor"),
-        (x[:0], r"of shape \(0, 4\); pass at least one input"),
-        (x.int(), "inputs are torch.int32 .* as floating-point numbers"),
+        (x.numpy(), "inputs must be a tensor; got ndarray"),
+        (x[:0], r"at least one, .*got shape \(0, 4\)"),
+        (x.int(), "of a floating-point type; got .* of torch.int32"),
     ):
         with pytest.raises(ValueError, match=message):
             to_torch(model, mapped, Hardware(), calibration=images)
     on_die = to_torch(model, mapped, Hardware(), calibration=x)
-    with pytest.raises(ValueError, match="pass a tensor"):
+    with pytest.raises(ValueError, match="must be a tensor"):
         crossbar_sim.circuit_inputs(on_die, mapped, x.numpy())
-    with pytest.raises(ValueError, match="layer 'fc1' is no circuit; pass a network of to_torch"):
+    with pytest.raises(
+        ValueError, match="layer 'fc1' is not a circuit; pass a network of to_torch"
+    ):
         crossbar_sim.circuit_inputs(model, mapped, x)
 
 

@@ -262,7 +262,7 @@ def test_a_single_array_is_no_state(perceptron, kept):
 def test_other_models_are_refused(perceptron, kept):
     for model, message in (
         (mlp((64, 10)), "no attribute `fc2`"),
-        (mlp((64, 32, 10)).double(), "is torch.float32, the model's is torch.float64"),
+        (mlp((64, 32, 10)).double(), "must be torch.float64; got torch.float32"),
         (nn.Sequential(mlp((64, 32, 10)), nn.BatchNorm1d(10)), "no attribute `fc1`"),
         (nn.Linear(64, 10), "no attribute `fc1`"),
     ):

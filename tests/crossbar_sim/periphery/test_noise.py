@@ -10,12 +10,12 @@ from approx import approx
 from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.periphery.noise import (
     Noise,
-    effective_bits,
     output_noise,
     output_noise_ngspice,
 )
 from crossbar_sim.pipeline.tile_limits import TilePhysics
 from crossbar_sim.report.run_report import number, si, without_infinities
+from mapping.selection.bits import effective_bits
 from netlists import Periphery, Wires, array_circuit
 
 ENDS = [
@@ -105,10 +105,10 @@ def test_a_pair_on_one_driver_shares_its_noise():
 
 
 def test_what_ngspice_cannot_do_is_refused(g, sparse):
-    with pytest.raises(ValueError, match="tia_gain is inf"):
+    with pytest.raises(ValueError, match="tia_gain must be finite"):
         output_noise_ngspice(array_circuit(g, Wires()), 1e6, worker=sparse)
     large = array_circuit(np.full((40, 40), 1e-5), Wires(1, 1), Periphery(tia_gain=1e4))
-    with pytest.raises(ValueError, match=r"nodes are too many for \.noise"):
+    with pytest.raises(ValueError, match=r"\.noise without KLU serves at most"):
         output_noise_ngspice(large, 1e6, worker=sparse)
 
 
@@ -118,7 +118,7 @@ def test_a_circuit_may_have_as_many_nodes_as_stated_and_not_one_more(g, sparse, 
     monkeypatch.setattr("crossbar_sim.periphery.noise.MAX_SPICE_NODES", n_node)
     assert len(output_noise_ngspice(circuit, 1e6, worker=sparse)) == circuit.n_line
     monkeypatch.setattr("crossbar_sim.periphery.noise.MAX_SPICE_NODES", n_node - 1)
-    with pytest.raises(ValueError, match=rf"{n_node} nodes are too many for \.noise"):
+    with pytest.raises(ValueError, match=rf"serves at most .* nodes; got {n_node}"):
         output_noise_ngspice(circuit, 1e6, worker=sparse)
 
 

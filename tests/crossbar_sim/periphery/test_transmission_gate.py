@@ -101,10 +101,10 @@ def test_comments_never_reach_ngspice():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (PLAIN + ".model n2 nmos (level=1)", "expected one nmos model; 'n2' is another"),
+        (PLAIN + ".model n2 nmos (level=1)", "expected one nmos model; got 'n1' and 'n2'"),
         (".model n1 nmos (level=1)", r"expected one nmos and one pmos model; got \['nmos'\]"),
         ("", "got none"),
-        (PLAIN.replace("p1", "N1"), "both models are called 'n1'"),
+        (PLAIN.replace("p1", "N1"), "need different names; got 'n1' for both"),
     ],
 )
 def test_two_models_are_expected(text, message):
@@ -115,7 +115,7 @@ def test_two_models_are_expected(text, message):
 def test_a_file_too_large(tmp_path):
     path = tmp_path / "models.lib"
     path.write_text(DEFAULT_MODELS + "*\n" * 600_000)
-    with pytest.raises(ValueError, match="is larger than"):
+    with pytest.raises(ValueError, match="must have at most"):
         read_models(path)
 
 
@@ -123,7 +123,7 @@ def test_a_file_too_large(tmp_path):
     ("options", "message"),
     [
         ({"w_n": 0}, "w_n must be > 0 m"),
-        ({"length": 2.0}, "length must be > 0 m, and below 1 m"),
+        ({"length": 2.0}, "length must be > 0 m and < 1 m"),
         ({"v_low": 1.0}, "v_low must be below v_high"),
     ],
 )

@@ -62,7 +62,7 @@ def test_what_is_written_is_read(config, tmp_path):
 )
 def test_a_network_made_with_other_settings_is_refused(config, key, value):
     other = with_values(config, {key: value})
-    with pytest.raises(ConfigError, match=rf"made with {key} = .*, not {value}; give the config"):
+    with pytest.raises(ConfigError, match=rf"trained with {key} = .* instead of {value}; give"):
         train_and_prune(other, load_data(config))
 
 
@@ -84,7 +84,7 @@ def test_the_file_is_part_of_what_a_run_is(config):
 
 
 def test_a_checksum_of_no_file_is_refused():
-    with pytest.raises(ConfigError, match="weights_sha256 is that of weights, which is not given"):
+    with pytest.raises(ConfigError, match="weights_sha256 needs weights; got none"):
         checked({"name": "a", "model": {"weights_sha256": "0" * 64}}, RunConfig, "a.toml")
 
 

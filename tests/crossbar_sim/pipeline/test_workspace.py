@@ -38,7 +38,7 @@ def test_a_finish_that_is_killed_is_completed_by_the_next_run(tmp_path, monkeypa
         with pytest.raises(Killed):
             work.finish()
     if at == 2:
-        with pytest.raises(ConfigError, match=r"\.r\.old and .*\.r\.partial.* --resume goes on"):
+        with pytest.raises(ConfigError, match=r"\.r\.old and .*\.r\.partial.* --resume continues"):
             read_run(tmp_path / "r")
     Workspace(tmp_path, CONFIG, resume=False)
     assert (tmp_path / "r" / "report.json").read_text() == "new"
