@@ -30,8 +30,9 @@ def json_schema(kind: str) -> dict[str, Any]:
     for name, table in _tables(top).items():
         part = schema if table is top else schema["$defs"][name]
         part["description"] = (inspect.getdoc(table) or "").partition("\n\n")[0]
-        for key, text in field_docs(table).items():
-            part["properties"][key]["description"] = text
+        docs = field_docs(table)
+        for key in part["properties"]:
+            part["properties"][key]["description"] = docs.get(key, "")
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect} | schema
 
@@ -45,9 +46,9 @@ def field_docs(table: type) -> dict[str, str]:
         (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
         assert isinstance(body, ast.ClassDef)
         for field, after in zip(body.body, body.body[1:]):
-            is_field = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-            if is_field and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-                docs[field.target.id] = " ".join(str(after.value.value).split())
+            match field, after:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(text)):
+                    docs[name] = " ".join(str(text).split())
     return docs
 
 
@@ -113,7 +114,7 @@ def _values(part: dict[str, Any]) -> str:
     if "enum" in part:
         return ", ".join(f'"{value}"' for value in part["enum"])
     name = {"integer": "whole number", "array": "list", "object": "table", "null": "left out"}
-    kind = name.get(part.get("type", ""), part.get("type", "any"))
+    kind = str(name.get(part.get("type", ""), part.get("type", "any")))
     if "items" in part and "type" in part["items"]:
         kind += f" of {_values(part['items'])}"
     return kind + _bounds(part)
