@@ -504,3 +504,32 @@ def test_arrays_are_copies_that_nobody_writes_to():
 def test_no_cells_give_no_branches():
     branches = Die(ResistorBank(n=2, **ALL_TERMS)).branches("fc1", [], [], measured=True)
     assert branches.g_closed.shape == (0, 2, 2)
+
+
+@pytest.mark.parametrize("tc1_sigma", [0.0, 1e-12])
+def test_both_temperature_coefficients_act_by_their_signs(tc1_sigma):
+    """100 K above the reference: 1 + 1e-3 * 100 + 2e-6 * 100**2, with and without a spread."""
+    bank = bank_of(1e5, 2e5, tc1=1e-3, tc2=2e-6, tc1_sigma=tc1_sigma, temperature=400.15)
+    ohm = Die(bank, seed=1).resistances("fc", np.zeros(1, int), np.zeros(1, int))
+    assert ohm[0, 0] / bank.r_nominal == approx(np.full(bank.n, 1.12), rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["open", "closed"])
+def test_switches_stick_one_way_where_the_other_is_excluded(kind):
+    die = Die(bank_of(1e5, 2e5, **{f"p_stuck_{kind}": 0.5}), seed=1)
+    cells = np.arange(50), np.zeros(50, int)
+    branches = die.branches("fc", *cells, measured=False)
+    stuck = branches.g_closed == branches.g_open
+    assert 0.2 < stuck.mean() < 0.8
+
+
+def test_the_film_of_sky130():
+    bank = ResistorBank.sky130_high_po()
+    assert (bank.sigma_lot, bank.tc1, bank.tc2, bank.meter_error) == (0.025, 514e-6, 1.2e-6, 1e-3)
+    assert (bank.r_on, bank.sigma_on, bank.r_off) == (1e3, 0.05, 1e12)
+
+
+def test_every_switch_may_be_stuck_but_not_twice():
+    assert bank_of(1e5, p_stuck_open=0.5, p_stuck_closed=0.5).p_stuck_open == 0.5
+    with pytest.raises(ValueError, match="at most 1"):
+        bank_of(1e5, p_stuck_open=0.6, p_stuck_closed=0.5)
