@@ -128,5 +128,5 @@ def test_refused_inputs():
         nearest_codes(codes, codes, 4)
     with pytest.raises(ValueError, match="k must be 1 … 3"):
         nearest_exact(codes, codes, 0)
-    with pytest.raises(ValueError, match="found has 2 queries and exact 1"):
+    with pytest.raises(ValueError, match="retrieved has 2 queries and exact 1"):
         recall(np.zeros((2, 1)), np.zeros((1, 1)))
