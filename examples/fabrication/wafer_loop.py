@@ -2,8 +2,7 @@
 
 Run: crossbar-sim run examples/runs/digits.toml --quick
      python examples/fabrication/wafer_loop.py [RUN [OUTPUT]]
-OUTPUT, if given, keeps measured.csv and new/ with the report, the changes and the new pack.
-"""
+OUTPUT, if given, keeps measured.csv, and new/ with report, changes and pack."""
 
 import sys
 import tempfile

@@ -68,7 +68,7 @@ def readings_were_read(said: str, output: Path, finished: Path) -> None:
     assert known == sorted(known) != []  # a fixed error is more of a smaller branch
     assert all(row["worst"] > row["median"] > 0 for row in numbers["uncertainty"])
     page = (output / "new" / "report.html").read_text()
-    assert "The readings were composite: 8 a bank" in " ".join(page.split())
+    assert "The readings were composite: a plan gave 8 readings per bank" in " ".join(page.split())
     # The new pack carries the plan on, and what the die truly is now is nearer its targets.
     config, mapped = read_run(finished)
     plan, meter = read_plan(output / "new" / "pack" / "plan.csv", mapped.die.bank.n)

@@ -184,12 +184,12 @@ def test_a_metric_that_there_is_not(store):
 
 @pytest.mark.parametrize("values", [{"maximise": ("accuracy",)}, {"budget": {"loss": 0.01}}])
 def test_a_search_by_test_images_is_refused(store, values):
-    with pytest.raises(ConfigError, match="is of test images; name 'accuracy_validation'"):
+    with pytest.raises(ConfigError, match="a metric of test images; name 'accuracy_validation'"):
         optimise(with_aims(**values), BASE, store)
 
 
 def test_a_search_needs_images_held_out(store):
-    with pytest.raises(ConfigError, match=r"no image out for it; set validation = 0\.2 in the run"):
+    with pytest.raises(ConfigError, match=r"no images for it; set validation = 0\.2 in the run"):
         optimise(CONFIG, with_values(BASE, {"validation": 0.0}), store)
 
 

@@ -293,7 +293,7 @@ def test_bad_studies(tmp_path):
     base = RunConfig(name="a")
     for values, message in (
         ({"bank.nope": 1}, "unknown key"),
-        ({"nope.n": 1}, "no key of a run"),
+        ({"nope.n": 1}, "not a key of a run"),
         ({"bank.n": -1}, "greater than"),
     ):
         with pytest.raises(ConfigError, match=message):
@@ -403,7 +403,7 @@ def test_a_place_where_no_store_can_be_is_a_fault_that_names_it(tmp_path):
             "CREATE TRIGGER full BEFORE INSERT ON trial BEGIN SELECT no_function(); END"
         )
     connection.close()
-    with pytest.raises(StoreFault, match=r"s.sqlite cannot be read .* it has are safe"):
+    with pytest.raises(StoreFault, match=r"s.sqlite cannot be read .* its trials are safe"):
         store.add(record())
 
 

@@ -151,11 +151,11 @@ def test_damaged_and_foreign_files_are_refused(mapped, tmp_path):
     with pytest.raises(ValueError, match="damaged"):
         MappedNetwork.load(path)
     path.write_text("hello")
-    with pytest.raises(ValueError, match=r"m\.npz is damaged or holds other things"):
+    with pytest.raises(ValueError, match=r"m\.npz is damaged or holds something other"):
         MappedNetwork.load(path)
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("a.txt", "hello")
-    with pytest.raises(ValueError, match=r"m\.npz is damaged or holds other things"):
+    with pytest.raises(ValueError, match=r"m\.npz is damaged or holds something other"):
         MappedNetwork.load(path)
     with pytest.raises(FileNotFoundError):
         MappedNetwork.load(tmp_path / "none.npz")
