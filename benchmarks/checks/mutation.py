@@ -164,6 +164,24 @@ EXPLAINED = {
     "if low < 1 * MAX_OHM and ((self.g > 0) & (self.g < 1 / MAX_OHM)).any():": (
         "equivalent: a shortcut, and the second half decides"
     ),
+    "mapping/network/mapped_layer.py: return (self.weight - self.source.weight)"
+    "[self.source.mask] / (self.largest or 2.0)": (
+        "equivalent: where the largest weight is zero none remains, and there is nothing to divide"
+    ),
+    "mapping/network/mapped_layer.py: far = np.abs(predicted / scale - weight) >= limit": (
+        "no miss is that very double"
+    ),
+    "mapping/selection/select.py: for start in range(0, max(1, len(cells)), _CHUNK):": (
+        "equivalent: the larger of two, in either order"
+    ),
+    "mapping/bank/die.py: "
+    "table: Mapping[str, np.ndarray] | None = field(default=None, repr=True)": (
+        "what is printed of a die"
+    ),
+    "mapping/selection/activation_aware.py: "
+    "masks, misses = np.full(len(targets), (1), np.int64), np.zeros((n_line, n_in))": (
+        "equivalent: every cell is chosen in the first sweep, before its mask is read"
+    ),
 }
 
 
