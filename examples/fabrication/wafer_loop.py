@@ -29,9 +29,8 @@ def measure(run: Path, path: Path) -> None:
             ohm = ohm * (1 + DRIFT * rng.standard_normal(ohm.shape))
             for cell, side, branch in np.ndindex(ohm.shape):
                 value = "" if rng.random() < BROKEN else repr(float(ohm[cell, side, branch]))
-                place = (
-                    f"{layer.name},{inputs[cell]},{outputs[cell]},{('pos', 'neg')[side]},{branch}"
-                )
+                sign = ("pos", "neg")[side]
+                place = f"{layer.name},{inputs[cell]},{outputs[cell]},{sign},{branch}"
                 file.write(f"{place},{value}\n")
 
 
@@ -39,7 +38,7 @@ with tempfile.TemporaryDirectory() as scratch:
     output = Path(sys.argv[2] if len(sys.argv) > 2 else scratch)
     output.mkdir(parents=True, exist_ok=True)
     measure(RUN, output / "measured.csv")
-    readings = Readings(output / "measured.csv")
-    summary = reselect_run(RUN, readings, output / "new", tolerance=0.005)
+    measured = Readings(output / "measured.csv")
+    summary = reselect_run(RUN, measured, output / "new", tolerance=0.005)
     for key, value in summary.items():
         print(f"{key}: {value:.4g}")

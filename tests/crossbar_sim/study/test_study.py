@@ -302,7 +302,7 @@ def test_bad_studies(tmp_path):
         Range(low=2, high=1)
     with pytest.raises(ValueError, match="low > 0"):
         Range(low=-1, high=1, log=True)
-    with pytest.raises(ValueError, match=r"whole ends; got 1\.5 and 3\.0"):
+    with pytest.raises(ValueError, match=r"integer bounds; got 1\.5 and 3\.0"):
         Range(low=1.5, high=3, integer=True)
     path = tmp_path / "s.toml"
     for text, message in (
