@@ -326,7 +326,10 @@ def test_bad_studies(tmp_path):
             "x or panel is 'bank.m'; choose from bank.n, die.seed, variant",
         ),
         (HEAD + "trainings = 2\n[grid]\nseed = [1, 2]", "trainings > 1 sets 'seed' itself"),
-        (HEAD + "trainings = 2\ndies = 1001", "at most 1000 dies; got 1001"),
+        (
+            HEAD + "trainings = 2\ndies = 1001",
+            "dies must be at most 1000 with trainings > 1; got 1001",
+        ),
         (HEAD + 'panel = ["variant"]\n[grid]\n"bank.n" = [2]', "x or panel is 'variant'; choose"),
         (HEAD + "[optimise]\nrange = {}", "optimise.range: .*at least 1 item"),
         (
