@@ -8,8 +8,7 @@ import numpy as np
 
 from crossbar_sim.ngspice.errors import NgspiceError
 from crossbar_sim.ngspice.pool import Outcome, Task, solve_tiles
-from crossbar_sim.ngspice.worker import NgspiceWorker, solve_ngspice
-from crossbar_sim.solvers.nodal import SolverError, solve
+from crossbar_sim.solvers.nodal import SolverError
 from crossbar_sim.solvers.registry import FAST, NGSPICE, solver
 from crossbar_sim.solvers.solution import Solution
 from mapping.network.mapped_network import MappedNetwork
@@ -207,16 +206,6 @@ def random_inputs(
         layer.name: rng.uniform(-v_read, v_read, size=(n_vector, layer.source.n_in))
         for layer in mapped.layers
     }
-
-
-def check_tile(
-    tile: Tile, v_in: np.ndarray, wires: Wires, periphery: Periphery, worker: NgspiceWorker
-) -> tuple[TileCheck, Solution, Solution]:
-    """Return the difference of ngspice and the fast engine on one tile, and both solutions."""
-    circuit = tile_circuit(tile, wires, periphery.for_tile(tile.name))
-    spice = solve_ngspice(circuit, v_in, worker=worker)
-    fast = solve(circuit, v_in, nodes=True)
-    return compare(tile.name, spice, fast), spice, fast
 
 
 def compare(tile: str, a: Solution, b: Solution) -> TileCheck:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crossbar_sim.config import RunConfig
+from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.energy.power import Draw, TileEnergy, drawn, tile_energy
 from crossbar_sim.ngspice.verification import TileCheck, Verification, compare
 from crossbar_sim.ngspice.worker import NgspiceWorker, solve_ngspice
@@ -17,6 +17,7 @@ from crossbar_sim.pipeline.tile_limits import TilePhysics, settling_time, tile_p
 from crossbar_sim.solvers.nodal import solve
 from mapping.tiling.tiles import Tile
 from netlists.circuit.build import tile_circuit
+from tinynets.files.npz import read_npz
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,17 @@ class TileAnswer:
 
     @classmethod
     def load(cls, path: Path) -> "TileAnswer":
-        """Read what `save` wrote."""
-        with np.load(path) as arrays:
-            v_out, rest = arrays["v_out"], json.loads(str(arrays["rest"]))
-        kinds = {"draw": Draw, "limits": TilePhysics, "check": TileCheck}
-        parts = {k: rest[k] and kind(**rest[k]) for k, kind in kinds.items()}
-        first, second = rest["solvers"]
-        return cls(v_out=v_out, t_settling=rest["t_settling"], solvers=(first, second), **parts)
+        """Read what `save` wrote; ConfigError for a file that is damaged."""
+        try:
+            arrays = read_npz(path)
+            rest = json.loads(str(arrays["rest"]))
+            kinds = {"draw": Draw, "limits": TilePhysics, "check": TileCheck}
+            parts = {name: rest[name] and kind(**rest[name]) for name, kind in kinds.items()}
+            first, second = rest["solvers"]
+            time = float(rest["t_settling"])
+            return cls(arrays["v_out"], t_settling=time, solvers=(first, second), **parts)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path} is damaged ({error}); run without --resume") from error
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ def simulate(way: Deployment, reads: Reads, asked: Questions) -> Simulated:
             return _answer(config, tile, volts, asked)
 
         file = OnDisk(f"tiles/{tile.name}.npz", TileAnswer.save, TileAnswer.load)
-        answers[tile.name] = way.kept.once(f"tile {tile.name}", config, make, file)
+        answers[tile.name] = way.kept.once(f"tile {tile.name}", (config, way.weights), make, file)
         way.tell("ngspice", k + 1, len(tiles))
     return _summed(way, reads, answers)
 

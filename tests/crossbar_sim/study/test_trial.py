@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from approx import approx
 from crossbar_sim.config import ConfigError, RunConfig, load_config
@@ -172,3 +173,15 @@ def test_one_thread_stays_one_when_numba_starts():
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert found.stdout == "1\n"
+
+
+def test_trials_of_two_networks_share_no_circuits(network, tmp_path):
+    """The same settings with the weights of another file: other currents."""
+    state = torch.load(network, weights_only=True)
+    other = tmp_path / "other.pt"
+    torch.save({name: value.flip(0) for name, value in state.items()}, other)
+    trial.KEPT.clear()
+    first, second = (trial.run_trial(BASE, path) for path in (network, other))
+    trial.KEPT.clear()
+    assert trial.run_trial(BASE, other) == second
+    assert first["energy"] != second["energy"]
