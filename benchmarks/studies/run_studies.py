@@ -59,7 +59,7 @@ def run_study(name: str) -> dict[str, Any]:
     config, base = load_study(STUDIES / f"{name}.toml")
     start = time.perf_counter()
     found = Study(config, base, Store(STORE))
-    found.run(progress=lambda done, total: print(f"{name}: {done} of {total}", end="\r"))
+    found.run(progress=lambda _, done, total: print(f"{name}: {done} of {total}", end="\r"))
     seconds = time.perf_counter() - start
     for failure in found.failures:
         print(failure)
@@ -152,7 +152,7 @@ def run_search() -> dict[str, Any]:
         config,
         base,
         Store(STORE),
-        progress=lambda done, total: print(f"design: {done} of {total}", end="\r"),
+        progress=lambda _, done, total: print(f"design: {done} of {total}", end="\r"),
     )
     seconds = time.perf_counter() - start
     for path in found.save(ROOT / "results" / "design"):

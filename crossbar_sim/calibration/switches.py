@@ -19,11 +19,10 @@ from mapping.network.mapped_network import MappedNetwork
 from mapping.selection.select import CellSelection, select_layer_aware
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery, Wires
+from tinynets.progress import Progress, silent
 
 #: Cells whose weight is at least this fraction of the largest decide how much scale the wires cost.
 _STRONG = 0.5
-#: Called with the number of finished tiles, and of all.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def reselect_for_wires(
     *,
     rounds: int = 24,
     second_moment: SecondMoment | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Calibration:
     """Re-select a network's switches so that they make up for its wires and amplifiers.
 
@@ -90,12 +89,12 @@ def reselect_for_wires(
     n_tile, layers, reports = len(mapped.tiles), [], []
     believed: dict[str, np.ndarray] = {}
     wired, done = WiredDie(mapped.die, wires, periphery), 0
+    progress("calibrate", 0, n_tile)
 
     def tick() -> None:
         nonlocal done
         done += 1
-        if progress:
-            progress(done, n_tile)
+        progress("calibrate", done, n_tile)
 
     for layer in mapped.layers:
         if second_moment is None:

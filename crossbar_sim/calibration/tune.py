@@ -12,7 +12,6 @@ of saturation at zero.
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -35,9 +34,7 @@ from tinynets.networks.extraction import evaluation, extract
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.networks.masks import apply_masks, copied, make_permanent, masks_of, weight_layers
 from tinynets.networks.training import Training, train
-
-#: Called with the number of layers on the die, and of all.
-Progress = Callable[[int, int], None]
+from tinynets.progress import Progress, silent
 
 
 def fit_outputs(on_die: nn.Module, digital: nn.Module, images: torch.Tensor) -> nn.Module:
@@ -91,7 +88,7 @@ def fine_tune_layer_by_layer(
     chip: Chip,
     *,
     n_calibration: int = 500,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     **training: Any,
 ) -> tuple[nn.Module, MappedNetwork]:
     """Put a network on a die layer by layer; train the rest through it each time.
@@ -116,6 +113,7 @@ def fine_tune_layer_by_layer(
     plan = extract(network, range_images[:1])
     masks = masks_of(network)
     mapped: list[MappedLayer] = []
+    progress("put on the die", 0, len(plan.layers))
     for k, planned in enumerate(plan.layers):
         # As it has been trained by now, under the name that its places on the die go by.
         layer = replace(extract(network, range_images[:1]).layers[0], name=planned.name)
@@ -128,8 +126,7 @@ def fine_tune_layer_by_layer(
             apply_masks(network, left)
         train(network, data, **asdict(replace(how, seed=how.seed + k)))
         make_permanent(network)
-        if progress:
-            progress(k + 1, len(plan.layers))
+        progress("put on the die", k + 1, len(plan.layers))
     return _restarted(network), MappedNetwork(tuple(mapped), chip.die, chip.tile)
 
 

@@ -88,12 +88,12 @@ def study(
                 kept,
                 n_jobs=jobs,
                 dask=dask,
-                progress=lambda *done: tell("points", *done),
+                progress=tell,
             )
             text = result.to_csv()
         else:
             result = Study(settings, base, kept)
-            result.run(n_jobs=jobs, dask=dask, progress=lambda *done: tell("trials", *done))
+            result.run(n_jobs=jobs, dask=dask, progress=tell)
             text = tables.summary_csv(result, metric)
     typer.echo(text, nl=False)
     if output:

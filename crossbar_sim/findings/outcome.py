@@ -16,7 +16,6 @@ from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.pipeline.deployment import Deployment, Reads, layers_on_die, reads_of
 from crossbar_sim.pipeline.kept import Kept
-from crossbar_sim.pipeline.steps import Progress
 from crossbar_sim.pipeline.tiles import Questions, Simulated, simulate
 from crossbar_sim.pipeline.workspace import Workspace, write_json
 from crossbar_sim.solvers.nodal import solve
@@ -29,6 +28,7 @@ from netlists.spice.chain import Chain
 from netlists.spice.deck_directory import write_network
 from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.training import accuracy
+from tinynets.progress import Progress
 
 #: The stage whose inputs the circuits are solved for.
 WIRED = "mapped, wires and TIA"

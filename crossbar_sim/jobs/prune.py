@@ -9,7 +9,7 @@ from torch import nn
 
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.jobs.prune_options import Options
-from crossbar_sim.pipeline.steps import Progress, build_model, load_data
+from crossbar_sim.pipeline.steps import build_model, load_data
 from mapping.tiling.compact import count_lines, split, split_dense
 from mapping.tiling.tiles import TileConfig
 from tinynets.formats.readers import READERS, read_network
@@ -21,6 +21,7 @@ from tinynets.networks.flops import Counts, count
 from tinynets.networks.layers import PrunedLayer
 from tinynets.networks.masks import weight_layers
 from tinynets.networks.training import train
+from tinynets.progress import Progress
 from tinynets.pruning import prune
 from tinynets.pruning.compression import quantise
 from tinynets.pruning.filters import prune_filters
@@ -96,14 +97,12 @@ def read_task(
         raise ConfigError(f"{source} comes without data; pass --data")
     samples = fitted(model, samples)
     if source.suffix == ".toml" and settings:
-        epochs = settings.train.epochs
-        tell("train", 0, epochs)
         train(
             model,
             samples,
             **settings.train.model_dump(),
             seed=settings.seed,
-            progress=lambda n: tell("train", n, epochs),
+            progress=tell,
         )
     return Task(model, samples)
 
@@ -183,10 +182,10 @@ def _pruned(task: Task, options: Options, tell: Progress) -> nn.Module:
     training = options.given("epochs", "learning_rate", "seed")
     if options.method == "filters":
         small = prune_filters(task.model, task.example, **common, round_to=options.round_to)
-        training["progress"] = lambda n: tell("fine-tune", n, options.epochs)
+        training["progress"] = lambda _step, *done: tell("fine-tune", *done)
         return train(small, task.data, **training)
     rule = common | training | options.given("rounds")
-    rule["progress"] = lambda k, n, _sparsity: tell("prune", k, n)
+    rule["progress"] = tell
     if options.method == "tiles":
         size = vars(options.tile)
         return prune_for_tiles(task.model, task.data, **size, by_reads=options.by_reads, **rule)

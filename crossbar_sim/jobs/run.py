@@ -5,10 +5,11 @@ from pathlib import Path
 from crossbar_sim.config import RunConfig
 from crossbar_sim.findings.outcome import find_outcome
 from crossbar_sim.ngspice.worker import NgspiceWorker
-from crossbar_sim.pipeline.steps import Progress, silent, single_thread
+from crossbar_sim.pipeline.steps import single_thread
 from crossbar_sim.pipeline.warm_up import compile_kernels
 from crossbar_sim.pipeline.workspace import Workspace
 from crossbar_sim.report.run_report import write_report
+from tinynets.progress import Progress, silent
 
 
 def run(
@@ -16,23 +17,22 @@ def run(
     root: str | Path = "results",
     *,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Path:
     """Take a run's whole path and return the directory `root/<name>` with its report.
 
     resume: whether to continue an interrupted run of the same settings.
-    progress: see `Progress`.
+    progress: told of every step; see `tinynets.progress.Progress`.
 
     The directory appears only when everything is done. Raises ConfigError, NgspiceError if ngspice
     cannot be used, and VerificationError if the two solvers disagree.
     """
-    tell = progress or silent
     with NgspiceWorker(time_limit=config.simulation.time_limit) as worker, single_thread():
         worker.probe()  # if ngspice does not work, fail before the work
-        compile_kernels(tell)
+        compile_kernels(progress)
         work = Workspace(Path(root), config, resume=resume)
-        outcome = find_outcome(config, work, worker, tell)
-        tell("report", 0, 1)
+        outcome = find_outcome(config, work, worker, progress)
+        progress("report", 0, 1)
         write_report(outcome, work.directory)
-        tell("report", 1, 1)
+        progress("report", 1, 1)
         return work.finish()

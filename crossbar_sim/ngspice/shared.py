@@ -5,7 +5,7 @@ is imported: set it first. `crossbar_sim.ngspice.process` does.
 """
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PySpice.Spice.NgSpice.Shared import NgSpiceShared, ffi
@@ -30,20 +30,20 @@ class SharedNgspice(NgSpiceShared):
         self._point = 0
         self._stdout, self._stderr = [], []  # PySpice would keep every line
 
-    def send_char(self, message: str, ngspice_id: int) -> int:
+    def send_char(self, message: str, ngspice_id: int) -> Literal[0]:
         """Called for every line that ngspice prints."""
         getattr(self, "_messages", []).append(message.partition(" ")[2])
         return 0
 
     @staticmethod
-    def _send_data(data: Any, n_vector: int, ngspice_id: int, user_data: Any) -> int:
+    def _send_data(data: Any, number_of_vectors: int, ngspice_id: int, user_data: Any) -> int:
         """Called when a point of a sweep is solved, before the next one."""
         ffi.from_handle(user_data)._point = data.vecindex + 1
         return 0
 
     @staticmethod
     def _get_vsrc_data(
-        voltage: Any, time: float, source: Any, ngspice_id: int, user_data: Any
+        voltage: Any, time: float, node: Any, ngspice_id: int, user_data: Any
     ) -> int:
         """Called for the voltage of source `vext_<i>` at the current point."""
         self = ffi.from_handle(user_data)
@@ -51,13 +51,19 @@ class SharedNgspice(NgSpiceShared):
             self._messages.append("error: the job has no voltages for its external sources")
             return 0
         point = min(self._point, len(self._volts) - 1)
-        voltage[0] = self._volts[point][int(ffi.string(source)[5:])]
+        voltage[0] = self._volts[point][int(ffi.string(node)[5:])]
         return 0
 
     @staticmethod
-    def _exit(status: int, *_: Any) -> int:
+    def _exit(
+        exit_status: int,
+        immediate_unloding: bool,
+        quit_exit: bool,
+        ngspice_id: int,
+        user_data: Any,
+    ) -> int:
         """Called when ngspice quits or gives up; any further call would crash."""
-        os._exit(status or 1)
+        os._exit(exit_status or 1)
 
     def command(self, command: str) -> None:
         """Give ngspice a command of any length."""

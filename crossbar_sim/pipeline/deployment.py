@@ -18,7 +18,6 @@ from crossbar_sim.on_die.to_torch import circuit_inputs
 from crossbar_sim.periphery.converters import Converters, n_pass
 from crossbar_sim.pipeline.kept import Kept, OnDisk
 from crossbar_sim.pipeline.steps import (
-    Progress,
     build_model,
     calibrate_on_die,
     load_data,
@@ -26,7 +25,6 @@ from crossbar_sim.pipeline.steps import (
     network_on_die,
     on_aged_die,
     select_on_die,
-    silent,
     train_and_prune,
 )
 from crossbar_sim.pipeline.trained import TRAINING
@@ -36,6 +34,7 @@ from tinynets.networks.data import Data
 from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.training import accuracy
+from tinynets.progress import Progress, silent
 
 _MAPPED = OnDisk("mapped.npz", MappedNetwork.save, MappedNetwork.load)
 

@@ -1,6 +1,6 @@
 """The network of a configuration: its data, its training and pruning, its mapping to the die."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -26,17 +26,11 @@ from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.models import digits_cnn, lenet5, mlp
 from tinynets.networks.training import train
+from tinynets.progress import Progress, silent
 from tinynets.pruning import prune
 from tinynets.pruning.compression import quantise
 from tinynets.pruning.for_tiles import prune_for_tiles
 from tinynets.pruning.methods import make_permanent
-
-#: Called with the step's name, the number of finished parts and the number of all parts.
-Progress = Callable[[str, int, int], None]
-
-
-def silent(step: str, done: int, total: int) -> None:
-    """Ignore progress."""
 
 
 def load_data(config: RunConfig) -> Data:
@@ -86,14 +80,12 @@ def train_and_prune(
         return dense.eval(), pruned.eval()
     torch.manual_seed(config.seed)
     model = build_model(config)
-    epochs = config.train.epochs
-    tell("train", 0, epochs)
     train(
         model,
         data,
         **config.train.model_dump(),
         seed=config.seed,
-        progress=lambda n: tell("train", n, epochs),
+        progress=tell,
     )
     return model, pruned_copy(config, model, data, tell)
 
@@ -111,9 +103,8 @@ def pruned_copy(config: RunConfig, model: nn.Module, data: Data, tell: Progress)
         "epochs": rule.epochs_per_round,
         "learning_rate": rule.learning_rate,
         "seed": config.seed,
-        "progress": lambda k, n, _sparsity: tell("prune", k, n),
+        "progress": tell,
     }
-    tell("prune", 0, rule.rounds)
     if rule.method == "tiles":
         size = {"n_word": config.tile.n_word, "n_bit": config.tile.n_bit}
         pruned = prune_for_tiles(model, data, **size, **options)
@@ -170,14 +161,13 @@ def calibrate_on_die(
     """Re-select the switches for the matrices that the tiles realise with their wires."""
     network = extract(model, torch.from_numpy(data.x_test[:1]))
     aware = config.select.objective == "aware"
-    tell("calibrate", 0, config.calibrate.rounds)
     return reselect_for_wires(
         mapped,
         config.hardware.wires,
         config.hardware.periphery,
         rounds=config.calibrate.rounds,
         second_moment=_moments(config, model, network, data) if aware else None,
-        progress=lambda done, total: tell("calibrate", done, total),
+        progress=tell,
     )
 
 

@@ -6,7 +6,6 @@ Run: python -m crossbar_sim.pipeline.warm_up
 import numpy as np
 
 from crossbar_sim.calibration.switches import reselect_for_wires
-from crossbar_sim.pipeline.steps import Progress, silent
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
 from crossbar_sim.system.terminal import messages, progress_bars
 from mapping.bank import Die, ResistorBank
@@ -16,6 +15,7 @@ from mapping.tiling.tiles import TileConfig
 from netlists.circuit import Periphery, Wires
 from netlists.circuit.build import tile_circuit
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
+from tinynets.progress import Progress, silent
 
 _RULES = (
     SelectionRule(),

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -23,9 +23,7 @@ from crossbar_sim.study.store import Record, Store
 from crossbar_sim.study.trial import run_trial, source_digest, trained_path, training_key
 from crossbar_sim.system import machine
 from crossbar_sim.system.stopping import end_with
-
-#: Called with the number of finished trials and the number of all trials.
-Progress = Callable[[int, int], None]
+from tinynets.progress import Progress, silent
 
 _PACKAGES = ("tinynets", "mapping", "netlists", "crossbar_sim")
 
@@ -139,14 +137,14 @@ class Study:
         *,
         n_jobs: int = -1,
         dask: str | None = None,
-        progress: Progress | None = None,
+        progress: Progress = silent,
     ) -> "Study":
         """Compute the trials that the store lacks; return self.
 
         n_jobs: number of processes, -1 for one per core.
         dask: address of a running scheduler to use instead. It gets all trials at once, so no point
             stops early.
-        progress: see `Progress`.
+        progress: told of the step "trials".
 
         A failed trial is added to `failures` and does not stop the others.
         """
@@ -156,12 +154,12 @@ class Study:
         known = self.store.keys()
         todo = [trial for trial in trials if trial.key not in known]
         done = len(trials) - len(todo)
+        progress("trials", done, len(trials))
         work = ((t, networks[training_key(t.config)]) for t in todo if not self._settled(t))
         for outcome in _execute_all(work, n_jobs, dask):
             done += 1
             self._keep(outcome)
-            if progress:
-                progress(done, len(trials))
+            progress("trials", done, len(trials))
         return self
 
     def records(self) -> list[Record]:

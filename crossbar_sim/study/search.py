@@ -7,10 +7,11 @@ from typing import Any
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.study import Optimise, Range, StudyConfig
 from crossbar_sim.report import run_plots as plots
-from crossbar_sim.study.runner import Failure, PointSummary, Progress, Study, csv_text
+from crossbar_sim.study.runner import Failure, PointSummary, Study, csv_text
 from crossbar_sim.study.store import Store
 from crossbar_sim.study.trial import OF_TESTS
 from tinynets.files.drafts import new_file
+from tinynets.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,14 @@ def optimise(
     *,
     n_jobs: int = -1,
     dask: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Search:
     """Run the search of `config.optimise`, with every point on all dies.
 
     base: run whose settings are varied.
     store: keeps the trials, so that the same call continues an interrupted search.
     n_jobs, dask: as for `Study.run`.
-    progress: called with the number of finished points, and of all.
+    progress: told of the step "points".
 
     The same seed gives the same search. Raises ConfigError for a study without [optimise] and for
     metrics that do not exist or that are of test images; ImportError without Optuna.
@@ -119,16 +120,14 @@ def optimise(
         points = {_key(point): point for point in (_point(trial, aims) for trial in asked)}
         study = Study(config, base, store, list(points.values()))
 
-        def tell(n: int, _total: int, start: int = start) -> None:
-            if progress:
-                progress(start + n // (config.dies * config.trainings), aims.n)
+        def tell(_step: str, n: int, _total: int, start: int = start) -> None:
+            progress("points", start + n // (config.dies * config.trainings), aims.n)
 
         study.run(n_jobs=n_jobs, dask=dask, progress=tell)
         failures += study.failures
         machines |= set(study.machines)
         summaries += _tell_sampler(search, asked, study, aims)
-        if progress:
-            progress(start + len(asked), aims.n)
+        progress("points", start + len(asked), aims.n)
     return Search(config, aims, _judged(summaries, aims), failures, sorted(machines))
 
 

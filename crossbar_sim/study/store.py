@@ -128,7 +128,7 @@ class Store:
         creating it right now; creating it here then waits for that process.
         """
         try:
-            with sqlite3.connect(f"file:{self.path}?mode=ro", uri=True) as connection:
+            with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as connection:
                 application = connection.execute("PRAGMA application_id").fetchone()[0]
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
                 state = connection.execute("PRAGMA quick_check").fetchone()[0]
@@ -137,9 +137,6 @@ class Store:
             raise self._fault(error) from error
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path} is not a store of studies: {error}") from error
-        finally:
-            if "connection" in locals():
-                connection.close()
         if not application and not n_table and state == "ok":
             return False
         if application != _APPLICATION:

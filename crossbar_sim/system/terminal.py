@@ -5,15 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import typer
+from rich import progress as rich
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+
+from tinynets.progress import Progress
 
 #: Largest seed that every random function takes.
 MAX_SEED = 2**31 - 1
@@ -42,16 +37,16 @@ messages = Console(stderr=True)
 
 
 @contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+def progress_bars() -> Iterator[Progress]:
     """Yield a function that shows the progress of each step as a bar."""
     columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        rich.TextColumn("{task.description:<10}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
     )
-    bars, tasks = Progress(*columns, console=messages), {}
+    bars, tasks = rich.Progress(*columns, console=messages), {}
 
     def tell(step: str, done: int, total: int) -> None:
         if not tasks:

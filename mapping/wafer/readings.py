@@ -92,6 +92,7 @@ def _solve_alike(
     design = np.hstack([closed[:, known].astype(float), _basis(closed[:, ~known])])
     sigma, n_known = meter.sigma(readings), int(known.sum())
     g, g_open = np.full((len(banks), bank.n), np.nan), _leakage(bank, len(banks))
+    rest = fitted = covariance = np.empty(0)  # those of the last round count
     for _ in range(_ROUNDS):
         rest = readings - g_open.sum(axis=1, keepdims=True)
         fitted, covariance = least_squares(design, rest, sigma)

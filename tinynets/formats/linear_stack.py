@@ -68,7 +68,8 @@ def _shapes(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
     matrices = {name: value.shape for name, value in weights.items() if value.ndim == 2}
     shapes = {name.rpartition(".")[0]: shape for name, shape in matrices.items()}
     known = {f"{path}.{part}" for path in shapes if path for part in _PARTS}
-    if not shapes or (other := [name for name in weights if name not in known]):
+    other = [name for name in weights if name not in known]
+    if other or not shapes:
         what = f"{other[:3]} belong to none" if shapes else "there is no matrix"
         raise ValueError(
             f"the weights are not those of a stack of named Linear layers: {what}; build the "

@@ -11,9 +11,7 @@ from torch import nn
 from tinynets.networks.data import Data
 from tinynets.networks.extraction import evaluation
 from tinynets.networks.masks import plain_weights
-
-#: Called with the number of finished epochs after each of them.
-Progress = Callable[[int], None]
+from tinynets.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -44,15 +42,15 @@ def train(
     model: nn.Module,
     data: Data,
     *,
-    progress: Progress | None = None,
-    on_step: Progress | None = None,
+    progress: Progress = silent,
+    on_step: Callable[[int], None] | None = None,
     **training: Any,
 ) -> nn.Module:
     """Train a model in place with Adam and cross-entropy; return it.
 
     Masks of `torch.nn.utils.prune` stay in force. Parameters without `requires_grad` do not change.
 
-    progress: called after each epoch with the number of epochs done.
+    progress: told of the step "train", epoch by epoch.
     on_step: called before each step with the number of steps done.
     training: the fields of `Training`, epochs at least.
 
@@ -68,11 +66,13 @@ def train(
     x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
     order = torch.Generator().manual_seed(how.seed)
     n_batch = -(-len(x) // how.batch_size)
+    progress("train", 0, how.epochs)
     model.train()
     with plain_weights(model) as masked:
         trained = [p for p in model.parameters() if p.requires_grad]
         optimiser = torch.optim.Adam(trained, lr=how.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, how.epochs * n_batch)
+        loss = torch.tensor(0.0)
         for epoch in range(how.epochs):
             batches = torch.randperm(len(x), generator=order).split(how.batch_size)
             for k, rows in enumerate(batches):
@@ -89,8 +89,7 @@ def train(
                     f"the loss is {loss.item()} after epoch {epoch + 1}; lower learning_rate "
                     f"{how.learning_rate}, or check weights and samples"
                 )
-            if progress:
-                progress(epoch + 1)
+            progress("train", epoch + 1, how.epochs)
     return model.eval()
 
 

@@ -18,7 +18,8 @@ from tinynets.networks.masks import (
     make_permanent,
     weight_layers,
 )
-from tinynets.networks.training import Progress, Training, train
+from tinynets.networks.training import Training, train
+from tinynets.progress import Progress, silent
 
 INITS = ("signed_constant", "kaiming_normal", "kaiming_uniform", "as_is")
 
@@ -52,7 +53,7 @@ def edge_popup(
     sparsity: float,
     init: str = "signed_constant",
     exclude: tuple[str, ...] = (),
-    progress: Progress | None = None,
+    progress: Progress = silent,
     **training: Any,
 ) -> nn.Module:
     """Return a copy of a network at random weights, masked so that it classifies; none trained.

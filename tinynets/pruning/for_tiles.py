@@ -22,8 +22,9 @@ from tinynets.networks.masks import (
     n_to_keep,
     weight_layers,
 )
+from tinynets.progress import Progress, silent
 from tinynets.pruning import scores
-from tinynets.pruning.methods import RoundProgress, in_rounds
+from tinynets.pruning.methods import in_rounds
 from tinynets.pruning.options import PruneOptions
 
 #: Which weights go together: each alone; one input to the n_bit outputs of a tile; one output from
@@ -95,13 +96,13 @@ class TileOptions(PruneOptions):
 
 
 def prune_for_tiles(
-    model: nn.Module, data: Data, *, progress: RoundProgress | None = None, **options: Any
+    model: nn.Module, data: Data, *, progress: Progress = silent, **options: Any
 ) -> nn.Module:
     """Return a pruned and fine-tuned copy of a trained model that takes few tiles.
 
     This is the iterative magnitude pruning of `tinynets.prune`, by `crossbar_scores`.
 
-    progress: called after each round.
+    progress: told of the step "prune", round by round.
     options: the fields of `TileOptions`; n_word, n_bit and sparsity at least.
 
     Raises ValueError as `TileOptions`, `crossbar_scores` and `masks.choose` do, and for a grouped

@@ -20,6 +20,7 @@ from tinynets.networks.masks import (
     weight_layers,
 )
 from tinynets.networks.training import train
+from tinynets.progress import Progress, silent
 from tinynets.pruning import scores, second_order
 from tinynets.pruning.options import PruneOptions, check_method
 from tinynets.pruning.schedules import sparsities
@@ -29,16 +30,13 @@ __all__ = ["make_permanent", "prune", "prune_once"]
 #: Training samples that the scores which need data look at.
 N_CALIBRATION = 512
 
-#: Called with the finished round, the number of rounds, and the sparsity reached.
-RoundProgress = Callable[[int, int, float], None]
-
 
 def prune(
-    model: nn.Module, data: Data, *, progress: RoundProgress | None = None, **options: Any
+    model: nn.Module, data: Data, *, progress: Progress = silent, **options: Any
 ) -> nn.Module:
     """Return a pruned and fine-tuned copy of a trained model; the model given does not change.
 
-    progress: called after each round.
+    progress: told of the step "prune", round by round.
     options: the fields of `PruneOptions`. Biases are kept.
 
     Raises ValueError for options that make no sense, a model without weight layers, NaN weights,
@@ -68,18 +66,18 @@ def in_rounds(
     data: Data,
     rule: PruneOptions,
     step: Callable[[float], None],
-    progress: RoundProgress | None,
+    progress: Progress,
 ) -> nn.Module:
     """Prune a model in place by `step(sparsity)` and train it, round after round; return it."""
     assert rule.schedule is not None
     assert rule.sparsity is not None  # the callers have checked both
     targets = sparsities(rule.schedule, rule.sparsity, rule.rounds)
     training = {"epochs": rule.epochs, "learning_rate": rule.learning_rate}
+    progress("prune", 0, len(targets))
     for k, target in enumerate(targets, 1):
         step(target)
         train(model, data, **training, seed=rule.seed + k)
-        if progress:
-            progress(k, len(targets), target)
+        progress("prune", k, len(targets))
     return model
 
 

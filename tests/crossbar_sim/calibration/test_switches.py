@@ -114,7 +114,8 @@ def test_networks_of_several_tiles_and_what_they_predict():
     mapped = on_die(tile=TileConfig(16, 8))
     seen = []
     found = reselect_for_wires(mapped, WIRES, ENDS, progress=lambda *done: seen.append(done))
-    assert seen[-1] == (len(mapped.tiles), len(mapped.tiles))
+    assert seen[0] == ("calibrate", 0, len(mapped.tiles))
+    assert seen[-1] == ("calibrate", len(mapped.tiles), len(mapped.tiles))
     layer = found.mapped.layers[0]
     assert [tile.name for tile in layer.tiles] == [tile.name for tile in mapped.tiles]
     realised = layer.assemble([tile.g_pos - tile.g_neg for tile in layer.tiles])

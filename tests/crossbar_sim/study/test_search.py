@@ -68,8 +68,8 @@ def values(tried, name):
 def test_the_search_is_told_and_ends(found, told):
     assert found.failures == []
     assert 6 <= len(found.tried) <= 14
-    assert told[-1] == (14, 14)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1] == ("points", 14, 14)
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
     keys = [repr(tried.summary.point) for tried in found.tried]
     assert len(set(keys)) == len(keys), "every point is told of once"
     assert all(list(tried.summary.point) == list(AIMS.range) for tried in found.tried)

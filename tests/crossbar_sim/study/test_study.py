@@ -85,12 +85,12 @@ def test_nothing_is_computed_twice(done, files):
     again = Study(config, base, Store(files / "done.sqlite"))
     seen = []
     again.run(n_jobs=1, progress=lambda *args: seen.append(args))
-    assert seen == []
+    assert seen == [("trials", 6, 6)]
     more = config.model_copy(update={"dies": 4})
     Study(more, base, Store(files / "done.sqlite")).run(
         n_jobs=1, progress=lambda *args: seen.append(args)
     )
-    assert seen == [(7, 8), (8, 8)]
+    assert seen[1:] == [("trials", n, 8) for n in (6, 7, 8)]
 
 
 def test_results_do_not_depend_on_the_number_of_processes(done, files):
@@ -188,7 +188,7 @@ def test_a_cluster_that_loses_a_worker_loses_no_result(files, tmp_path):
         victims = [worker.pid for worker in cluster.workers.values()]
         killed = []
 
-        def kill_one(finished, _total):
+        def kill_one(_step, finished, _total):
             if finished >= 3 and not killed:
                 killed.append(victims[0])
                 os.kill(victims[0], signal.SIGKILL)
@@ -560,7 +560,9 @@ def test_trials_that_points_share_are_computed_once_and_told_of_each(variants, f
     # Another study that comes to the same trials finds them, and tells of them in its own words.
     config = StudyConfig(name="other", base=Path("x"), dies=2, grid={"tile.n_word": [32]})
     again = Study(config, variants.base, variants.store)
-    again.run(n_jobs=1, progress=lambda *_: pytest.fail("computed again"))
+    told = []
+    again.run(n_jobs=1, progress=lambda *step: told.append(step))
+    assert told == [("trials", 2, 2)], "none is computed again"
     assert [(r.study, r.point) for r in again.records()] == [("other", {"tile.n_word": 32})] * 2
 
 
