@@ -7,7 +7,7 @@ machine can hold. Types are strict: text and booleans are not numbers, 1.0 is no
 
 import math
 import re
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, get_type_hints
 
@@ -23,6 +23,7 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
+from pydantic_core import CoreSchema, core_schema
 
 #: No quantity of this program is beyond this, or nearer to zero than its inverse.
 LARGEST = 1e30
@@ -55,6 +56,16 @@ def within_or_inf(low: float, high: float) -> Any:
         return converted
 
     return WrapValidator(check)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The bound of a text that is one of the names of a registry."""
+
+    names: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.literal_schema(list(self.names))
 
 
 def _name(value: str) -> str:

@@ -13,12 +13,14 @@ from mapping.tiling.tiles import TileConfig
 from netlists.circuit import Periphery, Wires
 from netlists.layout.floorplan import CellPlan, Programming, drawn_wires, plan_cell
 from netlists.layout.technology import TECHNOLOGIES, Technology
+from tinynets.pruning.options import METHODS
 from tinynets.settings import (
     LARGEST,
     Count,
     Kelvin,
     LearningRate,
     NotNegative,
+    OneOf,
     Positive,
     Probability,
     Section,
@@ -79,9 +81,8 @@ class TrainConfig(Section):
 class PruneConfig(Section):
     """Pruning: the fraction of zeros, and the way to it."""
 
-    method: Literal[
-        "iterative_magnitude", "magnitude", "gradient", "activation", "random", "tiles"
-    ] = "iterative_magnitude"
+    # "filters" would change the shapes that [model] states.
+    method: Annotated[str, OneOf((*METHODS, "tiles"))] = "iterative_magnitude"
     """A method of `tinynets.pruning`, or "tiles", which removes weights that share a bit line
     together, so that fewer lines and tiles remain."""
     sparsity: Share = 0.9

@@ -19,6 +19,7 @@ from crossbar_sim.config.study import load_study
 from crossbar_sim.report.modelled import modelled
 from mapping.bank import LadderGapWarning
 from netlists import Wires
+from tinynets.pruning.options import REGISTRY
 
 ROOT = Path(__file__).parents[3]
 
@@ -326,3 +327,13 @@ def test_a_ladder_with_gaps_is_said_once_where_its_file_is_read(tmp_path):
     with pytest.warns(LadderGapWarning, match="has gaps") as told:
         load_config(path)
     assert len(told) == 1
+
+
+def test_a_run_may_prune_by_each_method_of_the_registry_that_keeps_shapes():
+    for method in REGISTRY:
+        table = {"name": "a", "prune": {"method": method}}
+        if method == "filters":
+            with pytest.raises(ConfigError, match=r"prune\.method = 'filters'"):
+                checked(table, RunConfig, "a.toml")
+        else:
+            assert checked(table, RunConfig, "a.toml").prune.method == method
