@@ -35,7 +35,7 @@ from torch import nn
 
 import tinynets
 from benchmarks.common import figure, machine, print_table, save_json
-from benchmarks.pruning.compaction import ENERGY
+from benchmarks.pruning.compaction import joules
 from crossbar_sim.energy.digital import NODES, arithmetic, weight_fetch
 from crossbar_sim.study.intervals import mean_interval
 from mapping import TileConfig
@@ -138,7 +138,7 @@ def report(model: nn.Module, data: Data, side: int, bits: int) -> dict:
         "n_bit": found.n_bit,
         "n_mac": found.total.n_mac_nonzero,
         **vars(tiles),
-        "j_crossbar": tiles.joules(**ENERGY),
+        "j_crossbar": joules(tiles),
         "j_digital": digital + weight_fetch(node, found.total.n_remaining),
     }
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
@@ -56,6 +56,9 @@ class Die:
         of drawn ones.
     stuck: the state of each switch, by the numbers of `mapping.bank.stuck` and in the same shape,
         in place of drawn ones.
+
+    Raises ValueError for a table or states of another shape, a resistance that is not positive and
+    finite, or a state that does not exist.
     """
 
     bank: ResistorBank
@@ -73,20 +76,6 @@ class Die:
             object.__setattr__(self, "table", table)
         if self.stuck is not None:
             object.__setattr__(self, "stuck", checked_states(self.stuck, self.bank.n))
-
-    @classmethod
-    def from_table(
-        cls,
-        table: Mapping[str, np.ndarray],
-        bank: ResistorBank,
-        seed: int = 0,
-        stuck: Mapping[str, np.ndarray] | None = None,
-    ) -> "Die":
-        """Return a die of known resistors; the arguments are the fields of `Die`.
-
-        Raises ValueError for another shape, or a value that is not positive and finite.
-        """
-        return cls(bank, seed, table, stuck)
 
     @cached_property
     def id(self) -> str:
@@ -176,7 +165,7 @@ class Die:
         bank = self.bank
         if not bank.age or not (bank.drift or bank.drift_sigma):
             return 1.0
-        spread = bank.drift_sigma * self._normals(Term.DRIFT, cells)
+        spread = bank.drift_sigma * self._draw(normals, Term.DRIFT, cells)
         return _at_least(1 + (bank.drift + spread) * np.cbrt(bank.age / DRIFT_HOURS))
 
     def _as_made(self, cells: Cells) -> np.ndarray:
@@ -195,7 +184,7 @@ class Die:
         bank = self.bank
         if not np.any(bank.sigma_local):
             return np.ones((len(cells), 2, bank.n))
-        u = self._uniforms(Term.LOCAL, cells)
+        u = self._draw(uniforms, Term.LOCAL, cells)
         deviation = deviates(u, bank.distribution, bank.local_bound, bank.local_hole)
         deviation *= np.asarray(bank.sigma_local)
         return np.exp(deviation) if bank.distribution == "lognormal" else _at_least(1 + deviation)
@@ -204,8 +193,8 @@ class Die:
         bank = self.bank
         kelvin = bank.temperature - T_REFERENCE
         if not bank.tc1_sigma or not kelvin:
-            return 1 + bank.tc1 * kelvin + bank.tc2 * kelvin**2
-        spread = bank.tc1_sigma * self._normals(Term.TEMPERATURE, cells)
+            return bank.temperature_factor
+        spread = bank.tc1_sigma * self._draw(normals, Term.TEMPERATURE, cells)
         return _at_least(1 + (bank.tc1 + spread) * kelvin + bank.tc2 * kelvin**2)
 
     def _switch(self, cells: Cells) -> np.ndarray | float:
@@ -213,7 +202,7 @@ class Die:
         return bank.r_on * self._factor(Term.SWITCH, bank.sigma_on, cells)
 
     def _factor(self, term: Term, sigma: float, cells: Cells) -> np.ndarray | float:
-        return _at_least(1 + sigma * self._normals(term, cells)) if sigma else 1.0
+        return _at_least(1 + sigma * self._draw(normals, term, cells)) if sigma else 1.0
 
     def _stuck(self, cells: Cells) -> tuple[np.ndarray, np.ndarray]:
         """Return which switches never close and which never open, (n_cell, 2, n) bool each."""
@@ -223,17 +212,13 @@ class Die:
         bank, shape = self.bank, (len(cells), 2, self.bank.n)
         if not bank.p_stuck_open and not bank.p_stuck_closed:
             return np.zeros(shape, bool), np.zeros(shape, bool)
-        u = self._uniforms(Term.STUCK, cells)
+        u = self._draw(uniforms, Term.STUCK, cells)
         return u < bank.p_stuck_open, u > 1 - bank.p_stuck_closed
 
-    def _uniforms(self, term: Term, cells: Cells) -> np.ndarray:
+    def _draw(self, random: Callable[..., np.ndarray], term: Term, cells: Cells) -> np.ndarray:
+        """Return (n_cell, 2, n) numbers of `uniforms` or `normals`."""
         n = self.bank.n
-        u = uniforms(self.seed, cells.layer, term, cells.rows, cells.columns, 2 * n)
-        return u.reshape(-1, 2, n)
-
-    def _normals(self, term: Term, cells: Cells) -> np.ndarray:
-        n = self.bank.n
-        drawn = normals(self.seed, cells.layer, term, cells.rows, cells.columns, 2 * n)
+        drawn = random(self.seed, cells.layer, term, cells.rows, cells.columns, 2 * n)
         return drawn.reshape(-1, 2, n)
 
     def _die_normals(self, label: str, term: Term, n_value: int) -> np.ndarray:

@@ -120,6 +120,12 @@ class ResistorBank:
         return float(np.sum(1 / (self.r_nominal + self.r_on)))
 
     @property
+    def temperature_factor(self) -> float:
+        """Mean resistance at the die's temperature, as a fraction of that at 300.15 K."""
+        kelvin = self.temperature - T_REFERENCE
+        return 1 + self.tc1 * kelvin + self.tc2 * kelvin**2
+
+    @property
     def tolerance(self) -> float:
         """Relative deviation that the local spread stays within, the bound t of b <= 2 / (1 + t).
 
@@ -156,11 +162,10 @@ class ResistorBank:
         Source: IEC 60063 for values and grade; the switch (70 ohm, spread 10 %) and the
         temperature coefficient (spread 100 ppm/K) are typical of 4066 switches and thick film.
         """
-        parts = {"ladder": "E24", "sigma_local": 0.05 / 3, "distribution": "truncated"}
-        switch = {"r_on": 70.0, "sigma_on": 0.1, "r_off": 1e9}
-        rest = {"tc1_sigma": 100e-6, "meter_error": 1e-3}
-        typical: dict = {**parts, **switch, **rest}
-        return cls(n=n, r_min=r_min, **(typical | options))
+        parts: dict = {"ladder": "E24", "sigma_local": 0.05 / 3, "distribution": "truncated"}
+        parts |= {"r_on": 70.0, "sigma_on": 0.1, "r_off": 1e9}
+        parts |= {"tc1_sigma": 100e-6, "meter_error": 1e-3}
+        return cls(n=n, r_min=r_min, **(parts | options))
 
     @classmethod
     def sky130_high_po(cls, n=8, r_min=10e3, width=0.35e-6, **options) -> "ResistorBank":
@@ -194,8 +199,8 @@ def _check_together(bank: ResistorBank) -> None:
     bounded = bank.distribution in ("truncated", "holed", "uniform")
     require(not bounded or bank.tolerance < 1, "sigma_local", bank.sigma_local, "less wide")
     require(bank.r_off > bank.r_on, "r_off", bank.r_off, f"above r_on = {bank.r_on} [ohm]")
-    kelvin = bank.temperature - T_REFERENCE
-    drift = 1 + bank.tc1 * kelvin + bank.tc2 * kelvin**2
-    require(drift > 0, "tc1", bank.tc1, "small enough that resistances stay positive")
+    require(
+        bank.temperature_factor > 0, "tc1", bank.tc1, "small enough that resistances stay positive"
+    )
     together = bank.p_stuck_open + bank.p_stuck_closed
     require(together <= 1, "p_stuck_open + p_stuck_closed", together, "at most 1")

@@ -90,13 +90,9 @@ def _check_die(layer: MappedLayer, die: Die) -> None:
 
 
 def _check_conductances(tile: Tile, die: Die) -> None:
-    if np.any((tile.chosen_pos | tile.chosen_neg) >> np.uint64(die.bank.n)):
-        raise ValueError(
-            f"tile {tile.name} closes branches that the bank of {die.bank.n} does not have"
-        )
+    tile.closed(die.bank.n)  # refuses branches that the bank does not have
     true = die.branches(tile.layer, *tile.cells, measured=False)
-    chosen = tile.chosen_pos[tile.present], tile.chosen_neg[tile.present]
-    for name, values in zip(("g_pos", "g_neg"), realise(true, *chosen)):
+    for name, values in zip(("g_pos", "g_neg"), realise(true, *tile.chosen)):
         g = tile.matrix(values)
         far = ~(np.abs(getattr(tile, name) - g) <= _ROUNDING * g)
         if far.any():

@@ -157,16 +157,10 @@ def map_layer(
     target = (scale[:, None] * layer.weight)[columns, rows]
     cells = Cells(layer.name, rows, columns)
     chosen, g_pos, g_neg = _choose(cells, target, die, rule, second_moment)
-    devices = {
-        "chosen_pos": chosen.chosen_pos,
-        "chosen_neg": chosen.chosen_neg,
-        "g_pos": g_pos,
-        "g_neg": g_neg,
-    }
-    full = {name: _spread(values, layer, rows, columns) for name, values in devices.items()}
-    predicted = _spread(chosen.predicted, layer, rows, columns)
-    tiles = tuple(_cut(layer, block, full) for block in split(layer.mask, config, tiling))
-    return MappedLayer(layer, scale, predicted, tiles)
+    devices = (chosen.chosen_pos, chosen.chosen_neg, g_pos, g_neg)
+    full = [layer.mask, *(_spread(values, layer, rows, columns) for values in devices)]
+    tiles = tuple(_cut(layer.name, block, full) for block in split(layer.mask, config, tiling))
+    return MappedLayer(layer, scale, _spread(chosen.predicted, layer, rows, columns), tiles)
 
 
 def _scale(
@@ -213,9 +207,7 @@ def _spread(
     return matrix
 
 
-def _cut(layer: PrunedLayer, block: Block, full: dict[str, np.ndarray]) -> Tile:
-    """Cut a block's tile out of the layer's (n_out, n_in) matrices."""
-    where = np.ix_(block.columns, block.rows)
-    devices = {name: matrix[where].T.copy() for name, matrix in full.items()}
-    present = layer.mask[where].T.copy()
-    return Tile(layer.name, block.index, block.rows, block.columns, present, **devices)
+def _cut(layer: str, block: Block, full: list[np.ndarray]) -> Tile:
+    """Cut a block's tile out of the layer's (n_out, n_in) matrices, which are in a tile's order."""
+    parts = (matrix[np.ix_(block.columns, block.rows)].T.copy() for matrix in full)
+    return Tile(layer, block.index, block.rows, block.columns, *parts)

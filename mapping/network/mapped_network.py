@@ -27,13 +27,6 @@ class MappedNetwork:
     die: Die
     tile: TileConfig
 
-    def layer(self, name: str) -> MappedLayer:
-        """Return the layer of that name; KeyError names the ones there are."""
-        for layer in self.layers:
-            if layer.name == name:
-                return layer
-        raise KeyError(f"no layer {name!r}; there are {[layer.name for layer in self.layers]}")
-
     @property
     def tiles(self) -> list[Tile]:
         """All tiles, layer after layer."""

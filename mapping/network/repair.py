@@ -81,27 +81,23 @@ def reselect(
     layers, changes, n_cell, n_unrepaired = [], [], 0, 0
     for layer in mapped.layers:
         unread = None if unknown is None else unknown[layer.name]
-        adapted, changed, off, unrepaired = _repair_layer(
-            layer, die, tolerance, unread, doubt, extra
-        )
-        layers.append(adapted)
-        changes += changed
-        n_cell += off
-        n_unrepaired += unrepaired
+        part = _repair_layer(layer, die, tolerance, unread, doubt, extra)
+        layers.append(part[0])
+        changes += part[1]
+        n_cell += part[2]
+        n_unrepaired += part[3]
     repaired = replace(mapped, layers=tuple(layers), die=die)
     return Repair(repaired, tuple(changes), n_cell, n_unrepaired)
 
 
 def on_die(mapped: MappedNetwork, die: Die) -> MappedNetwork:
     """Return a network with the same switches on another die."""
-    layers = []
-    for layer in mapped.layers:
-        tiles = []
-        for tile in layer.tiles:
-            true = die.branches(tile.layer, *tile.cells, measured=False)
-            chosen = tile.chosen_pos[tile.present], tile.chosen_neg[tile.present]
-            tiles.append(tile.with_switches(*chosen, true))
-        layers.append(replace(layer, tiles=tuple(tiles)))
+
+    def moved(tile: Tile) -> Tile:
+        true = die.branches(tile.layer, *tile.cells, measured=False)
+        return tile.with_switches(*tile.chosen, true)
+
+    layers = (replace(each, tiles=tuple(map(moved, each.tiles))) for each in mapped.layers)
     return replace(mapped, layers=tuple(layers), die=die)
 
 
@@ -120,7 +116,7 @@ def _repair_layer(
         rows, columns = tile.cells
         values, base = subset_problem(die.branches(tile.layer, rows, columns, measured=True))
         limit = tolerance * layer.largest * layer.g_per_weight[columns]
-        old = joined_mask(tile.chosen_pos[i, j], tile.chosen_neg[i, j], die.bank.n)
+        old = joined_mask(*tile.chosen, die.bank.n)
         kept = old if unknown is None else old & ~_mask(unknown[rows, columns])
         banks = _Banks(values, layer.target[columns, rows] - base, limit, kept)
         new = _fewest_flips(banks)
@@ -229,15 +225,9 @@ def _changes(
     tile: Tile, i: np.ndarray, j: np.ndarray, old: np.ndarray, new: np.ndarray, n: int
 ) -> list[Change]:
     flipped, closed = closed_switches(old ^ new, 2 * n), closed_switches(new, 2 * n)
+    cells, switches = np.nonzero(flipped)
+    words, bits, states = i[cells].tolist(), j[cells].tolist(), closed[flipped].tolist()
     return [
-        Change(
-            tile.layer,
-            tile.name,
-            int(i[c]),
-            int(j[c]),
-            "pos" if k < n else "neg",
-            int(k % n),
-            bool(closed[c, k]),
-        )
-        for c, k in zip(*np.nonzero(flipped))
+        Change(tile.layer, tile.name, word, bit, "pos" if k < n else "neg", k % n, state)
+        for word, bit, k, state in zip(words, bits, switches.tolist(), states)
     ]

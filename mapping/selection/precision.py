@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from mapping.bank import Die, ResistorBank
+from mapping.bank.switches import closed_switches
 from mapping.selection.bits import effective_bits
 from mapping.selection.bits import worst_case_bits as to_bits
 from tinynets.subset_sum import band_error, solve
@@ -292,28 +293,17 @@ def meter_curve(
 
 def _meter_bits(
     values: np.ndarray, meter_error: float, band: tuple[float, float], seed: int
-) -> tuple[float, float, float]:
+) -> list[float]:
+    """Return bits of the exact search, of a selection by readings, and of the readings' limit."""
     random = np.random.default_rng([seed, 1])
     g_full = full_scale(values)
     targets = random.uniform(*_band_ends(values, band))
     readings = values * (1 + meter_error * random.standard_normal(values.shape))
-    chosen = _members(solve(readings, targets).mask, values.shape[1])
+    chosen = closed_switches(solve(readings, targets).mask, values.shape[1])
     realised = (values * chosen).sum(axis=1) - targets
-    errors = (
-        solve(values, targets).error,
-        realised,
-        meter_error * np.sqrt(np.sum(values**2, axis=1) / 2),
-    )
-    search, real, floor = (float(_rms_bits(error / g_full)) for error in errors)
-    return search, real, floor
-
-
-def _members(masks: np.ndarray, n: int) -> np.ndarray:
-    return (masks[:, None] >> np.arange(n, dtype=np.uint64) & np.uint64(1)).astype(bool)
-
-
-def _rms_bits(error: np.ndarray) -> np.ndarray:
-    return effective_bits(1.0, float(np.sqrt(np.mean(error**2))))
+    floor = meter_error * np.sqrt(np.sum(values**2, axis=1) / 2)
+    errors = (error / g_full for error in (solve(values, targets).error, realised, floor))
+    return [float(effective_bits(1.0, float(np.sqrt(np.mean(error**2))))) for error in errors]
 
 
 def useful_branches(draw: Draw, meter_error: float, *, n_max: int = 20, seed: int = 0) -> int:

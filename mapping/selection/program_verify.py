@@ -40,7 +40,8 @@ def program_verify(
     noise = normals(die.seed, cells.layer, Term.COMPOSITE, *place, 2 * n_candidate)
     errors = composite_error * noise.reshape(-1, n_candidate, 2)
 
-    variance = die.bank.meter_error**2 * _sum_of_squares(top.mask, values)
+    closed = closed_switches(top.mask, values.shape[1])
+    variance = die.bank.meter_error**2 * np.einsum("ckn,cn->ck", closed, values**2)
     reading = _banks(true, top.mask) * (1 + errors)
     estimate = _combine(base[:, None] + top.value, variance, reading, composite_error)
     best = np.arange(len(target)), np.argmin(np.abs(estimate - target[:, None]), axis=1)
@@ -52,11 +53,6 @@ def _banks(true: Branches, masks: np.ndarray) -> np.ndarray:
     n = true.g_closed.shape[-1]
     g = [np.stack(realise(true, *split_mask(mask, n)), axis=-1) for mask in masks.T]
     return np.stack(g, axis=1)
-
-
-def _sum_of_squares(masks: np.ndarray, values: np.ndarray) -> np.ndarray:
-    closed = closed_switches(masks, values.shape[1])
-    return np.einsum("ckn,cn->ck", closed, values**2)
 
 
 def _combine(

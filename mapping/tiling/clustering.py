@@ -44,9 +44,9 @@ def cluster(mask: np.ndarray, config: TileConfig, in_order: list[Piece]) -> list
     """
     parts = components(mask)
     ways = [in_order]
-    # Fewest new lines is best for equal patterns, the largest share for similar ones.
-    for by_inputs, by_share in product((False, True), repeat=2):
-        cuts = (_cut_part(mask, part, config, by_inputs, by_share) for part in parts)
+    # Fewest new lines is best for equal patterns, the largest common fraction for similar ones.
+    for by_inputs, by_fraction in product((False, True), repeat=2):
+        cuts = (_cut_part(mask, part, config, by_inputs, by_fraction) for part in parts)
         ways.append([piece for pieces in cuts for piece in pieces])
     packed = [_pack(mask, pieces, config) for pieces in ways]
     return min((pieces for pieces in packed if len(pieces) <= len(in_order)), key=_cost)
@@ -58,46 +58,46 @@ def _cost(pieces: list[Piece]) -> tuple[int, int, int]:
 
 
 def _cut_part(
-    mask: np.ndarray, part: Piece, config: TileConfig, by_inputs: bool, by_share: bool
+    mask: np.ndarray, part: Piece, config: TileConfig, by_inputs: bool, by_fraction: bool
 ) -> Iterator[Piece]:
     """Cut one component; the pieces hold the lines of the layer."""
     rows, columns = part
+    matrix = mask[np.ix_(columns, rows)]
     if len(rows) <= config.n_word and len(columns) <= config.n_bit:
         yield part
     elif by_inputs:
-        matrix = mask[np.ix_(columns, rows)].T
-        for r, c in _cut(matrix, config.n_word, config.n_bit, by_share):
+        for r, c in _cut(matrix.T, config.n_word, config.n_bit, by_fraction):
             yield rows[r], columns[c]
     else:
-        matrix = mask[np.ix_(columns, rows)]
-        for c, r in _cut(matrix, config.n_bit, config.n_word, by_share):
+        for c, r in _cut(matrix, config.n_bit, config.n_word, by_fraction):
             yield rows[r], columns[c]
 
 
-def _cut(matrix: np.ndarray, n_first: int, n_second: int, by_share: bool) -> Iterator[Piece]:
+def _cut(matrix: np.ndarray, n_first: int, n_second: int, by_fraction: bool) -> Iterator[Piece]:
     """Group the first axis of a mask, then the second one within each group."""
-    for first in _similar_groups(matrix, n_first, by_share):
+    for first in _similar_groups(matrix, n_first, by_fraction):
         used = np.flatnonzero(matrix[first].any(axis=0))
-        for second in _similar_groups(matrix[np.ix_(first, used)].T, n_second, by_share):
+        for second in _similar_groups(matrix[np.ix_(first, used)].T, n_second, by_fraction):
             part = used[second]
             yield first[matrix[np.ix_(first, part)].any(axis=1)], part
 
 
-def _similar_groups(matrix: np.ndarray, size: int, by_share: bool) -> list[np.ndarray]:
+def _similar_groups(matrix: np.ndarray, size: int, by_fraction: bool) -> list[np.ndarray]:
     """Group items into sets of `size` that together use few features; the last may be smaller.
 
-    matrix: (n_item, n_feature) bool, no item without a feature. A group starts from the item with
-    most features and grows by the one that adds fewest, or that has the largest share of its own
-    in common with the group; then by the one with most in common, then the first. Returns sorted
-    indices.
+    matrix: (n_item, n_feature) bool, no item without a feature.
+
+    A group starts from the item with most features. It grows by the item that adds the fewest, or
+    that has the largest fraction of its features in common with the group; of equals, by the one
+    with most in common, then the first. Returns sorted indices.
     """
     rows, columns = np.ascontiguousarray(matrix), np.ascontiguousarray(matrix.T)
-    order = _grow(rows, columns, matrix.sum(axis=1), size, by_share)
+    order = _grow(rows, columns, matrix.sum(axis=1), size, by_fraction)
     return [np.sort(order[k : k + size]) for k in range(0, len(order), size)]
 
 
 @numba.njit(cache=True)
-def _grow(rows, columns, n_used, size, by_share):
+def _grow(rows, columns, n_used, size, by_fraction):
     """Return the items in the order in which they join groups; see `_similar_groups`."""
     n_item, n_feature = rows.shape
     order, free = np.empty(n_item, np.int64), np.ones(n_item, np.bool_)
@@ -110,7 +110,7 @@ def _grow(rows, columns, n_used, size, by_share):
             if not free[other]:
                 continue
             new = n_used[other] - n_shared[other]
-            cost = float(new) if not by_share else new / n_used[other]
+            cost = float(new) if not by_fraction else new / n_used[other]
             if k % size == 0:
                 cost = -float(n_used[other])
             if cost < best or (cost == best and n_shared[other] > most):

@@ -41,15 +41,6 @@ class TileCounts:
     n_word_line: int
     n_conversion: int
 
-    def joules(self, *, e_word_line: float, e_conversion: float) -> float:
-        """Return the energy of the periphery [J].
-
-        e_word_line, e_conversion: energy of one word line and of one conversion [J].
-
-        The energy of the devices does not depend on how a layer is cut.
-        """
-        return self.n_word_line * e_word_line + self.n_conversion * e_conversion
-
 
 def split(mask: np.ndarray, config: TileConfig, method: Tiling = "in order") -> list[Block]:
     """Cut a layer into blocks that fit a tile and together hold every remaining weight once.

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import ConfigDict
 
 from mapping.bank import Branches
-from mapping.bank.switches import realise
+from mapping.bank.switches import closed_switches, realise
 from tinynets.files.checks import check_name, whole_number
 from tinynets.settings import TABLE, Count, check_fields
 
@@ -108,6 +108,23 @@ class Tile:
         """Input and output (n_cell,) of the layer of each cell, word line after word line."""
         i, j = np.nonzero(self.present)
         return self.rows[i], self.columns[j]
+
+    @property
+    def chosen(self) -> tuple[np.ndarray, np.ndarray]:
+        """Masks (n_cell,) of the positive and the negative banks, in the order of `cells`."""
+        return self.chosen_pos[self.present], self.chosen_neg[self.present]
+
+    def closed(self, n: int) -> np.ndarray:
+        """Return the closed switches (n_cell, 2, n) bool of the cells, in the order of `cells`.
+
+        n: branches of a bank. Raises ValueError for a tile that closes branches beyond them.
+        """
+        if np.any((self.chosen_pos | self.chosen_neg) >> np.uint64(n)):
+            raise ValueError(
+                f"tile {self.name} closes branches that the bank of {n} does not have; "
+                "pass the bank of the die that it was mapped on"
+            )
+        return closed_switches(np.stack(self.chosen, axis=1), n)
 
     def with_switches(
         self, chosen_pos: np.ndarray, chosen_neg: np.ndarray, branches: Branches

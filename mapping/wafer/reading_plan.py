@@ -42,17 +42,11 @@ class Estimate:
     g_open: np.ndarray
     covariance: np.ndarray
 
-    @property
-    def sigma(self) -> np.ndarray:
-        """Standard error (..., n) of each branch [S]."""
-        variance = np.diagonal(self.covariance, axis1=-2, axis2=-1)
-        return np.sqrt(variance[..., :-1])
-
 
 def one_at_a_time(n: int) -> Plan:
     """Return the plan that closes each switch alone, then none."""
     _check_n(n)
-    return Plan(np.vstack([np.eye(n, dtype=bool), np.zeros((1, n), bool)]))
+    return Plan(np.eye(n + 1, n, dtype=bool))
 
 
 def weighing_plan(n: int) -> Plan:

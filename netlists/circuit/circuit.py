@@ -177,7 +177,7 @@ class Circuit:
     def elements(self) -> Elements:
         """The circuit as explicit arrays."""
         grid = self.source
-        return expand(grid.g, grid.sides, grid.ohms) if isinstance(grid, Grid) else grid
+        return expand(grid.g, grid.ohms) if isinstance(grid, Grid) else grid
 
     @property
     def n_word(self) -> int:

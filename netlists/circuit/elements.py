@@ -1,6 +1,8 @@
 """A resistive network as arrays, and the expansion of a regular array into one."""
 
+import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -58,71 +60,37 @@ class Elements:
             raise ValueError("input and TIA nodes must be different nodes, none of them ground")
 
 
-@dataclass(frozen=True)
-class _Numbering:
-    """Numbers and names of the nodes of a regular array, before shorts are merged.
+class _Nodes(NamedTuple):
+    """Numbers of the nodes of a regular array, in this order after ground; shorts are not merged.
 
-    The order is: ground, the input of each word line, the output of each driver, word-line nodes
-    (word, bit), bit-line nodes (side, word, bit), the TIA input of each bit line (side, bit).
+    inputs: (n_word,), to which the voltages are applied.
+    drivers: (n_word,), outputs of the drivers.
+    word: (n_word, n_bit), on the word lines.
+    bit: (n_side, n_word, n_bit), on the bit lines.
+    tia: (n_side, n_bit), inputs of the TIAs.
     """
 
-    n_word: int
-    n_bit: int
-    sides: tuple[str, ...]
+    inputs: np.ndarray
+    drivers: np.ndarray
+    word: np.ndarray
+    bit: np.ndarray
+    tia: np.ndarray
 
-    @property
-    def inputs(self) -> np.ndarray:
-        """Inputs (n_word,), to which the voltages are applied."""
-        return 1 + np.arange(self.n_word)
 
-    @property
-    def drivers(self) -> np.ndarray:
-        """Outputs (n_word,) of the drivers."""
-        return self.inputs + self.n_word
-
-    @property
-    def word(self) -> np.ndarray:
-        """Word-line nodes (n_word, n_bit)."""
-        return self._block(1 + 2 * self.n_word, (self.n_word, self.n_bit))
-
-    @property
-    def bit(self) -> np.ndarray:
-        """Bit-line nodes (n_side, n_word, n_bit)."""
-        start = 1 + self.n_word * (2 + self.n_bit)
-        return self._block(start, (len(self.sides), self.n_word, self.n_bit))
-
-    @property
-    def tia(self) -> np.ndarray:
-        """Inputs (n_side, n_bit) of the TIAs."""
-        start = 1 + self.n_word * (2 + self.n_bit * (1 + len(self.sides)))
-        return self._block(start, (len(self.sides), self.n_bit))
-
-    @property
-    def n_node(self) -> int:
-        """Number of nodes, ground included."""
-        return int(self.tia[-1, -1]) + 1
-
-    def node_names(self) -> np.ndarray:
-        """Return the names (n_node,) of all nodes in a netlist."""
-        words, bits = range(self.n_word), range(self.n_bit)
-        names = ["0", *(f"in_{i}" for i in words), *(f"drv_{i}" for i in words)]
-        names += [f"wl_{i}_{j}" for i in words for j in bits]
-        names += [f"bl_{i}_{j}{s}" for s in self.sides for i in words for j in bits]
-        names += [f"tia_{j}{s}" for s in self.sides for j in bits]
-        return np.array(names)
-
-    @staticmethod
-    def _block(start: int, shape: tuple[int, ...]) -> np.ndarray:
-        return start + np.arange(np.prod(shape, dtype=int)).reshape(shape)
+def _number(n_side: int, n_word: int, n_bit: int) -> _Nodes:
+    shapes = ((n_word,), (n_word,), (n_word, n_bit), (n_side, n_word, n_bit), (n_side, n_bit))
+    sizes = [math.prod(shape) for shape in shapes]
+    numbers = np.split(1 + np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    return _Nodes(*(part.reshape(shape) for part, shape in zip(numbers, shapes)))
 
 
 #: Resistance of a driver, of a word-line segment and of a bit-line segment [ohm].
 Ohms = tuple[float, float, float]
 
 
-def expand(g: np.ndarray, sides: tuple[str, ...], ohms: Ohms) -> Elements:
+def expand(g: np.ndarray, ohms: Ohms) -> Elements:
     """Return the elements of a regular array of g (n_side, n_word, n_bit) [S], shorts merged."""
-    grid = _Numbering(g.shape[1], g.shape[2], sides)
+    grid = _number(*g.shape)
     raw = _branches(grid, g, ohms)
     node, kept = _merge_shorts(grid, raw)
     real = raw.ohm > 0
@@ -139,19 +107,22 @@ def expand(g: np.ndarray, sides: tuple[str, ...], ohms: Ohms) -> Elements:
 
 def grid_names(g: np.ndarray, sides: tuple[str, ...], ohms: Ohms) -> tuple[list[str], list[str]]:
     """Return the names of the nodes and branches of `expand`."""
-    grid = _Numbering(g.shape[1], g.shape[2], sides)
+    grid = _number(*g.shape)
     raw = _branches(grid, g, ohms)
     _, kept = _merge_shorts(grid, raw)
-    words, bits = range(grid.n_word), range(grid.n_bit)
+    words, bits = range(g.shape[1]), range(g.shape[2])
+    nodes = ["0", *(f"in_{i}" for i in words), *(f"drv_{i}" for i in words)]
+    nodes += [f"wl_{i}_{j}" for i in words for j in bits]
+    nodes += [f"bl_{i}_{j}{s}" for s in sides for i in words for j in bits]
+    nodes += [f"tia_{j}{s}" for s in sides for j in bits]
     names = [f"Rd_{i}" for i in words]
     names += [f"Rw_{i}_{j}" for i in words for j in bits]
-    names += [f"Rb_{i}_{j}{s}" for s in grid.sides for i in words for j in bits]
-    names += [f"Rc_{i}_{j}{grid.sides[s]}" for s, i, j in zip(*np.nonzero(g))]
-    return grid.node_names()[kept].tolist(), np.array(names)[raw.ohm > 0].tolist()
+    names += [f"Rb_{i}_{j}{s}" for s in sides for i in words for j in bits]
+    names += [f"Rc_{i}_{j}{sides[s]}" for s, i, j in zip(*np.nonzero(g))]
+    return np.array(nodes)[kept].tolist(), np.array(names)[raw.ohm > 0].tolist()
 
 
-@dataclass(frozen=True)
-class _Branches:
+class _Branches(NamedTuple):
     """All branches of an array, (n_branch,) each, before shorts are merged; see `Elements`."""
 
     tail: np.ndarray
@@ -160,32 +131,27 @@ class _Branches:
     part: np.ndarray
 
 
-def _branches(grid: _Numbering, g: np.ndarray, ohms: Ohms) -> _Branches:
+def _branches(grid: _Nodes, g: np.ndarray, ohms: Ohms) -> _Branches:
     """Return the branches in the order of their names in `grid_names`."""
     cells, (r_driver, r_word, r_bit) = np.nonzero(g), ohms
     word_line = np.concatenate([grid.drivers[:, None], grid.word], axis=1)
     bit_line = np.concatenate([grid.bit, grid.tia[:, None]], axis=1)
     groups = [  # tail, head, ohm, part
         (grid.inputs, grid.drivers, r_driver, DRIVER),
-        (word_line[:, :-1], word_line[:, 1:], r_word, WORD_LINE),
-        (bit_line[:, :-1], bit_line[:, 1:], r_bit, BIT_LINE),
+        (word_line[:, :-1].ravel(), word_line[:, 1:].ravel(), r_word, WORD_LINE),
+        (bit_line[:, :-1].ravel(), bit_line[:, 1:].ravel(), r_bit, BIT_LINE),
         (grid.word[cells[1:]], grid.bit[cells], 1.0 / g[cells], CELL),
     ]
-    return _Branches(
-        tail=np.concatenate([np.ravel(t) for t, _, _, _ in groups]),
-        head=np.concatenate([np.ravel(h) for _, h, _, _ in groups]),
-        ohm=np.concatenate([np.broadcast_to(r, np.size(t)) for t, _, r, _ in groups]),
-        part=np.concatenate([np.full(np.size(t), p) for t, _, _, p in groups]),
-    )
+    return _Branches(*map(np.concatenate, zip(*(np.broadcast_arrays(*each) for each in groups))))
 
 
-def _merge_shorts(grid: _Numbering, raw: _Branches) -> tuple[np.ndarray, np.ndarray]:
+def _merge_shorts(grid: _Nodes, raw: _Branches) -> tuple[np.ndarray, np.ndarray]:
     """Merge the nodes that shorts connect; ground stays node 0.
 
     Returns the new number of each old node, and the old node whose name each new one keeps: a
     terminal if it contains one.
     """
-    n_node, short = grid.n_node, raw.ohm == 0
+    n_node, short = int(grid.tia.max()) + 1, raw.ohm == 0
     if not short.any():
         return np.arange(n_node), np.arange(n_node)
     terminals = np.concatenate([[0], grid.inputs, grid.tia.ravel()])

@@ -18,7 +18,6 @@ import numpy as np
 
 from mapping.bank import ResistorBank
 from mapping.bank.ladders import e_series
-from mapping.bank.switches import closed_switches
 from mapping.tiling.tiles import Tile
 from tinynets.files.drafts import added_files
 
@@ -94,9 +93,7 @@ def shift_bits(tile: Tile, bank: ResistorBank) -> np.ndarray:
     The first bit travels farthest, to output QH of the last register. A pulse on RCLK then closes
     the switches whose bit is set.
     """
-    i, j = np.nonzero(tile.present)
-    chosen = np.stack([tile.chosen_pos[i, j], tile.chosen_neg[i, j]], axis=1)
-    bits = closed_switches(chosen, bank.n).ravel()
+    bits = tile.closed(bank.n).ravel()
     return np.concatenate([bits, np.zeros(-len(bits) % 8, bool)])[::-1]
 
 
@@ -122,11 +119,7 @@ def _check(tile: Tile, bank: ResistorBank, n_branch: int) -> None:
                 f"{ohm:g} ohm is not an E24 value; set the bank's ladder to 'E24', or use "
                 "ResistorBank.discrete_e24()"
             )
-    if np.any((tile.chosen_pos | tile.chosen_neg) >> np.uint32(bank.n)):
-        raise ValueError(
-            f"tile {tile.name} closes branches that the bank of {bank.n} does not have; "
-            "pass the bank of the die that it was mapped on"
-        )
+    tile.closed(bank.n)  # refuses branches that the bank does not have
     if not 0 < n_branch <= MAX_BRANCHES:
         raise ValueError(
             f"tile {tile.name} has {n_branch} branches; a board takes 1 … {MAX_BRANCHES}: use "

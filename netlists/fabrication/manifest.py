@@ -143,14 +143,8 @@ def file_digest(path: Path) -> str:
 
 def _layer(layer: MappedLayer) -> dict[str, Any]:
     source = layer.source
-    return {
-        "name": source.name,
-        "module": source.module,
-        "n_in": source.n_in,
-        "n_out": source.n_out,
-        "n_mvm": source.n_mvm,
-        "conv": asdict(source.conv) if source.conv else None,
-    }
+    known = {key: getattr(source, key) for key in ("name", "module", "n_in", "n_out", "n_mvm")}
+    return known | {"conv": asdict(source.conv) if source.conv else None}
 
 
 def _tile(tile: Tile, n: int) -> dict[str, Any]:

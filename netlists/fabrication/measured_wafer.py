@@ -1,14 +1,14 @@
 """Measured wafers: a table of branches becomes the die that selection works with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mapping.bank import Die, ResistorBank
-from mapping.bank.checks import T_REFERENCE
 from mapping.bank.stuck import NEVER_CLOSES, NEVER_OPENS, WORKS
 from mapping.network.mapped_network import MappedNetwork
 from mapping.wafer.meter import Meter
@@ -64,7 +64,13 @@ class Wafer:
     @property
     def hint(self) -> str:
         """Hint about many readings that are off by a factor of 1,000; empty if there are few."""
-        return _hint(self.n_prefix, self.n_branch)
+        if self.n_prefix <= _HINTED * self.n_branch:
+            return ""
+        return (
+            f"{self.n_prefix} of {self.n_branch} branches ({self.n_prefix / self.n_branch:.1%}) "
+            "read 1,000 times too high or too low: part of the table may be in another unit, such "
+            "as kilohm"
+        )
 
     def covariance(self, layer: str, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return the covariance (n_cell, 2, n, n) [S^2] of the branches of cells.
@@ -115,21 +121,32 @@ def read_wafer(
     not positive, composite readings without a plan (or the reverse), or if more than half of the
     branches have no usable reading or more than half of the banks disagree.
     """
-    path = Path(path)
-    meter = Meter(mapped.die.bank.meter_error) if meter is None else meter
+    path, bank = Path(path), mapped.die.bank
+    meter = Meter(bank.meter_error) if meter is None else meter
     cells = {layer.name: layer.source.mask.T for layer in mapped.layers}
-    readings = _Readings(cells, mapped.die, path, plan, meter)
-    for first, batch in read_batches(path, "branch" if plan is None else "reading"):
-        readings.add(first, batch)
-    values, states = (readings.by_layer(part) for part in (readings.ohm, readings.state))
+    kind = _Kind("branch", bank.n, _impossible_branch)
+    if plan is not None:
+        kind = _Kind("reading", len(plan.closed), partial(_impossible_reading, plan, meter))
+    readings = _Readings(cells, mapped.die, kind)
+    for first, columns in read_batches(path, kind.column):
+        readings.add(_Batch(path, first, columns))
     if plan is None:
-        return replace(_judge(values, states, mapped, low, high, path), meter=meter)
-    raw = {layer: 1 / ohm for layer, ohm in values.items()}
+        return replace(_judge(readings.ohm, readings.state, mapped, low, high, path), meter=meter)
+    raw = _by_layer(1 / readings.ohm, cells)
     n_unread = sum(int(np.isnan(raw[layer][mask]).sum()) for layer, mask in cells.items())
-    ohms, states, n_disagree = _solve(raw, cells, plan, mapped.die.bank, meter, path)
-    wafer = _judge(ohms, states, mapped, low, high, path)
+    ohm, state, n_disagree = _solve(raw, cells, plan, bank, meter, path)
     known = {"meter": meter, "plan": plan, "raw": raw}
+    wafer = _judge(ohm, state, mapped, low, high, path)
     return replace(wafer, **known, n_unread=n_unread, n_disagree=n_disagree)
+
+
+def _by_layer(values: np.ndarray, cells: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return views layer -> (n_in, n_out, 2, n) of values (n_cell, 2, n) of all layers in order."""
+    parts = np.split(values, np.cumsum([mask.size for mask in cells.values()])[:-1])
+    return {
+        name: part.reshape(*mask.shape, *part.shape[1:])
+        for (name, mask), part in zip(cells.items(), parts)
+    }
 
 
 def _solve(
@@ -139,23 +156,22 @@ def _solve(
     bank: ResistorBank,
     meter: Meter,
     path: Path,
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]:
-    """Return resistance and state of every branch, and the number of banks that disagree.
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return resistance and state (n_cell, 2, n) of every branch, and how many banks disagree.
 
     raw: composite readings [S] by layer.
     cells: True where a cell has devices, by layer.
     """
-    ohms, states, n_bank, n_disagree = {}, {}, 0, 0
+    ohm = np.full((sum(mask.size for mask in cells.values()), 2, bank.n), np.nan)
+    state, n_bank, n_disagree = np.full(ohm.shape, WORKS, np.int8), 0, 0
+    ohms, states = _by_layer(ohm, cells), _by_layer(state, cells)
     for layer, mask in cells.items():
         solved = solve_banks(plan, raw[layer][mask].reshape(-1, len(plan.closed)), bank, meter)
-        ohm = np.full((*mask.shape, 2, bank.n), np.nan)
-        state = np.full(ohm.shape, WORKS, np.int8)
         # A negative estimate is that of a branch that does not conduct.
         g = np.where(solved.g <= 0, 0.0, solved.g).reshape(-1, 2, bank.n)
         with np.errstate(divide="ignore"):
-            ohm[mask] = 1 / g
-        state[mask] = np.where(solved.stuck, NEVER_OPENS, WORKS).reshape(g.shape)
-        ohms[layer], states[layer] = ohm, state
+            ohms[layer][mask] = 1 / g
+        states[layer][mask] = np.where(solved.stuck, NEVER_OPENS, WORKS).reshape(g.shape)
         n_bank += len(solved.agrees)
         n_disagree += int((~solved.agrees).sum())
     if n_disagree > (1 - _USABLE) * n_bank:
@@ -164,152 +180,159 @@ def _solve(
             f"than the meter's errors of {meter.relative:g} and {meter.absolute:g} S explain; "
             "check the plan, the meter's error, the unit, and r_off of the bank"
         )
-    return ohms, states, n_disagree
+    return ohm, state, n_disagree
 
 
-class _Readings:
-    """The readings of all branches, filled batch by batch; every row is checked."""
+@dataclass(frozen=True)
+class _Kind:
+    """What the rows of a table are: branches, or readings of whole banks.
 
-    def __init__(
-        self, cells: Mapping[str, np.ndarray], die: Die, path: Path, plan: Plan | None, meter: Meter
-    ) -> None:
-        """Make room for all readings.
+    column: the column that numbers them within a bank.
+    n: their number in a bank.
+    impossible: (values, whether in siemens, numbers) -> bool, the values that no meter gives.
+    """
 
-        cells: layer -> (n_in, n_out) bool, True where a cell has devices.
-        plan: None for single readings.
-        """
-        self.cells, self.die, self.path = cells, die, path
-        self.what = "branch" if plan is None else "reading"
-        self.per_bank = die.bank.n if plan is None else len(plan.closed)
-        self.per_cell = 2 * self.per_bank
-        self.plan, self.least = plan, -_SIGMAS * meter.absolute
-        shapes = [mask.shape for mask in cells.values()]
-        sizes = [mask.size for mask in cells.values()]
-        self.n_in, self.n_out = np.array(shapes, dtype=np.int64).T
-        self.start = np.concatenate([[0], np.cumsum(sizes)])
-        self.present = np.concatenate([mask.ravel() for mask in cells.values()])
-        self.ohm = np.full(self.present.size * self.per_cell, np.nan)
-        self.seen = np.zeros(self.ohm.size, bool)
-        self.state = np.full(self.ohm.size, WORKS, np.int8)
+    column: str
+    n: int
+    impossible: Callable[[np.ndarray, bool, np.ndarray], np.ndarray]
 
-    def by_layer(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return layer -> (n_in, n_out, 2, n) of one value per branch or reading."""
-        ends = self.start * self.per_cell
-        return {
-            name: values[a:b].reshape(*mask.shape, 2, self.per_bank)
-            for (name, mask), a, b in zip(self.cells.items(), ends, ends[1:])
-        }
 
-    def add(self, first: int, columns: dict[str, Any]) -> None:
-        """Store a batch of rows; `first` is the number of its first row."""
-        flat = self._places(first, columns)
-        (unit,) = (name for name in UNITS if name in columns)
-        value = columns[unit].to_numpy(zero_copy_only=False)
-        of = np.asarray(flat % self.per_bank)
-        expected = "a positive and finite value, or none for a defective branch"
-        self._refuse(self._wrong(value, unit, of), first, unit, value, expected)
-        # A row may repeat one of this batch or of an earlier one.
-        order = np.argsort(flat, kind="stable")
-        again = self.seen[flat]
-        again[order[1:]] |= np.diff(flat[order]) == 0
-        expected = f"each {self.what} once; this one is given twice"
-        self._refuse(again, first, self.what, of, expected)
-        self.seen[flat] = True
-        with np.errstate(divide="ignore"):  # zero siemens is an infinite resistance
-            self.ohm[flat] = 1.0 / value if unit == "siemens" else value
-        if "stuck" in columns:
-            self.state[flat] = state = self._codes(first, columns, "stuck", _STUCK)
-            unknown = (state == NEVER_OPENS) & ~(self.ohm[flat] > self.die.bank.r_on)
-            expected = "a reading above the switch alone, of a branch that is stuck closed"
-            self._refuse(unknown, first, unit, value, expected)
+def _impossible_branch(value: np.ndarray, _in_siemens: bool, _branch: np.ndarray) -> np.ndarray:
+    return (value <= 0) | np.isinf(value)
 
-    def _wrong(self, value: np.ndarray, unit: str, of: np.ndarray) -> np.ndarray:
-        """Return which values cannot come from a meter; `of` numbers their branches or readings."""
-        wrong = ~np.isnan(value) & ~(value > 0)
-        if self.plan is None:
-            return wrong | np.isinf(value)
-        if unit == "siemens":
-            # A meter with an absolute error may read below zero where a bank conducts little.
-            nothing = (value == 0) & ~self.plan.closed[of].any(axis=1)
-            wrong &= ~(value > self.least) & ~nothing
+
+def _impossible_reading(
+    plan: Plan, meter: Meter, value: np.ndarray, in_siemens: bool, reading: np.ndarray
+) -> np.ndarray:
+    if not in_siemens:
         with np.errstate(divide="ignore", over="ignore"):
-            return wrong | np.isinf(value if unit == "siemens" else 1 / value)
+            return (value <= 0) | np.isinf(1 / value)
+    # A meter with an absolute error may read below zero where a bank conducts little.
+    nothing = (value == 0) & ~plan.closed[reading].any(axis=1)
+    return (value <= -_SIGMAS * meter.absolute) & ~nothing | np.isinf(value)
 
-    def _places(self, first: int, columns: dict[str, Any]) -> np.ndarray:
-        """Return the index of every row's branch in `ohm`."""
-        if "die" in columns:
-            self._codes(first, columns, "die", {self.die.id: 0})
-        layer = self._codes(first, columns, "layer", {k: i for i, k in enumerate(self.cells)})
-        side = self._codes(first, columns, "side", _SIDES)
-        whole = ("input", "output", self.what)
-        row, column, of = (columns[name].to_numpy(zero_copy_only=False) for name in whole)
-        for name, values, size in (("input", row, self.n_in), ("output", column, self.n_out)):
-            wrong = (values < 0) | (values >= size[layer])
-            self._refuse(wrong, first, name, values, "a cell of the layer")
-        n = self.per_bank
-        self._refuse((of < 0) | (of >= n), first, self.what, of, f"0 … {n - 1}")
-        cell = self.start[layer] + row * self.n_out[layer] + column
-        expected = "a cell that has devices; this one is pruned"
-        self._refuse(~self.present[cell], first, "output", column, expected)
-        return cell * self.per_cell + side * n + of
 
-    def _codes(
-        self, first: int, columns: dict[str, Any], name: str, known: Mapping[str, int]
-    ) -> np.ndarray:
+@dataclass(frozen=True)
+class _Batch:
+    """Rows of a table; `first` is the number of the first one."""
+
+    path: Path
+    first: int
+    columns: dict[str, Any]
+
+    def numbers(self, name: str) -> np.ndarray:
+        """Return a column of numbers."""
+        return self.columns[name].to_numpy(zero_copy_only=False)
+
+    def codes(self, name: str, known: Mapping[str, int]) -> np.ndarray:
         """Return the number of each text in a column; unknown texts are refused."""
-        column = columns[name].dictionary_encode()
+        column = self.columns[name].dictionary_encode()
         texts = column.dictionary.to_pylist()
-        code = np.array([known.get(text, -1) for text in texts], np.int64)
-        codes = code[column.indices.to_numpy()]
-        expected = f"one of {', '.join(text or 'nothing' for text in known)}"
-        self._refuse(codes < 0, first, name, columns[name], expected)
+        codes = np.array([known.get(text, -1) for text in texts], np.int64)
+        codes = codes[column.indices.to_numpy()]
+        self.refuse(codes < 0, name, f"one of {', '.join(text or 'nothing' for text in known)}")
         return codes
 
-    def _refuse(self, wrong: np.ndarray, first: int, name: str, values: Any, expected: str) -> None:
+    def refuse(self, wrong: np.ndarray, name: str, expected: str) -> None:
+        """Raise WaferError naming the first row whose value is wrong, if there is one."""
         if wrong.any():
             row = int(np.argmax(wrong))
             raise WaferError(
-                f"{self.path}: row {first + row} has {name} = {values[row]}; expected {expected}"
+                f"{self.path}: row {self.first + row} has {name} = {self.columns[name][row]}; "
+                f"expected {expected}"
             )
 
 
+class _Readings:
+    """The readings of all layers, filled batch by batch; every row is checked.
+
+    ohm, state: (n_cell, 2, n) of every crossing, layer after layer.
+    """
+
+    def __init__(self, cells: Mapping[str, np.ndarray], die: Die, kind: _Kind) -> None:
+        """Make room for all readings.
+
+        cells: layer -> (n_in, n_out) bool, True where a cell has devices.
+        """
+        self.die, self.kind = die, kind
+        self.layers = {name: k for k, name in enumerate(cells)}
+        self.n_in, self.n_out = np.array([mask.shape for mask in cells.values()], np.int64).T
+        self.start = np.cumsum(self.n_in * self.n_out) - self.n_in * self.n_out
+        self.present = np.concatenate([mask.ravel() for mask in cells.values()])
+        self.ohm = np.full((self.present.size, 2, kind.n), np.nan)
+        self.seen = np.zeros(self.ohm.shape, bool)
+        self.state = np.full(self.ohm.shape, WORKS, np.int8)
+
+    def add(self, batch: _Batch) -> None:
+        """Store a batch of rows."""
+        place = self._places(batch)
+        (unit,) = (name for name in UNITS if name in batch.columns)
+        value, in_siemens = batch.numbers(unit), unit == "siemens"
+        expected = "a positive and finite value, or none for a defective branch"
+        batch.refuse(self.kind.impossible(value, in_siemens, place[2]), unit, expected)
+        # A row may repeat one of this batch or of an earlier one.
+        flat = np.ravel_multi_index(place, self.ohm.shape)
+        order = np.argsort(flat, kind="stable")
+        again = self.seen[place]
+        again[order[1:]] |= np.diff(flat[order]) == 0
+        column = self.kind.column
+        batch.refuse(again, column, f"each {column} once; this one is given twice")
+        self.seen[place] = True
+        with np.errstate(divide="ignore"):  # zero siemens is an infinite resistance
+            self.ohm[place] = 1.0 / value if in_siemens else value
+        if "stuck" in batch.columns:
+            self.state[place] = state = batch.codes("stuck", _STUCK)
+            unknown = (state == NEVER_OPENS) & ~(self.ohm[place] > self.die.bank.r_on)
+            expected = "a reading above the switch alone, of a branch that is stuck closed"
+            batch.refuse(unknown, unit, expected)
+
+    def _places(self, batch: _Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return where every row belongs in `ohm`: its cell, its side, its number in the bank."""
+        if "die" in batch.columns:
+            batch.codes("die", {self.die.id: 0})
+        layer, side = batch.codes("layer", self.layers), batch.codes("side", _SIDES)
+        row, column, number = map(batch.numbers, ("input", "output", self.kind.column))
+        for name, values, size in (("input", row, self.n_in), ("output", column, self.n_out)):
+            wrong = (values < 0) | (values >= size[layer])
+            batch.refuse(wrong, name, "a cell of the layer")
+        wrong = (number < 0) | (number >= self.kind.n)
+        batch.refuse(wrong, self.kind.column, f"0 … {self.kind.n - 1}")
+        cell = self.start[layer] + row * self.n_out[layer] + column
+        batch.refuse(~self.present[cell], "output", "a cell that has devices; this one is pruned")
+        return cell, side, number
+
+
 def _judge(
-    readings: Mapping[str, np.ndarray],
-    states: Mapping[str, np.ndarray],
-    mapped: MappedNetwork,
-    low: float,
-    high: float,
-    path: Path,
+    ohm: np.ndarray, state: np.ndarray, mapped: MappedNetwork, low: float, high: float, path: Path
 ) -> Wafer:
-    """Return the wafer of readings; defective branches never conduct."""
-    bank = mapped.die.bank
-    nominal = bank.r_nominal + bank.r_on
-    n_branch = n_missing = n_far = n_prefix = 0
-    resistors, defective, failed = {}, {}, {}
-    for layer in mapped.layers:
-        ohm, cells = readings[layer.name], layer.source.mask.T
-        missing = np.isnan(ohm)
-        far = (ohm < low * nominal) | (ohm > high * nominal) | (ohm <= bank.r_on)
-        state = states[layer.name]
-        far &= state != NEVER_OPENS  # such a branch always conducts what was read
-        n_branch += int(cells.sum()) * 2 * bank.n
-        n_missing += int(missing[cells].sum())
-        n_far += int(far[cells].sum())
-        n_prefix += int((far & _off_by_prefix(ohm / nominal, low, high))[cells].sum())
-        defective[layer.name] = (missing | far) & cells[:, :, None, None]
-        resistor = (ohm - bank.r_on) / _warming(bank)
-        resistors[layer.name] = np.where(missing | far, DEFECTIVE_OHM, resistor)
-        failed[layer.name] = np.where(missing | far, NEVER_CLOSES, state)
-    hint = _hint(n_prefix, n_branch)
-    if n_missing + n_far > (1 - _USABLE) * n_branch:
+    """Return the wafer of readings and states (n_cell, 2, n); defective branches never conduct."""
+    bank, cells = mapped.die.bank, {layer.name: layer.source.mask.T for layer in mapped.layers}
+    present = np.concatenate([mask.ravel() for mask in cells.values()])
+    nominal, missing = bank.r_nominal + bank.r_on, np.isnan(ohm)
+    far = (ohm < low * nominal) | (ohm > high * nominal) | (ohm <= bank.r_on)
+    far &= state != NEVER_OPENS  # such a branch always conducts what was read
+    defective = missing | far
+    resistors = np.where(defective, DEFECTIVE_OHM, (ohm - bank.r_on) / bank.temperature_factor)
+    failed = _by_layer(np.where(defective, NEVER_CLOSES, state), cells)
+    off_by_prefix = far & _off_by_prefix(ohm / nominal, low, high)
+    wafer = Wafer(
+        die=Die(without_spread(bank), table=_by_layer(resistors, cells), stuck=failed),
+        readings=_by_layer(ohm, cells),
+        defective=_by_layer(defective & present[:, None, None], cells),
+        n_branch=int(present.sum()) * 2 * bank.n,
+        n_missing=int(missing[present].sum()),
+        n_out_of_range=int(far[present].sum()),
+        n_stuck=int(np.count_nonzero(state)),
+        n_prefix=int(off_by_prefix[present].sum()),
+    )
+    if wafer.n_missing + wafer.n_out_of_range > (1 - _USABLE) * wafer.n_branch:
         raise WaferError(
-            f"{path}: of {n_branch} branches {n_missing} have no reading and {n_far} are outside "
-            f"{low:g} … {high:g} times nominal; at least half must be usable: check the unit, and "
-            f"whether the table is of this network{'; ' * bool(hint)}{hint}"
+            f"{path}: of {wafer.n_branch} branches {wafer.n_missing} have no reading and "
+            f"{wafer.n_out_of_range} are outside {low:g} … {high:g} times nominal; at least half "
+            "must be usable: check the unit, and whether the table is of this network"
+            f"{'; ' * bool(wafer.hint)}{wafer.hint}"
         )
-    n_stuck = sum(int(np.count_nonzero(state)) for state in states.values())
-    die = Die.from_table(resistors, without_spread(bank), stuck=failed)
-    return Wafer(die, readings, defective, n_branch, n_missing, n_far, n_stuck, n_prefix)
+    return wafer
 
 
 def _off_by_prefix(ratio: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -318,24 +341,9 @@ def _off_by_prefix(ratio: np.ndarray, low: float, high: float) -> np.ndarray:
     return ((low < larger) & (larger < high)) | ((low < smaller) & (smaller < high))
 
 
-def _hint(n_prefix: int, n_branch: int) -> str:
-    if n_prefix <= _HINTED * n_branch:
-        return ""
-    return (
-        f"{n_prefix} of {n_branch} branches ({n_prefix / n_branch:.1%}) read 1,000 times too "
-        "high or too low: part of the table may be in another unit, such as kilohm"
-    )
-
-
 def without_spread(bank: ResistorBank) -> ResistorBank:
     """Return a bank without anything random: no spread, defect, drift or meter error."""
     spreads = ("sigma_lot", "sigma_gradient", "sigma_local", "sigma_on", "tc1_sigma")
     chances = ("p_stuck_open", "p_stuck_closed", "meter_error")
     ageing = ("drift", "drift_sigma", "age")  # the readings contain it up to the measurement
     return replace(bank, **dict.fromkeys((*spreads, *chances, *ageing), 0.0))
-
-
-def _warming(bank: ResistorBank) -> float:
-    """Return the resistance at the bank's temperature over that at the reference."""
-    kelvin = bank.temperature - T_REFERENCE
-    return 1 + bank.tc1 * kelvin + bank.tc2 * kelvin**2

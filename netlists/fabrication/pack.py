@@ -20,6 +20,7 @@ from netlists.fabrication.switch_tables import bitstream
 from netlists.fabrication.tables import write_branches, write_texts
 from netlists.spice.deck_directory import write_network
 from tinynets.files.drafts import new_directory
+from tinynets.files.templates import rendered
 
 __all__ = ["FORMAT", "SCHEMA", "VERSION", "PackError", "read_pack", "write_pack"]
 
@@ -75,6 +76,7 @@ def _write_files(
     meter: Meter,
 ) -> None:
     (draft / "bitstreams").mkdir()
+    (draft / "pictures").mkdir()
     mapped.save(draft / "network.npz")
     write_branches(mapped, draft)
     write_texts(mapped, draft)
@@ -85,12 +87,11 @@ def _write_files(
         bits = bitstream(tile, mapped.die.bank.n)
         (draft / "bitstreams" / f"{tile.name}.bin").write_bytes(bits)
         (draft / "bitstreams" / f"{tile.name}.hex").write_bytes(f"{bits.hex()}\n".encode())
-    (draft / "pictures").mkdir()
-    for tile in mapped.tiles:
         (draft / "pictures" / f"{tile.name}.png").write_bytes(_picture(tile, mapped.die.bank.n))
     schema = json.dumps(SCHEMA, indent=1) + "\n"
     (draft / "manifest.schema.json").write_text(schema, encoding="utf-8")
-    (draft / "README.md").write_text(_readme(mapped), encoding="utf-8")
+    readme = rendered("netlists.fabrication", "README.md.j2", mapped=mapped)
+    (draft / "README.md").write_text(readme, encoding="utf-8")
     write_manifest(mapped, plan, meter, draft)
 
 
@@ -109,49 +110,3 @@ def _picture(tile: Tile, n: int) -> bytes:
     buffer = io.BytesIO()
     imsave(buffer, np.concatenate([panels[0], gap, panels[1]], axis=1), format="png")
     return buffer.getvalue()
-
-
-def _readme(mapped: MappedNetwork) -> str:
-    n = mapped.die.bank.n
-    rows = "\n".join(
-        f"| {t.name} | {t.n_word} × {t.n_bit} | {int(t.present.sum())} | "
-        f"{int(t.present.sum()) * 2 * n} |"
-        for t in mapped.tiles
-    )
-    pictures = "\n\n".join(f"{t.name}:\n\n![{t.name}](pictures/{t.name}.png)" for t in mapped.tiles)
-    return f"""# Fabrication pack of die {mapped.die.id}
-
-| tile | word lines × pairs of bit lines | cells | switch bits |
-|---|---|---|---|
-{rows}
-
-A cell is two banks (pos, neg) of {n} branches between a word line and the two bit lines of its
-pair. A branch is a resistor in series with a switch. A cell that is not listed has no devices.
-
-- `bitstreams/<tile>.bin`, `.hex`: one bit per switch, 1 for closed, in the order word line, bit
-  line, side (pos, neg), branch. The first switch is the highest bit of the first byte; the last
-  byte is filled with zeros. In a chain of shift registers the first bit travels farthest.
-- `branches.csv`, `branches.parquet`: the same as a table, with the nominal resistance (without the
-  switch) and the measured one (the meter's reading through the closed switch) [ohm].
-- `cells.csv`: weight; target, predicted and true conductances [S]; error of the true value as a
-  fraction of the layer's largest target.
-- `pins.csv`: the pins of each tile, named as the nets of its netlist and the pads of its layout,
-  and the input or output of the layer that each one is; `bom.csv`: parts by nominal value.
-- `plan.csv`: how to measure a bank: for each reading, 1 for every branch whose switch is closed.
-  The last two columns are the standard error of the meter: as a fraction of a reading, and in
-  siemens.
-- `netlists/`: SPICE, with its own README; absent if open switches are perfect. The output of a
-  tile's deck, `<tile>.txt`, has a line of headings and leaves out input vectors that drive no word
-  line of the tile.
-- `network.npz`: the network, for `netlists.read_pack`.
-- `manifest.json`: a description of the pack with SHA-256 sums, by `manifest.schema.json`. The sums
-  reveal damage, not who made a pack. `netlists.read_pack` compares bitstreams, tables and manifest
-  with the network, but not netlists: run only those of a pack that you trust, or write your own.
-
-## Tiles
-
-The number of closed switches in each cell: dark for none, light for all, white without devices.
-Word lines run from top to bottom; positive banks are on the left, negative ones on the right.
-
-{pictures}
-"""

@@ -1,37 +1,22 @@
 """The selection for a fab or a laboratory, as a table of branches and as bits."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mapping.bank.switches import closed_switches
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
 from tinynets.files.drafts import new_file
 
-#: Columns of the table of branches. word_line and bit_line are indices within the tile, input and
-#: output within the layer; measured_ohm is the meter's reading through the closed switch.
-COLUMNS = (
-    "layer",
-    "tile",
-    "word_line",
-    "bit_line",
-    "input",
-    "output",
-    "side",
-    "branch",
-    "nominal_ohm",
-    "measured_ohm",
-    "closed",
-)
-
 
 def branch_table(mapped: MappedNetwork, tile: Tile) -> dict[str, Any]:
-    """Return the COLUMNS of a tile, one entry for each branch of each cell with devices.
+    """Return the table of a tile's branches: columns with an entry for each branch of each cell.
 
+    word_line and bit_line are indices within the tile, input and output within the layer;
+    measured_ohm is the meter's reading through the closed switch.
     The order is that of the bitstream: word line, bit line, side (pos, neg), branch.
     """
     bank = mapped.die.bank
@@ -54,28 +39,24 @@ def branch_table(mapped: MappedNetwork, tile: Tile) -> dict[str, Any]:
         "branch": np.tile(np.arange(bank.n), 2 * n_cell),
         "nominal_ohm": np.tile(bank.r_nominal, 2 * n_cell),
         "measured_ohm": measured.ravel(),
-        "closed": closed_in(tile, bank.n).ravel().astype(np.int8),
+        "closed": tile.closed(bank.n).ravel().astype(np.int8),
     }
-
-
-def closed_in(tile: Tile, n: int) -> np.ndarray:
-    """Return the closed switches (n_cell, 2, n) bool of the cells with devices, row by row."""
-    i, j = np.nonzero(tile.present)
-    return closed_switches(np.stack([tile.chosen_pos[i, j], tile.chosen_neg[i, j]], axis=1), n)
 
 
 def write_selection(mapped: MappedNetwork, path: str | Path) -> None:
     """Write the table of all branches as CSV."""
-    with new_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        for tile in mapped.tiles:
-            table.writerows(_rows(branch_table(mapped, tile)))
+    with new_file(path) as draft:
+        write_tables((branch_table(mapped, tile) for tile in mapped.tiles), draft)
 
 
-def _rows(table: dict[str, Any]) -> Iterator[tuple]:
-    lists = [v.tolist() if isinstance(v, np.ndarray) else v for v in table.values()]
-    return zip(*lists)
+def write_tables(tables: Iterable[dict[str, Any]], path: Path) -> None:
+    """Write tables of the same columns, one below the other, as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for k, table in enumerate(tables):
+            if k == 0:
+                writer.writerow(table)
+            writer.writerows(zip(*(np.asarray(column).tolist() for column in table.values())))
 
 
 def bitstream(tile: Tile, n: int) -> bytes:
@@ -85,7 +66,7 @@ def bitstream(tile: Tile, n: int) -> bytes:
     The last byte is filled with zeros. In a chain of shift registers the first bit travels
     farthest.
     """
-    return np.packbits(closed_in(tile, n).ravel()).tobytes()
+    return np.packbits(tile.closed(n).ravel()).tobytes()
 
 
 def switches_from_bits(bits: bytes, present: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

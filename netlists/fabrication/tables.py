@@ -10,7 +10,7 @@ from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
 from netlists.fabrication.manifest import PackError
-from netlists.fabrication.switch_tables import branch_table
+from netlists.fabrication.switch_tables import branch_table, write_tables
 from tinynets.files.extras import optional
 
 #: Columns by name, all of the same length.
@@ -19,7 +19,7 @@ _ROUNDING = 1e-9  # relative difference, above what another processor may cause
 
 
 def branch_tables(mapped: MappedNetwork) -> Iterator[Table]:
-    """Yield a table of branches for each tile; see `switch_tables.COLUMNS`."""
+    """Yield a table of branches for each tile; see `branch_table`."""
     yield from (branch_table(mapped, tile) for tile in mapped.tiles)
 
 
@@ -91,17 +91,7 @@ TEXTS = {"cells.csv": cell_tables, "pins.csv": pin_tables, "bom.csv": part_table
 def write_texts(mapped: MappedNetwork, directory: Path) -> None:
     """Write cells.csv, pins.csv and bom.csv."""
     for name, make in TEXTS.items():
-        _write_text(make(mapped), directory / name)
-
-
-def _write_text(tables: Iterable[Table], path: Path) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for k, table in enumerate(tables):
-            if not k:
-                file.write(",".join(table) + "\n")
-            lists = [v.tolist() if isinstance(v, np.ndarray) else v for v in table.values()]
-            rows = ([v if isinstance(v, str) else repr(v) for v in row] for row in zip(*lists))
-            file.writelines(",".join(row) + "\n" for row in rows)
+        write_tables(make(mapped), directory / name)
 
 
 def write_branches(mapped: MappedNetwork, directory: Path) -> None:
@@ -122,17 +112,13 @@ def write_branches(mapped: MappedNetwork, directory: Path) -> None:
 def check_tables(mapped: MappedNetwork, directory: Path) -> None:
     """Raise PackError, naming the table, if a table of a pack contradicts its network."""
     for name, make in TEXTS.items():
-        _check(directory / name, make(mapped))
+        _check([directory / name], make(mapped))
     # Both are read in parallel: the measured values take longest and are computed only once.
     paths = [directory / f"branches{suffix}" for suffix in (".csv", ".parquet")]
-    _check_all(paths, branch_tables(mapped))
+    _check(paths, branch_tables(mapped))
 
 
-def _check(path: Path, tables: Iterable[Table]) -> None:
-    _check_all([path], tables)
-
-
-def _check_all(paths: list[Path], tables: Iterable[Table]) -> None:
+def _check(paths: list[Path], tables: Iterable[Table]) -> None:
     """Compare files with the tables that they should hold, table by table."""
     arrow = optional("pyarrow", extra="fab")
     readers: list[_Rows] = []

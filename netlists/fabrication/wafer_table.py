@@ -12,9 +12,10 @@ from tinynets.files.extras import optional
 #: A table has exactly one of these columns; measured_ohm is the name in a pack's own table.
 UNITS = ("ohm", "measured_ohm", "siemens")
 _CELL = ("layer", "input", "output", "side")
-_WHAT = ("branch", "reading")  # what a value belongs to; a table has one of these columns
-_OPTIONAL = ("die", "stuck")
-_WHOLE = ("input", "output", *_WHAT)
+#: By the column that says what a value belongs to, of which a table has one: the columns that it
+#: may have, and what to do about such a table where the other kind is read.
+_KINDS = {"branch": (("die", "stuck"), "leave out --plan"), "reading": (("die",), "give --plan")}
+_WHOLE = ("input", "output", *_KINDS)
 _BATCH = 2**16  # rows in memory at once
 
 
@@ -72,24 +73,21 @@ def _csv(path: Path, arrow: Any, what: str, *, threads: bool = True) -> Iterator
 
 def _columns(names: list[str], path: Path, what: str) -> list[str]:
     """Return the columns to read; each must occur exactly once."""
-    keys, other = (*_CELL, what), _WHAT[1 - _WHAT.index(what)]
-    optional_ = (
-        _OPTIONAL if what == "branch" else ("die",)
-    )  # composite readings show stuck switches themselves
+    keys, (other,) = (*_CELL, what), _KINDS.keys() - {what}
+    extra = _KINDS[what][0]
     if other in names:
-        advice = "give --plan" if other == "reading" else "leave out --plan"
         raise WaferError(
             f"{path} has a column {other}; composite readings have a column reading and need their "
-            f"plan, single readings have a column branch and no plan: {advice}"
+            f"plan, single readings have a column branch and no plan: {_KINDS[other][1]}"
         )
-    if what == "reading" and "stuck" in names:
+    if "stuck" in names and "stuck" not in extra:
         raise WaferError(
             f"{path} has a column stuck, which is only for a column branch; remove it: composite "
             "readings show which switches are stuck"
         )
-    known = [name for name in names if name in (*keys, *UNITS, *optional_)]
+    known = [name for name in names if name in (*keys, *UNITS, *extra)]
     units = [name for name in known if name in UNITS]
-    if len(units) != 1 or sorted(set(known) - {*optional_, *units}) != sorted(keys):
+    if len(units) != 1 or sorted(set(known) - {*extra, *units}) != sorted(keys):
         raise WaferError(
             f"{path} has columns {names}; expected {', '.join(keys)} and one of {', '.join(UNITS)}"
         )
@@ -113,7 +111,7 @@ def _typed(batch: Any, arrow: Any, path: Path, first: int) -> dict[str, Any]:
     columns = {name: batch[name].cast(kind) for name, kind in types.items()}
     if "stuck" in columns:
         columns["stuck"] = columns["stuck"].fill_null("")
-    for name in (*_CELL, *_WHAT, "die"):
+    for name in (*_CELL, *_KINDS, "die"):
         if name in columns and columns[name].null_count:
             row = first + int(np.argmax(columns[name].is_null().to_numpy(zero_copy_only=False)))
             raise WaferError(f"{path}: row {row} has no {name}; every row needs one")

@@ -54,9 +54,7 @@ class _Pen:
 
     def cut(self, layer: str, x: int, y: int, kind: str = "") -> None:
         """Draw a cut of its exact size, centred at a point."""
-        rule = next(
-            r for r in self.technology.rules if (r.kind, r.layer) == ("size", kind or layer)
-        )
+        rule = self.technology.find("size", kind or layer)
         w, h = to_dbu(rule.value), to_dbu(rule.length)
         self.box(layer, x - w // 2, y - h // 2, x - w // 2 + w, y - h // 2 + h)
 
@@ -96,11 +94,7 @@ def tile_layout(
     Raises ValueError for closed branches that the bank lacks and whatever `plan_cell` refuses, and
     ImportError without KLayout.
     """
-    if np.any((tile.chosen_pos | tile.chosen_neg) >> np.uint32(bank.n)):
-        raise ValueError(
-            f"tile {tile.name} closes branches that the bank of {bank.n} does not have; "
-            "pass the bank of the die that it was mapped on"
-        )
+    tile.closed(bank.n)  # refuses branches that the bank does not have
     plan = plan_cell(bank, technology, programming)
     layout = _new_layout()
     pen = _Pen(layout, layout.create_cell(tile.name), technology)
@@ -114,10 +108,7 @@ def tile_layout(
 
 
 def cell_layout(
-    bank: ResistorBank,
-    technology: Technology = HIGH_PO,
-    *,
-    programming: Programming = "switch",
+    bank: ResistorBank, technology: Technology = HIGH_PO, *, programming: Programming = "switch"
 ) -> "db.Layout":
     """Return the layout of one cell, a differential pair of banks, with its line segments."""
     plan, layout = plan_cell(bank, technology, programming), _new_layout()
@@ -193,11 +184,8 @@ def _draw_cell(layout: Any, plan: CellPlan, technology: Technology) -> Any:
         for branch in branches:
             _draw_branch(pen, plan, branch, switch)
         _draw_collector(pen, plan, side)
-    film_end, around = (
-        to_dbu(technology.film.end),
-        technology.rule("enclosure", "resistor", "implant"),
-    )
-    top = plan.y_head + film_end + around
+    around = technology.rule("enclosure", "resistor", "implant")
+    top = plan.y_head + to_dbu(technology.film.end) + around
     pen.box(technology.implant, 0, plan.y_strip - around, plan.width, top)
     return pen.cell
 
@@ -236,8 +224,7 @@ def _heads(technology: Technology, low: int, high: int) -> tuple[tuple[int, int]
 def _draw_strip(pen: _Pen, x: int, low: int, high: int) -> None:
     """Draw a strip of film with its body from low to high and a slot at either end."""
     end, half = to_dbu(pen.technology.film.end), to_dbu(pen.technology.film.width) // 2
-    slot = next(r for r in pen.technology.rules if (r.kind, r.layer) == ("size", "slot licon"))
-    reach = to_dbu(slot.length) // 2
+    reach = to_dbu(pen.technology.find("size", "slot licon").length) // 2
     pen.box("poly", x - half, low - end, x + half, high + end)
     pen.box("poly_res", x - half, low, x + half, high)
     pen.cut("licon", x, low - reach, "slot licon")
@@ -363,14 +350,10 @@ def _pad_distance(technology: Technology, line: int, pitch: int) -> int:
 
 def _draw_stack(pen: _Pen, x: int, y: int, layers: tuple[str, ...]) -> None:
     """Draw metals and the vias between them at one point."""
-    half, inside = _STACK // 2, 90
     for layer in layers:
-        if layer.startswith("via"):
-            pen.cuts(
-                layer, x - half + inside, y - half + inside, x + half - inside, y + half - inside
-            )
-        else:
-            pen.box(layer, x - half, y - half, x + half, y + half)
+        is_via = layer.startswith("via")
+        draw, half = (pen.cuts if is_via else pen.box), _STACK // 2 - 90 * is_via
+        draw(layer, x - half, y - half, x + half, y + half)
 
 
 def _draw_pad(pen: _Pen, x: int, y: int, name: str) -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from mapping.bank import ResistorBank
 from netlists.circuit import Wires
-from netlists.circuit.wire_geometry import METALS
+from netlists.circuit.wire_geometry import METALS, Metal
 from netlists.layout.technology import DBU, GRID, Technology, to_dbu
 
 Programming = Literal["switch", "via"]
@@ -94,15 +94,8 @@ def plan_cell(bank: ResistorBank, technology: Technology, programming: Programmi
         y_head + end + technology.rule("enclosure", "resistor", "implant"),
         y_head + to_dbu(technology.word_width) + technology.rule("space", "met1"),
     )
-    plan = CellPlan(
-        programming,
-        2 * side,
-        top,
-        (tuple(branches), shifted),
-        y_strip,
-        y_head,
-        (side // 2, side + side // 2),
-    )
+    sides, x_bit = (tuple(branches), shifted), (side // 2, side + side // 2)
+    plan = CellPlan(programming, 2 * side, top, sides, y_strip, y_head, x_bit)
     if max(plan.width, plan.height) * DBU > MAX_SIDE:
         raise ValueError(
             f"a cell would be {plan.width * DBU:g} × {plan.height * DBU:g} m; the limit is "
@@ -118,15 +111,13 @@ def drawn_wires(plan: CellPlan, technology: Technology, r_driver: float = 0.0) -
 
     Capacitance is that of a line of least width, scaled by width.
     """
-    word, bit = METALS["met1"], METALS["met3"]
-    segments = (
-        (word, plan.width * DBU, technology.word_width),
-        (bit, plan.height * DBU, technology.bit_width),
-    )
-    (r_word, c_word), (r_bit, c_bit) = (
-        (metal.r_sheet * length / width, metal.c_per_length * length * width / metal.width)
-        for metal, length, width in segments
-    )
+
+    def segment(metal: Metal, length: float, width: float) -> tuple[float, float]:
+        """Return the resistance [ohm] and the capacitance [F] of a wire."""
+        return metal.r_sheet * length / width, metal.c_per_length * length * width / metal.width
+
+    r_word, c_word = segment(METALS["met1"], plan.width * DBU, technology.word_width)
+    r_bit, c_bit = segment(METALS["met3"], plan.height * DBU, technology.bit_width)
     return Wires(r_word, r_bit, r_driver, c_word, c_bit)
 
 

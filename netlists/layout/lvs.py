@@ -203,11 +203,9 @@ def _trace(circuit: Any, technology: Technology) -> Extraction:
 
 
 def _device(device: Any, technology: Technology) -> _Device:
-    if device.device_class().name == "switch":
-        a, b = (device.net_for_terminal(t).cluster_id for t in ("S", "D"))
-        return _Device((a, b), 0.0)
-    a, b = (device.net_for_terminal(t).cluster_id for t in ("A", "B"))
-    return _Device((a, b), device.parameter("R") + 2 * technology.r_end)
+    switch = device.device_class().name == "switch"
+    a, b = (device.net_for_terminal(terminal).cluster_id for terminal in ("SD" if switch else "AB"))
+    return _Device((a, b), 0.0 if switch else device.parameter("R") + 2 * technology.r_end)
 
 
 def _gate_problems(circuit: Any, at: dict[int, list[int]]) -> Iterator[str]:

@@ -8,13 +8,12 @@ Source: google/skywater-pdk, docs/rules: the periphery rules (named in `Rule.sou
 numbers, and the measured P+ poly resistors of 0.35 um.
 """
 
-import importlib
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from netlists.circuit.wire_geometry import Film
+from tinynets.files.extras import optional
 
 #: Database unit of every layout [m].
 DBU = 1e-9
@@ -101,9 +100,13 @@ class Technology:
 
     def rule(self, kind: Kind, layer: str, other: str = "") -> int:
         """Return the value of a rule [database units]; raises KeyError if it does not exist."""
+        return to_dbu(self.find(kind, layer, other).value)
+
+    def find(self, kind: Kind, layer: str, other: str = "") -> Rule:
+        """Return a rule; raises KeyError if it does not exist."""
         for rule in self.rules:
             if (rule.kind, rule.layer, rule.other) == (kind, layer, other):
-                return to_dbu(rule.value)
+                return rule
         raise KeyError(f"{self.name} has no rule of {kind} for {layer!r} {other!r}")
 
 
@@ -114,11 +117,7 @@ def to_dbu(metres: float) -> int:
 
 def klayout(part: Literal["db", "lay"] = "db") -> Any:
     """Return KLayout's Python module of that name; raises ImportError if it is not installed."""
-    if importlib.util.find_spec("klayout") is None:
-        raise ImportError(
-            "layouts need KLayout's Python module; pip install 'crossbar-sim[layout]'"
-        )
-    return importlib.import_module(f"klayout.{part}")
+    return optional(f"klayout.{part}", extra="layout")
 
 
 #: Layers, named as in SKY130; "met3_text" holds the names of nets, "names" those of terminals.

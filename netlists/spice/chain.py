@@ -16,7 +16,7 @@ from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import TileConfig
 from netlists.circuit import Periphery
-from netlists.spice.text import OPTIONS, table_source
+from netlists.spice.text import OPTIONS, input_tables, numbered, run_cards
 from tinynets.networks.layers import PrunedLayer
 
 #: A rectifier is linear on either side, so Newton's method converges to rounding error.
@@ -99,8 +99,8 @@ def network_deck(
 ) -> Iterator[str]:
     """Yield the lines of a deck that sweeps over v_in (n_batch, n_in) [V] and writes logits.txt."""
     layers = mapped.layers
-    inputs = _nodes("in", layers[0].source.n_in)
-    logits = _nodes("logit", layers[-1].source.n_out)
+    inputs = numbered("in", layers[0].source.n_in)
+    logits = numbered("logit", layers[-1].source.n_out)
     yield f"* from input voltages to logits: {len(layers)} layers, {len(v_in)} input vectors"
     yield ".include cell.inc"
     for part in [*layers, *biases.values()]:
@@ -109,19 +109,15 @@ def network_deck(
         after = chain.volts_per_unit[layers[k + 1].name] if k + 1 < len(layers) else None
         yield from _stage(layer, biases.get(layer.name), periphery, chain, after)
     yield from ("vsel sel 0 0", f"vbias bias 0 {float(chain.v_bias)!r}")
-    for i, name in enumerate(inputs):
-        yield table_source(f"bin_{i}", name, v_in[:, i].tolist())
+    yield from input_tables(inputs, v_in)
     nodes = inputs
     for k, layer in enumerate(layers):
         last = k == len(layers) - 1
-        outputs = logits if last else _nodes(f"h{k + 1}", layer.source.n_out)
+        outputs = logits if last else numbered(f"h{k + 1}", layer.source.n_out)
         yield f"Xs_{k} bias {' '.join([*nodes, *outputs])} stage_{layer.name}"
         nodes = outputs
-    yield from (f"{OPTIONS} {_ACCURATE}", f".dc vsel 0 {len(v_in) - 1} 1")
-    yield f".save {' '.join(f'v({name})' for name in logits)}"
-    yield from (".control", "set wr_singlescale", "set wr_vecnames", "set numdgt=15", "run")
-    yield f"wrdata logits.txt {' '.join(f'v({name})' for name in logits)}"
-    yield from ("quit", ".endc", ".end", "")
+    written = [f"v({name})" for name in logits]
+    yield from run_cards(len(v_in), "logits.txt", written, options=f"{OPTIONS} {_ACCURATE}")
 
 
 def _stage(
@@ -136,8 +132,8 @@ def _stage(
     volts_after: volts per unit in the next layer, None for the last layer.
     """
     n_in, n_out = layer.source.n_in, layer.source.n_out
-    sums = _nodes("y", n_out)
-    inputs, outputs = " ".join(_nodes("in", n_in)), " ".join(_nodes("out", n_out))
+    sums = numbered("y", n_out)
+    inputs, outputs = " ".join(numbered("in", n_in)), " ".join(numbered("out", n_out))
     here, after = float(chain.volts_per_unit[layer.name]), float(volts_after or 1.0)
     yield f"* an input of 1 is {here!r} V, an output of 1 is {after!r} V"
     yield f".subckt stage_{layer.name} bias {inputs} {outputs}"
@@ -145,7 +141,7 @@ def _stage(
     scale = after / (periphery.r_feedback * here * layer.g_per_weight)
     terms = [f"{factor!r} * v({node})" for factor, node in zip(scale.tolist(), sums)]
     if bias:
-        extra = _nodes("b", n_out)
+        extra = numbered("b", n_out)
         yield f"Xb bias {' '.join(extra)} layer_{bias.name}"
         scale = after / (periphery.r_feedback * chain.v_bias * bias.g_per_weight)
         terms = [
@@ -155,7 +151,3 @@ def _stage(
     for j, term in enumerate(terms):
         yield f"bact_{j} out_{j} 0 v = {term if volts_after is None else f'uramp({term})'}"
     yield from (".ends", "")
-
-
-def _nodes(prefix: str, n: int) -> list[str]:
-    return [f"{prefix}_{k}" for k in range(n)]

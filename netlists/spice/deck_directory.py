@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from mapping.bank import Die
-from mapping.bank.switches import closed_switches
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
@@ -21,8 +20,9 @@ from netlists.circuit.elements import CELL
 from netlists.circuit.size import Size, require_room
 from netlists.spice.chain import Chain, bias_layers, network_deck
 from netlists.spice.convolution_script import driver
-from netlists.spice.text import MAX_VECTORS, OPTIONS, table_source, tia
+from netlists.spice.text import MAX_VECTORS, input_tables, numbered, run_cards, tia
 from tinynets.files.drafts import new_directory
+from tinynets.files.templates import rendered
 
 _SIDES = ("p", "n")
 
@@ -77,7 +77,8 @@ def write_network(
         if chain:
             deck = network_deck(mapped, biases, periphery, chain, volts[mapped.layers[0].name])
             _write(draft / "network.cir", deck)
-        _write(draft / "README.md", [_readme(mapped, wires, periphery, sizes)])
+        values = {"mapped": mapped, "wires": wires, "periphery": periphery, "sizes": sizes}
+        _write(draft / "README.md", [rendered("netlists.spice", "README.md.j2", **values)])
     return directory
 
 
@@ -168,40 +169,33 @@ def _cell(n: int) -> str:
 
 def _tile(tile: Tile, die: Die, wires: Wires, periphery: Periphery) -> Iterator[str]:
     circuit = tile_circuit(tile, wires, periphery)
-    parts, (names, branch_names) = circuit.elements, circuit.names
-    inputs = [names[k] for k in parts.input_nodes]
+    parts, (nodes, branch_names) = circuit.elements, circuit.names
+    inputs = [nodes[k] for k in parts.input_nodes]
     outputs = [f"out_{j}_{s}" for s in _SIDES for j in range(tile.n_bit)]
     yield f"* {tile.n_word} word lines, {tile.n_bit} pairs of bit lines"
     yield f".subckt {tile.name} {' '.join(inputs)} {' '.join(outputs)}"
     ends: dict[str, tuple[str, str]] = {}
-    for name, a, b, ohm, part in zip(
-        branch_names,
-        parts.branch_from.tolist(),
-        parts.branch_to.tolist(),
-        parts.branch_ohm.tolist(),
-        parts.branch_part.tolist(),
-    ):
-        ends[name] = names[a], names[b]
+    arrays = (parts.branch_from, parts.branch_to, parts.branch_ohm, parts.branch_part)
+    for name, a, b, ohm, part in zip(branch_names, *(array.tolist() for array in arrays)):
+        ends[name] = nodes[a], nodes[b]
         if part != CELL:
-            yield f"{name} {names[a]} {names[b]} {ohm!r}"
+            yield f"{name} {nodes[a]} {nodes[b]} {ohm!r}"
     for i, j, values in _cells(tile, die):
         word, bit_p = ends[f"Rc_{i}_{j}_p"]
         _, bit_n = ends[f"Rc_{i}_{j}_n"]
         yield f"Xc_{i}_{j} {word} {bit_p} {bit_n} cell {values}"
     offsets = periphery.offsets(circuit.n_line).tolist()
     for node, out, v_offset in zip(parts.tia_nodes.tolist(), outputs, offsets):
-        yield from tia(out, names[node], out, periphery, v_offset)
+        yield from tia(out, nodes[node], out, periphery, v_offset)
     yield from (".ends", "")
 
 
 def _cells(tile: Tile, die: Die) -> Iterator[tuple[int, int, str]]:
     """Yield word line, bit line and parameters of every cell with devices."""
     i, j = np.nonzero(tile.present)
-    rows, columns = tile.rows[i], tile.columns[j]
-    chosen = np.stack([tile.chosen_pos[i, j], tile.chosen_neg[i, j]], axis=1)
-    closed = closed_switches(chosen, die.bank.n)
+    rows, columns = tile.cells
     resistor = die.resistances(tile.layer, rows, columns).tolist()
-    switch = die.switches(tile.layer, rows, columns, closed).tolist()
+    switch = die.switches(tile.layer, rows, columns, tile.closed(die.bank.n)).tolist()
     for c, (word, bit) in enumerate(zip(i.tolist(), j.tolist())):
         values = [
             f"r_{s}_{k}={resistor[c][side][k]!r} s_{s}_{k}={switch[c][side][k]!r}"
@@ -213,8 +207,7 @@ def _cells(tile: Tile, die: Die) -> Iterator[tuple[int, int, str]]:
 
 def _layer(layer: MappedLayer) -> Iterator[str]:
     """Yield the subcircuit of a layer: its tiles, and the sum of their outputs."""
-    ports = [f"in_{i}" for i in range(layer.source.n_in)]
-    ports += [f"out_{j}" for j in range(layer.source.n_out)]
+    ports = numbered("in", layer.source.n_in) + numbered("out", layer.source.n_out)
     yield "* out_j = sum over tiles of r_feedback * A / (1 + A) * (i_p - i_n), added up after ADCs;"
     yield "* A is the gain of the TIAs"
     yield from (f".include {tile.name}.inc" for tile in layer.tiles)
@@ -233,17 +226,13 @@ def _layer(layer: MappedLayer) -> Iterator[str]:
 
 def _run(layer: MappedLayer, v_in: np.ndarray) -> Iterator[str]:
     """Yield a deck that sweeps over all input vectors and writes the outputs to outputs.txt."""
-    inputs = [f"in_{i}" for i in range(layer.source.n_in)]
-    outputs = [f"out_{j}" for j in range(layer.source.n_out)]
+    inputs, outputs = numbered("in", layer.source.n_in), numbered("out", layer.source.n_out)
     yield f"* layer {layer.name}: {len(v_in)} input vectors"
     yield from (".include ../cell.inc", ".include layer.inc", "vsel sel 0 0")
-    for i, name in enumerate(inputs):
-        yield table_source(f"bin_{i}", name, v_in[:, i].tolist())
+    yield from input_tables(inputs, v_in)
     yield f"Xlayer {' '.join(inputs)} {' '.join(outputs)} layer_{layer.name}"
-    yield from (OPTIONS, f".dc vsel 0 {len(v_in) - 1} 1")
-    yield from (".control", "set wr_singlescale", "set wr_vecnames", "set numdgt=15", "run")
-    yield f"wrdata outputs.txt {' '.join(f'v({name})' for name in outputs)}"
-    yield from ("quit", ".endc", ".end", "")
+    written = [f"v({name})" for name in outputs]
+    yield from run_cards(len(v_in), "outputs.txt", written, save=False)
 
 
 def _run_tile(tile: Tile, v_in: np.ndarray) -> Iterator[str]:
@@ -254,71 +243,11 @@ def _run_tile(tile: Tile, v_in: np.ndarray) -> Iterator[str]:
     """
     driven = v_in[v_in.any(axis=1)]
     v_in = driven if len(driven) else v_in[:1]
-    inputs = [f"in_{i}" for i in range(tile.n_word)]
+    inputs = numbered("in", tile.n_word)
     outputs = [f"out_{j}_{s}" for s in _SIDES for j in range(tile.n_bit)]
     currents = [f"i(v.xtile.vtia_{name})" for name in outputs]
     yield f"* tile {tile.name}: {len(v_in)} input vectors"
     yield from (".include ../cell.inc", f".include {tile.name}.inc", "vsel sel 0 0")
-    for i, name in enumerate(inputs):
-        yield table_source(f"bin_{i}", name, v_in[:, i].tolist())
+    yield from input_tables(inputs, v_in)
     yield f"Xtile {' '.join(inputs)} {' '.join(outputs)} {tile.name}"
-    yield from (OPTIONS, f".dc vsel 0 {len(v_in) - 1} 1", f".save {' '.join(currents)}")
-    yield from (".control", "set wr_singlescale", "set wr_vecnames", "set numdgt=15", "run")
-    yield from (f"wrdata {tile.name}.txt {' '.join(currents)}", "quit", ".endc", ".end", "")
-
-
-def _readme(
-    mapped: MappedNetwork, wires: Wires, periphery: Periphery, sizes: Mapping[str, Size]
-) -> str:
-    rows = "\n".join(
-        f"| {layer.name} | {layer.source.n_in} | {layer.source.n_out} | {len(layer.tiles)} | "
-        f"{layer.source.n_remaining} | {'im2col' if layer.source.conv else 'dense'} |"
-        for layer in mapped.layers
-    )
-    costs = "\n".join(f"- {name}: {size}" for name, size in sizes.items())
-    whole = _WHOLE_NETWORK if "network.cir" in sizes else ""
-    return f"""# SPICE netlists of a mapped network
-
-Run one layer: `cd <layer>; ngspice -b run.cir`. It sweeps over the input vectors (one table per
-input over the index `vsel`) and writes `outputs.txt`: a line of headings, then the index and one
-column per output [V]. ngspice should report that it uses KLU; without it, large tiles are slow.
-{whole}
-| layer | inputs | outputs | tiles | weights | kind |
-|---|---|---|---|---|---|
-{rows}
-
-Estimated size of each deck for ngspice 46 with KLU:
-
-{costs}
-
-- `cell.inc`: one weight, a differential pair of banks of {mapped.die.bank.n} branches. `Rc_*` is a
-  branch resistor, `Rs_*` its switch (closed or open resistance).
-- `<layer>/<layer>_<a>_<b>.inc`: a tile. Word lines `in_i` enter at the left, bit lines end in
-  transimpedance amplifiers (TIA) at the bottom, outputs `out_j_p` and `out_j_n`. `Rd` driver,
-  `Rw`, `Rb` wire segments, `Xc_i_j` the cell of word line i and bit line j. A pruned weight has no
-  cell.
-- `<layer>/<layer>_<a>_<b>.cir`: that tile alone; `ngspice -b` writes `<layer>_<a>_<b>.txt`: a line
-  of headings, then for each input vector its index and the current into each TIA [A], all positive
-  bit lines first. Vectors that drive no word line of the tile are left out (if none drives one,
-  the first stays), and the index counts the others.
-- `<layer>/layer.inc`: the layer: its tiles, and ideal sums that stand for the addition after the
-  ADCs: out_j = r_feedback * A / (1 + A) * (i_p - i_n), A the gain of the TIA, summed over tiles.
-  A convolution's inputs are one im2col patch; the same tiles serve every position, and `run.py`
-  takes whole images through them.
-- `<layer>/run.cir`: the deck.
-
-Wires: {wires.r_word!r} ohm a word-line segment, {wires.r_bit!r} ohm a bit-line segment, drivers
-{wires.r_driver!r} ohm. TIA: feedback {periphery.r_feedback!r} ohm, gain {periphery.tia_gain!r}.
-Die {mapped.die.id}, seed {mapped.die.seed}. Not in these netlists: DAC and ADC quantisation, noise,
-capacitance of wires; bias in the decks of single layers.
-"""
-
-
-_WHOLE_NETWORK = """
-Run the whole network: `ngspice -b network.cir`. It takes the first layer's input voltages through
-all layers at once and writes `logits.txt`: the index, then one column per logit, 1 V for 1.
-Subcircuits: cell, tile, layer, stage. A stage adds the bias, scales the sum to the next layer's
-voltages and rectifies it (ReLU); these sums, scales and rectifiers are ideal. A bias is a
-differential pair of banks in a word line of its own, in `<layer>_bias`, driven by a reference
-voltage.
-"""
+    yield from run_cards(len(v_in), f"{tile.name}.txt", currents)

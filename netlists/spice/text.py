@@ -1,5 +1,7 @@
 """Write a circuit as flat SPICE text, with exactly the numbers that the fast engine solves."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.constants import Boltzmann
 
@@ -28,7 +30,9 @@ def to_spice(circuit: Circuit, v_in: np.ndarray, *, title: str = "crossbar") -> 
     v_in = circuit.check_inputs(v_in)
     if len(v_in) > MAX_VECTORS:
         raise ValueError(f"a netlist takes at most {MAX_VECTORS} vectors; got {len(v_in)}")
-    body = [*elements(circuit), *input_sources(circuit, v_in)]
+    names = circuit.names[0]
+    inputs = [names[k] for k in circuit.elements.input_nodes]
+    body = [*elements(circuit), "vsel sel 0 0", *input_tables(inputs, v_in)]
     saved = " ".join(f"i(vtia_{j}) v(out_{j})" for j in range(circuit.n_line))
     cards = [OPTIONS, f".dc vsel 0 {len(v_in) - 1} 1", f".save {saved}", ".end", ""]
     return "\n".join([f"* {_one_line(title)}", *body, *cards])
@@ -136,12 +140,12 @@ def _reference(label: str, periphery: Periphery, v_offset: float) -> tuple[str, 
     return f"ref_{label}", [noise, f"vos_{label} ref_{label} noise_{label} {v_offset!r}"]
 
 
-def input_sources(circuit: Circuit, v_in: np.ndarray) -> list[str]:
-    """Return the sweep index and one table of voltages over it for each word line."""
-    lines, nodes = ["vsel sel 0 0"], circuit.names[0]
-    for i, node in enumerate(circuit.elements.input_nodes.tolist()):
-        lines.append(table_source(f"bin_{i}", nodes[node], v_in[:, i].tolist()))
-    return lines
+def input_tables(nodes: Sequence[str], v_in: np.ndarray) -> list[str]:
+    """Return a source for each input node: a table of its voltages v_in (n_batch, n_word) [V]."""
+    return [
+        table_source(f"bin_{i}", node, volts)
+        for i, (node, volts) in enumerate(zip(nodes, v_in.T.tolist()))
+    ]
 
 
 def table_source(name: str, node: str, volts: list[float]) -> str:
@@ -150,6 +154,25 @@ def table_source(name: str, node: str, volts: list[float]) -> str:
     points = [(-9e9, volts[0]), *enumerate(volts), (9e9, volts[-1])]
     table = ", ".join(f"{x!r}, {v!r}" for x, v in points)
     return f"{name} {node} 0 v = pwl(v(sel), {table})"
+
+
+def run_cards(
+    n_vector: int, path: str, outputs: Sequence[str], *, options: str = OPTIONS, save: bool = True
+) -> list[str]:
+    """Return the end of a deck that sweeps over its input vectors and writes outputs to a file.
+
+    outputs: what is written, such as v(out_0).
+    save: whether ngspice keeps nothing else in memory.
+    """
+    written = " ".join(outputs)
+    cards = [options, f".dc vsel 0 {n_vector - 1} 1", *([f".save {written}"] if save else [])]
+    cards += [".control", "set wr_singlescale", "set wr_vecnames", "set numdgt=15", "run"]
+    return [*cards, f"wrdata {path} {written}", "quit", ".endc", ".end", ""]
+
+
+def numbered(prefix: str, n: int) -> list[str]:
+    """Return the names of n nodes: prefix_0, prefix_1, …"""
+    return [f"{prefix}_{k}" for k in range(n)]
 
 
 def _one_line(text: str) -> str:

@@ -1,1 +1,1 @@
-"""Files from untrusted sources, and files that appear only when complete."""
+"""Files from untrusted sources, files that appear only when complete, and texts from templates."""

@@ -162,7 +162,7 @@ def _is_bias(
 
 def _module_name(node: Node) -> str:
     weights = [name for name in node.inputs[1:] if name in node.constants]
-    if node.kind in ("Gemm", "MatMul", "Conv", "BatchNormalization") and weights:
+    if node.kind in _TENSORS and weights:
         return safe_name(weights[0].removesuffix(".weight"))
     return safe_name(f"{node.kind.lower()}_{node.name}")
 

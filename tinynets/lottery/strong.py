@@ -1,8 +1,9 @@
 """Strong lottery tickets by construction: prune a random network until it computes a trained one.
 
-No random weight is ever changed; a mask alone makes the network. Every layer of the target becomes
-a pair of random layers with a ReLU between (`tinynets.lottery.gadgets`), for a convolution one of
-1 × 1 and one of the target's own kernel; with "one_extra_layer" the pairs share their layers.
+A mask alone makes the network: no random weight changes. Every layer of the target becomes a pair
+of random layers with a ReLU between them (`tinynets.lottery.gadgets`). For a convolution, the first
+of the pair is 1 × 1 and the second has the target's kernel. With "one_extra_layer", neighbouring
+pairs share a layer.
 """
 
 import copy
@@ -24,8 +25,8 @@ METHODS = (*_CHOICES, "one_extra_layer")
 class Ticket(nn.Module):
     """A random network and the mask that makes it compute what a trained one does, in float64.
 
-    network: Linear, Conv2d and passive modules in a row. The weights are random, uniform in
-    -1 … 1; their masks are those of `torch.nn.utils.prune`, so that `tinynets.extract` reads them.
+    network: a sequence of Linear, Conv2d and passive modules. The weights are random, uniform in
+        -1 … 1. Their masks are those of `torch.nn.utils.prune`, which `tinynets.extract` reads.
     errors: one LayerError for each weight layer of the target.
     """
 
@@ -59,16 +60,19 @@ def strong_ticket(
 ) -> Ticket:
     """Return a random network pruned so that it approximates a trained one.
 
-    model: a Sequential (also nested) of Linear, Conv2d, ReLU, pooling, Flatten; not changed.
-    n: random units for each weight and each sign of its input. method: "one_weight" (Malach et
-    al.) keeps the nearest one; "subset_sum" (Pensia et al.; convolutions: da Cunha, Natale,
-    Viennot) the nearest subset; both are twice as deep as the model. "filters" keeps or drops
-    units whole, in the setting of da Cunha, d'Amore, Natale. "one_extra_layer" (Burkholz) needs
-    Linear layers with ReLU between, and holds n copies of each unit. seed: of the random network.
+    model: a Sequential, nested or not, of Linear, Conv2d, ReLU, pooling and Flatten; it does not
+        change.
+    n: random units for each weight and each sign of its input.
+    method: "one_weight" (Malach et al.) keeps the nearest unit, and "subset_sum" (Pensia et al.;
+        for convolutions da Cunha, Natale, Viennot) the nearest subset of units. Both make the
+        network twice as deep as the model. "filters" (the setting of da Cunha, d'Amore, Natale)
+        keeps or drops whole units. "one_extra_layer" (Burkholz) takes Linear layers with a ReLU
+        between them, and has n copies of each unit.
+    seed: random seed of the network.
 
-    Raises ValueError for another method or n < 1, and naming the module that cannot be built.
-    Source: `lottery_gadgets` names it for each method. Cost: of "subset_sum" 2^(n/2) for each
-    weight; the first layer of a pair has about 2 n + 4 sqrt(n) units for each input.
+    Raises ValueError for another method, n < 1, or a module that cannot be built.
+    Source: see `tinynets.lottery.gadgets` for each method. Cost: "subset_sum" takes 2^(n/2) steps
+    for each weight; the first layer of a pair has about 2 n + 4 sqrt(n) units for each input.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}; got {method!r}")
@@ -92,17 +96,18 @@ def strong_ticket(
 def _check_linear(weighted: list[tuple[str, nn.Module]]) -> None:
     if other := [name for name, module in weighted if not isinstance(module, nn.Linear)]:
         raise ValueError(
-            f"method 'one_extra_layer' is built for Linear layers; {other} are none; use "
+            f"method 'one_extra_layer' takes Linear layers only; got other layers {other}; use "
             "'subset_sum'"
         )
 
 
 def error_bound(model: nn.Sequential, ticket: Ticket, x: torch.Tensor) -> torch.Tensor:
-    """Return what each output of the ticket can at most be off from the model's, (n_batch, n_out).
+    """Return a bound (n_batch, n_out) of the difference between the ticket's and model's outputs.
 
-    The induction over layers of the proofs, with the errors of this ticket's weights in place of
-    the epsilon that the theorems give: an input x off by at most d leaves a layer off by at most
-    gain d + error |x|, and ReLU and pooling pass on no more. Exact arithmetic is assumed.
+    The bound follows the proofs' induction over layers, with the errors of this ticket's weights in
+    place of the epsilon of the theorems. If the input x of a layer is off by at most d, its output
+    is off by at most gain d + error |x|; ReLU and pooling do not increase the error. Exact
+    arithmetic is assumed.
     """
     x, errors = x.double(), iter(ticket.errors)
     off = torch.zeros_like(x)
@@ -119,7 +124,7 @@ def error_bound(model: nn.Sequential, ticket: Ticket, x: torch.Tensor) -> torch.
 
 
 def _apply(module: Any, weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Multiply as the module does, by another weight and without a bias."""
+    """Multiply as the module does, but by another weight and without a bias."""
     if isinstance(module, nn.Conv2d):
         around: Any = module.stride, module.padding, module.dilation
         return nn.functional.conv2d(x, weight, None, *around)
@@ -127,7 +132,7 @@ def _apply(module: Any, weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def _flat(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Return the modules of nested Sequentials in the order in which they run."""
+    """Yield the modules of nested Sequentials in the order in which they run."""
     if not isinstance(model, nn.Sequential):
         yield path or "model", model
         return

@@ -26,9 +26,11 @@ Trainer = Callable[[nn.Module, int, Callable[[int], None] | None], object]
 
 @dataclass(frozen=True)
 class Ticket:
-    """Masks by module path, the weights to start from, and the network trained from them.
+    """A ticket and the network trained from it.
 
-    model: trained, masked. start: its parameters and buffers at the rewinding point, unmasked.
+    masks: the weights kept, by module path.
+    start: parameters and buffers at the rewinding point, unmasked.
+    model: the network trained from them under the masks.
     """
 
     masks: Masks
@@ -37,7 +39,7 @@ class Ticket:
 
     @property
     def remaining(self) -> float:
-        """Share of the weights that are left."""
+        """Fraction of the weights that are left."""
         n_kept = sum(int(mask.sum()) for mask in self.masks.values())
         return n_kept / sum(mask.numel() for mask in self.masks.values())
 

@@ -37,19 +37,13 @@ class Data:
     def __post_init__(self) -> None:
         for part in ("train", "test"):
             x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
-            if len(x) == 0 or len(x) != len(y):
-                raise ValueError(
-                    f"data {self.name!r}: {len(x)} {part} samples and {len(y)} labels; "
-                    "expected the same number, at least one"
-                )
             for what, array, dtype in (("x", x, np.float32), ("y", y, np.int64)):
                 if array.dtype != dtype:
                     raise ValueError(
                         f"data {self.name!r}: {what}_{part} is {array.dtype}; expected "
                         f"{dtype.__name__}; pass {what}_{part}.astype(np.{dtype.__name__})"
                     )
-            if not np.isfinite(x).all():
-                raise ValueError(f"data {self.name!r}: the {part} samples hold NaN or inf")
+            _check_samples(self.name, f"{part} samples", x, y)
         if min(self.y_train.min(), self.y_test.min()) < 0 or self.y_test.max() >= self.n_class:
             raise ValueError(
                 f"data {self.name!r}: labels must be 0 … {self.n_class - 1} as in training"
@@ -197,13 +191,7 @@ def split(name: str, x: Any, y: Any, *, seed: int, test_share: float) -> Data:
     from sklearn.model_selection import train_test_split
 
     x, y = _samples(x), _labels(y)
-    if not np.isfinite(x).all():
-        raise ValueError(f"data {name!r}: the samples hold NaN or inf")
-    if len(x) == 0 or len(x) != len(y):
-        raise ValueError(
-            f"data {name!r}: {len(x)} samples and {len(y)} labels; expected the same number, at "
-            "least one"
-        )
+    _check_samples(name, "samples", x, y)
     seen: dict[bytes, int] = {}
     group = np.array([seen.setdefault(sample.tobytes(), len(seen)) for sample in x])
     first = np.unique(group, return_index=True)[1]
@@ -227,6 +215,17 @@ def _members(groups: np.ndarray, group: np.ndarray, first: np.ndarray) -> np.nda
     firsts = first[groups]
     copies = np.setdiff1d(np.flatnonzero(np.isin(group, groups)), firsts)
     return np.concatenate([firsts, copies])
+
+
+def _check_samples(name: str, what: str, x: np.ndarray, y: np.ndarray) -> None:
+    """Raise ValueError unless there are samples, all finite, each with a label."""
+    if len(x) == 0 or len(x) != len(y):
+        raise ValueError(
+            f"data {name!r}: {len(x)} {what} and {len(y)} labels; expected the same number, at "
+            "least one"
+        )
+    if not np.isfinite(x).all():
+        raise ValueError(f"data {name!r}: the {what} hold NaN or inf")
 
 
 def _samples(x: Any) -> np.ndarray:

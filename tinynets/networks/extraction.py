@@ -1,7 +1,7 @@
 """Read the weight layers out of a torch module."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -44,9 +44,7 @@ def extract(
             f"example is a {type(example).__name__}; pass a tensor, such as torch.from_numpy(x)"
         )
     modules = dict(model.named_modules())
-    unknown = [path for path in leave_digital if path not in modules]
-    if unknown:
-        raise ValueError(f"leave_digital names {unknown}, which the model does not have")
+    check_paths("leave_digital", leave_digital, modules)
     paths = [path for path in modules if _is_mappable(path, modules[path], leave_digital)]
     n_mvm = _count_products(model, {path: modules[path] for path in paths}, example)
     idle = [path for path in paths if path not in n_mvm]
@@ -92,6 +90,17 @@ def watching(modules: Mapping[str, nn.Module], see: Callable[..., None]) -> Iter
             handle.remove()
 
 
+def check_paths(what: str, paths: Iterable[str], known: Container[str]) -> None:
+    """Raise ValueError, with the name of the option, for paths that a model does not have."""
+    if unknown := [path for path in paths if path not in known]:
+        raise ValueError(f"{what} names {unknown}, which the model does not have")
+
+
+def is_inside(path: str, roots: Iterable[str]) -> bool:
+    """Return whether a module is one of the roots, or inside one."""
+    return any(path == root or path.startswith(f"{root}.") for root in roots)
+
+
 def safe_name(path: str) -> str:
     """Turn a module path such as `features.0` into a name fit for files and netlists."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", path) or "layer"
@@ -99,7 +108,7 @@ def safe_name(path: str) -> str:
 
 
 def _is_mappable(path: str, module: nn.Module, leave_digital: tuple[str, ...]) -> bool:
-    if any(path == kept or path.startswith(f"{kept}.") for kept in leave_digital):
+    if is_inside(path, leave_digital):
         return False
     if isinstance(module, _OPAQUE):
         remedy = f"pass leave_digital=({path!r},) to keep it digital"

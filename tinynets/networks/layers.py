@@ -77,12 +77,10 @@ class PrunedLayer:
         check_name(self.name, "layer name")
         n_mvm = whole_number(self.n_mvm, f"layer {self.name!r}: n_mvm", least=1)
         object.__setattr__(self, "n_mvm", n_mvm)
-        weight = _frozen(self.weight, np.float64)
-        mask = _frozen(self.mask, np.bool_)
-        bias = None if self.bias is None else _frozen(self.bias, np.float64)
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "mask", mask)
-        object.__setattr__(self, "bias", bias)
+        for name, dtype in (("weight", np.float64), ("mask", np.bool_), ("bias", np.float64)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _frozen(getattr(self, name), dtype))
+        weight, mask, bias = self.weight, self.mask, self.bias
         if weight.ndim != 2 or mask.shape != weight.shape:
             raise ValueError(
                 f"layer {self.name!r}: weight has shape {weight.shape} and mask {mask.shape}; "

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
-from tinynets.networks.extraction import dense_weight
+from tinynets.networks.extraction import check_paths, dense_weight, is_inside
 
 #: By module path: a float score or a bool mask in the shape of the module's weight.
 Scores = Mapping[str, torch.Tensor]
@@ -27,14 +27,12 @@ def weight_layers(model: nn.Module, exclude: tuple[str, ...] = ()) -> dict[str, 
     a weight that is computed from others (weight norm), since a mask on it would not last.
     """
     known = {path for path, _ in model.named_modules()}
-    if unknown := [path for path in exclude if path not in known]:
-        raise ValueError(f"exclude names {unknown}, which the model does not have")
+    check_paths("exclude", exclude, known)
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
     layers: dict[str, nn.Module] = {
         path: module
         for path, module in model.named_modules()
-        if isinstance(module, kinds)
-        and not any(path == out or path.startswith(f"{out}.") for out in exclude)
+        if isinstance(module, kinds) and not is_inside(path, exclude)
     }
     if not layers:
         raise ValueError(
@@ -203,14 +201,9 @@ def plain_weights(model: nn.Module) -> Iterator[list[tuple[torch.Tensor, torch.T
             _set_mask(module, mask)
 
 
-def _set_mask(module: nn.Module, mask: torch.Tensor) -> None:
+def _set_mask(module: Any, mask: torch.Tensor) -> None:
     torch_prune.custom_from_mask(module, "weight", mask)
-    _detach(module)
-
-
-def _detach(module: Any) -> None:
-    """Make the product of weight and mask a plain value, which can be copied."""
-    module.weight = module.weight.detach()
+    module.weight = module.weight.detach()  # a plain value, which can be copied
 
 
 def _holds_weight(module: nn.Module) -> bool:

@@ -36,11 +36,13 @@ def check_bits(bits: int) -> None:
 
 
 def low_rank(model: nn.Module, energy: float, *, exclude: tuple[str, ...] = ()) -> nn.Module:
-    """Return a copy in which each layer is two thinner ones, where that saves weights.
+    """Return a copy in which each layer is two thinner layers, where that saves weights.
 
-    energy: share of the sum of squared singular values that the rank must keep, in (0, 1]. A layer
-    of rank r becomes `Sequential` of r outputs without bias, then all outputs; a convolution's
-    second part is 1 × 1. Grouped convolutions stay. Masks become permanent, then dense.
+    energy: fraction of the sum of squared singular values that the rank must keep, in (0, 1].
+
+    A layer of rank r becomes a `Sequential` of a layer with r outputs and no bias, and one with all
+    outputs, which is 1 × 1 for a convolution. Grouped convolutions stay. Masks become permanent,
+    then dense.
     Raises ValueError for an energy outside (0, 1], or NaN weights.
     Source: Denton et al., NIPS 2014, arXiv 1404.0736. Cost: one SVD a layer.
     """
@@ -58,9 +60,9 @@ def low_rank(model: nn.Module, energy: float, *, exclude: tuple[str, ...] = ()) 
 
 
 def rank_of(singular: torch.Tensor, energy: float) -> int:
-    """Return the least rank whose singular values hold that share of their squared sum."""
-    share = singular.square().cumsum(0) / singular.square().sum().clamp_min(1e-300)
-    return min(int((share < energy - 1e-12).sum()) + 1, len(singular))
+    """Return the least rank whose singular values hold that fraction of their squared sum."""
+    fraction = singular.square().cumsum(0) / singular.square().sum().clamp_min(1e-300)
+    return min(int((fraction < energy - 1e-12).sum()) + 1, len(singular))
 
 
 def _factors(module: Any, energy: float) -> nn.Sequential | None:

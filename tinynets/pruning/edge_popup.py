@@ -1,4 +1,4 @@
-"""Find a good sub-network of a random network: scores are trained, weights never."""
+"""Find a good sub-network of a random network by training scores, never weights."""
 
 import math
 from typing import Any
@@ -25,9 +25,9 @@ INITS = ("signed_constant", "kaiming_normal", "kaiming_uniform", "as_is")
 
 
 class Popup(nn.Module):
-    """A weight seen through the mask of its `n_keep` largest |scores|.
+    """A weight multiplied by the mask of its `n_keep` largest |scores|.
 
-    The gradient passes to the scores as if the mask were the score itself (straight-through).
+    The gradient passes to the scores as if the mask were the scores (straight-through estimator).
     """
 
     def __init__(self, weight: torch.Tensor, n_keep: int) -> None:
@@ -41,7 +41,7 @@ class Popup(nn.Module):
         return keep_largest(rows, self.n_keep).view_as(self.scores)
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        # The value is that of the mask; the derivative with respect to the scores is one.
+        # The factor equals the mask, and its derivative with respect to |scores| is one.
         magnitude = self.scores.abs()
         return weight * (self.mask() + magnitude - magnitude.detach())
 
@@ -56,17 +56,20 @@ def edge_popup(
     progress: Progress = silent,
     **training: Any,
 ) -> nn.Module:
-    """Return a copy of a network at random weights, masked so that it classifies; none trained.
+    """Return a copy of a network with random weights, masked so that it classifies.
 
-    sparsity: share of each layer's weights that is masked, in [0, 1). init: "signed_constant"
-    (± the deviation of Kaiming's normal), "kaiming_normal", "kaiming_uniform", or "as_is" for the
-    weights that the model has; all but the last are scaled up by sqrt(1 / (1 - sparsity)). Biases
-    are zero. exclude: modules that stay as they are, untrained. training: the fields of `Training`,
-    by default 30 epochs at a rate of 0.01; its seed is also that of the weights.
+    sparsity: fraction of each layer's weights that is masked, in [0, 1).
+    init: "signed_constant" (± the standard deviation of Kaiming's normal), "kaiming_normal" or
+        "kaiming_uniform", all scaled up by sqrt(1 / (1 - sparsity)); or "as_is" for the weights of
+        the model.
+    exclude: modules that stay as they are.
+    training: the fields of `Training`, by default 30 epochs at a learning rate of 0.01. Its seed
+        also fixes the random weights.
 
-    Raises ValueError as `prune` does, and for an unknown init, or NaN weights taken as they are.
-    Source: Ramanujan et al., CVPR 2020, arXiv 1911.13299. Cost: about that of training, and a
-    selection of the largest scores for each layer and step.
+    No weight is trained, and biases are zero.
+    Raises ValueError as `prune` does, for an unknown init, and for NaN weights with "as_is".
+    Source: Ramanujan et al., CVPR 2020, arXiv 1911.13299. Cost: that of training, and a selection
+    of the largest scores for each layer and step.
     """
     how = Training(**({"epochs": 30, "learning_rate": 0.01} | training))
     if init not in INITS:

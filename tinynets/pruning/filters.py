@@ -17,17 +17,20 @@ def prune_filters(
     round_to: int = 1,
     exclude: tuple[str, ...] = (),
 ) -> nn.Module:
-    """Return a copy with fewer channels: those whose coupled weights are smallest in l2 norm go.
+    """Return a copy without the channels whose coupled weights have the smallest l2 norm.
 
-    model: any graph torch can differentiate; layers that share channels (residuals, concatenations)
-    lose them together. example: one input batch. sparsity: share of channels to remove, in [0, 1).
-    scope: "layer", or "global" for channels that compete across layers. round_to: the channels
-    left are the nearest multiple of it ("global": the next below), at least one; a tile's side
-    leaves no tile half filled. exclude: modules that keep their outputs; the last weight layer
-    always does.
+    model: any graph that torch can differentiate. Layers that share channels (residuals,
+        concatenations) lose them together.
+    example: one input batch.
+    sparsity: fraction of the channels to remove, in [0, 1).
+    scope: "layer", or "global" for channels that compete across layers.
+    round_to: each layer keeps the nearest multiple of this many channels ("global": the next one
+        below), at least one multiple. The side of a tile leaves no tile half filled.
+    exclude: modules that keep their outputs; the last weight layer always does.
 
-    Fine-tune with `train` afterwards. Raises ValueError for a sparsity outside [0, 1), an unknown
-    scope, or outputs that changed shape; ImportError without Torch-Pruning.
+    Fine-tune the result with `train`.
+    Raises ValueError for a sparsity outside [0, 1), an unknown scope, or outputs whose shape
+    changed; ImportError without Torch-Pruning.
     Source: Fang et al., DepGraph, CVPR 2023, arXiv 2301.12900. Cost: one pass and one trace.
     """
     if not 0.0 <= sparsity < 1.0:
@@ -39,17 +42,17 @@ def prune_filters(
     tp = optional("torch_pruning", extra="prune")
     model = make_permanent(copied(model)).eval()
     frozen = [name for name, value in model.named_parameters() if not value.requires_grad]
-    model.requires_grad_(True)  # Torch-Pruning follows gradients, and prunes nothing without them
+    model.requires_grad_(True)  # Torch-Pruning follows gradients and prunes nothing without them
     last = extract(model, example).layers[-1].module
     layers = weight_layers(model, exclude).values()
-    shares = {module: _share(module, sparsity, round_to) for module in layers}
+    fractions = {module: _fraction(module, sparsity, round_to) for module in layers}
     pruner = tp.pruner.BasePruner(
         model,
         example,
         importance=tp.importance.GroupMagnitudeImportance(p=2),
         global_pruning=scope == "global",
         pruning_ratio=sparsity,
-        pruning_ratio_dict=shares if scope == "layer" else None,
+        pruning_ratio_dict=fractions if scope == "layer" else None,
         ignored_layers=[model.get_submodule(path) for path in (*exclude, last)],
         round_to=round_to,
     )
@@ -57,18 +60,19 @@ def prune_filters(
     pruner.step()
     if (after := _shapes(model, example)) != before:
         raise ValueError(
-            f"the outputs had shapes {before} and now {after}; exclude the layers that make them"
+            f"the outputs must keep their shapes {before}; got {after}; exclude the layers that "
+            "make them"
         )
     for name in frozen:
         model.get_parameter(name).requires_grad_(False)
     return model
 
 
-def _share(module: nn.Module, sparsity: float, round_to: int) -> float:
-    """Return the share of a layer's channels to remove for a multiple of `round_to` to stay."""
+def _fraction(module: nn.Module, sparsity: float, round_to: int) -> float:
+    """Return the fraction of a layer's channels to remove that leaves a multiple of `round_to`."""
     n = len(module.get_parameter("weight"))
     left = max(round(n * (1.0 - sparsity) / round_to), 1) * round_to
-    # Half a channel more, because Torch-Pruning rounds what is left down.
+    # Keep half a channel more, because Torch-Pruning rounds the number of channels left down.
     return 1.0 - (left + 0.5) / n if left < n else 0.0
 
 

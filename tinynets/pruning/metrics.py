@@ -12,7 +12,7 @@ from tinynets.networks.flops import Counts, count
 from tinynets.networks.masks import copied, make_permanent
 from tinynets.networks.training import accuracy
 
-#: Bits of a parameter that is stored in full.
+#: Bits of a parameter at full precision.
 FULL_BITS = 32
 
 
@@ -20,9 +20,12 @@ FULL_BITS = 32
 class Metrics:
     """Size and work of one network.
 
-    layers, total: counts of the weight layers for one inference. n_parameter, n_nonzero: all
-    parameters, biases and digital modules included. n_bit: bits that the non-zero ones take.
-    top1: share of test samples classified correctly, or None.
+    layers: counts of each weight layer for one inference.
+    total: their sum.
+    n_parameter: all parameters, including biases and digital modules.
+    n_nonzero: the parameters that are not zero.
+    n_bit: bits that store the non-zero parameters.
+    top1: fraction of the test samples classified correctly, or None.
     """
 
     layers: dict[str, Counts]
@@ -41,10 +44,12 @@ def measure(
     bits: int = FULL_BITS,
     leave_digital: tuple[str, ...] = (),
 ) -> Metrics:
-    """Return the metrics of a model, masked or not, which is left as it is.
+    """Return the metrics of a model, masked or not; the model does not change.
 
-    example: one input batch. data: gives top-1 on its test part. bits: of a stored weight; biases
-    and digital parameters count 32. leave_digital: see `extract`; not in `layers` and `total`.
+    example: one input batch.
+    data: its test samples give the top-1 accuracy; None for no accuracy.
+    bits: bits of a stored weight; biases and digital parameters take 32.
+    leave_digital: see `extract`; these modules are not part of `layers` and `total`.
     """
     network = extract(model, example, leave_digital=leave_digital)
     layers = {layer.name: count(layer) for layer in network.layers}
@@ -64,8 +69,11 @@ def measure(
 def compare(before: Metrics, after: Metrics) -> dict[str, Any]:
     """Return the usual summary of pruning `before` to `after`, ready for JSON.
 
-    compression_ratio: parameters before over non-zero parameters after. theoretical_speedup: MACs
-    before over non-zero MACs after. bits_ratio: bits before over bits after.
+    Among its keys are these ratios:
+    compression_ratio: parameters before over non-zero parameters after.
+    theoretical_speedup: MACs before over non-zero MACs after.
+    bits_ratio: bits before over bits after.
+
     Source: Blalock et al., MLSys 2020, arXiv 2003.03033.
     """
     return {

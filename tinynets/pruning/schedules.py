@@ -4,9 +4,12 @@
 def sparsities(schedule: str, sparsity: float, rounds: int) -> list[float]:
     """Return the sparsity after each round; the last one is `sparsity`.
 
-    "one_shot": at once, whatever `rounds` says. "iterative": each round keeps the same share of
-    what is left (Han et al., arXiv 1506.02626). "cubic": many weights early, few late, as in
-    s * (1 - (1 - k / rounds)³) (Zhu, Gupta, arXiv 1710.01878).
+    schedule: one of
+        "one_shot": a single round, whatever `rounds` says;
+        "iterative": each round keeps the same fraction of what is left (Han et al.,
+            arXiv 1506.02626);
+        "cubic": many weights go early and few late, s * (1 - (1 - k / rounds)³) (Zhu, Gupta,
+            arXiv 1710.01878).
 
     Raises ValueError for an unknown schedule or less than one round.
     """

@@ -392,9 +392,9 @@ def test_the_id_names_the_bank_the_seed_and_the_table():
         Die(bank, 1),
         Die(bank, 2),
         Die(replace(bank, r_on=1.0), 1),
-        Die.from_table(table, bank, 1),
-        Die.from_table({"fc2": table["fc1"]}, bank, 1),
-        Die.from_table({"fc1": table["fc1"] * 2}, bank, 1),
+        Die(bank, 1, table),
+        Die(bank, 1, {"fc2": table["fc1"]}),
+        Die(bank, 1, {"fc1": table["fc1"] * 2}),
     ]
     assert len({die.id for die in dies}) == len(dies) == len(set(dies))
     assert Die(bank, 1) == Die(ResistorBank(**asdict(bank)), 1)
@@ -403,7 +403,7 @@ def test_the_id_names_the_bank_the_seed_and_the_table():
 
 def test_a_die_of_known_resistors_keeps_the_rest_of_the_circuit():
     table = {"fc1": np.arange(1, 25).reshape(3, 2, 2, 2) * 1e3}
-    die = Die.from_table(table, ResistorBank(n=2, r_on=100.0, sigma_local=0.05))
+    die = Die(ResistorBank(n=2, r_on=100.0, sigma_local=0.05), table=table)
     assert np.array_equal(die.resistances("fc1", [2, 0], [1, 1]), table["fc1"][[2, 0], [1, 1]])
     branches = die.branches("fc1", [0], [0], measured=False)
     assert np.allclose(branches.g_closed.ravel(), 1 / (np.arange(1, 5) * 1e3 + 100), atol=0)
@@ -484,7 +484,7 @@ def test_cells_must_be_pairs_of_natural_numbers(rows, columns):
 @pytest.mark.parametrize("ohms", [np.ones((1, 1, 2, 3)), np.zeros((1, 1, 2, 2)), np.ones(4)])
 def test_a_table_of_another_shape_or_without_ohms_is_an_error(ohms):
     with pytest.raises(ValueError, match="fc1"):
-        Die.from_table({"fc1": ohms}, ResistorBank(n=2))
+        Die(ResistorBank(n=2), table={"fc1": ohms})
 
 
 def test_a_series_that_does_not_exist_is_an_error():

@@ -111,9 +111,7 @@ def test_save_and_load_lose_nothing(mapped, layer, bank, tmp_path):
 def test_a_die_from_a_table_is_saved_too(layer, tmp_path):
     bank = ResistorBank(n=3)
     ohms = np.random.default_rng(0).uniform(1e5, 1e6, size=(7, 5, 2, 3))
-    network = map_network(
-        PrunedNetwork((layer,)), Die.from_table({"fc": ohms}, bank), TileConfig(8, 8)
-    )
+    network = map_network(PrunedNetwork((layer,)), Die(bank, table={"fc": ohms}), TileConfig(8, 8))
     network.save(tmp_path / "m.npz")
     assert same(network, MappedNetwork.load(tmp_path / "m.npz"))
 
@@ -159,12 +157,6 @@ def test_damaged_and_foreign_files_are_refused(mapped, tmp_path):
         MappedNetwork.load(path)
     with pytest.raises(FileNotFoundError):
         MappedNetwork.load(tmp_path / "none.npz")
-
-
-def test_layers_are_found_by_name(mapped):
-    assert mapped.layer("fc").name == "fc"
-    with pytest.raises(KeyError, match="no layer 'x'"):
-        mapped.layer("x")
 
 
 @pytest.mark.parametrize("bad", [0, -1, 2.5, "4"])

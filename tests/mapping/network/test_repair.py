@@ -27,7 +27,7 @@ def aged(seed, drift, open_share=0.0):
     ohms = Die(BANK, seed=1).resistances("fc", rows, columns).reshape(20, 12, 2, 6)
     ohms = ohms * (1 + drift * rng.standard_normal(ohms.shape))
     ohms[rng.random(ohms.shape) < open_share] = 1e15
-    return Die.from_table({"fc": ohms}, BANK)
+    return Die(BANK, table={"fc": ohms})
 
 
 def worst(mapped):

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from scipy.sparse import bmat, csr_array
 from scipy.sparse.csgraph import connected_components
 
-from approx import approx
 from mapping import TileConfig
 from mapping.tiling.clustering import components
 from mapping.tiling.compact import (
@@ -154,10 +153,9 @@ def test_components_are_those_of_another_library(density):
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_joules_of_the_periphery():
+def test_lines_of_a_dense_layer_are_counted():
     counts = count_lines(split_dense((10, 20), TileConfig(8, 8)))
     assert counts == TileCounts(n_tile=6, n_cell=200, n_word_line=40, n_conversion=30)
-    assert counts.joules(e_word_line=1e-12, e_conversion=2e-12) == approx(100e-12)
 
 
 @pytest.mark.parametrize(

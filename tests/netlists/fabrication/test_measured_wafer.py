@@ -237,7 +237,7 @@ def test_stuck_switches_are_told_and_kept(network, tmp_path):
         np.testing.assert_array_equal(a.g_pos, b.g_pos)
 
     path.write_text("\n".join([f"{head},stuck", f"{lines[1].rsplit(',', 2)[0]},,closed"]) + "\n")
-    with pytest.raises(WaferError, match="row 2 has ohm = nan; expected a reading above"):
+    with pytest.raises(WaferError, match="row 2 has ohm = None; expected a reading above"):
         read_wafer(path, network)
     # A short that is stuck closed conducts what it reads, out of range or not.
     path.write_text("\n".join([lines[0], f"{lines[1].rsplit(',', 2)[0]},5e3,closed", *lines[2:]]))

@@ -475,5 +475,5 @@ def test_without_klayout_the_error_names_the_extra():
     done = subprocess.run(
         [sys.executable, "-c", code + "klayout()"], capture_output=True, text=True, check=False
     )
-    assert "ImportError: layouts need" in done.stderr
+    assert "ImportError: this needs the package 'klayout'" in done.stderr
     assert "crossbar-sim[layout]" in done.stderr

@@ -209,7 +209,7 @@ LINEAR = nn.Linear(2, 2)
         (nn.Sequential(nn.Conv2d(1, 1, 3, padding_mode="circular")), {}, "pads with 'circular'"),
         (nn.Sequential(nn.Conv2d(1, 1, 3, padding=2)), {}, "every tap reads padding"),
         (nn.Sequential(nn.Conv2d(1, 1, 3, padding=1)), {"method": "filters"}, "whole filters"),
-        (nn.Sequential(nn.Conv2d(1, 1, 1)), {"method": "one_extra_layer"}, r"\['0'\] are none"),
+        (nn.Sequential(nn.Conv2d(1, 1, 1)), {"method": "one_extra_layer"}, r"layers \['0'\]"),
     ],
 )
 def test_what_cannot_be_built_is_named(model, options, message):
