@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from benchmarks.common import RESULTS, ROOT, machine, print_table, save_json
+from benchmarks.energy.accelerators import ACCELERATORS
 from crossbar_sim.config import RunConfig
 from crossbar_sim.config.study import load_study, with_values
-from crossbar_sim.energy.digital import ACCELERATORS, energies
+from crossbar_sim.energy.digital import energies
 from crossbar_sim.energy.inference import sum_counts
 from crossbar_sim.pipeline.steps import build_model, load_data
 from crossbar_sim.report.modelled import modelled

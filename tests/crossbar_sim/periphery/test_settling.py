@@ -10,6 +10,12 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import splu
 
 from approx import approx
+from benchmarks.circuits.ngspice_analyses import (
+    charging_energy,
+    product_energy,
+    step_deck,
+    step_ngspice,
+)
 from crossbar_sim import solve
 from crossbar_sim.config import RunConfig
 from crossbar_sim.periphery import settling as module
@@ -17,12 +23,8 @@ from crossbar_sim.periphery.settling import (
     _Dynamics,
     _dynamics,
     _modes,
-    charging_energy,
     node_capacitance,
-    product_energy,
     settling,
-    step_deck,
-    step_ngspice,
 )
 from crossbar_sim.pipeline.tile_limits import is_slow, settling_time, tile_physics
 from crossbar_sim.solvers.nodal import SolverError
