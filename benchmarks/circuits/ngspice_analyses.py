@@ -89,9 +89,7 @@ def charging_energy(solution: Solution) -> np.ndarray:
     is lost on the way, half when they fall again. Exact for any resistances and amplifiers without
     a pole, since the network is reciprocal. Raises ValueError without node voltages.
     """
-    if solution.v_node is None:
-        raise ValueError("this solution holds no node voltages; use solve(…, nodes=True)")
-    return solution.v_node**2 @ node_capacitance(solution.circuit)
+    return solution.nodes**2 @ node_capacitance(solution.circuit)
 
 
 def product_energy(solution: Solution, time: np.ndarray | float) -> np.ndarray:

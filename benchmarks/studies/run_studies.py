@@ -161,8 +161,8 @@ def run_search() -> dict[str, Any]:
             (RESULTS / f"study_{path.name}").write_bytes(path.read_bytes())
     best = [tried.summary for tried in found.tried if tried.best]
     best.sort(key=lambda summary: summary.metrics["energy"].value)
-    rows = [[str(s.point), *(text(s.metrics[m]) for m in found.names)] for s in best]
-    print_table("best within budget", ["point", *found.names], rows)
+    rows = [[str(s.point), *(text(s.metrics[m]) for m in found.aims.names)] for s in best]
+    print_table("best within budget", ["point", *found.aims.names], rows)
     return {
         "machine": machine(),
         "seconds": seconds,

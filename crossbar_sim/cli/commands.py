@@ -96,8 +96,7 @@ _Scatter = Annotated[
     float, typer.Option(help="Local scatter of the resistors (sigma), as a fraction of the value.")
 ]
 _Distribution = Annotated[
-    str,
-    typer.Option(help="Shape of the scatter: normal, truncated, lognormal, uniform or holed."),
+    str, typer.Option(help="Shape of the scatter: normal, truncated, lognormal, uniform or holed.")
 ]
 _MeterError = Annotated[
     float, typer.Option(help="Error of the meter, as a fraction of the reading.")
@@ -134,8 +133,7 @@ _Yield = Annotated[
     ),
 ]
 _LawOutput = Annotated[
-    Path | None,
-    typer.Option(help="Path without suffix of a CSV file and of plots as PNG and SVG."),
+    Path | None, typer.Option(help="Path without suffix of a CSV file and of plots as PNG and SVG.")
 ]
 
 
@@ -187,12 +185,7 @@ def precision(
 
 
 def _bank_of(
-    config: Path | None,
-    ladder: str,
-    ratio: float,
-    scatter: float,
-    distribution: str,
-    meter: float,
+    config: Path | None, ladder: str, ratio: float, scatter: float, distribution: str, meter: float
 ) -> ResistorBank:
     """Return the bank of a configuration, or one made from options."""
     if config is not None:

@@ -26,12 +26,10 @@ class Settling:
     time: from then on, every output is within tolerance times the largest output of its final
         value (n_batch,) [s].
     slowest: largest time constant that the steps excite [s].
-    tolerance: relative.
     """
 
     time: np.ndarray
     slowest: float
-    tolerance: float
 
 
 def settling(
@@ -56,7 +54,7 @@ def settling(
         raise ValueError(f"tolerance must lie between 0 and 1; got {tolerance}")
     dynamics = _dynamics(circuit)
     times, slowest = zip(*(_settle(dynamics, v, tolerance, order) for v in v_in))
-    return Settling(np.array(times), max(slowest), tolerance)
+    return Settling(np.array(times), max(slowest))
 
 
 def node_capacitance(circuit: Circuit) -> np.ndarray:
@@ -89,9 +87,7 @@ def wire_charge(solution: Solution) -> np.ndarray:
     Multiplied by a supply voltage, it is the energy that the drivers' supply delivers while the
     nodes rise. Raises ValueError without node voltages.
     """
-    if solution.v_node is None:
-        raise ValueError("this solution holds no node voltages; use solve(…, nodes=True)")
-    return np.abs(solution.v_node) @ node_capacitance(solution.circuit)
+    return np.abs(solution.nodes) @ node_capacitance(solution.circuit)
 
 
 @dataclass(frozen=True)

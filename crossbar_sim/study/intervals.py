@@ -15,6 +15,10 @@ class Interval:
     low: float
     high: float
 
+    def columns(self, name: str) -> dict[str, float]:
+        """Return the columns of a table: NAME, NAME_low and NAME_high."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
     @property
     def half_width(self) -> float:
         """Half the width of the interval."""

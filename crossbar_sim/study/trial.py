@@ -13,7 +13,7 @@ from crossbar_sim.config import RunConfig
 from crossbar_sim.energy.inference import network_energy
 from crossbar_sim.ngspice.verification import chosen_tiles
 from crossbar_sim.ngspice.worker import NgspiceWorker
-from crossbar_sim.on_die.circuit_layer import CircuitLayer
+from crossbar_sim.on_die.circuit_layer import circuit_layers
 from crossbar_sim.pipeline.deployment import Deployment, reads_of, training_text
 from crossbar_sim.pipeline.kept import Kept
 from crossbar_sim.pipeline.steps import load_data, single_thread, train_and_prune
@@ -104,7 +104,7 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
             "accuracy": share,
             "loss": way.digital_accuracy - share,
             "n_test": float(len(data.y_test)),
-            "n_saturated": float(_saturated(on_die)),
+            "n_saturated": float(sum(x.n_saturated for x in circuit_layers(on_die).values())),
             **_matrix_metrics(way),
             **_size_metrics(way),
             **_energy_metrics(way, simulated),
@@ -131,11 +131,6 @@ def _simulated(way: Deployment, on_die: nn.Module) -> Simulated:
 def _validated(way: Deployment, on_die: nn.Module) -> dict[str, float]:
     held_out = way.validation
     return {"accuracy_validation": accuracy(on_die, *held_out)} if held_out else {}
-
-
-def _saturated(on_die: nn.Module) -> int:
-    layers = (m for m in on_die.modules() if isinstance(m, CircuitLayer))
-    return sum(layer.n_saturated for layer in layers)
 
 
 def _matrix_metrics(way: Deployment) -> dict[str, float]:
