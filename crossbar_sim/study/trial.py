@@ -11,6 +11,7 @@ from torch import nn
 
 from crossbar_sim.config import RunConfig
 from crossbar_sim.energy.inference import network_energy
+from crossbar_sim.findings.selection_rules import rms_error
 from crossbar_sim.ngspice.verification import chosen_tiles
 from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.on_die.circuit_layer import circuit_layers
@@ -146,13 +147,12 @@ def _matrix_metrics(way: Deployment) -> dict[str, float]:
             error = minus_neg - minus_pos - layer.target_of(tile)
             tile_errors.append(np.abs(error / unit[tile.columns])[tile.present])
     wired = np.concatenate(tile_errors)
-    unwired = np.concatenate([layer.error for layer in mapped.layers])
     rms = float(np.sqrt(np.mean(wired**2)))
     return {
         "mvm_error": rms,
         "mvm_error_p99": float(np.quantile(wired, 0.99)),
         "effective_bits": float(effective_bits(2.0, max(rms, 1e-18))),
-        "weight_error": float(np.sqrt(np.mean(unwired**2))),
+        "weight_error": rms_error(mapped),
         "missed": float(missed),
     }
 
