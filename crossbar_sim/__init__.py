@@ -26,35 +26,23 @@ if TYPE_CHECKING:
     from crossbar_sim.study.runner import Study
     from crossbar_sim.study.store import Store
 
-_HOME = {
-    "save_network": "crossbar_sim.on_die.saved_network",
-    "load_network": "crossbar_sim.on_die.saved_network",
-    "load_study": "crossbar_sim.config.study",
-    "StudyConfig": "crossbar_sim.config.study",
-    "load_config": "crossbar_sim.config.run",
-    "ConfigError": "crossbar_sim.config.run",
-    "RunConfig": "crossbar_sim.config.run",
-    "Converters": "crossbar_sim.periphery.converters",
-    "Hardware": "crossbar_sim.on_die.hardware",
-    "NgspiceError": "crossbar_sim.ngspice.worker",
-    "NgspiceWorker": "crossbar_sim.ngspice.worker",
-    "Noise": "crossbar_sim.periphery.noise",
-    "Solution": "crossbar_sim.solvers.solution",
-    "Store": "crossbar_sim.study.store",
-    "Study": "crossbar_sim.study.runner",
-    "Verification": "crossbar_sim.ngspice.verification",
-    "chosen_tiles": "crossbar_sim.ngspice.verification",
-    "circuit_inputs": "crossbar_sim.on_die.to_torch",
-    "crossbar_projection": "crossbar_sim.on_die.flyhash_projection",
-    "output_noise": "crossbar_sim.periphery.noise",
-    "random_inputs": "crossbar_sim.ngspice.verification",
-    "settling": "crossbar_sim.periphery.settling",
-    "solve": "crossbar_sim.solvers.nodal",
-    "solve_ngspice": "crossbar_sim.ngspice.worker",
-    "solve_tiles": "crossbar_sim.ngspice.pool",
-    "to_torch": "crossbar_sim.on_die.to_torch",
-    "transfer_matrix": "crossbar_sim.solvers.nodal",
-    "verify": "crossbar_sim.ngspice.verification",
+_HOMES = {
+    "config.run": ("ConfigError", "RunConfig", "load_config"),
+    "config.study": ("StudyConfig", "load_study"),
+    "ngspice.pool": ("solve_tiles",),
+    "ngspice.verification": ("Verification", "chosen_tiles", "random_inputs", "verify"),
+    "ngspice.worker": ("NgspiceError", "NgspiceWorker", "solve_ngspice"),
+    "on_die.flyhash_projection": ("crossbar_projection",),
+    "on_die.hardware": ("Hardware",),
+    "on_die.saved_network": ("load_network", "save_network"),
+    "on_die.to_torch": ("circuit_inputs", "to_torch"),
+    "periphery.converters": ("Converters",),
+    "periphery.noise": ("Noise", "output_noise"),
+    "periphery.settling": ("settling",),
+    "solvers.nodal": ("solve", "transfer_matrix"),
+    "solvers.solution": ("Solution",),
+    "study.runner": ("Study",),
+    "study.store": ("Store",),
 }
 
 __all__ = [
@@ -92,6 +80,7 @@ moved.install()
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'crossbar_sim' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"crossbar_sim.{module}"), name)
+    raise AttributeError(f"module 'crossbar_sim' has no attribute {name!r}")

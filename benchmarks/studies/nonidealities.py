@@ -11,13 +11,19 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from benchmarks.circuits.ngspice_analyses import (
+    charging_energy,
+    output_noise_ngspice,
+    product_energy,
+    step_ngspice,
+)
+from benchmarks.circuits.transmission_gate import Gate, check_switch
 from benchmarks.common import ROOT, figure, machine, print_table, save_json
 from crossbar_sim import Hardware, NgspiceWorker, solve, to_torch
 from crossbar_sim.config import load_config
 from crossbar_sim.on_die.to_torch import circuit_inputs
-from crossbar_sim.periphery.noise import Noise, output_noise, output_noise_ngspice
-from crossbar_sim.periphery.settling import charging_energy, product_energy, settling, step_ngspice
-from crossbar_sim.periphery.transmission_gate import Gate, check_switch
+from crossbar_sim.periphery.noise import Noise, output_noise
+from crossbar_sim.periphery.settling import settling
 from crossbar_sim.pipeline.steps import load_data, map_on_die, train_and_prune
 from mapping import ResistorBank
 from mapping.selection.bits import effective_bits

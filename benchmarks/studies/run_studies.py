@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from benchmarks.common import RESULTS, ROOT, machine, print_table, save_json
+from benchmarks.energy.accelerators import ACCELERATORS
 from crossbar_sim.config import RunConfig
 from crossbar_sim.config.study import load_study, with_values
-from crossbar_sim.energy.digital import ACCELERATORS, energies
+from crossbar_sim.energy.digital import energies
 from crossbar_sim.energy.inference import sum_counts
 from crossbar_sim.pipeline.steps import build_model, load_data
 from crossbar_sim.report.modelled import modelled
@@ -160,8 +161,8 @@ def run_search() -> dict[str, Any]:
             (RESULTS / f"study_{path.name}").write_bytes(path.read_bytes())
     best = [tried.summary for tried in found.tried if tried.best]
     best.sort(key=lambda summary: summary.metrics["energy"].value)
-    rows = [[str(s.point), *(text(s.metrics[m]) for m in found.names)] for s in best]
-    print_table("best within budget", ["point", *found.names], rows)
+    rows = [[str(s.point), *(text(s.metrics[m]) for m in found.aims.names)] for s in best]
+    print_table("best within budget", ["point", *found.aims.names], rows)
     return {
         "machine": machine(),
         "seconds": seconds,

@@ -61,11 +61,7 @@ class Quadratic(NamedTuple):
 
 
 def descend(
-    values: np.ndarray,
-    masks: np.ndarray,
-    tile: TileState,
-    resistances: Resistances,
-    care: float,
+    values: np.ndarray, masks: np.ndarray, tile: TileState, resistances: Resistances, care: float
 ) -> np.ndarray:
     """Return new masks (n_cell,) uint64, after each cell has been chosen once.
 

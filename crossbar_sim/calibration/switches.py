@@ -120,7 +120,8 @@ def _nearest(
         item.improve(rounds)
         tick()
     tiles = tuple(item.true_tile() for item in work)
-    reselected = replace(scaled, tiles=tiles, predicted=_predicted(scaled, work))
+    predicted = scaled.assemble([item.best.g_pos - item.best.g_neg for item in work])
+    reselected = replace(scaled, tiles=tiles, predicted=predicted)
     n_round = max(len(item.errors) for item in work)
     size = np.array([item.target.size for item in work])
     square = np.array(
@@ -204,16 +205,6 @@ def _within_reach(layer: MappedLayer, wired: WiredDie) -> MappedLayer:
             share = wired.matrix(tile) / np.where(strong, target, np.inf)
             kept = min(kept, float(share[strong].min()))
     return replace(layer, g_per_weight=layer.g_per_weight * max(kept, 0.1))
-
-
-def _predicted(layer: MappedLayer, work: list[TileWork]) -> np.ndarray:
-    """Return g_pos - g_neg (n_out, n_in) [S] of the selected switches by the meter's values."""
-    full = np.zeros(layer.source.weight.shape)
-    for item in work:
-        full[item.cells.columns, item.cells.rows] = (item.best.g_pos - item.best.g_neg)[
-            item.i, item.j
-        ]
-    return full
 
 
 def _report(

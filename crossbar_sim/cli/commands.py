@@ -3,7 +3,7 @@
 import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -96,8 +96,7 @@ _Scatter = Annotated[
     float, typer.Option(help="Local scatter of the resistors (sigma), as a fraction of the value.")
 ]
 _Distribution = Annotated[
-    str,
-    typer.Option(help="Shape of the scatter: normal, truncated, lognormal, uniform or holed."),
+    str, typer.Option(help="Shape of the scatter: normal, truncated, lognormal, uniform or holed.")
 ]
 _MeterError = Annotated[
     float, typer.Option(help="Error of the meter, as a fraction of the reading.")
@@ -134,8 +133,7 @@ _Yield = Annotated[
     ),
 ]
 _LawOutput = Annotated[
-    Path | None,
-    typer.Option(help="Path without suffix of a CSV file and of plots as PNG and SVG."),
+    Path | None, typer.Option(help="Path without suffix of a CSV file and of plots as PNG and SVG.")
 ]
 
 
@@ -167,17 +165,11 @@ def precision(
     from crossbar_sim.study import precision_law as law
 
     bank = _bank_of(config, ladder, ratio, scatter, distribution, meter)
+    drawn: dict[str, Any] = {"differential": differential, "band": band, "seed": seed}
     if bits is not None:
-        _print_branches(bank, bits, yield_, differential, band, seed)
+        _print_branches(bank, bits, yield_, **drawn)
         return
-    measured = law.measure_law(
-        bank,
-        _numbers(branches),
-        differential=differential,
-        n_instance=instances,
-        band=band,
-        seed=seed,
-    )
+    measured = law.measure_law(bank, _numbers(branches), n_instance=instances, **drawn)
     typer.echo(law.to_csv(measured), nl=False)
     messages.print(law.describe(measured), markup=False)
     if measured.useful is not None:
@@ -187,12 +179,7 @@ def precision(
 
 
 def _bank_of(
-    config: Path | None,
-    ladder: str,
-    ratio: float,
-    scatter: float,
-    distribution: str,
-    meter: float,
+    config: Path | None, ladder: str, ratio: float, scatter: float, distribution: str, meter: float
 ) -> ResistorBank:
     """Return the bank of a configuration, or one made from options."""
     if config is not None:
@@ -214,19 +201,14 @@ def _numbers(text: str) -> list[int]:
 
 
 def _print_branches(
-    bank: ResistorBank,
-    bits: float,
-    yield_: float,
-    differential: bool,
-    band: tuple[float, float],
-    seed: int,
+    bank: ResistorBank, bits: float, yield_: float, *, differential: bool, **drawn: Any
 ) -> None:
     """Print how many branches reach this many bits in this fraction of the banks."""
     from mapping.selection.precision import branches_for, draw_from
 
     draw = draw_from(lambda n: replace(bank, n=n), differential=differential)
     n_max = 10 if differential else 16
-    count = branches_for(bits, yield_, draw, band=band, n_max=n_max, seed=seed)
+    count = branches_for(bits, yield_, draw, n_max=n_max, **drawn)
     typer.echo(count.n)
     messages.print(
         f"{count.n} branches reach every target with {bits:g} bits in {count.yield_:.2%} of the "

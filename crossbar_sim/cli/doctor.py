@@ -50,24 +50,20 @@ def diagnose() -> list[Finding]:
     """Return every finding; a run can work when all are ok."""
     system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     findings = [Finding("Python", platform.python_version()), Finding("machine", system)]
-    findings += [_package(name) for name in _REQUIRED]
-    findings += [_extra(name, extra) for name, extra in _OPTIONAL.items()]
+    packages = dict.fromkeys(_REQUIRED, "") | _OPTIONAL
+    findings += [_package(name, extra) for name, extra in packages.items()]
     return [*findings, _threads(), *_ngspice()]
 
 
-def _package(name: str) -> Finding:
+def _package(name: str, extra: str) -> Finding:
+    """Look for a package, which an extra brings, or which every run needs (extra "")."""
+    what = f"{name} (extra {extra})" if extra else name
     try:
-        return Finding(name, importlib.metadata.version(name))
+        return Finding(what, importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        return Finding(name, "missing", False, f"pip install {name}")
-
-
-def _extra(name: str, extra: str) -> Finding:
-    try:
-        return Finding(f"{name} (extra {extra})", importlib.metadata.version(name))
-    except importlib.metadata.PackageNotFoundError:
-        how = f"not installed; optional: pip install 'crossbar-sim[{extra}]'"
-        return Finding(f"{name} (extra {extra})", how)
+        if not extra:
+            return Finding(what, "missing", False, f"pip install {name}")
+        return Finding(what, f"not installed; optional: pip install 'crossbar-sim[{extra}]'")
 
 
 def _threads() -> Finding:

@@ -1,6 +1,5 @@
 """The commands that make something to build: masks, a board, a pack, and its repair."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,8 +42,7 @@ _Tolerance = Annotated[
     ),
 ]
 _Plan = Annotated[
-    Path | None,
-    typer.Option(help="File plan.csv of the pack, for a table with a column reading."),
+    Path | None, typer.Option(help="File plan.csv of the pack, for a table with a column reading.")
 ]
 _Extra = Annotated[
     int,
@@ -83,7 +81,9 @@ def layout(
     from netlists.layout.technology import TECHNOLOGIES
 
     _, mapped = read_run(run_directory)
-    _one_of("technology", technology, TECHNOLOGIES)
+    if technology not in TECHNOLOGIES:
+        known = ", ".join(TECHNOLOGIES)
+        raise ConfigError(f"--technology must be one of {known}; got {technology!r}")
     tiles, bank, film = chosen_tiles(mapped, tile or ()), mapped.die.bank, TECHNOLOGIES[technology]
     with naming(output):
         paths = write_masks(tiles, bank, output, film, programming=programming)
@@ -110,11 +110,6 @@ def board(
         paths = write_board(tile_board(chosen, mapped.die.bank), output)
     for path in paths:
         typer.echo(path)
-
-
-def _one_of(name: str, value: str, known: Iterable[str]) -> None:
-    if value not in known:
-        raise ConfigError(f"--{name} must be one of {', '.join(known)}; got {value!r}")
 
 
 def export(

@@ -13,6 +13,7 @@ from crossbar_sim.config import ConfigError
 from crossbar_sim.jobs.prune_options import Options
 from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, progress_bars, within
 from mapping import TileConfig
+from tinynets.files.outputs import csv_text
 from tinynets.pruning.options import methods_help
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ _Sparsity = Annotated[
     float | None,
     typer.Option(
         help="Fraction of the weights (filters: of the channels) to remove, in \\[0, 1).  "
-        f"\\[default: {Options.sparsity}]",
+        f"\\[default: {Options.sparsity}]"
     ),
 ]
 _Scope = Annotated[
@@ -74,8 +75,7 @@ _Schedule = Annotated[
     ),
 ]
 _Rounds = Annotated[
-    int | None,
-    typer.Option(help=f"Rounds of pruning and training.  \\[default: {Options.rounds}]"),
+    int | None, typer.Option(help=f"Rounds of pruning and training.  \\[default: {Options.rounds}]")
 ]
 _Epochs = Annotated[
     int | None,
@@ -99,7 +99,7 @@ _Tile = Annotated[
     tuple[int, int] | None,
     typer.Option(
         help="Number of word lines and of bit lines of a crossbar tile.  "
-        f"\\[default: {Options.tile.n_word} {Options.tile.n_bit}]",
+        f"\\[default: {Options.tile.n_word} {Options.tile.n_bit}]"
     ),
 ]
 _RoundTo = Annotated[
@@ -212,7 +212,8 @@ def _tell(saved: dict[str, Any], title: str) -> None:
     messages.print(_accuracy(saved))
     if saved["digital"]:
         messages.print(f"not on tiles: {', '.join(saved['digital'])}", markup=False)
-    typer.echo(_csv(saved), nl=False)
+    scores = {key: saved[key] for key in ("top1_before", "top1_after")}
+    typer.echo(csv_text([*saved["rows"], saved["total"] | scores]), nl=False)
 
 
 def _writer(path: Path, source: Path) -> Callable[["nn.Module"], object]:
@@ -236,12 +237,8 @@ def _tables(saved: dict[str, Any], title: str) -> Iterator[Table]:
     rows = (*saved["rows"], saved["total"])
     ratios = {"compression_ratio": "smaller", "speedup": "less work"}
     yield _table(title, rows, {"weights": "weights", "macs": "MACs", "flops": "FLOPs"}, ratios)
-    yield _table(
-        "on crossbar tiles",
-        rows,
-        {name: name for name in ("tiles", "cells")} | {"conversions": "ADC conversions"},
-        {},
-    )
+    of_tiles = {"tiles": "tiles", "cells": "cells", "conversions": "ADC conversions"}
+    yield _table("on crossbar tiles", rows, of_tiles, {})
 
 
 def _table(
@@ -269,30 +266,16 @@ def _accuracy(saved: dict[str, Any]) -> str:
     )
 
 
-def _csv(saved: dict[str, Any]) -> str:
-    """Return the rows as CSV; the row of the total also has the accuracies."""
-    ends = [("", "")] * len(saved["rows"]) + [(saved["top1_before"], saved["top1_after"])]
-    lines = [",".join([*saved["total"], "top1_before", "top1_after"])]
-    for row, end in zip((*saved["rows"], saved["total"]), ends):
-        lines.append(",".join(map(str, (*row.values(), *end))))
-    return "\n".join(lines) + "\n"
-
-
 def _draw(path: Path, saved: dict[str, Any]) -> None:
     """Draw what is left of each layer as bars."""
-    from matplotlib.figure import Figure
-
+    from crossbar_sim.report.run_plots import canvas, png
     from tinynets.files.drafts import new_file
 
-    shown = {
-        "weights": "weights",
-        "macs": "MACs",
-        "tiles": "tiles",
-        "conversions": "ADC conversions",
-    }
+    shown = {"weights": "weights", "macs": "MACs", "tiles": "tiles"}
+    shown["conversions"] = "ADC conversions"
     rows = [*saved["rows"], saved["total"]]
-    figure = Figure(figsize=(3 + 1.1 * len(rows), 4.2), layout="constrained")
-    axes, width = figure.add_subplot(), 0.8 / len(shown)
+    figure, axes = canvas(3 + 1.1 * len(rows), 4.2)
+    width = 0.8 / len(shown)
     for k, (key, label) in enumerate(shown.items()):
         shares = [100 * row[f"{key}_after"] / row[f"{key}_before"] for row in rows]
         places = [place + (k - 1.5) * width for place in range(len(rows))]
@@ -307,4 +290,4 @@ def _draw(path: Path, saved: dict[str, Any]) -> None:
     )
     figure.suptitle(_accuracy(saved), fontsize=8)
     with new_file(path) as draft:
-        figure.savefig(draft, format="png", dpi=140, metadata={"Software": None})
+        draft.write_bytes(png(figure))

@@ -34,7 +34,7 @@ from crossbar_sim.energy.power import Figures
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.periphery.noise import Noise
 from mapping.bank import Die, ResistorBank
-from netlists.circuit import Periphery, Wires
+from netlists.circuit import Periphery
 from netlists.layout.floorplan import CellPlan
 from tinynets.settings import Name, Section, must_be, within
 
@@ -118,9 +118,8 @@ class RunConfig(Section):
             raise ValueError(f"model.kind = 'lenet5' takes 28 × 28 images; got data {self.data!r}")
         self.life.later(Die(self.bank))
         self._check_sizes()
-        wires = self._checked_wires()
-        quick = not (wires.c_word or wires.c_bit) and math.isinf(self.periphery.gbw)
-        if self.energy.t_read == "settling" and quick:
+        self._check_wires()
+        if self.energy.t_read == "settling" and not self.is_slow:
             raise ValueError(
                 "energy.t_read = 'settling', but nothing takes time to settle; give wires.c_word, "
                 "wires.c_bit or periphery.gbw, or a t_read in seconds"
@@ -148,27 +147,30 @@ class RunConfig(Section):
                     f"tile.{name} must be at most {MAX_LINES}; got {getattr(self.tile, name)}"
                 )
 
-    def _checked_wires(self) -> Wires:
+    def _check_wires(self) -> None:
+        """Raise ValueError for wires to be drawn of a bank that cannot be."""
         try:
-            return self.hardware.wires
+            _ = self.hardware
         except ValueError as error:
             raise ValueError(
                 f'wires.source = "drawn", but this bank cannot be drawn: {error}; or state the '
                 'wires, with wires.source = "given"'
             ) from error
 
-    def build_wires(self) -> Wires:
-        """Return the wires of the drawn cell, or those that the configuration states."""
-        if self.wires.source != "drawn":
-            return self.wires.stated()
-        return self.geometry.wires(self.bank, self.wires.r_driver)
-
     @property
     def hardware(self) -> Hardware:
         """Everything around the cells, as real as the configuration says."""
+        ends, wires = self.periphery, self.wires
+        drawn = wires.source == "drawn"
+        built = self.geometry.wires(self.bank, wires.r_driver) if drawn else wires.stated()
         noise = self.noise if self.noise.bandwidth else None
-        ends = self.periphery
-        return Hardware(self.build_wires(), ends.amplifiers, ends.converters, noise)
+        return Hardware(built, ends.amplifiers, ends.converters, noise)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether anything in a circuit takes time: capacitance, or an amplifier's pole."""
+        wires = self.hardware.wires
+        return bool(wires.c_word or wires.c_bit or math.isfinite(self.periphery.gbw))
 
     @property
     def ideal_hardware(self) -> Hardware:

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import textwrap
 from dataclasses import is_dataclass
 from typing import Any, get_args
@@ -141,11 +142,7 @@ def _shown(value: Any) -> str:
         return ""
     if value == "Infinity":
         return "`inf`"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if isinstance(value, float):
-        return f"`{value:g}`"
-    return f"`{value}`".replace("'", '"') if not isinstance(value, str) else f'`"{value}"`'
+    return f"`{value:g}`" if isinstance(value, float) else f"`{json.dumps(value)}`"
 
 
 def _finite(value: Any) -> Any:

@@ -293,11 +293,6 @@ class PeripheryTable(Periphery, Converters):
         return _part_of(self, Converters)
 
     @property
-    def without_converters(self) -> "PeripheryTable":
-        """The same amplifiers with a run's default converters, on which no circuit depends."""
-        return replace(PERIPHERY, **vars(self.amplifiers))
-
-    @property
     def ideal_converters(self) -> Converters:
         """Converters without errors, driven and zeroed in the same way."""
         return Converters(self.v_read, drive=self.drive, auto_zero=self.auto_zero)

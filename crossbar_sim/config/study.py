@@ -12,16 +12,7 @@ from pydantic import Field, model_validator
 from scipy.stats import qmc
 
 from crossbar_sim.config.run import ConfigError, RunConfig, checked, load_config, read_toml
-from tinynets.settings import (
-    LARGEST,
-    Count,
-    Name,
-    Positive,
-    Probability,
-    Section,
-    Seed,
-    within,
-)
+from tinynets.settings import LARGEST, Count, Name, Positive, Probability, Section, Seed, within
 
 #: Number of die seeds reserved for each training, so that no two trainings share a die.
 DIES_OF_A_TRAINING = 1000
@@ -122,9 +113,14 @@ class Optimise(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not self.maximise + self.minimise:
+        if not self.names:
             raise ValueError("maximise and minimise are both empty; name a metric")
         return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The metrics to maximise and to minimise."""
+        return self.maximise + self.minimise
 
 
 class StudyConfig(Section):

@@ -24,10 +24,11 @@ def uncounted(mapped: MappedNetwork) -> list[dict[str, Any]]:
     layers = [layer.source for layer in mapped.layers]
     n_cell = sum(layer.n_remaining for layer in layers)
     n_read = sum(len(layer.tiles) * layer.source.n_mvm for layer in mapped.layers)
+    n_mac = sum(count(layer).n_mac_nonzero for layer in layers)
     rows = [
         ("memory of the switches, its leakage", "die", f"{2 * mapped.die.bank.n * n_cell} bits"),
         ("control, clock and references of the tiles", "die", f"{n_read} tile reads"),
-        ("control, clock and registers", "digital", f"{sum(map(_n_mac, layers))} MACs"),
+        ("control, clock and registers", "digital", f"{n_mac} MACs"),
     ]
     free = [{"what": w, "side": side, "size": size, "energy": None} for w, side, size in rows]
     repeated = [_repeated(layers)] if any(layer.n_mvm > 1 for layer in layers) else []
@@ -64,7 +65,3 @@ def _both(layers: list[PrunedLayer]) -> list[dict[str, Any]]:
 
 def _sized(what: str, side: str, size: str, energy: float) -> dict[str, Any]:
     return {"what": what, "side": side, "size": size, "energy": energy}
-
-
-def _n_mac(layer: PrunedLayer) -> int:
-    return count(layer).n_mac_nonzero

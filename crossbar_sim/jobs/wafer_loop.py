@@ -1,22 +1,29 @@
 """What a finished run sends to a laboratory or a fab, and what it gets back."""
 
-import csv
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.pipeline.finished_run import pruned_model, read_run, score
 from crossbar_sim.pipeline.steps import load_data
-from crossbar_sim.report.wafer_report import DESIGNED, NEW, OLD, Reselection, write_wafer_report
+from crossbar_sim.report.wafer_report import (
+    DESIGNED,
+    NEW,
+    OLD,
+    Reselection,
+    defects,
+    write_wafer_report,
+)
 from mapping.network.mapped_network import MappedNetwork
-from mapping.network.repair import on_die, reselect
+from mapping.network.repair import Change, on_die, reselect
 from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import Plan
 from netlists.fabrication.measured_wafer import Wafer, read_wafer
 from netlists.fabrication.pack import PackError, write_pack
 from netlists.fabrication.plan_file import read_plan
 from tinynets.files.drafts import new_directory
+from tinynets.files.outputs import csv_text
 from tinynets.networks.training import accuracy
 
 
@@ -72,12 +79,7 @@ def export_run(
 
 
 def reselect_run(
-    run_directory: Path,
-    readings: Readings,
-    output: Path,
-    *,
-    tolerance: float,
-    extra: int = 0,
+    run_directory: Path, readings: Readings, output: Path, *, tolerance: float, extra: int = 0
 ) -> dict[str, float]:
     """Adapt a run to a measured wafer; write OUTPUT with pack/, changes.csv and report.html.
 
@@ -109,10 +111,7 @@ def reselect_run(
         _write_reselection(config, result, draft)
     return {
         "branches": wafer.n_branch,
-        "missing": wafer.n_missing,
-        "out_of_range": wafer.n_out_of_range,
-        "off_by_1000": wafer.n_prefix,
-        "stuck": wafer.n_stuck,
+        **defects(wafer),
         **({"unread": wafer.n_unread, "disagree": wafer.n_disagree} if wafer.plan else {}),
         "cells_off": repair.n_cell,
         "cells_unmended": repair.n_unrepaired,
@@ -148,9 +147,7 @@ def _write_reselection(config: RunConfig, result: Reselection, directory: Path) 
     parts = {"wires": config.hardware.wires, "periphery": config.hardware.periphery}
     survey = {"meter": result.wafer.meter, "plan": result.wafer.plan}
     write_pack(result.repair.mapped, directory / "pack", **parts, **survey)
-    with (directory / "changes.csv").open("w", newline="", encoding="utf-8") as file:
-        names = ["layer", "tile", "word_line", "bit_line", "side", "branch", "closed"]
-        table = csv.DictWriter(file, names, lineterminator="\n")
-        table.writeheader()
-        table.writerows({**asdict(c), "closed": int(c.closed)} for c in result.repair.changes)
+    rows = [asdict(change) | {"closed": int(change.closed)} for change in result.repair.changes]
+    text = csv_text(rows, names=[field.name for field in fields(Change)])
+    (directory / "changes.csv").write_bytes(text.encode())
     write_wafer_report(result, directory)

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -68,12 +67,7 @@ class NgspiceWorker:
     def __enter__(self) -> "NgspiceWorker":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def run(self, job: Job) -> JobResult:
@@ -133,11 +127,7 @@ class NgspiceWorker:
 
 
 def solve_ngspice(
-    circuit: Circuit,
-    v_in: np.ndarray,
-    *,
-    worker: NgspiceWorker | None = None,
-    force: bool = False,
+    circuit: Circuit, v_in: np.ndarray, *, worker: NgspiceWorker | None = None, force: bool = False
 ) -> Solution:
     """Return the outputs that ngspice computes for every input vector.
 

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from mapping.network.mapped_network import MappedNetwork
 from tinynets.networks.extraction import evaluation
 from tinynets.networks.layers import ConvGeometry
 
@@ -41,16 +40,9 @@ def check_inputs(images: torch.Tensor) -> None:
 
 
 def input_ranges(
-    model: nn.Module, mapped: MappedNetwork, range_images: torch.Tensor
-) -> dict[str, InputRange]:
-    """Return the range of every mapped layer's inputs in the digital model, by module path."""
-    return ranges_of(model, [layer.source.module for layer in mapped.layers], range_images)
-
-
-def ranges_of(
     network: nn.Module, paths: list[str], range_images: torch.Tensor
 ) -> dict[str, InputRange]:
-    """Return the input ranges of the modules at some paths."""
+    """Return the input ranges of the modules at some paths, by path."""
     low, high = dict.fromkeys(paths, 0.0), dict.fromkeys(paths, 0.0)
     for images in range_images.split(BATCH):
         for path, x in capture_inputs(network, paths, images).items():

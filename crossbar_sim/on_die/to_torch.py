@@ -16,7 +16,6 @@ from crossbar_sim.on_die.layer_inputs import (
     capture_inputs,
     check_inputs,
     input_ranges,
-    ranges_of,
 )
 from crossbar_sim.on_die.readout import Response
 from crossbar_sim.periphery.converters import Converters
@@ -44,13 +43,14 @@ def to_torch(
     check_inputs(calibration)
     analog = copied(model).eval()
     dtype = next(model.parameters()).dtype
-    ranges = input_ranges(model, mapped, calibration)
+    paths = [layer.source.module for layer in mapped.layers]
+    ranges = input_ranges(model, paths, calibration)
     for layer in mapped.layers:
         path = layer.source.module
         limits = _range(hardware.converters, ranges[path])
         replaced = CircuitLayer(layer, hardware, limits, responses=responses, dtype=dtype)
         analog = with_module(analog, path, replaced)
-    _settle(analog, [layer.source.module for layer in mapped.layers], calibration)
+    _settle(analog, paths, calibration)
     return analog
 
 
@@ -64,7 +64,7 @@ def put_on_die(
     """
     check_inputs(calibration)
     path, dtype = layer.source.module, next(network.parameters()).dtype
-    limits = _range(hardware.converters, ranges_of(network, [path], calibration)[path])
+    limits = _range(hardware.converters, input_ranges(network, [path], calibration)[path])
     network = with_module(network, path, CircuitLayer(layer, hardware, limits, dtype=dtype))
     _settle(network, [path], calibration)
     return network

@@ -7,19 +7,14 @@ import numpy as np
 from pydantic import ConfigDict
 from scipy.constants import Boltzmann
 
-from crossbar_sim.ngspice.process import Job
-from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.solvers.nodal import tia_response
 from mapping.bank.checks import T_REFERENCE
 from netlists.circuit import Circuit
 from netlists.circuit.elements import PARTS
-from netlists.spice.text import elements
 from tinynets.settings import TABLE, Kelvin, Seed, check_fields, within
 
 #: Largest number of transfers from branches to outputs that are in memory at a time.
 _MAX_TRANSFERS = 20_000_000
-#: ngspice's `.noise` cannot use KLU, and its old solver takes minutes for more nodes than this.
-MAX_SPICE_NODES = 3000
 
 
 @dataclass(frozen=True)
@@ -110,33 +105,3 @@ def _chunk_noise(circuit: Circuit, temperature: float, mix: np.ndarray) -> dict[
 
 def _power(transfer: np.ndarray) -> np.ndarray:
     return (transfer**2).sum(axis=1)
-
-
-def output_noise_ngspice(
-    circuit: Circuit, bandwidth: float, *, worker: NgspiceWorker, pairs: bool = False
-) -> np.ndarray:
-    """Return the noise (n_out,) [V rms] of ngspice's `.noise` in 1 Hz … 1 Hz + bandwidth.
-
-    bandwidth: far below the amplifiers' poles [Hz].
-    worker: with require_klu=False, since `.noise` refuses KLU.
-    pairs: as for `output_noise`.
-
-    The temperature is 300.15 K. Raises ValueError for more than MAX_SPICE_NODES nodes, and for an
-    ideal amplifier, whose text has no feedback resistor that could make noise.
-    """
-    if np.isinf(circuit.periphery.tia_gain):
-        raise ValueError("tia_gain must be finite for the noise of the feedback; got inf")
-    if circuit.elements.n_node > MAX_SPICE_NODES:
-        raise ValueError(
-            f".noise without KLU serves at most {MAX_SPICE_NODES} nodes; got "
-            f"{circuit.elements.n_node}; use a smaller array"
-        )
-    nodes = circuit.names[0]
-    inputs = [f"vin_{i} {nodes[k]} 0 dc 0 ac 1" for i, k in enumerate(circuit.elements.input_nodes)]
-    body = "\n".join(["* noise", *elements(circuit, noise=True), *inputs])
-    half = circuit.n_line // 2
-    lines = range(half) if pairs else range(circuit.n_line)
-    outputs = [f"v(out_{j + half},out_{j})" if pairs else f"v(out_{j})" for j in lines]
-    cards = [f".noise {out} vin_0 lin 11 1 {1.0 + bandwidth!r}\n.end\n" for out in outputs]
-    jobs = [Job(f"{body}\n{card}", "noise", ("onoise_total",), 1) for card in cards]
-    return np.array([worker.run(job).values[0, 0] for job in jobs])

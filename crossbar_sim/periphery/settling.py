@@ -6,13 +6,10 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.linalg import SuperLU, splu
 
-from crossbar_sim.ngspice.process import Job
-from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.solvers.nodal import SolverError
 from crossbar_sim.solvers.solution import Solution
 from netlists.circuit import Circuit
 from netlists.circuit.elements import BIT_LINE, DRIVER, WORD_LINE
-from netlists.spice.text import OPTIONS, elements
 
 #: Number of modes kept of a circuit; more of them, beginning with the slowest, are more exact.
 ORDER = 40
@@ -29,12 +26,10 @@ class Settling:
     time: from then on, every output is within tolerance times the largest output of its final
         value (n_batch,) [s].
     slowest: largest time constant that the steps excite [s].
-    tolerance: relative.
     """
 
     time: np.ndarray
     slowest: float
-    tolerance: float
 
 
 def settling(
@@ -59,7 +54,7 @@ def settling(
         raise ValueError(f"tolerance must lie between 0 and 1; got {tolerance}")
     dynamics = _dynamics(circuit)
     times, slowest = zip(*(_settle(dynamics, v, tolerance, order) for v in v_in))
-    return Settling(np.array(times), max(slowest), tolerance)
+    return Settling(np.array(times), max(slowest))
 
 
 def node_capacitance(circuit: Circuit) -> np.ndarray:
@@ -86,36 +81,13 @@ def node_capacitance(circuit: Circuit) -> np.ndarray:
     return c_node
 
 
-def charging_energy(solution: Solution) -> np.ndarray:
-    """Return the energy (n_batch,) [J] that charging the wires takes, sum of C v² over nodes.
-
-    The drivers deliver it on top of the static power while the nodes rise to their voltages: half
-    is lost on the way, half when they fall again. Exact for any resistances and amplifiers without
-    a pole, since the network is reciprocal. Raises ValueError without node voltages.
-    """
-    if solution.v_node is None:
-        raise ValueError("this solution holds no node voltages; use solve(…, nodes=True)")
-    return solution.v_node**2 @ node_capacitance(solution.circuit)
-
-
 def wire_charge(solution: Solution) -> np.ndarray:
     """Return the charge (n_batch,) [C] that the wires take, the sum of C |v| over nodes.
 
     Multiplied by a supply voltage, it is the energy that the drivers' supply delivers while the
     nodes rise. Raises ValueError without node voltages.
     """
-    if solution.v_node is None:
-        raise ValueError("this solution holds no node voltages; use solve(…, nodes=True)")
-    return np.abs(solution.v_node) @ node_capacitance(solution.circuit)
-
-
-def product_energy(solution: Solution, time: np.ndarray | float) -> np.ndarray:
-    """Return the energy (n_batch,) [J] that the drivers deliver for one read of a given time [s].
-
-    The array conducts during the whole read, and its wires are charged once. Amplifiers and
-    converters are not included.
-    """
-    return solution.power()["source"] * time + charging_energy(solution)
+    return np.abs(solution.nodes) @ node_capacitance(solution.circuit)
 
 
 @dataclass(frozen=True)
@@ -230,39 +202,3 @@ def _arnoldi(dynamics: _Dynamics, start: np.ndarray, order: int) -> tuple[np.nda
             return basis[: k + 1], h[: k + 1, : k + 1]
         basis[k + 1] = fresh / h[k + 1, k]
     return basis[:order], h[:order]
-
-
-def step_ngspice(
-    circuit: Circuit, v_in: np.ndarray, times: np.ndarray, *, worker: NgspiceWorker
-) -> np.ndarray:
-    """Return ngspice's outputs (n_time, n_line) [V] after a step at t = 0.
-
-    v_in: (n_word,) [V].
-    times: (n_time,) [s], evenly spaced from 0.
-
-    Raises ValueError for other times or inputs that do not fit, NgspiceError if ngspice cannot be
-    trusted.
-    """
-    names = tuple(f"out_{j}" for j in range(circuit.n_line))
-    text = step_deck(circuit, v_in, times)
-    return worker.run(Job(text, "tran", names, len(times))).values.T
-
-
-def step_deck(circuit: Circuit, v_in: np.ndarray, times: np.ndarray) -> str:
-    """Return the netlist of `step_ngspice`: a `.tran` of the circuit with its capacitors."""
-    (v_in,) = circuit.check_inputs(v_in)
-    step = float(times[-1]) / (len(times) - 1)
-    if not np.allclose(times, step * np.arange(len(times)), rtol=0, atol=1e-6 * step):
-        raise ValueError(f"times must be evenly spaced from 0; got {times}")
-    nodes = circuit.names[0]
-    rise = step * 1e-4  # ngspice cannot jump
-    cards = [
-        f"vin_{i} {nodes[k]} 0 pwl(0 0 {rise!r} {v!r})"
-        for i, (k, v) in enumerate(zip(circuit.elements.input_nodes, v_in.tolist()))
-    ]
-    c_node = node_capacitance(circuit)
-    cards += [f"cwire_{k} {nodes[k]} 0 {c_node[k].item()!r}" for k in np.flatnonzero(c_node)]
-    saved = " ".join(f"v(out_{j})" for j in range(circuit.n_line))
-    cards += [f"{OPTIONS} interp reltol=1e-6", f".save {saved}"]
-    cards.append(f".tran {step!r} {float(times[-1])!r} 0 {step!r}")
-    return "\n".join(["* step", *elements(circuit), *cards, ".end", ""])

@@ -27,7 +27,7 @@ from crossbar_sim.pipeline.steps import (
     select_on_die,
     train_and_prune,
 )
-from crossbar_sim.pipeline.trained import TRAINING
+from crossbar_sim.pipeline.trained import training_part
 from crossbar_sim.pipeline.workspace import write_json
 from mapping.network.mapped_network import MappedNetwork
 from tinynets.networks.data import Data
@@ -213,9 +213,7 @@ class Deployment:
 
 def training_text(config: RunConfig) -> str:
     """Return the settings that the trained and pruned network depends on, as text."""
-    names = {*TRAINING} | ({"tile"} if config.prune.method == "tiles" else set())
-    kept = {name: value for name, value in config.as_json().items() if name in names}
-    return json.dumps(kept, sort_keys=True)
+    return json.dumps(training_part(config), sort_keys=True)
 
 
 def layers_on_die(on_die: nn.Module, mapped: MappedNetwork) -> dict[str, CircuitLayer]:

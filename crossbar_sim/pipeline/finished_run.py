@@ -68,8 +68,7 @@ def _die(config: RunConfig) -> Die:
     """Return the die of a run after [life]."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run itself has shown them
-        die = config.chip
-        return config.life.later(die) if config.life.happens else die
+        return config.life.later(config.chip)
 
 
 def pruned_model(config: RunConfig, directory: Path) -> nn.Module:

@@ -47,7 +47,7 @@ def settling_time(config: RunConfig, circuit: Circuit, v_in: np.ndarray) -> floa
 
     v_in: (n_batch, n_word) [V]; the vectors with the largest sums of magnitudes are used.
     """
-    if not is_slow(config):
+    if not config.is_slow:
         return 0.0
     strong = np.argsort(-np.abs(v_in).sum(axis=1), kind="stable")[:_N_VECTOR]
     return float(settling(circuit, v_in[strong], config.periphery.half_step).time.max())
@@ -74,12 +74,6 @@ def tile_physics(
     )
 
 
-def is_slow(config: RunConfig) -> bool:
-    """Return whether anything in a circuit takes time: capacitance, or an amplifier's pole."""
-    wires = config.hardware.wires
-    return bool(wires.c_word or wires.c_bit or np.isfinite(config.periphery.gbw))
-
-
 def physics_numbers(
     config: RunConfig, physics: dict[str, TilePhysics], t_read: float
 ) -> dict[str, Any]:
@@ -90,17 +84,16 @@ def physics_numbers(
         for name, limits in physics.items()
     ]
     bits = [row["noise_bits"] for row in tiles if row["noise_bits"] is not None]
-    wires = config.hardware.wires
     return {
         "tiles": tiles,
-        "slow": is_slow(config),
+        "slow": config.is_slow,
         "t_read": t_read,
         "t_settling": max(limits.t_settling for limits in physics.values()),
         "bandwidth": bandwidth,
         "least_noise_bits": min(bits, default=None),
         "silent": [row["tile"] for row in tiles if row["noise_bits"] is None],
         "amplifier": amplifier_numbers(config),
-        "wires": asdict(wires),
+        "wires": asdict(config.hardware.wires),
     } | _areas(config, physics)
 
 

@@ -17,16 +17,21 @@ from crossbar_sim.config import ConfigError, RunConfig
 from tinynets.files.drafts import new_file
 from tinynets.formats.weights import load_weights
 
-#: The settings that trained networks depend on; if whole lines are pruned, so is the tile size.
-TRAINING = ("seed", "data", "validation", "model", "train", "prune")
 _PARTS = ("dense", "pruned")
+
+
+def training_part(config: RunConfig) -> dict[str, Any]:
+    """Return the settings that training and pruning depend on, and the file of weights, as JSON.
+
+    If whole lines are pruned, the size of the tiles is one of them.
+    """
+    names = {"seed", "data", "validation", "model", "train", "prune"}
+    return config.as_json(include=names | ({"tile"} if config.prune.method == "tiles" else set()))
 
 
 def training_settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings that the trained and the pruned network depend on, as JSON values."""
-    settings = config.as_json()
-    names = (*TRAINING, "tile") if config.prune.method == "tiles" else TRAINING
-    kept = {name: settings[name] for name in names}
+    kept = training_part(config)
     kept["model"] = {k: v for k, v in kept["model"].items() if not k.startswith("weights")}
     return kept
 

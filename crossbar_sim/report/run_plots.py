@@ -1,11 +1,12 @@
 """Plots of a run, as PNG bytes."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
@@ -14,7 +15,13 @@ from mapping.tiling.tiles import Tile
 from netlists.circuit.elements import CELL
 
 _JOULE = EngFormatter("J", places=1)
-_BLUE, _LIGHT, _ORANGE, _GREY = "#2b6cb0", "#90cdf4", "#dd6b20", "#718096"
+BLUE, LIGHT, ORANGE, GREY = "#2b6cb0", "#90cdf4", "#dd6b20", "#718096"
+
+
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a new figure of a size [inch] and its axes."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
 
 
 def png(figure: Figure) -> bytes:
@@ -28,10 +35,8 @@ def conductances(tile: Tile) -> bytes:
     """Draw g_pos - g_neg of a tile; cells without devices stay white."""
     g = np.where(tile.present, tile.g_pos - tile.g_neg, np.nan) * 1e6
     limit = float(np.nanmax(np.abs(g)))
-    figure, axes = _cell_axes(f"Conductance of tile {tile.name}")
-    image = axes.imshow(g, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
-    figure.colorbar(image, ax=axes, label="g_pos − g_neg [µS]", shrink=0.85)
-    return png(figure)
+    style: dict[str, Any] = {"cmap": "RdBu", "vmin": -limit, "vmax": limit}
+    return cells(g, f"Conductance of tile {tile.name}", "g_pos − g_neg [µS]", **style)
 
 
 def ir_drop(tile: Tile, solution: Solution) -> bytes:
@@ -39,26 +44,19 @@ def ir_drop(tile: Tile, solution: Solution) -> bytes:
 
     solution: of the tile's circuit, for one vector of equal inputs.
     """
-    if solution.v_node is None:
-        raise ValueError("the plot needs node voltages; use solve(…, nodes=True)")
-    circuit, volts = solution.circuit.elements, solution.v_node[0]
-    is_cell = circuit.branch_part == CELL
-    across = (volts[circuit.branch_from] - volts[circuit.branch_to])[is_cell]
+    across = solution.drop[0, solution.circuit.elements.branch_part == CELL]
     # The circuit has its cells in the order of np.nonzero, positive banks first.
     side, word, bit = np.nonzero(np.stack([tile.g_pos, tile.g_neg]))
     lost = np.full((2, *tile.present.shape), np.nan)
     lost[side, word, bit] = 1.0 - across / solution.v_in[0, word]
     worst = np.fmax(lost[0], lost[1]) * 100
-    figure, axes = _cell_axes(f"IR drop in tile {tile.name}, all inputs on")
-    image = axes.imshow(worst, cmap="viridis", interpolation="nearest")
-    figure.colorbar(image, ax=axes, label="voltage lost in the wires [%]", shrink=0.85)
-    return png(figure)
+    title = f"IR drop in tile {tile.name}, all inputs on"
+    return cells(worst, title, "voltage lost in the wires [%]", cmap="viridis")
 
 
 def selection_errors(errors: Mapping[str, np.ndarray]) -> bytes:
     """Draw a histogram of |weight error| by layer, as a fraction of its largest weight."""
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = canvas(6.4, 3.8)
     sizes = [np.maximum(np.abs(e), 1e-9) for e in errors.values()]
     everything = np.concatenate(sizes)
     bins = np.geomspace(everything.min(), everything.max() * 1.01, 40)
@@ -78,11 +76,11 @@ def outputs(target: np.ndarray, realised: np.ndarray) -> bytes:
     figure = Figure(figsize=(5.6, 4.8), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     limit = 1e3 * max(np.abs(target).max(), np.abs(realised).max())
-    style: dict[str, Any] = {"ms": 2.5, "color": _BLUE, "alpha": 0.5, "rasterized": True}
-    upper.plot([-limit, limit], [-limit, limit], color=_GREY, lw=0.8)
+    style: dict[str, Any] = {"ms": 2.5, "color": BLUE, "alpha": 0.5, "rasterized": True}
+    upper.plot([-limit, limit], [-limit, limit], color=GREY, lw=0.8)
     upper.plot(1e3 * target, 1e3 * realised, ".", **style)
     upper.set(ylabel="circuit [mV]", title="Outputs of every tile")
-    lower.axhline(0, color=_GREY, lw=0.8)
+    lower.axhline(0, color=GREY, lw=0.8)
     lower.plot(1e3 * target, 1e3 * (realised - target), ".", **style)
     lower.set(xlabel="target: r_feedback · v_in · g_target [mV]", ylabel="difference [mV]")
     return png(figure)
@@ -92,19 +90,16 @@ def energy_bars(
     analog: Mapping[str, float], digital: Sequence[Mapping[str, Any]], title: str
 ) -> bytes:
     """Draw the analog energy beside the digital figures [J], on a log scale."""
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    axes = figure.add_subplot()
-    bars = [("analog, this die", sum(analog.values()), _ORANGE)]
+    figure, axes = canvas(6.4, 4.4)
+    bars = [("analog, this die", sum(analog.values()), ORANGE)]
     for row in digital:
-        bars.append((f"{row['node']}, non-zero", float(row["nonzero"]), _BLUE))
+        bars.append((f"{row['node']}, non-zero", float(row["nonzero"]), BLUE))
         if row["nonzero_with_fetch"] is not None:
             fetched = float(row["nonzero_with_fetch"])
-            bars.append((f"{row['node']}, + weight fetch", fetched, _LIGHT))
+            bars.append((f"{row['node']}, + weight fetch", fetched, LIGHT))
     labels, heights, colours = zip(*bars[::-1])
-    axes.barh(labels, np.array(heights) * 1e12, color=colours)
-    for k, height in enumerate(heights):
-        axes.annotate(f" {_JOULE(height)}", (height * 1e12, k), va="center", size=9)
-    axes.axvline(bars[0][1] * 1e12, color=_ORANGE, lw=0.8, ls=":")
+    _bars(axes, labels, np.array(heights) * 1e12, colours, map(_JOULE, heights))
+    axes.axvline(bars[0][1] * 1e12, color=ORANGE, lw=0.8, ls=":")
     axes.set(xscale="log", xlabel="energy [pJ]", title=title)
     axes.margins(x=0.2)
     return png(figure)
@@ -112,14 +107,11 @@ def energy_bars(
 
 def energy_parts(analog: Mapping[str, float]) -> bytes:
     """Draw where the analog energy goes [J]."""
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = canvas(6.4, 3.2)
     names = sorted(analog, key=lambda name: analog[name])
     shares = np.array([analog[name] for name in names]) * 1e12
-    axes.barh(names, shares, color=_ORANGE)
-    for k, share in enumerate(shares):
-        label = f" {_JOULE(share / 1e12)} ({share / shares.sum():.1%})"
-        axes.annotate(label, (share, k), va="center", size=8)
+    notes = [f"{_JOULE(share / 1e12)} ({share / shares.sum():.1%})" for share in shares]
+    _bars(axes, names, shares, ORANGE, notes, size=8)
     axes.set(xlabel="energy per inference [pJ]", title="Where the analog energy goes")
     axes.margins(x=0.25)
     return png(figure)
@@ -127,26 +119,26 @@ def energy_parts(analog: Mapping[str, float]) -> bytes:
 
 def accuracy_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw test accuracy from the float network to the die."""
-    figure = Figure(figsize=(6.4, 2.9), layout="constrained")
-    axes = figure.add_subplot()
-    labels = [row["network"] for row in rows][::-1]
+    return network_bars(rows, [BLUE] * 2 + [ORANGE] * (len(rows) - 2), height=2.9)
+
+
+def network_bars(rows: Sequence[Mapping[str, Any]], colours: list[str], height: float) -> bytes:
+    """Draw test accuracies from top to bottom, each in its colour; height of the plot [inch]."""
+    figure, axes = canvas(6.4, height)
     values = [100 * row["accuracy"] for row in rows][::-1]
-    axes.barh(labels, values, color=[_ORANGE] * (len(rows) - 2) + [_BLUE] * 2)
-    for k, value in enumerate(values):
-        axes.annotate(f" {value:.2f} %", (value, k), va="center", size=9)
+    notes = [f"{value:.2f} %" for value in values]
+    _bars(axes, [row["network"] for row in rows][::-1], values, colours[::-1], notes)
     axes.set(xlabel="test accuracy [%]", xlim=(max(0, min(values) - 10), 104))
     return png(figure)
 
 
 def cost_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw the effect of each non-ideality alone on the logits and on the accuracy."""
-    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = canvas(6.4, 3.4)
     labels = [row["term"] for row in rows][::-1]
     errors = np.array([max(row["error"], 1e-9) for row in rows][::-1])
-    axes.barh(labels, errors, color=[_ORANGE, *[_BLUE] * (len(rows) - 1)])
-    for k, row in enumerate(rows[::-1]):
-        axes.annotate(f" {row['accuracy']:.2%}", (errors[k], k), va="center", size=9)
+    notes = [f"{row['accuracy']:.2%}" for row in rows][::-1]
+    _bars(axes, labels, errors, [ORANGE, *[BLUE] * (len(rows) - 1)], notes)
     axes.set(
         xscale="log",
         xlabel="rms error of the logits (label: test accuracy)",
@@ -238,10 +230,9 @@ def pareto(
     verdicts: whether it is within budget, and whether it is among the best.
     names: of the two aims.
     """
-    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = canvas(7.2, 4.6)
     groups = {"over budget": (False, False), "within budget": (True, False), "best": (True, True)}
-    for (label, group), colour in zip(groups.items(), (_GREY, _LIGHT, _ORANGE)):
+    for (label, group), colour in zip(groups.items(), (GREY, LIGHT, ORANGE)):
         here = [pair for pair, verdict in zip(values, verdicts) if verdict == group]
         if here:
             y, x = zip(*sorted(here, key=lambda pair: pair[1]))
@@ -252,8 +243,22 @@ def pareto(
     return png(figure)
 
 
-def _cell_axes(title: str):
-    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
-    axes = figure.add_subplot()
+def _bars(
+    axes: Axes, labels: Sequence[str], values: Any, colours: Any, notes: Iterable[str], size=9
+) -> None:
+    """Draw a horizontal bar for each label, from the bottom up, with a note at its end."""
+    axes.barh(labels, values, color=colours)
+    for k, (value, note) in enumerate(zip(values, notes)):
+        axes.annotate(f" {note}", (value, k), va="center", size=size)
+
+
+def cells(values: np.ndarray, title: str, label: str, **style: Any) -> bytes:
+    """Draw a value of each cell (n_word, n_bit) of a tile; NaN stays white.
+
+    label: of the colours. style: of matplotlib's `imshow`.
+    """
+    figure, axes = canvas(5.2, 4.6)
     axes.set(title=title, xlabel="bit line (output)", ylabel="word line (input)")
-    return figure, axes
+    image = axes.imshow(values, interpolation="nearest", **style)
+    figure.colorbar(image, ax=axes, label=label, shrink=0.85)
+    return png(figure)

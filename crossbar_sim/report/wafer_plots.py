@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from crossbar_sim.report.run_plots import png
+from crossbar_sim.report.run_plots import BLUE, GREY, ORANGE, canvas, cells, network_bars, png
 from mapping.tiling.tiles import Tile
 
-_BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
-_COLOURS = (_GREY, _ORANGE, _BLUE)  # designed, old switches, new switches
+_COLOURS = (GREY, ORANGE, BLUE)  # designed, old switches, new switches
 
 
 def deviations(values: Mapping[str, np.ndarray]) -> bytes:
@@ -18,14 +17,13 @@ def deviations(values: Mapping[str, np.ndarray]) -> bytes:
 
     values: label of a nominal value -> (n_reading,) deviations.
     """
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = canvas(6.4, 3.8)
     percent = [100 * deviation for deviation in values.values()]
     # A few outliers would squeeze all other readings into one bar, so the end bars collect them.
     low, high = np.quantile(np.concatenate(percent), [0.001, 0.999])
     bins = np.linspace(low, high + 1e-9, 41)
     axes.hist([np.clip(p, low, high) for p in percent], bins, stacked=True, label=list(values))
-    axes.axvline(0, color=_GREY, lw=0.8)
+    axes.axvline(0, color=GREY, lw=0.8)
     axes.set(
         xlabel="measured / nominal − 1 [%] (end bars include outliers)",
         ylabel="branches",
@@ -41,8 +39,7 @@ def weight_errors(stages: Mapping[str, np.ndarray], limit: float) -> bytes:
     stages: label -> (n_cell,) errors, as fractions of the largest weight.
     limit: the tolerance, as such a fraction.
     """
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = canvas(6.4, 3.8)
     for colour, (label, errors) in zip(_COLOURS, stages.items()):
         sizes = np.sort(np.maximum(np.abs(errors), 1e-7))
         axes.step(sizes, 100 * np.arange(1, len(sizes) + 1) / len(sizes), color=colour, label=label)
@@ -62,8 +59,8 @@ def predicted(target: np.ndarray, stages: Mapping[str, np.ndarray]) -> bytes:
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     limit = 1e6 * float(np.abs(target).max())
-    upper.plot([-limit, limit], [-limit, limit], color=_GREY, lw=0.8)
-    lower.axhline(0, color=_GREY, lw=0.8)
+    upper.plot([-limit, limit], [-limit, limit], color=GREY, lw=0.8)
+    lower.axhline(0, color=GREY, lw=0.8)
     for colour, (label, g) in zip(_COLOURS[1:], stages.items()):
         style: dict[str, Any] = {"ms": 3, "color": colour, "alpha": 0.5, "rasterized": True}
         upper.plot(1e6 * target, 1e6 * g, ".", label=label, **style)
@@ -76,25 +73,12 @@ def predicted(target: np.ndarray, stages: Mapping[str, np.ndarray]) -> bytes:
 
 def accuracies(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw test accuracy: digital, as designed, and with old and new switches on the wafer."""
-    figure = Figure(figsize=(6.4, 2.6), layout="constrained")
-    axes = figure.add_subplot()
-    labels = [row["network"] for row in rows][::-1]
-    values = [100 * row["accuracy"] for row in rows][::-1]
-    axes.barh(labels, values, color=[_BLUE, _ORANGE, *[_GREY] * (len(rows) - 2)])
-    for k, value in enumerate(values):
-        axes.annotate(f" {value:.2f} %", (value, k), va="center", size=9)
-    axes.set(xlabel="test accuracy [%]", xlim=(max(0.0, min(values) - 10), 104))
-    return png(figure)
+    colours = [*[GREY] * (len(rows) - 2), ORANGE, BLUE]
+    return network_bars(rows, colours, height=2.6)
 
 
 def changes(tile: Tile, n_changed: np.ndarray) -> bytes:
     """Draw the number of switches (n_word, n_bit) that change in each cell of a tile."""
-    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
-    axes = figure.add_subplot()
     shown = np.where(tile.present, n_changed, np.nan)
-    limit = max(1.0, float(n_changed.max()))
-    image = axes.imshow(shown, cmap="viridis", interpolation="nearest", vmin=0, vmax=limit)
-    title = f"Switches changed in tile {tile.name}"
-    axes.set(title=title, xlabel="bit line (output)", ylabel="word line (input)")
-    figure.colorbar(image, ax=axes, label="switches", shrink=0.85)
-    return png(figure)
+    style: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": max(1.0, float(n_changed.max()))}
+    return cells(shown, f"Switches changed in tile {tile.name}", "switches", **style)

@@ -11,6 +11,7 @@ from crossbar_sim.pipeline.workspace import write_json
 from crossbar_sim.report import wafer_plots
 from crossbar_sim.report.run_report import bits, render, si, versions
 from mapping.bank import Die
+from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.network.repair import Repair, on_die
 from netlists.fabrication.measured_wafer import Wafer, without_spread
@@ -61,13 +62,7 @@ def wafer_numbers(result: Reselection) -> dict[str, Any]:
         "die": {"designed": result.designed.die.id, "measured": wafer.die.id},
         "tolerance": result.tolerance,
         "hint": wafer.hint,
-        "branches": {
-            "n": wafer.n_branch,
-            "missing": wafer.n_missing,
-            "out_of_range": wafer.n_out_of_range,
-            "off_by_1000": wafer.n_prefix,
-            "stuck": wafer.n_stuck,
-        },
+        "branches": {"n": wafer.n_branch} | defects(wafer),
         "readings": reading_numbers(result),
         "nominal": nominal_table(result),
         "accuracy": result.accuracies,
@@ -76,38 +71,47 @@ def wafer_numbers(result: Reselection) -> dict[str, Any]:
         "cells_unmended": repair.n_unrepaired,
         "cells": sum(layer.source.n_remaining for layer in repaired.layers),
         "changes": {"n": len(listed), "listed": listed[:MAX_LISTED], "tiles": change_table(result)},
-        "missed": [
-            {
-                "layer": layer.name,
-                "input": int(row),
-                "output": int(column),
-                "g_target": float(target),
-                "g_predicted": float(g),
-            }
-            for layer in repaired.layers
-            for row, column, target, g in zip(*_missed(layer.missed(result.tolerance)))
-        ],
+        "missed": [row for layer in repaired.layers for row in _missed(layer, result.tolerance)],
         "versions": versions(),
     }
 
 
+def defects(wafer: Wafer) -> dict[str, int]:
+    """Return how many branches are defective, by what is wrong with them."""
+    return {
+        "missing": wafer.n_missing,
+        "out_of_range": wafer.n_out_of_range,
+        "off_by_1000": wafer.n_prefix,
+        "stuck": wafer.n_stuck,
+    }
+
+
+def _missed(layer: MappedLayer, tolerance: float) -> list[dict[str, Any]]:
+    """Return a row for each cell whose predicted weight is off by more than a tolerance."""
+    far = layer.missed(tolerance)
+    columns = {"input": far.rows, "output": far.columns}
+    columns |= {"g_target": far.target, "g_predicted": far.realised}
+    rows = zip(*(values.tolist() for values in columns.values()))
+    return [{"layer": layer.name} | dict(zip(columns, row)) for row in rows]
+
+
 def nominal_table(result: Reselection) -> list[dict[str, Any]]:
     """Return, for each branch of a bank, how its readings scatter about the nominal value."""
-    rows = []
-    for k, readings in enumerate(_by_branch(result)):
-        good = readings["deviation"]
-        spread = float(np.std(good, ddof=1)) if len(good) > 1 else None
+    deviation, defective = _deviations(result)
+    missing, rows = np.isnan(deviation), []
+    for k, ohm in enumerate(_nominal(result.designed)):
+        good = deviation[~defective[:, k], k]
         rows.append(
             {
                 "branch": k,
-                "ohm": float(_nominal(result.designed)[k]),
+                "ohm": float(ohm),
                 "n": len(good),
                 "mean": float(np.mean(good)) if len(good) else None,
-                "sigma": spread,
+                "sigma": float(np.std(good, ddof=1)) if len(good) > 1 else None,
                 "least": float(good.min()) if len(good) else None,
                 "largest": float(good.max()) if len(good) else None,
-                "missing": readings["missing"],
-                "out_of_range": readings["out_of_range"],
+                "missing": int(missing[:, k].sum()),
+                "out_of_range": int((defective & ~missing)[:, k].sum()),
             }
         )
     return rows
@@ -198,13 +202,12 @@ def change_table(result: Reselection) -> list[dict[str, Any]]:
 
 def draw(result: Reselection) -> dict[str, bytes]:
     """Return the plots of the page, by name."""
-    ohms = _nominal(result.designed)
+    deviation, defective = _deviations(result)
     deviations = {
-        f"{k}: {si(ohm, 'Ω')}": readings["deviation"]
-        for k, (ohm, readings) in enumerate(zip(ohms, _by_branch(result)))
+        f"{k}: {si(ohm, 'Ω')}": deviation[~defective[:, k], k]
+        for k, ohm in enumerate(_nominal(result.designed))
     }
-    networks = {OLD: result.measured, NEW: result.repair.mapped}
-    target = np.concatenate([_targets(layer) for layer in result.designed.layers])
+    target = np.concatenate([layer.target[layer.source.mask] for layer in result.designed.layers])
     n_changed = {tile.name: np.zeros(tile.present.shape) for tile in result.designed.tiles}
     for change in result.repair.changes:
         n_changed[change.tile][change.word_line, change.bit_line] += 1
@@ -213,7 +216,7 @@ def draw(result: Reselection) -> dict[str, bytes]:
         "deviations": wafer_plots.deviations(deviations),
         "errors": wafer_plots.weight_errors(_stages(result), result.tolerance),
         "predicted": wafer_plots.predicted(
-            target, {label: _conductances(network) for label, network in networks.items()}
+            target, {OLD: _conductances(result.measured), NEW: _conductances(result.repair.mapped)}
         ),
         "accuracy": wafer_plots.accuracies(result.accuracies),
         "changes": wafer_plots.changes(most, n_changed[most.name]),
@@ -235,17 +238,9 @@ def _errors(mapped: MappedNetwork) -> np.ndarray:
     return np.concatenate([layer.error for layer in mapped.layers])
 
 
-def _targets(layer: Any) -> np.ndarray:
-    return layer.target[layer.source.mask]
-
-
 def _conductances(mapped: MappedNetwork) -> np.ndarray:
-    g = [layer.g_per_weight[:, None] * layer.weight for layer in mapped.layers]
-    return np.concatenate([each[layer.source.mask] for each, layer in zip(g, mapped.layers)])
-
-
-def _missed(missed: Any) -> tuple[np.ndarray, ...]:
-    return missed.rows, missed.columns, missed.target, missed.realised
+    g = [(x.g_per_weight[:, None] * x.weight)[x.source.mask] for x in mapped.layers]
+    return np.concatenate(g)
 
 
 def _nominal(mapped: MappedNetwork) -> np.ndarray:
@@ -253,20 +248,12 @@ def _nominal(mapped: MappedNetwork) -> np.ndarray:
     return mapped.die.bank.r_nominal + mapped.die.bank.r_on
 
 
-def _by_branch(result: Reselection) -> list[dict[str, Any]]:
-    """Return, for each branch of a bank, its usable deviations and the counts of unusable ones."""
-    nominal, wafer = _nominal(result.designed), result.wafer
-    rows = []
-    for k, ohm in enumerate(nominal):
-        deviation, missing, far = [], 0, 0
-        for layer in result.designed.layers:
-            cells = layer.source.mask.T
-            reading = wafer.readings[layer.name][..., k][cells]
-            defective = wafer.defective[layer.name][..., k][cells]
-            deviation.append(reading[~defective] / ohm - 1)
-            missing += int(np.isnan(reading).sum())
-            far += int((defective & ~np.isnan(reading)).sum())
-        rows.append(
-            {"deviation": np.concatenate(deviation), "missing": missing, "out_of_range": far}
-        )
-    return rows
+def _deviations(result: Reselection) -> tuple[np.ndarray, np.ndarray]:
+    """Return reading / nominal - 1 (n_bank, n) of all banks, and which branches are defective."""
+    wafer, n = result.wafer, result.designed.die.bank.n
+    present = {layer.name: layer.source.mask.T for layer in result.designed.layers}
+    reading, defective = (
+        np.concatenate([values[name][cells].reshape(-1, n) for name, cells in present.items()])
+        for values in (wafer.readings, wafer.defective)
+    )
+    return reading / _nominal(result.designed) - 1, defective

@@ -27,12 +27,6 @@ class Solution:
     solver: str
     residual: float
 
-    @property
-    def n_saturated(self) -> int:
-        """Number of outputs, over lines and vectors, at the limit of the amplifiers' swing."""
-        # ngspice's limit may round to the double just below it.
-        return int((np.abs(self.v_out) >= self.circuit.periphery.v_swing * (1 - 1e-12)).sum())
-
     def first(self, n_vector: int | None) -> "Solution":
         """Return the same for the first vectors alone, all of them with None."""
         part = slice(n_vector)
@@ -49,7 +43,7 @@ class Solution:
         stay closed where a swing clips. Heat and delivered power are equal (Tellegen's theorem).
         """
         c, ends = self.circuit.elements, self.circuit.periphery
-        drop = self._drop()
+        drop = self.drop
         heat = drop**2 / c.branch_ohm
         power = {part: heat[:, c.branch_part == k].sum(axis=1) for k, part in enumerate(PARTS)}
         square = (self.i_out**2).sum(axis=1)
@@ -66,7 +60,7 @@ class Solution:
         as its output.
         """
         stages = {
-            "driver stage": (self.v_in, self._input_current(self._drop())),
+            "driver stage": (self.v_in, self._input_current(self.drop)),
             "TIA stage": (self._loop(), -self.i_out),
         }
         return {
@@ -74,20 +68,23 @@ class Solution:
             for part, (volts, amps) in stages.items()
         }
 
-    def _nodes(self) -> np.ndarray:
+    @property
+    def nodes(self) -> np.ndarray:
+        """All node voltages (n_batch, n_node) [V]; ValueError where they were not kept."""
         if self.v_node is None:
             raise ValueError("this solution holds no node voltages; use solve(…, nodes=True)")
         return self.v_node
 
-    def _drop(self) -> np.ndarray:
-        """Return the voltage (n_batch, n_branch) across each branch."""
-        v_node, c = self._nodes(), self.circuit.elements
+    @property
+    def drop(self) -> np.ndarray:
+        """Voltage (n_batch, n_branch) across each branch [V]; ValueError as for `nodes`."""
+        v_node, c = self.nodes, self.circuit.elements
         return v_node[:, c.branch_from] - v_node[:, c.branch_to]
 
     def _loop(self) -> np.ndarray:
         """Return the output (n_batch, n_line) [V] of each amplifier before any clipping."""
         ends = self.circuit.periphery
-        v_tia = self._nodes()[:, self.circuit.elements.tia_nodes]
+        v_tia = self.nodes[:, self.circuit.elements.tia_nodes]
         return v_tia - self.i_out * (ends.r_input + ends.r_feedback)
 
     def _input_current(self, drop: np.ndarray) -> np.ndarray:

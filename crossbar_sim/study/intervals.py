@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+#: Probability with which every interval holds the true value.
+CONFIDENCE = 0.95
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -15,13 +18,17 @@ class Interval:
     low: float
     high: float
 
+    def columns(self, name: str) -> dict[str, float]:
+        """Return the columns of a table: NAME, NAME_low and NAME_high."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
     @property
     def half_width(self) -> float:
         """Half the width of the interval."""
         return (self.high - self.low) / 2
 
 
-def mean_interval(values: Sequence[float] | np.ndarray, *, confidence: float = 0.95) -> Interval:
+def mean_interval(values: Sequence[float] | np.ndarray) -> Interval:
     """Return the mean of independent values (n,) with Student's t interval.
 
     A single value has an unbounded interval. The coverage is exact for normal values at any n, and
@@ -35,13 +42,11 @@ def mean_interval(values: Sequence[float] | np.ndarray, *, confidence: float = 0
     mean = float(values.mean())
     if len(values) < 2:
         return Interval(mean, -np.inf, np.inf)
-    wide = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
+    wide = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values)
     return Interval(mean, float(mean - wide), float(mean + wide))
 
 
-def nested_interval(
-    groups: Sequence[Sequence[float]] | np.ndarray, *, confidence: float = 0.95
-) -> Interval:
+def nested_interval(groups: Sequence[Sequence[float]] | np.ndarray) -> Interval:
     """Return the mean over trainings and their dies, with its interval.
 
     groups: the values of each training's own dies, the same number for each (n_training, n_die).
@@ -56,33 +61,28 @@ def nested_interval(
         raise ValueError(
             f"expected the same number of dies for each training; got shape {table.shape}"
         )
-    of_training = table.mean(axis=1) if len(table) > 1 else table[0]
-    return mean_interval(of_training, confidence=confidence)
+    return mean_interval(table.mean(axis=1) if len(table) > 1 else table[0])
 
 
-def yield_interval(good: int, total: int, *, confidence: float = 0.95) -> Interval:
+def yield_interval(good: int, total: int) -> Interval:
     """Return the share of good dies with Wilson's interval. Source: Wilson, JASA 22 (1927) 209."""
     if not 0 <= good <= total or total < 1:
         raise ValueError(
             f"expected 0 <= good <= total and total >= 1; got {good} good of {total} dies"
         )
-    bounds = stats.binomtest(good, total).proportion_ci(confidence, method="wilson")
+    bounds = stats.binomtest(good, total).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(good / total, float(bounds.low), float(bounds.high))
 
 
-def image_half_width(accuracy: float, n_image: float, *, confidence: float = 0.95) -> float:
+def image_half_width(accuracy: float, n_image: float) -> float:
     """Return the half width of the interval that n_image test images leave to an accuracy.
 
     The interval over dies and trainings does not cover this, since all dies see the same images.
     """
-    return yield_interval(
-        round(accuracy * n_image), round(n_image), confidence=confidence
-    ).half_width
+    return yield_interval(round(accuracy * n_image), round(n_image)).half_width
 
 
-def paired_difference(
-    a: Mapping[Hashable, float], b: Mapping[Hashable, float], *, confidence: float = 0.95
-) -> Interval:
+def paired_difference(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> Interval:
     """Return the mean of b - a over the dies that both have, with its interval.
 
     a, b: values by die, or by (training, die); the interval is then that of the trainings' means.
@@ -101,4 +101,4 @@ def paired_difference(
         raise ValueError(
             "a and b share more dies of one training than of another; run every die of both"
         )
-    return nested_interval(list(by_training.values()), confidence=confidence)
+    return nested_interval(list(by_training.values()))

@@ -1,6 +1,5 @@
 """The law of the subset-sum resistor: bits of precision against the number of branches."""
 
-import csv
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mapping.bank import ResistorBank
 from mapping.selection.precision import PrecisionCurve, draw_from, precision_curve, useful_branches
-from tinynets.files.drafts import new_file
+from tinynets.files.outputs import csv_text, write_beside
 
 #: Statistics of a curve, with their labels in plots.
 STATISTICS = {
@@ -71,12 +70,7 @@ def measure_law(
 
 def to_csv(law: Law) -> str:
     """Return the curve as CSV text, one line per number of branches; bounds may be -inf."""
-    rows = law.curve.rows()
-    text = io.StringIO()
-    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
-    return text.getvalue()
+    return csv_text(law.curve.rows(), digits=6)
 
 
 def describe(law: Law) -> str:
@@ -119,15 +113,9 @@ def draw_law(law: Law) -> Figure:
 
 def save_law(law: Law, stem: Path) -> list[Path]:
     """Write STEM.csv, STEM.png and STEM.svg; return their paths."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    figure = draw_law(law)
-    paths = []
-    for ending in ("csv", "png", "svg"):
-        path = stem.with_name(f"{stem.name}.{ending}")
-        with new_file(path) as draft:
-            if ending == "csv":
-                draft.write_text(to_csv(law), encoding="utf-8")
-            else:
-                figure.savefig(draft, format=ending, dpi=140)
-        paths.append(path)
-    return paths
+    figure, contents = draw_law(law), {".csv": to_csv(law).encode()}
+    for kind in ("png", "svg"):
+        picture = io.BytesIO()
+        figure.savefig(picture, format=kind, dpi=140)
+        contents[f".{kind}"] = picture.getvalue()
+    return write_beside(stem, contents)

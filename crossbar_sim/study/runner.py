@@ -1,6 +1,5 @@
 """Accuracy studies: a grid or sample of parameters × many dies, with every trial kept."""
 
-import csv
 import hashlib
 import importlib.metadata
 import io
@@ -23,6 +22,7 @@ from crossbar_sim.study.store import Record, Store
 from crossbar_sim.study.trial import run_trial, source_digest, trained_path, training_key
 from crossbar_sim.system import machine
 from crossbar_sim.system.stopping import end_with
+from tinynets.files.outputs import csv_text
 from tinynets.progress import Progress, silent
 
 _PACKAGES = ("tinynets", "mapping", "netlists", "crossbar_sim")
@@ -199,12 +199,8 @@ class Study:
     def _train(self, configs: dict[str, RunConfig], n_jobs: int) -> dict[str, Path]:
         """Train each network once, and keep it beside the store."""
         directory = self.store.path.with_name(f"{self.store.path.stem}.networks")
-        me = os.getpid()
-        calls = (joblib.delayed(_train_here)(me, c, directory) for c in configs.values())
-        with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
-            options: dict[str, Any] = {"batch_size": 1}
-            paths: Any = joblib.Parallel(**options)(calls)
-        return dict(zip(configs, paths))
+        calls = ((config, directory) for config in configs.values())
+        return dict(zip(configs, _in_processes(trained_path, calls, n_jobs), strict=True))
 
     def _keep(self, outcome: "Outcome") -> None:
         trial, die = outcome.trial, outcome.trial.config.die.seed
@@ -264,21 +260,6 @@ class Study:
         return PointSummary(point, len(records) // each, metrics, share, each)
 
 
-def csv_text(rows: list[dict[str, Any]], *, digits: int | None = None) -> str:
-    """Return rows as CSV with a header of all their names.
-
-    digits: significant digits of each float; None for all.
-    """
-    text = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    table = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
-    table.writeheader()
-    for row in rows:
-        short = {k: f"{v:.{digits}g}" for k, v in row.items() if digits and isinstance(v, float)}
-        table.writerow(row | short)
-    return text.getvalue()
-
-
 @dataclass(frozen=True)
 class Outcome:
     """The result of a trial.
@@ -303,12 +284,8 @@ def _execute_all(
     if dask is not None:
         yield from _on_dask(todo, dask)
         return
-    with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
-        options: dict[str, Any] = {"batch_size": 1, "pre_dispatch": "n_jobs"}
-        pool = joblib.Parallel(return_as="generator_unordered", **options)
-        me = os.getpid()
-        outcomes: Any = pool(joblib.delayed(_execute_here)(me, *trial) for trial in todo)
-        yield from outcomes
+    options = {"pre_dispatch": "n_jobs", "return_as": "generator_unordered"}
+    yield from _in_processes(_execute, todo, n_jobs, **options)
 
 
 def _on_dask(todo: Iterable[tuple[Trial, Path]], address: str) -> Iterator[Outcome]:
@@ -326,16 +303,23 @@ def _on_dask(todo: Iterable[tuple[Trial, Path]], address: str) -> Iterator[Outco
             yield future.result()
 
 
-def _train_here(parent: int, config: RunConfig, directory: Path) -> Path:
-    """Train a network in a local process that ends with the study's process."""
-    _end_with(parent)
-    return trained_path(config, directory)
+def _in_processes(
+    function: Callable, calls: Iterable[tuple], n_jobs: int, **options: Any
+) -> Iterator[Any]:
+    """Yield what a function returns for the arguments of each call, by local processes.
+
+    options: of `joblib.Parallel`.
+    """
+    parallel: Any = joblib.Parallel
+    with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
+        pool, me = parallel(batch_size=1, **options), os.getpid()
+        yield from pool(joblib.delayed(_call)(me, function, *call) for call in calls)
 
 
-def _execute_here(parent: int, trial: Trial, network: Path) -> Outcome:
-    """Run one trial in a local process that ends with the study's process."""
+def _call(parent: int, function: Callable, *arguments: Any) -> Any:
+    """Call a function in a local process that ends with the study's process."""
     _end_with(parent)
-    return _execute(trial, network)
+    return function(*arguments)
 
 
 _end_with = cache(end_with)  # one watch is enough

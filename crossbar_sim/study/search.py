@@ -7,10 +7,10 @@ from typing import Any
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.study import Optimise, Range, StudyConfig
 from crossbar_sim.report import run_plots as plots
-from crossbar_sim.study.runner import Failure, PointSummary, Study, csv_text
+from crossbar_sim.study.runner import Failure, PointSummary, Study
 from crossbar_sim.study.store import Store
 from crossbar_sim.study.trial import OF_TESTS
-from tinynets.files.drafts import new_file
+from tinynets.files.outputs import csv_text, write_beside
 from tinynets.progress import Progress, silent
 
 
@@ -46,11 +46,6 @@ class Search:
     failures: list[Failure]
     machines: list[str] = field(default_factory=list)
 
-    @property
-    def names(self) -> list[str]:
-        """The metrics to maximise and to minimise."""
-        return [*self.aims.maximise, *self.aims.minimise]
-
     def to_csv(self) -> str:
         """Return one line per point: settings, aims and budgets with intervals, and verdict.
 
@@ -59,9 +54,8 @@ class Search:
         rows = []
         for tried in self.tried:
             row: dict[str, Any] = {**tried.summary.point, "n_die": tried.summary.n_die}
-            for name in dict.fromkeys([*self.names, *self.aims.budget]):
-                mean = tried.summary.metrics[name]
-                row |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
+            for name in dict.fromkeys([*self.aims.names, *self.aims.budget]):
+                row |= tried.summary.metrics[name].columns(name)
             row |= {"within_budget": tried.feasible, "best": tried.best}
             row |= {"accuracy": tried.summary.metric("accuracy").value} if tried.best else {}
             rows.append(row)
@@ -69,22 +63,16 @@ class Search:
 
     def save(self, stem: Path) -> list[Path]:
         """Write STEM-search.csv and, for the first two aims, STEM-search.png; return the paths."""
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        written = {"csv": self.to_csv().encode()}
-        if len(self.names) > 1 and self.tried:
+        contents = {"-search.csv": self.to_csv().encode()}
+        if len(self.aims.names) > 1 and self.tried:
+            first, second, *_ = self.aims.names
             metrics = [tried.summary.metrics for tried in self.tried]
-            written["png"] = plots.pareto(
-                [tuple(means[name].value for name in self.names[:2]) for means in metrics],
+            contents["-search.png"] = plots.pareto(
+                [(means[first].value, means[second].value) for means in metrics],
                 [(tried.feasible, tried.best) for tried in self.tried],
-                (self.names[0], self.names[1]),
+                (first, second),
             )
-        paths = []
-        for kind, content in written.items():
-            path = stem.with_name(f"{stem.name}-search.{kind}")
-            with new_file(path) as draft:
-                draft.write_bytes(content)
-            paths.append(path)
-        return paths
+        return write_beside(stem, contents)
 
 
 def optimise(
@@ -159,15 +147,14 @@ def _tell_sampler(
             continue
         for name, over in _over(summary, aims).items():
             trial.set_constraint(name, over)
-        names = *aims.maximise, *aims.minimise
-        search.tell(trial, [summary.metric(name).value for name in names])
+        search.tell(trial, [summary.metric(name).value for name in aims.names])
         summaries.append(summary)
     return summaries
 
 
 def _check_aims(aims: Optimise, base: RunConfig) -> None:
     """Raise ConfigError for aims at test images, which must only judge the choice afterwards."""
-    names = [*aims.maximise, *aims.minimise, *aims.budget]
+    names = [*aims.names, *aims.budget]
     if wrong := [name for name in names if name in OF_TESTS]:
         raise ConfigError(
             f"the search would choose by {wrong[0]!r}, a metric of test images; name "
@@ -207,11 +194,8 @@ def _judged(summaries: list[PointSummary], aims: Optimise) -> list[Tried]:
     """Return every different point with its verdicts: within budget, among the best."""
     different = list({_key(summary.point): summary for summary in summaries}.values())
     feasible = [all(over <= 0 for over in _over(summary, aims).values()) for summary in different]
-    costs = [
-        [-s.metric(name).value for name in aims.maximise]
-        + [s.metric(name).value for name in aims.minimise]
-        for s in different
-    ]
+    signs = [(name, -1) for name in aims.maximise] + [(name, 1) for name in aims.minimise]
+    costs = [[sign * s.metric(name).value for name, sign in signs] for s in different]
     rivals = [cost for cost, fits in zip(costs, feasible) if fits]
     return [
         Tried(summary, fits, fits and not any(_dominates(rival, cost) for rival in rivals))

@@ -1,12 +1,11 @@
 """Tables and plots of a study."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from crossbar_sim.report import run_plots as plots
 from crossbar_sim.study.intervals import image_half_width
-from crossbar_sim.study.runner import PointSummary, Study, csv_text
-from tinynets.files.drafts import new_file
+from crossbar_sim.study.runner import PointSummary, Study
+from tinynets.files.outputs import csv_text, write_beside
 
 
 def summary_csv(study: Study, metrics: list[str]) -> str:
@@ -20,15 +19,8 @@ def summary_csv(study: Study, metrics: list[str]) -> str:
         row = {**summary.point, "n_training": summary.n_training, "n_die": summary.n_die}
         row |= {"interval": summary.basis, "images": of_images(summary)}
         for name in metrics:
-            interval = summary.metric(name)
-            row |= {
-                name: interval.value,
-                f"{name}_low": interval.low,
-                f"{name}_high": interval.high,
-            }
-        share = summary.yield_
-        row |= {"yield": share.value, "yield_low": share.low, "yield_high": share.high}
-        rows.append(row)
+            row |= summary.metric(name).columns(name)
+        rows.append(row | summary.yield_.columns("yield"))
     return csv_text(rows, digits=6)
 
 
@@ -53,19 +45,11 @@ def save_study(study: Study, stem: Path, metrics: list[str]) -> list[Path]:
 
     Raises ImportError, which names the missing extra, if Parquet cannot be written.
     """
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    frame = study.to_pandas()
+    contents = {".csv": study.to_csv().encode(), ".parquet": study.to_pandas().to_parquet()}
     summaries = study.summary()
-    paths = [
-        _write(
-            stem.with_name(f"{stem.name}.csv"),
-            lambda p: p.write_text(study.to_csv(), encoding="utf-8"),
-        ),
-        _write(stem.with_name(f"{stem.name}.parquet"), lambda p: frame.to_parquet(p)),
-    ]
     for name in metrics:
         intervals = [summary.metric(name) for summary in summaries]
-        picture = plots.study(
+        contents[f"-{name}.png"] = plots.study(
             [study.config.drawn(summary.point, study.base) for summary in summaries],
             [(interval.value, interval.low, interval.high) for interval in intervals],
             name,
@@ -73,12 +57,4 @@ def save_study(study: Study, stem: Path, metrics: list[str]) -> list[Path]:
             panel=study.config.panel,
             note=covered(summaries),
         )
-        path = stem.with_name(f"{stem.name}-{name}.png")
-        paths.append(_write(path, lambda p, picture=picture: p.write_bytes(picture)))
-    return paths
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> Path:
-    with new_file(path) as draft:
-        write(draft)
-    return path
+    return write_beside(stem, contents)

@@ -11,9 +11,10 @@ from torch import nn
 
 from crossbar_sim.config import RunConfig
 from crossbar_sim.energy.inference import network_energy
+from crossbar_sim.findings.selection_rules import rms_error
 from crossbar_sim.ngspice.verification import chosen_tiles
 from crossbar_sim.ngspice.worker import NgspiceWorker
-from crossbar_sim.on_die.circuit_layer import CircuitLayer
+from crossbar_sim.on_die.circuit_layer import circuit_layers
 from crossbar_sim.pipeline.deployment import Deployment, reads_of, training_text
 from crossbar_sim.pipeline.kept import Kept
 from crossbar_sim.pipeline.steps import load_data, single_thread, train_and_prune
@@ -104,7 +105,7 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
             "accuracy": share,
             "loss": way.digital_accuracy - share,
             "n_test": float(len(data.y_test)),
-            "n_saturated": float(_saturated(on_die)),
+            "n_saturated": float(sum(x.n_saturated for x in circuit_layers(on_die).values())),
             **_matrix_metrics(way),
             **_size_metrics(way),
             **_energy_metrics(way, simulated),
@@ -133,11 +134,6 @@ def _validated(way: Deployment, on_die: nn.Module) -> dict[str, float]:
     return {"accuracy_validation": accuracy(on_die, *held_out)} if held_out else {}
 
 
-def _saturated(on_die: nn.Module) -> int:
-    layers = (m for m in on_die.modules() if isinstance(m, CircuitLayer))
-    return sum(layer.n_saturated for layer in layers)
-
-
 def _matrix_metrics(way: Deployment) -> dict[str, float]:
     config, mapped = way.config, way.mapped
     gain, responses = config.periphery.r_feedback, way.responses(config.hardware)
@@ -151,13 +147,12 @@ def _matrix_metrics(way: Deployment) -> dict[str, float]:
             error = minus_neg - minus_pos - layer.target_of(tile)
             tile_errors.append(np.abs(error / unit[tile.columns])[tile.present])
     wired = np.concatenate(tile_errors)
-    unwired = np.concatenate([layer.error for layer in mapped.layers])
     rms = float(np.sqrt(np.mean(wired**2)))
     return {
         "mvm_error": rms,
         "mvm_error_p99": float(np.quantile(wired, 0.99)),
         "effective_bits": float(effective_bits(2.0, max(rms, 1e-18))),
-        "weight_error": float(np.sqrt(np.mean(unwired**2))),
+        "weight_error": rms_error(mapped),
         "missed": float(missed),
     }
 

@@ -7,6 +7,7 @@ import pytest
 
 from approx import approx
 from benchmarks.energy import adc_survey, sensitivity
+from benchmarks.energy.accelerators import ACCELERATORS
 
 MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 LINKS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -71,3 +72,13 @@ def test_a_balance_and_whom_a_change_flatters():
     assert sensitivity.flatters(0.5, 2.0) == "digital", "as it was made, against the die"
     assert sensitivity.flatters(0.5, 0.4) == "die"
     assert sensitivity.flatters(0.5, 0.5) == "neither"
+
+
+def test_products_reach_the_operations_per_joule_published_of_them():
+    per_joule = {a.name.split(" (")[0]: a.per_joule for a in ACCELERATORS}
+    assert per_joule["IBM HERMES"] == approx(9.76e12)
+    assert per_joule["Mythic M1076"] == approx(26e12 / 3.5)
+    assert per_joule["IBM Spyre"] == approx(4e12)
+    assert per_joule["Intel NCS2"] is None, "no power was read"
+    for product in ACCELERATORS:
+        assert 1e12 <= product.operations <= 1e15, "peak, in operations per second"

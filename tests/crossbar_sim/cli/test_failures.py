@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossbar_sim.cli import app
+from crossbar_sim.cli.commands import app
 from crossbar_sim.config import ConfigError
 from crossbar_sim.ngspice.process import NgspiceError
 from crossbar_sim.ngspice.worker import NgspiceWorker

@@ -12,7 +12,6 @@ from approx import approx
 from crossbar_sim import Converters, solve, solve_ngspice
 from crossbar_sim.config import RunConfig
 from crossbar_sim.energy.digital import (
-    ACCELERATORS,
     NODES,
     arithmetic,
     energies,
@@ -79,16 +78,6 @@ def test_a_network_has_memories_of_its_dense_and_its_sparse_size():
     assert seven["nonzero_with_fetch"] is None, "no figure for its memory was read"
     with pytest.raises(ValueError, match="7 nm int8 has no figure for memory"):
         weight_fetch(BY_NAME["7 nm int8"], 100)
-
-
-def test_products_reach_the_operations_per_joule_published_of_them():
-    per_joule = {a.name.split(" (")[0]: a.per_joule for a in ACCELERATORS}
-    assert per_joule["IBM HERMES"] == approx(9.76e12)
-    assert per_joule["Mythic M1076"] == approx(26e12 / 3.5)
-    assert per_joule["IBM Spyre"] == approx(4e12)
-    assert per_joule["Intel NCS2"] is None, "no power was read"
-    for product in ACCELERATORS:
-        assert 1e12 <= product.operations <= 1e15, "peak, in operations per second"
 
 
 def test_the_adc_law_by_hand_and_monotone():

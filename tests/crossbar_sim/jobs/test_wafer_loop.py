@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from approx import approx
-from crossbar_sim.cli import app
+from crossbar_sim.cli.commands import app
 from crossbar_sim.config import ConfigError
 from crossbar_sim.config.study import with_values
 from crossbar_sim.jobs.wafer_loop import Readings, export_run, reselect_run

@@ -57,7 +57,8 @@ def test_voltages_are_compared_with_offsets_feedback_and_swing(mapped, worker):
     v_in = random_inputs(mapped, v_read=0.5, n_vector=5)
     tile = mapped.tiles[0]
     check, spice, _ = check_tile(tile, v_in["fc"][:, tile.rows], WIRES, REAL, worker)
-    assert spice.n_saturated > 0
+    # Some outputs are at the limit, which ngspice may round to the double just below it.
+    assert (np.abs(spice.v_out) >= REAL.v_swing * (1 - 1e-12)).any()
     assert 0 < check.error < 1e-9
     assert check.error == max(check.i_error, check.v_error)
 

@@ -7,12 +7,9 @@ import pytest
 from scipy.constants import Boltzmann
 
 from approx import approx
+from benchmarks.circuits.ngspice_analyses import output_noise_ngspice
 from crossbar_sim.ngspice.worker import NgspiceWorker
-from crossbar_sim.periphery.noise import (
-    Noise,
-    output_noise,
-    output_noise_ngspice,
-)
+from crossbar_sim.periphery.noise import Noise, output_noise
 from crossbar_sim.pipeline.tile_limits import TilePhysics
 from crossbar_sim.report.run_report import number, si, without_infinities
 from mapping.selection.bits import effective_bits
@@ -115,9 +112,9 @@ def test_what_ngspice_cannot_do_is_refused(g, sparse):
 def test_a_circuit_may_have_as_many_nodes_as_stated_and_not_one_more(g, sparse, monkeypatch):
     circuit = array_circuit(g, Wires(1, 1), Periphery(tia_gain=1e4))
     n_node = circuit.elements.n_node
-    monkeypatch.setattr("crossbar_sim.periphery.noise.MAX_SPICE_NODES", n_node)
+    monkeypatch.setattr("benchmarks.circuits.ngspice_analyses.MAX_SPICE_NODES", n_node)
     assert len(output_noise_ngspice(circuit, 1e6, worker=sparse)) == circuit.n_line
-    monkeypatch.setattr("crossbar_sim.periphery.noise.MAX_SPICE_NODES", n_node - 1)
+    monkeypatch.setattr("benchmarks.circuits.ngspice_analyses.MAX_SPICE_NODES", n_node - 1)
     with pytest.raises(ValueError, match=rf"serves at most .* nodes; got {n_node}"):
         output_noise_ngspice(circuit, 1e6, worker=sparse)
 

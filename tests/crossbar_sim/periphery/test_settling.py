@@ -10,6 +10,12 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import splu
 
 from approx import approx
+from benchmarks.circuits.ngspice_analyses import (
+    charging_energy,
+    product_energy,
+    step_deck,
+    step_ngspice,
+)
 from crossbar_sim import solve
 from crossbar_sim.config import RunConfig
 from crossbar_sim.periphery import settling as module
@@ -17,14 +23,10 @@ from crossbar_sim.periphery.settling import (
     _Dynamics,
     _dynamics,
     _modes,
-    charging_energy,
     node_capacitance,
-    product_energy,
     settling,
-    step_deck,
-    step_ngspice,
 )
-from crossbar_sim.pipeline.tile_limits import is_slow, settling_time, tile_physics
+from crossbar_sim.pipeline.tile_limits import settling_time, tile_physics
 from crossbar_sim.solvers.nodal import SolverError
 from mapping import Tile
 from netlists import Circuit, Periphery, Wires, array_circuit, tile_circuit
@@ -115,7 +117,7 @@ def test_a_tile_has_settled_within_half_a_step_of_its_adc():
     config = RunConfig.model_validate(
         {"name": "a", "wires": {"source": "given", "r_word": 0.0, "r_bit": 0.0}, "periphery": ends}
     )
-    assert is_slow(config)
+    assert config.is_slow
     g_pos, g_neg = np.array([[1e-4], [2e-4]]), np.array([[2e-4], [1e-4]])
     present = np.ones((2, 1), bool)
     chosen = present.astype(np.uint32)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from approx import approx
-from crossbar_sim.ngspice.process import Job
-from crossbar_sim.periphery.transmission_gate import (
+from benchmarks.circuits.transmission_gate import (
     DEFAULT_MODELS,
     Gate,
     check_models,
     check_switch,
     read_models,
 )
+from crossbar_sim.ngspice.process import Job
 from mapping import Die, ResistorBank
 
 PLAIN = ".model n1 nmos (level=1 vto=0.4 kp=200u)\n.model p1 pmos (level=1 vto=-0.4 kp=80u)\n"
