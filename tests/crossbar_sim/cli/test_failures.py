@@ -61,7 +61,7 @@ def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]
     )
 
 
-def started(*arguments: object, until: Callable[[int], bool]) -> subprocess.Popen[str]:
+def started(*arguments: object, until: Callable[[int], bool]) -> subprocess.Popen[bytes]:
     """Start a command, and return when it has come to some point."""
     process = subprocess.Popen(
         [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL

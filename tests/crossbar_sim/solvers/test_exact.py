@@ -12,6 +12,7 @@ from approx import approx
 from crossbar_sim import Hardware, to_torch
 from crossbar_sim.on_die.circuit_layer import CircuitLayer
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
+from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.masks import apply_masks, choose, weight_layers
 from tinynets.pruning.scores import magnitude
 
@@ -68,7 +69,7 @@ def exact(mapped: MappedNetwork) -> MappedNetwork:
     return replace(mapped, layers=tuple(layers))
 
 
-def largest_difference(model: nn.Module, x: torch.Tensor) -> float:
+def largest_difference(model: nn.Module, x: torch.Tensor) -> tuple[float, PrunedNetwork]:
     """Return how far the network on exact resistors is off, of the largest output, and itself."""
     network = tinynets.extract(model, x)
     mapped = exact(map_network(network, Die(ResistorBank(n=2), seed=0), TileConfig(16, 8)))
