@@ -1,6 +1,6 @@
-"""Scripts that measure what the pages state, in rooms as the packages have them.
+"""Scripts that measure the figures of the pages, grouped in rooms like the packages.
 
-Run one from the root of the repository as a module: `python -m benchmarks.circuits.peers`. What it
-finds is kept in `benchmarks/results/`, flat, for a figure's name is enough to find it; `python -m
-benchmarks.pages.readme` then writes it into README.md and docs/results.md.
+Run one as a module from the root of the repository: `python -m benchmarks.circuits.peers`. It
+keeps its output in `benchmarks/results/`. Then `python -m benchmarks.pages.readme` writes the kept
+outputs into README.md and docs/results.md.
 """

@@ -1,4 +1,4 @@
-"""What the benchmark scripts share: timing, tables, and results that are replaced whole."""
+"""What the benchmark scripts share: timing, tables, figures and kept results."""
 
 import json
 import math
@@ -22,7 +22,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def machine() -> dict:
-    """The processor, the threads used and the load at the start, for the record."""
+    """Return the processor, the threads used and the load at the start."""
     return {
         **arithmetic(),
         "cores": os.cpu_count(),
@@ -33,7 +33,7 @@ def machine() -> dict:
 
 
 def timed(call: Callable[[], object]) -> tuple[object, float, float]:
-    """What the call returns, its wall time [s], and the processor time of all threads [s]."""
+    """Return the result of a call, its wall time [s], and the processor time of all threads [s]."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = call()
     return result, time.perf_counter() - wall, time.process_time() - cpu
@@ -52,7 +52,7 @@ def _text(cell: object) -> str:
 
 
 def save_json(name: str, data: dict) -> None:
-    """Write benchmarks/results/<name>.json, by way of a temporary name."""
+    """Write benchmarks/results/<name>.json under a temporary name, then rename it."""
     RESULTS.mkdir(exist_ok=True)
     temporary = RESULTS / f".{name}.json.tmp"
     temporary.write_text(json.dumps(_plain(data), indent=1, allow_nan=False) + "\n")
@@ -60,7 +60,7 @@ def save_json(name: str, data: dict) -> None:
 
 
 def _plain(data):
-    """For JSON, which has no infinity: null."""
+    """Return data for JSON, with null in place of infinities and NaN."""
     if isinstance(data, dict):
         return {key: _plain(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
@@ -70,7 +70,7 @@ def _plain(data):
 
 @contextmanager
 def figure(name: str, columns: int = 1, rows: int = 1):
-    """Axes to draw on; written to benchmarks/results/<name>.png, by way of a temporary name."""
+    """Yield axes to draw on; then write benchmarks/results/<name>.png."""
     RESULTS.mkdir(exist_ok=True)
     drawn, axes = plt.subplots(
         rows, columns, figsize=(5.2 * columns, 3.9 * rows), layout="constrained", squeeze=False

@@ -1,18 +1,21 @@
 """Shared small networks, dies and one running ngspice."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numba
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from crossbar_sim.config import load_config
+from crossbar_sim.config import RunConfig, load_config
 from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.pipeline.steps import load_data, train_and_prune
-from mapping import Die, ResistorBank, TileConfig, map_network
-from tinynets.networks.data import digits
+from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
+from tinynets.networks.data import Data, digits
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.networks.models import mlp
 from tinynets.networks.training import train
@@ -43,14 +46,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _threads(request):
+def _threads(request: pytest.FixtureRequest) -> None:
     """One thread by default, so that two test processes do not fight for two cores."""
     numba.get_num_threads()  # the first time, this puts torch's number up
-    torch.set_num_threads(request.config.getoption("threads"))
+    n_thread: Any = request.config.getoption("threads")
+    torch.set_num_threads(n_thread)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _other_seeds(request):
+def _other_seeds(request: pytest.FixtureRequest) -> Iterator[None]:
     """Shift the seeds of `torch.manual_seed`, which initial weights are drawn from."""
     shift, plain = request.config.getoption("other_seeds"), torch.manual_seed
     with pytest.MonkeyPatch.context() as patch:
@@ -60,14 +64,14 @@ def _other_seeds(request):
 
 
 @pytest.fixture(scope="module")
-def worker():
+def worker() -> Iterator[NgspiceWorker]:
     """A running ngspice."""
     with NgspiceWorker(time_limit=120) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def digits_mlp():
+def digits_mlp() -> tuple[RunConfig, Data, nn.Module]:
     """The hardware of the example "digits" for a smaller perceptron, read from its file; its data.
 
     Nothing is trained here, so the network is the same on every processor.
@@ -81,32 +85,32 @@ def digits_mlp():
 
 
 @pytest.fixture(scope="session")
-def data():
+def data() -> Data:
     """The digits of scikit-learn, 64 numbers each."""
     return digits(seed=0, flat=True)
 
 
 @pytest.fixture(scope="session")
-def images():
+def images() -> Data:
     """The same digits as images of 8 × 8."""
     return digits(seed=0, flat=False)
 
 
 @pytest.fixture(scope="module")
-def trained(data):
+def trained(data: Data) -> nn.Module:
     """A perceptron of 64-32-10 trained on those digits, another on another processor."""
     torch.manual_seed(0)
     return train(mlp((64, 32, 10)), data, epochs=15, learning_rate=0.01)
 
 
 @pytest.fixture
-def bank():
+def bank() -> ResistorBank:
     """The bank of the examples, with four branches."""
     return ResistorBank(n=4, sigma_local=0.05, meter_error=0.001, r_on=1e3, r_off=1e9)
 
 
 @pytest.fixture
-def layer():
+def layer() -> PrunedLayer:
     """A sparse layer of 5 outputs and 7 inputs; output 2 and input 3 have no weight."""
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(5, 7)) * (rng.random((5, 7)) < 0.5)
@@ -115,6 +119,6 @@ def layer():
 
 
 @pytest.fixture
-def mapped(layer, bank):
+def mapped(layer: PrunedLayer, bank: ResistorBank) -> MappedNetwork:
     """That layer on tiles of 4 × 3."""
     return map_network(PrunedNetwork((layer,)), Die(bank, seed=3), TileConfig(4, 3))

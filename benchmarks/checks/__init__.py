@@ -1,1 +1,1 @@
-"""The code itself: answers that stay, faults that tests notice, and its size."""
+"""Checks of the code itself: unchanged answers, faults that tests notice, and its size."""

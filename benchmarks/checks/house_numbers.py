@@ -1,10 +1,10 @@
-"""How the code is built: length of modules and functions, arguments, annotations, docstrings.
+"""Size of the code: length of modules and functions, arguments, annotations, docstrings.
 
 Run: python -m benchmarks.checks.house_numbers  (a second; kept in results/house_numbers.json)
 
-A function is as long as its lines without its docstring; arguments count `self`. Methods and
-functions inside others count too. A function is annotated where it says what it takes or returns,
-and public where its name has no underscore in front.
+The length of a function excludes its docstring; its arguments include `self`. Methods and nested
+functions count too. A function is annotated if any argument or its result is. It is public if its
+name does not start with an underscore.
 """
 
 import ast
@@ -16,13 +16,13 @@ from statistics import median
 from benchmarks.common import ROOT, print_table, save_json
 
 PACKAGES = ("tinynets", "mapping", "netlists", "crossbar_sim")
-#: What the code is held to: lines and arguments of a function.
+#: Limits: lines of a function, arguments of a function (two limits).
 LONG, MANY, MOST = 50, 5, 6
 
 
 @dataclass(frozen=True)
 class Function:
-    """One function: where it stands, and what is counted of it."""
+    """One function: its place and what is counted."""
 
     place: str
     n_line: int
@@ -53,7 +53,7 @@ def _lines(text: str | None) -> int:
 
 
 def numbers(packages: tuple[str, ...]) -> dict[str, int | float | str]:
-    """Return what the table shows of some packages together."""
+    """Return the rows of the table for some packages together."""
     paths = [path for name in packages for path in sorted((ROOT / name).rglob("*.py"))]
     modules = [path.read_text(encoding="utf-8").count("\n") for path in paths]
     functions = sorted((f for p in paths for f in functions_of(p)), key=lambda f: f.n_line)
@@ -78,19 +78,19 @@ def numbers(packages: tuple[str, ...]) -> dict[str, int | float | str]:
 
 
 def share(holds: Iterator[bool]) -> float:
-    """Return the part of cases in which something holds, to four digits."""
+    """Return the share of true cases, to four digits."""
     cases = list(holds)
     return round(sum(cases) / len(cases), 4)
 
 
 def main() -> None:
     """Count, print and keep."""
-    found = {name: numbers((name,)) for name in PACKAGES} | {"together": numbers(PACKAGES)}
-    shown = [key for key in found["together"] if key != "the longest"]
-    rows = [[key, *(columns[key] for columns in found.values())] for key in shown]
-    print_table("the four packages", ["", *found], rows)
-    print(f"\n  the longest function: {found['together']['the longest']}")
-    save_json("house_numbers", found)
+    table = {name: numbers((name,)) for name in PACKAGES} | {"together": numbers(PACKAGES)}
+    shown = [key for key in table["together"] if key != "the longest"]
+    rows = [[key, *(columns[key] for columns in table.values())] for key in shown]
+    print_table("the four packages", ["", *table], rows)
+    print(f"\n  the longest function: {table['together']['the longest']}")
+    save_json("house_numbers", table)
 
 
 if __name__ == "__main__":

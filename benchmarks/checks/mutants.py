@@ -1,7 +1,7 @@
-"""Small faults of a Python module, each as the module's whole text with one change.
+"""Small faults of a Python module: each is the module's whole text with one change.
 
-An operator, number, truth value, comparison or condition is another, a sign is gone, two arguments
-change places, a keyword is dropped. Messages, annotations, decorators and imports stay.
+A change replaces an operator, number, truth value, comparison or condition, removes a sign, swaps
+two arguments, or drops a keyword. Messages, annotations, decorators and imports stay.
 """
 
 import ast
@@ -14,19 +14,19 @@ OPERATORS |= {"<<": ">>", ">>": "<<", "&": "|", "|": "&", "^": "|", "and": "or",
 OPERATORS |= {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="}
 OPERATORS |= {"not in": "in", "in": "not in", "is not": "is", "is": "is not"}
 TOKEN = re.compile("|".join(re.escape(x) for x in sorted(OPERATORS, key=len, reverse=True)))
-#: First and last place in the text, and what comes between them instead.
+#: Start and end in the text, and the text that replaces what is between them.
 Edit = tuple[int, int, str]
 
 
 class Source:
-    """The text of a module, as bytes, and its syntax."""
+    """The text of a module, as bytes, and its syntax tree."""
 
     def __init__(self, text: bytes) -> None:
         self.text, self.tree = text, ast.parse(text)
         self.lines = [0, *(m.end() for m in re.finditer(b"\n", text))]
 
     def span(self, node) -> tuple[int, int]:
-        """Return where a node begins and ends."""
+        """Return the start and end of a node in the text."""
         start = self.lines[node.lineno - 1] + node.col_offset
         return start, self.lines[node.end_lineno - 1] + node.end_col_offset
 
@@ -38,20 +38,20 @@ class Source:
     def between(self, left: ast.AST, right: ast.AST) -> Iterator[Edit]:
         """Change the operator between two operands."""
         start, end = self.span(left)[1], self.span(right)[0]
-        found = TOKEN.search(self.text[start:end].decode())
-        if found:
-            yield start + found.start(), start + found.end(), OPERATORS[found.group()]
+        operator = TOKEN.search(self.text[start:end].decode())
+        if operator:
+            yield start + operator.start(), start + operator.end(), OPERATORS[operator.group()]
 
     def mutants(self) -> list[bytes]:
-        """Return every mutated text that is another program than the original."""
-        found = [edit for node in walk(self.tree) for edit in edits(self, node)]
-        texts = [self.text[:a] + new.encode() + self.text[b:] for a, b, new in found]
+        """Return every mutated text whose program differs from the original."""
+        changes = [edit for node in walk(self.tree) for edit in edits(self, node)]
+        texts = [self.text[:a] + new.encode() + self.text[b:] for a, b, new in changes]
         original = ast.dump(self.tree)
         return [text for text in dict.fromkeys(texts) if syntax(text) not in (None, original)]
 
 
 def syntax(text: bytes) -> str | None:
-    """Return the syntax of a text, None where it has none."""
+    """Return the syntax tree of a text as text, or None if the syntax is invalid."""
     try:
         return ast.dump(ast.parse(text))
     except SyntaxError:
@@ -59,7 +59,7 @@ def syntax(text: bytes) -> str | None:
 
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield all nodes that may be changed."""
+    """Yield all nodes that may be mutated."""
     for field, value in ast.iter_fields(node):
         if field in ("annotation", "returns", "decorator_list"):
             continue
@@ -90,7 +90,7 @@ def edits(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def other_constant(value: object) -> list[str]:
-    """Return the text of another constant, nothing for what is no number."""
+    """Return the text of another constant, or nothing if the value is not a number."""
     if isinstance(value, bool):
         return [str(not value)]
     if isinstance(value, int):
@@ -99,7 +99,7 @@ def other_constant(value: object) -> list[str]:
 
 
 def other_arguments(source: Source, call: ast.Call) -> Iterator[Edit]:
-    """Exchange the first two arguments; drop a keyword."""
+    """Yield edits that swap the first two arguments or drop a keyword."""
     if len(call.args) > 1:
         (start, end), (begin, stop) = (source.span(arg) for arg in call.args[:2])
         first, gap, second = (
@@ -114,7 +114,7 @@ def other_arguments(source: Source, call: ast.Call) -> Iterator[Edit]:
 
 
 def change(old: bytes, new: bytes) -> tuple[int, str, str]:
-    """Return number, text before and text after of the first line that differs."""
+    """Return the first line that differs: its number, its old text and its new text."""
     pairs = enumerate(zip(old.decode().splitlines(), new.decode().splitlines()), 1)
     number, (before, after) = next((n, both) for n, both in pairs if both[0] != both[1])
     return number, before.strip(), after.strip()

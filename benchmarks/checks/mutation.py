@@ -1,16 +1,16 @@
-"""Small faults put into the physics, one at a time: how many of them do the tests notice?
+"""Small faults are put into the physics one at a time: how many of them do the tests notice?
 
-Run: python -m benchmarks.checks.mutation --jobs 2   (about an hour; what is done already is kept)
+Run: python -m benchmarks.checks.mutation --jobs 2   (about an hour; earlier verdicts are kept)
      python -m benchmarks.checks.mutation --module crossbar_sim/periphery/noise.py
 
-Each mutant is tried with the test files of its module, in a copy of the tree in a temporary
-directory. A verdict is kept as long as the module and those test files are what they were. The
-same seed samples the same mutants of the same source.
+Each mutant is tested with the test files of its module, in a copy of the tree in a temporary
+directory. A verdict stays valid until the module or those test files change. The same seed samples
+the same mutants of the same source.
 
-The faults are made in `_mutants.py`, since no tool at hand does what is needed. mutmut moves each
-function's versions behind a trampoline, which numba cannot compile, and leaves functions with
-decorators (properties, kernels) out. cosmic-ray has one test command and one time limit for all
-modules of a session. Neither samples by a seed.
+`mutants.py` makes the faults, because no existing tool fits. mutmut moves each function's versions
+behind a trampoline, which numba cannot compile, and skips functions with decorators (properties,
+kernels). cosmic-ray has one test command and one time limit for all modules of a session. Neither
+samples by a seed.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from benchmarks.common import RESULTS, ROOT, machine, print_table, save_json
 
 COPIED = ("tinynets", "mapping", "netlists", "crossbar_sim", "tests", "examples", "benchmarks")
 
-#: Each module's test files, those that fail soonest first: tests/NAME.py.
+#: The test files of each module (tests/NAME.py), in order of how soon they fail.
 MODULES = {
     "crossbar_sim/energy/power.py": ("crossbar_sim/energy/test_energy",),
     "crossbar_sim/energy/inference.py": ("crossbar_sim/energy/test_energy",),
@@ -96,7 +96,7 @@ MODULES = {
     "mapping/selection/activation_aware.py": ("mapping/selection/test_select",),
 }
 
-#: Survivors that no test can kill, or need not: "module: the changed line" and why.
+#: Survivors that no test can or need kill: "module: the changed line" and the reason.
 EXPLAINED = {
     "mapping/bank/die.py: "
     "stuck: Mapping[str, np.ndarray] | None = field(default=None, repr=True)": (
@@ -186,7 +186,7 @@ EXPLAINED = {
 
 
 def sampled(path: str, count: int, seed: int) -> list[dict]:
-    """Return mutants of a module, drawn by seed, with all that `Bench` and the report need."""
+    """Return mutants of a module, sampled by seed, with what `Bench` and the report need."""
     source = Source((ROOT / path).read_bytes())
     texts = source.mutants()
     drawn = random.Random(f"{seed} {path}").sample(texts, min(count, len(texts)))
@@ -198,11 +198,11 @@ def sampled(path: str, count: int, seed: int) -> list[dict]:
 
 
 def digest(path: str, text: bytes) -> str:
-    """Return what a verdict depends on: a mutant's text and its test files."""
-    found = hashlib.sha256(text)
+    """Return a digest of what a verdict depends on: a mutant's text and its test files."""
+    hasher = hashlib.sha256(text)
     for test in tests_of(path):
-        found.update((ROOT / test).read_bytes())
-    return found.hexdigest()[:16]
+        hasher.update((ROOT / test).read_bytes())
+    return hasher.hexdigest()[:16]
 
 
 def tests_of(path: str) -> list[str]:
@@ -210,7 +210,7 @@ def tests_of(path: str) -> list[str]:
 
 
 class Bench:
-    """A copy of the tree in which mutants are tried, one after the other."""
+    """A copy of the tree in which mutants are tested one after the other."""
 
     def __init__(self, directory: Path) -> None:
         self.root = directory
@@ -219,9 +219,9 @@ class Bench:
         shutil.copy(ROOT / "pyproject.toml", directory)
 
     def try_one(self, path: str, text: bytes, limit: float) -> str:
-        """Return what `test` does with a module's mutated text in place of the module."""
+        """Return the verdict of `test` with the mutated text in place of a module."""
         target = self.root / path
-        target.write_bytes(text)  # as new as this, so nothing compiled before is taken for it
+        target.write_bytes(text)  # its new time stamp makes any compiled copy stale
         try:
             return self.test(path, limit)
         finally:
@@ -245,21 +245,21 @@ class Bench:
             return "killed by time"
         finally:
             _end(run)
-        return "killed" if code else "survived"  # a module that cannot be imported ends it too
+        return "killed" if code else "survived"  # an import error kills too
 
 
 def _end(run: subprocess.Popen) -> None:
-    """End a test run with all that it started, ngspice included."""
+    """End a test run and everything that it started, including ngspice."""
     with suppress(ProcessLookupError):
         os.killpg(run.pid, signal.SIGKILL)
     run.wait()
 
 
 def try_module(rows: list[dict], path: str, benches: list[Bench], keep) -> None:
-    """Find the verdict of each mutant of a module; keep is called after each."""
+    """Find the verdict of each mutant of a module; call `keep` after each."""
     start = time.perf_counter()
     if benches[0].test(path, 3600.0) != "survived":
-        raise SystemExit(f"the tests of {path} fail without a mutant; mend them first")
+        raise SystemExit(f"the tests of {path} fail without a mutant; repair them first")
     limit = 60.0 + 4.0 * (time.perf_counter() - start)
     free: SimpleQueue[Bench] = SimpleQueue()
     for bench in benches:
@@ -278,7 +278,7 @@ def try_module(rows: list[dict], path: str, benches: list[Bench], keep) -> None:
 
 
 def report(rows: list[dict], seed: int) -> dict:
-    """Return what is kept: the counts, every survivor, and each verdict by its digest."""
+    """Return the kept output: the counts, every survivor, and each verdict by its digest."""
     judged = [row for row in rows if "verdict" in row]
     survivors = [
         {key: row[key] for key in ("module", "line", "before", "after")}
@@ -300,10 +300,12 @@ def report(rows: list[dict], seed: int) -> dict:
 
 
 def main() -> None:
-    """Try what has no verdict yet, print the survivors and keep all."""
+    """Test every mutant without a verdict, print the survivors and keep everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--module", action="append", help="try the mutants of this one only")
-    parser.add_argument("--count", type=int, default=20, help="mutants of each module")
+    parser.add_argument(
+        "--module", action="append", help="module whose mutants are tested; default: all"
+    )
+    parser.add_argument("--count", type=int, default=20, help="number of mutants per module")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args()
@@ -327,12 +329,12 @@ def main() -> None:
             todo = [row for row in rows if row["module"] == name and "verdict" not in row]
             if todo:
                 try_module(todo, name, benches, keep)
-    found = report(rows, given.seed)
-    save_json("mutation", found)
+    summary = report(rows, given.seed)
+    save_json("mutation", summary)
     print_table(
-        f"{found['killed']} of {found['mutants']} killed, {found['killed_percent']} %",
+        f"{summary['killed']} of {summary['mutants']} killed, {summary['killed_percent']} %",
         ["module", "line", "now", "why"],
-        [[row["module"], row["line"], row["after"], row["why"]] for row in found["survivors"]],
+        [[row["module"], row["line"], row["after"], row["why"]] for row in summary["survivors"]],
     )
 
 

@@ -1,12 +1,12 @@
-"""Do the commands still give the same answers, to the last digit, as before a change of the code?
+"""Do the commands still give the same answers, to the last digit, after a change of the code?
 
-Runs both examples, a small study, a fabrication pack, a re-selection and a verification through
-the command line alone, so that it outlives any move of modules, and compares a digest of every
-file and of every part of report.json with the kept ones. What tells of time, of the machine or of
-the version is left out.
+Runs both examples, a small study, a fabrication pack, a re-selection and a verification. It uses
+only the command line, so it does not depend on the places of modules. It compares digests of every
+file and of every part of report.json with the kept ones. Times, the machine and the version are
+left out.
 
-Run: python -m benchmarks.checks.same_answers          (compares; exit code 1 where some differ)
-     python -m benchmarks.checks.same_answers --keep   (writes what is found; says what moved)
+Run: python -m benchmarks.checks.same_answers          (compares; exit code 1 if any digest differs)
+     python -m benchmarks.checks.same_answers --keep   (keeps the new digests; lists the changes)
 """
 
 import argparse
@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.common import RESULTS, ROOT, machine, save_json
 
-#: Part of a key or column: what may differ between two runs of the same code.
+#: Parts of keys or columns whose values may differ between two runs of the same code.
 TIMED = ("second", "time_", "machine", "version", "directory", "path", "created", "code")
 STUDY = """
 name = "same"
@@ -39,7 +39,7 @@ dies = 2
 
 
 def crossbar_sim(*words: str | Path) -> str:
-    """Run a command, return what it printed; raise when it fails."""
+    """Run a command and return its output; raise if it fails."""
     code = "import sys; from crossbar_sim.cli import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, words)], cwd=ROOT, capture_output=True, text=True
@@ -55,7 +55,7 @@ def digest(content: Any) -> str:
 
 
 def timeless(value: Any) -> Any:
-    """Return JSON data without the keys that tell of time or machine."""
+    """Return JSON data without the keys for time and machine."""
     if isinstance(value, dict):
         kept = {k: v for k, v in value.items() if not any(t in k.lower() for t in TIMED)}
         return {k: timeless(v) for k, v in kept.items()}
@@ -63,7 +63,7 @@ def timeless(value: Any) -> Any:
 
 
 def digests_of(path: Path) -> dict[str, str]:
-    """Return a digest of a file, or one for each part of it where it has named parts."""
+    """Return a digest of a file, or one for each part if it has named parts."""
     if path.suffix == ".json":
         parts = timeless(json.loads(path.read_text()))
         parts = parts if isinstance(parts, dict) else {"list": parts}
@@ -78,7 +78,7 @@ def digests_of(path: Path) -> dict[str, str]:
 
 
 def digests_below(directory: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
-    """Return the digests of all files of these suffixes in a directory, by name and part."""
+    """Return the digests of all files with these suffixes in a directory, by name and part."""
     return {
         f"{path.relative_to(directory)}: {part}": value
         for path in sorted(directory.rglob("*"))
@@ -89,28 +89,28 @@ def digests_below(directory: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
 
 def answers(directory: Path) -> dict[str, dict[str, str]]:
     """Run everything in a directory; return digests by run, file and part."""
-    found = {}
+    digests = {}
     for name in ("digits", "digits_cnn"):
         crossbar_sim("run", f"examples/runs/{name}.toml", "--results", directory)
-        found[name] = digests_below(directory / name, (".json", ".csv", ".npz", ".cir", ".txt"))
-        print(f"{name}: {len(found[name])} digests", flush=True)
+        digests[name] = digests_below(directory / name, (".json", ".csv", ".npz", ".cir", ".txt"))
+        print(f"{name}: {len(digests[name])} digests", flush=True)
     crossbar_sim("export", directory / "digits", "--output", directory / "pack")
-    found["pack"] = digests_below(directory / "pack", (".csv", ".bin", ".cir", ".json"))
-    found["reselect"] = reselected(directory)
+    digests["pack"] = digests_below(directory / "pack", (".csv", ".bin", ".cir", ".json"))
+    digests["reselect"] = reselected(directory)
     table = crossbar_sim("verify", directory / "digits", "--sample", "3")
-    found["verify"] = {"lines": str(len(table.splitlines()))}
+    digests["verify"] = {"lines": str(len(table.splitlines()))}
     study = directory / "same.toml"
     study.write_text(STUDY.format(base=ROOT / "examples" / "runs" / "digits.toml"))
     metrics = ("accuracy", "mvm_error", "energy", "weight_error", "n_changed", "area", "power")
     asked = [word for name in metrics for word in ("--metric", name)]
     where = ("--store", directory / "same.sqlite", "--jobs", "1", "--output", directory / "same")
     text = crossbar_sim("study", study, *where, *asked)
-    found["study"] = {f"line {k}": digest(t.encode()) for k, t in enumerate(text.splitlines())}
-    return found
+    digests["study"] = {f"line {k}": digest(t.encode()) for k, t in enumerate(text.splitlines())}
+    return digests
 
 
 def reselected(directory: Path) -> dict[str, str]:
-    """Re-select a run for branches that are each 3 % off; return digests of what is written."""
+    """Re-select a run for branches that are each 3 % off; return digests of the written files."""
     columns = ("layer", "input", "output", "side", "branch")
     wafer = directory / "wafer.csv"
     with (directory / "pack" / "branches.csv").open() as source, wafer.open("w") as target:
@@ -124,30 +124,30 @@ def reselected(directory: Path) -> dict[str, str]:
 
 
 def differences(old: dict, new: dict) -> list[str]:
-    """Return one line for each digest that is missing, new or different."""
+    """Return the name of each digest that is missing, new or different."""
     was, now = (
-        {f"{run}: {name}": value for run, part in found.items() for name, value in part.items()}
-        for found in (old, new)
+        {f"{run}: {name}": value for run, part in runs.items() for name, value in part.items()}
+        for runs in (old, new)
     )
     return [name for name in sorted(was.keys() | now.keys()) if was.get(name) != now.get(name)]
 
 
 def main() -> None:
-    """Compare with what is kept, or keep it."""
+    """Compare with the kept digests; with --keep, replace them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--keep", action="store_true", help="write what is found")
+    parser.add_argument("--keep", action="store_true", help="replace the kept digests")
     given = parser.parse_args()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as directory:
-        found = answers(Path(directory))
+        digests = answers(Path(directory))
     path = RESULTS / "same_answers.json"
     kept = json.loads(path.read_text())["answers"] if path.exists() else {}
-    moved = differences(kept, found)
+    moved = differences(kept, digests)
     print(*moved, sep="\n")
-    print(f"{len(moved)} of {sum(map(len, found.values()))} differ from what was kept")
+    print(f"{len(moved)} of {sum(map(len, digests.values()))} differ from the kept ones")
     if given.keep:
         seconds = time.perf_counter() - start
-        save_json("same_answers", {"machine": machine(), "seconds": seconds, "answers": found})
+        save_json("same_answers", {"machine": machine(), "seconds": seconds, "answers": digests})
     elif moved:
         raise SystemExit(1)
 

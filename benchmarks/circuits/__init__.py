@@ -1,1 +1,1 @@
-"""Circuits and their solvers: speed beside peers and ngspice, and what wires cost a matrix."""
+"""Circuits and their solvers: speed compared with peers and ngspice, and the error due to wires."""

@@ -1,7 +1,7 @@
-"""Switches chosen against the wires: error of the matrix by rounds, for two arrays and real banks.
+"""Switches chosen against the wires: error of the matrix by round, for two arrays and real banks.
 
-64 × 64 cells of up to 100 µS and 128 × 128 of up to 10 µS, 80 % pruned, 1 ohm a segment. "Bank" is
-what the same selection misses without any wire: its own resolution.
+Arrays: 64 × 64 cells of up to 100 µS and 128 × 128 of up to 10 µS, 80 % pruned, 1 ohm per segment.
+"Bank" is the error of the same selection without wires, the resolution of the bank.
 
 Run: python -m benchmarks.circuits.calibration  (about two minutes)
 """
@@ -25,31 +25,31 @@ DENSITY, ROUNDS, DIES = 0.2, 24, 3
 
 
 def network(size: int) -> PrunedNetwork:
-    """A square layer of random weights."""
+    """Return a square layer of random weights."""
     rng = np.random.default_rng(size)
     weight = rng.normal(0, 0.35, (size, size)).clip(-1, 1) * (rng.random((size, size)) < DENSITY)
     return PrunedNetwork((PrunedLayer("a", weight, weight != 0),))
 
 
 def bank(n: int, g_max: float, meter: float) -> ResistorBank:
-    """Banks whose largest weight gets about g_max: nominal conductances sum to twice as much."""
+    """Return a bank of total conductance 2 g_max, whose largest weight gets about g_max [S]."""
     parts = sum(1.75**-k for k in range(n))
     options = {"sigma_local": 0.05, "r_on": 100.0, "r_off": 1e10, "meter_error": meter}
     return ResistorBank(n=n, r_min=parts / (2 * g_max), **options)
 
 
 def measure(size: int, g_max: float, n: int, meter: float, seed: int) -> dict:
-    """Calibrate one die; errors are rms over remaining weights, in parts of the largest."""
+    """Calibrate one die; errors are rms over remaining weights, as a fraction of the largest."""
     die = Die(bank(n, g_max, meter), seed)
     mapped = map_network(network(size), die, TileConfig(size, size))
     start = time.perf_counter()
-    found = reselect_for_wires(mapped, WIRES, ENDS, rounds=ROUNDS)
+    calibrated = reselect_for_wires(mapped, WIRES, ENDS, rounds=ROUNDS)
     seconds = time.perf_counter() - start
-    (report,) = found.layers
+    (report,) = calibrated.layers
     return {
         "bank": float(np.sqrt(np.mean(mapped.layers[0].error ** 2))),
         "before": rms(mapped),
-        "after": rms(found.mapped),
+        "after": rms(calibrated.mapped),
         "errors": list(report.errors),
         "changed": report.n_changed / report.n_switch,
         "seconds": seconds,
@@ -57,7 +57,7 @@ def measure(size: int, g_max: float, n: int, meter: float, seed: int) -> dict:
 
 
 def rms(mapped) -> float:
-    """Error of the matrix with its wires, on the places that have devices."""
+    """Return the rms error of the matrix with its wires, over the cells that have devices."""
     layer = mapped.layers[0]
     (tile,) = layer.tiles
     gap = (pair_matrix(tile, WIRES, ENDS) - layer.target_of(tile)) / layer.g_per_weight[
@@ -72,11 +72,11 @@ def main() -> None:
     rows = []
     for size, g_max in ARRAYS:
         for n, meter in ((4, 0.0), (6, 0.0), (6, 1e-3), (8, 0.0), (8, 1e-3)):
-            found = [measure(size, g_max, n, meter, seed) for seed in range(DIES)]
+            runs = [measure(size, g_max, n, meter, seed) for seed in range(DIES)]
             mean = {
-                key: float(np.mean([f[key] for f in found])) for key in found[0] if key != "errors"
+                key: float(np.mean([f[key] for f in runs])) for key in runs[0] if key != "errors"
             }
-            errors = np.mean([f["errors"] for f in found], axis=0).tolist()
+            errors = np.mean([f["errors"] for f in runs], axis=0).tolist()
             rows.append(
                 {"size": size, "g_max": g_max, "n": n, "meter": meter, **mean, "errors": errors}
             )

@@ -1,11 +1,11 @@
-"""ngspice: what it costs to solve many vectors, to write, to parse and to change a circuit.
+"""ngspice: the time to solve many vectors, and to write, parse and change a circuit.
 
 Run: python -m benchmarks.circuits.ngspice_methods     (about two minutes on two cores)
 
-Arrays: N word lines and N bit lines, conductances log-uniform in 1 … 100 µS, wires of 1 ohm a
+Arrays: N word lines and N bit lines, conductances log-uniform in 1 … 100 µS, wires of 1 ohm per
 segment, amplifiers of gain 1e4. ngspice 46 with KLU, in one thread; processor time, the best of
 several runs. "rebuild": write, parse and solve the netlist again for each vector. "alter": change
-each source, then `op`. "sweep": what this project does, one `.dc` analysis over all vectors.
+each source, then `op`. "sweep": one `.dc` analysis over all vectors, the method of this project.
 """
 
 import logging
@@ -40,7 +40,7 @@ def array(n: int, seed: int = 0) -> tuple[Circuit, np.ndarray]:
 
 
 def cpu(call: Callable[[], object], runs: int = 3) -> float:
-    """The least processor time [s] of several runs."""
+    """Return the least processor time [s] of several runs."""
     times = []
     for _ in range(runs):
         start = time.process_time()
@@ -50,7 +50,7 @@ def cpu(call: Callable[[], object], runs: int = 3) -> float:
 
 
 class Session:
-    """ngspice in this process, so that each command can be timed."""
+    """ngspice inside this process, so that each command can be timed."""
 
     def __init__(self) -> None:
         self.engine = _ngspice(LIBRARY)
@@ -69,7 +69,7 @@ class Session:
 
 
 def with_sources(circuit: Circuit, v_line: np.ndarray) -> str:
-    """One operating point, each input a source that `alter` can change."""
+    """Return the text for one operating point; each input is a source that `alter` can change."""
     nodes = circuit.names[0]
     inputs = zip(circuit.elements.input_nodes.tolist(), v_line.tolist())
     sources = [f"vin_{i} {nodes[k]} 0 {v!r}" for i, (k, v) in enumerate(inputs)]
@@ -79,9 +79,9 @@ def with_sources(circuit: Circuit, v_line: np.ndarray) -> str:
 
 
 def per_vector(n: int, few: int) -> dict:
-    """Milliseconds per vector of three methods; `few` vectors for the two slow ones."""
+    """Return milliseconds per vector for three methods; the two slow ones solve `few` vectors."""
     session, (circuit, v_in) = Session(), array(n)
-    wanted, largest = solve(circuit, v_in).i_out, 0.0
+    reference, largest = solve(circuit, v_in).i_out, 0.0
 
     def rebuild() -> None:
         for v_line in v_in[:few]:
@@ -95,10 +95,10 @@ def per_vector(n: int, few: int) -> dict:
             session.commands(*sources, "op")
 
     rebuilding = cpu(rebuild, 2) / few
-    largest = np.abs(session.currents(n) - wanted[few - 1]).max() / np.abs(wanted).max()
+    largest = np.abs(session.currents(n) - reference[few - 1]).max() / np.abs(reference).max()
     session.load(with_sources(circuit, v_in[0]))
     altering = cpu(alter, 2) / few
-    error = np.abs(session.currents(n) - wanted[few - 1]).max() / np.abs(wanted).max()
+    error = np.abs(session.currents(n) - reference[few - 1]).max() / np.abs(reference).max()
     session.engine.unload()
     job = sweep_job(NgspiceWorker(library=LIBRARY).parsed(circuit), circuit, v_in)
     sweeping = cpu(lambda: run_job(LIBRARY, job), 2) / VECTORS
@@ -110,12 +110,14 @@ def per_vector(n: int, few: int) -> dict:
         "sweep_ms": sweeping * 1e3,
         "rebuild_over_sweep": rebuilding / sweeping,
         "alter_over_sweep": altering / sweeping,
-        "error": float(max(largest, error, np.abs(swept - wanted).max() / np.abs(wanted).max())),
+        "error": float(
+            max(largest, error, np.abs(swept - reference).max() / np.abs(reference).max())
+        ),
     }
 
 
 def writing(n: int) -> dict:
-    """Text against PySpice's objects, both from the arrays to the netlist's text."""
+    """Return the time to write a netlist from arrays, as text and with PySpice's objects."""
     logging.getLogger("PySpice").setLevel(logging.CRITICAL)
     g, v_in = array(n)[0].grid.g[0], array(n)[1][0]
     text = cpu(lambda: to_spice(array_circuit(g, WIRES, ENDS), v_in))
@@ -124,7 +126,7 @@ def writing(n: int) -> dict:
 
 
 def changing(n: int) -> dict:
-    """The same pattern with other cells: set them in the parsed circuit, or parse it anew."""
+    """Return the time to change the cells of a circuit: alter the parsed one, or parse again."""
     session = Session()
     worker = NgspiceWorker(library=LIBRARY)
     jobs = []
@@ -135,8 +137,8 @@ def changing(n: int) -> dict:
     fresh, _ = array(n, 1)
 
     def parse() -> None:
-        anew = array_circuit(fresh.grid.g[0], WIRES, ENDS)
-        session.load(NgspiceWorker(library=LIBRARY).parsed(anew).netlist)
+        rebuilt = array_circuit(fresh.grid.g[0], WIRES, ENDS)
+        session.load(NgspiceWorker(library=LIBRARY).parsed(rebuilt).netlist)
 
     parsing = cpu(parse)
     run_job(LIBRARY, first)
@@ -146,18 +148,18 @@ def changing(n: int) -> dict:
     session.engine.unload()
     circuit, v_in = array(n, 3)
     job = sweep_job(NgspiceWorker(library=LIBRARY).parsed(circuit), circuit, v_in[:1])
-    anew = run_job(LIBRARY, job).values
+    reparsed = run_job(LIBRARY, job).values
     return {
         "n": n,
         "parse_s": parsing,
         "alter_s": altering,
         "ratio": parsing / altering,
         "solve_one_s": solving,
-        "difference": float(np.abs(altered - anew).max() / np.abs(anew).max()),
+        "difference": float(np.abs(altered - reparsed).max() / np.abs(reparsed).max()),
     }
 
 
-#: A process of its own, since a child's peak memory starts at its parent's.
+#: Runs in a separate process, because a child's peak memory starts at its parent's.
 _MEASURE = """
 import resource, subprocess, sys
 subprocess.run(["ngspice", "-b", "-r", "array.raw", "array.cir"], cwd=sys.argv[1], check=True,
@@ -168,7 +170,7 @@ print(used.ru_maxrss, used.ru_utime + used.ru_stime)
 
 
 def footprint(n: int, n_vector: int = 4) -> dict:
-    """Memory and time of stock ngspice in batch mode, beside what `netlists.circuit.size` says."""
+    """Return memory and time of ngspice in batch mode, with the estimates of `Size`."""
     circuit, v_in = array(n)
     size = Size.of_circuits([len(circuit.elements.branch_ohm) + 3 * n], n_vector)
     with tempfile.TemporaryDirectory() as directory:
@@ -211,8 +213,8 @@ def main() -> None:
     sizes = [footprint(n) for n in (64, 128, 256)]
     print_table("stock ngspice", list(sizes[0]), [list(r.values()) for r in sizes])
     plot(vectors)
-    found = {"vectors": vectors, "writing": texts, "changing": changes, "footprint": sizes}
-    save_json("ngspice_methods", {"machine": about, **found})
+    results = {"vectors": vectors, "writing": texts, "changing": changes, "footprint": sizes}
+    save_json("ngspice_methods", {"machine": about, **results})
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""The circuit engine beside its peers, on the same arrays, in the same run.
+"""The circuit engine compared with its peers, on the same arrays, in the same run.
 
 Run: python -m benchmarks.circuits.peers [CROSSSIM]     (about two minutes on an idle machine)
 
-CROSSSIM: a checkout of github.com/sandialabs/cross-sim (3.2), which is not packaged; without it
-the rows of the last run that had one are kept, with their date. badcrossbar
-1.1.0 comes with the extra `bench`; without its plotting library it only warns.
+CROSSSIM: a checkout of github.com/sandialabs/cross-sim (3.2), which is not packaged. Without it
+the rows of the last run with a checkout are kept, with their date. badcrossbar 1.1.0 comes with the
+extra `bench`; without its plotting library it only warns.
 
-Arrays: N word lines and N bit lines, conductances log-uniform in 1 … 100 µS, wires of 1 ohm a
+Arrays: N word lines and N bit lines, conductances log-uniform in 1 … 100 µS, wires of 1 ohm per
 segment, ideal drivers and virtual grounds. Times are processor time on one thread, the best of
-several runs, since clocks of a shared machine vary. "new array" counts building the circuit,
-factorising and solving. Errors: largest difference of an output current,
-relative to the largest.
+several runs, because clocks of a shared machine vary. "new array" includes building the circuit,
+factorising and solving. Errors are the largest difference of an output current, as a fraction of
+the largest current.
 """
 
 import json
@@ -35,7 +35,7 @@ from crossbar_sim.solvers.nodal import solve, transfer_matrix
 from netlists import Periphery, Wires, array_circuit
 
 WIRES, R_WIRE = Wires(1.0, 1.0), 1.0
-#: ngspice gets amplifiers of finite gain, and so does the engine beside it.
+#: ngspice gets amplifiers of finite gain, and so does the engine when compared with it.
 FINITE = Periphery(tia_gain=1e4)
 V_READ = 0.3
 
@@ -46,7 +46,7 @@ def array(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def best(call: Callable[[], object], *, runs: int = 5, limit: float = 8.0) -> tuple[object, float]:
-    """The last result, and the least processor time [s] of several runs within a time limit."""
+    """Return the last result and the least processor time [s] of several runs in a time limit."""
     least, start = np.inf, time.perf_counter()
     for _ in range(runs):
         cpu = time.process_time()
@@ -57,8 +57,8 @@ def best(call: Callable[[], object], *, runs: int = 5, limit: float = 8.0) -> tu
     return result, least
 
 
-def difference(found: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+def difference(values: np.ndarray, reference: np.ndarray) -> float:
+    return float(np.abs(values - reference).max() / np.abs(reference).max())
 
 
 def against_badcrossbar(n: int) -> dict:
@@ -74,7 +74,7 @@ def against_badcrossbar(n: int) -> dict:
 
 
 def against_crosssim(n: int, tolerance: float) -> dict:
-    """CrossSim's array solver, warm: it keeps the relaxation factor that it found."""
+    """CrossSim's array solver, warm: it reuses the relaxation factor of an earlier run."""
     from simulator import CrossSimParameters
     from simulator.backend import ComputeBackend
     from simulator.circuits.array.NonInterleaved_InputSource import NoninterleavedInputSourceArray
@@ -93,8 +93,8 @@ def against_crosssim(n: int, tolerance: float) -> dict:
     solver = NoninterleavedInputSourceArray(settings)
     matrix, vector = np.ascontiguousarray(g.T) * 1e4, v_in[0] / V_READ
     _, first = best(lambda: solver.iterative_solve(matrix, vector), runs=1)
-    found, theirs = best(lambda: solver.iterative_solve(matrix, vector), runs=6)
-    error = difference(found * V_READ / 1e4, fast.i_out[0])
+    currents, theirs = best(lambda: solver.iterative_solve(matrix, vector), runs=6)
+    error = difference(currents * V_READ / 1e4, fast.i_out[0])
     return {
         "n": n,
         "tolerance": tolerance,
@@ -107,7 +107,7 @@ def against_crosssim(n: int, tolerance: float) -> dict:
 
 
 def whole_matrix(n: int, n_solve: int) -> dict:
-    """The transfer matrix, beside one sparse factorisation and n solves (n_solve of them timed)."""
+    """Compare the transfer matrix with one sparse factorisation and n solves; time n_solve."""
     g, _ = array(n)
     circuit = array_circuit(g, WIRES)
     matrix, ours = best(lambda: transfer_matrix(circuit), runs=3)
@@ -119,7 +119,7 @@ def whole_matrix(n: int, n_solve: int) -> dict:
     factor, factorising = best(lambda: splu(nodal_matrix(n, g), **options), runs=2)
     inputs = np.zeros((2 * n * n, n_solve))
     inputs[np.arange(n_solve) * n, np.arange(n_solve)] = 1 / R_WIRE
-    found, solving = best(lambda: factor.solve(inputs), runs=2)
+    volts, solving = best(lambda: factor.solve(inputs), runs=2)
     last = n * n + (n - 1) * n + np.arange(n)
     theirs = factorising + solving * n / n_solve
     return {
@@ -128,12 +128,12 @@ def whole_matrix(n: int, n_solve: int) -> dict:
         "splu_s": theirs,
         "ratio": theirs / ours,
         "solves_timed": n_solve,
-        "error": difference(matrix[:n_solve], found[last].T / R_WIRE),
+        "error": difference(matrix[:n_solve], volts[last].T / R_WIRE),
     }
 
 
 def nodal_matrix(n: int, g: np.ndarray):
-    """The nodal matrix of the array (word nodes, then bit nodes), written independently."""
+    """Return the nodal matrix (word nodes, then bit nodes), written independently of the engine."""
     word, bit = np.arange(2 * n * n).reshape(2, n, n)
     tail = np.concatenate([word[:, :-1].ravel(), bit[:-1].ravel(), word.ravel()])
     head = np.concatenate([word[:, 1:].ravel(), bit[1:].ravel(), bit.ravel()])
@@ -146,7 +146,7 @@ def nodal_matrix(n: int, g: np.ndarray):
 
 
 def largest() -> dict:
-    """A 1024 × 1024 array in a process of its own, which tells its peak memory."""
+    """Solve a 1024 × 1024 array in a separate process and return its peak memory."""
     code = """
 import json, re, time, numpy as np
 from crossbar_sim.solvers.nodal import solve
@@ -156,26 +156,26 @@ g = 10 ** np.random.default_rng(0).uniform(-6, -4, (1024, 1024))
 v = np.full((1, 1024), 0.1)
 solve(array_circuit(g[:8, :8], Wires(1.0, 1.0)), v[:, :8])
 before, cpu = peak(), time.process_time()
-found = solve(array_circuit(g, Wires(1.0, 1.0)), v)
+solution = solve(array_circuit(g, Wires(1.0, 1.0)), v)
 cpu = time.process_time() - cpu
-print(json.dumps({"cpu_s": cpu, "residual": found.residual, "before": before, "peak": peak()}))
+print(json.dumps({"cpu_s": cpu, "residual": solution.residual, "before": before, "peak": peak()}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {"n": 1024} | json.loads(done.stdout)
 
 
 def against_ngspice(n: int, n_vector: int, n_solved: int) -> dict:
-    """A batch: ngspice's best method, one `.dc` sweep, on n_solved of the vectors, scaled."""
+    """Solve a batch by one `.dc` sweep, ngspice's best method; time n_solved vectors and scale."""
     g, _ = array(n)
     v_in = np.random.default_rng(1).uniform(0, V_READ, (n_vector, n))
     fast, ours = best(lambda: solve(array_circuit(g, WIRES, FINITE), v_in))
     circuit = array_circuit(g, WIRES, FINITE)
     library, times = find_library(), {}
     parsed = NgspiceWorker(library=library).parsed(circuit)  # text alone; this process runs it
-    for count in (1, n_solved):  # the difference is what vectors cost, without parsing
+    for count in (1, n_solved):  # the difference is the time of the vectors, without parsing
         job = replace(sweep_job(parsed, circuit, v_in[:count]), resistors=None)
-        found, times[count] = best(lambda job=job: run_job(library, job), runs=2)
-    spice = found.values[:n].T
+        result, times[count] = best(lambda job=job: run_job(library, job), runs=2)
+    spice = result.values[:n].T
     per_vector = (times[n_solved] - times[1]) / (n_solved - 1)
     theirs = times[1] + per_vector * (n_vector - 1)
     return {
@@ -191,9 +191,9 @@ def against_ngspice(n: int, n_vector: int, n_solved: int) -> dict:
 
 
 def superposed(batch: dict, n_vector: int, n_solved: int) -> dict:
-    """The same batch by ngspice with this engine's own trick: n unit vectors, then a product.
+    """Solve the batch by superposition in ngspice: n unit vectors, then a product.
 
-    The sweep's time per vector is that of `batch`, so that both stand on one measurement.
+    The time per vector is that of `batch`, so both figures rest on one measurement.
     """
     n = batch["n"]
     per_vector = (batch["ngspice_s_scaled"] - batch["ngspice_first_s"]) / (batch["vectors"] - 1)
@@ -202,8 +202,8 @@ def superposed(batch: dict, n_vector: int, n_solved: int) -> dict:
     library = find_library()
     parsed = NgspiceWorker(library=library).parsed(circuit)
     job = replace(sweep_job(parsed, circuit, V_READ * np.eye(n)[:n_solved]), resistors=None)
-    found, _ = best(lambda: run_job(library, job), runs=1)
-    error = difference(found.values[:n].T / V_READ, transfer_matrix(circuit)[:n_solved])
+    result, _ = best(lambda: run_job(library, job), runs=1)
+    error = difference(result.values[:n].T / V_READ, transfer_matrix(circuit)[:n_solved])
     v_in = np.random.default_rng(1).uniform(0, V_READ, (n_vector, n))
     matrix = np.random.default_rng(2).uniform(size=(n, n))
     _, product = best(lambda: v_in @ matrix)
@@ -219,7 +219,7 @@ def superposed(batch: dict, n_vector: int, n_solved: int) -> dict:
 
 
 def growth() -> list[dict]:
-    """Processor time against size for one vector and for the whole transfer matrix."""
+    """Return the processor time against size for one vector and for the transfer matrix."""
     rows = []
     for n in (16, 32, 64, 128, 256, 512, 1024):
         g, v_in = array(n)
@@ -232,7 +232,7 @@ def growth() -> list[dict]:
 
 
 def kept_rivals() -> list[dict]:
-    """CrossSim's rows of an earlier run, each with its date, for a run without a checkout."""
+    """Return CrossSim's rows of an earlier run with their dates, for a run without a checkout."""
     path = RESULTS / "circuits.json"
     return json.loads(path.read_text())["crosssim"] if path.exists() else []
 
@@ -291,10 +291,10 @@ def main() -> None:
     rows = growth()
     print_table("growth", ("n", "one vector s", "matrix s"), [list(r.values()) for r in rows])
     plot(rows, peers, matrices, batch)
-    found = {"badcrossbar": peers, "crosssim": rivals, "matrix": matrices}
+    results = {"badcrossbar": peers, "crosssim": rivals, "matrix": matrices}
     save_json(
         "circuits",
-        {"machine": about, **found, "batch": batch}
+        {"machine": about, **results, "batch": batch}
         | {"superposed": units, "large": large, "size": rows},
     )
 

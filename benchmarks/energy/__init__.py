@@ -1,1 +1,1 @@
-"""Joules: what a conversion costs, and what the comparison with digital arithmetic assumes."""
+"""Energy: the cost of a conversion, and the assumptions of the comparison with digital."""

@@ -1,13 +1,16 @@
-"""What one conversion costs, from B. Murmann's ADC Performance Survey, against its envelope.
+"""Energy of one conversion, from B. Murmann's ADC Performance Survey, over the envelope of designs.
 
-The envelope of all designs is 0.267 pJ + 1.446e-7 pJ * 4^ENOB a conversion: his rule, the mean of
-the three best in each regime. Each design stands above it by some factor at its own ENOB. The
-quantiles of that factor over all designs give one smooth law in bits, which
-`crossbar_sim.energy.power` uses; by band of ENOB the median factor is 13 to 75, so that the law is
-a convention, not a fit. Counted are designs of 1 MS/s and more since 2012, energy P / f_Nyquist,
-ENOB from the SNDR that his plots use. Intervals of quantiles are exact (binomial), 95 %.
+The envelope of all designs is 0.267 pJ + 1.446e-7 pJ * 4^ENOB per conversion. This is his rule: the
+mean of the three best designs in each regime. Each design takes more energy by some factor at its
+own ENOB. The quantiles of that factor over all designs give one smooth law in bits, which
+`crossbar_sim.energy.power` uses. By band of ENOB the median factor is 13 to 75, so the law is a
+convention, not a fit.
 
-The table is not kept here: https://github.com/bmurmann/ADC-survey, xls/ADCsurvey_latest.xlsx
+Designs since 2012 with at least 1 MS/s count. Their energy is P / f_Nyquist; their ENOB comes from
+the SNDR of his plots. Intervals of quantiles are exact (binomial), 95 %.
+
+The table is not in this repository: https://github.com/bmurmann/ADC-survey,
+xls/ADCsurvey_latest.xlsx
 Run: python -m benchmarks.energy.adc_survey ADCsurvey_latest.xlsx
 """
 
@@ -34,7 +37,7 @@ _LINK = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id
 
 
 def sheet_rows(path: Path, name: str) -> Iterator[dict[str, str]]:
-    """Read a sheet of an .xlsx file: rows by the names of its first one."""
+    """Yield the rows of a sheet of an .xlsx file, with the first row as keys."""
     with zipfile.ZipFile(path) as book:
         part = {k: ET.fromstring(book.read(f"xl/{k}.xml")) for k in ("workbook", "sharedStrings")}
         links = ET.fromstring(book.read("xl/_rels/workbook.xml.rels"))
@@ -59,8 +62,8 @@ def sheet_rows(path: Path, name: str) -> Iterator[dict[str, str]]:
 
 
 def designs(path: Path) -> np.ndarray:
-    """Return ENOB and energy of a conversion [pJ] of the designs that count (n, 2)."""
-    found = []
+    """Return ENOB and energy per conversion [pJ] of the designs that count, (n, 2)."""
+    counted = []
     for sheet in SHEETS:
         for row in sheet_rows(path, sheet):
             try:
@@ -72,8 +75,8 @@ def designs(path: Path) -> np.ndarray:
             except (KeyError, ValueError):  # not stated for this design
                 continue
             if year >= YEAR and rate >= RATE:
-                found.append((enob, energy))
-    return np.array(found)
+                counted.append((enob, energy))
+    return np.array(counted)
 
 
 def quantile(ratio: np.ndarray, level: float) -> dict[str, float]:
@@ -84,10 +87,10 @@ def quantile(ratio: np.ndarray, level: float) -> dict[str, float]:
 
 
 def band(enob: np.ndarray, ratio: np.ndarray, low: float, high: float) -> dict[str, Any]:
-    """Return the factors of the designs of a band of ENOB."""
+    """Return the factors of the designs in a band of ENOB."""
     here = ratio[(enob >= low) & (enob < high)]
-    found = {name: quantile(here, level) for name, level in QUANTILES.items()}
-    return {"enob": [low, high], "n_design": len(here), "least": float(here.min())} | found
+    factors = {name: quantile(here, level) for name, level in QUANTILES.items()}
+    return {"enob": [low, high], "n_design": len(here), "least": float(here.min())} | factors
 
 
 def levels(row: dict[str, Any]) -> list[dict[str, float]]:
@@ -95,9 +98,9 @@ def levels(row: dict[str, Any]) -> list[dict[str, float]]:
     return [row[name] for name in QUANTILES]
 
 
-def shown(found: dict[str, float]) -> str:
+def shown(factor: dict[str, float]) -> str:
     """Return a quantile and its interval as text."""
-    return "{factor:.3g} [{low:.3g}, {high:.3g}]".format(**found)
+    return "{factor:.3g} [{low:.3g}, {high:.3g}]".format(**factor)
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
-"""Who is flattered: each assumption of the energy comparison changed alone, for both examples.
+"""Which side do the assumptions favour? Each one is changed alone, for both examples.
 
-The comparison is that of the reports: 45 nm int8 arithmetic on the non-zero weights, each fetched
-once, over the energy of the die; above 1 the die uses less.
+The comparison is that of the reports: the energy of 45 nm int8 arithmetic on the non-zero weights,
+each fetched once, over the energy of the die. Above 1 the die uses less.
 
-Run: python -m benchmarks.energy.sensitivity  (under a minute a network)
+Run: python -m benchmarks.energy.sensitivity  (under a minute per network)
 """
 
 import tempfile
@@ -33,24 +33,24 @@ from netlists.circuit.build import tile_circuit
 
 EXAMPLES = ROOT / "examples" / "runs"
 NODE = NODES[0]
-#: The supply of the process whose film and metals the cell is drawn in [V].
+#: Supply of the process in which the cell is drawn [V].
 V_SKY130 = 1.8
 
 
 @dataclass(frozen=True)
 class Example:
-    """A network on its die, and what it reads."""
+    """A network on its die, and its inputs."""
 
     config: RunConfig
     mapped: MappedNetwork
     reads: Reads
 
     def volts(self, tile: Tile) -> np.ndarray:
-        """Return what a tile reads (n_batch, n_word) [V]."""
+        """Return the inputs of a tile (n_batch, n_word) [V]."""
         return self.reads.v_in[tile.layer][:, tile.rows]
 
     def settling(self, **changes: Any) -> float:
-        """Return when the slowest tile has settled [s], with some keys of the run changed."""
+        """Return the settling time of the slowest tile [s], with some keys of the run changed."""
         config = with_values(self.config, changes)
         parts = config.hardware.wires, config.hardware.periphery
         return max(
@@ -85,13 +85,13 @@ class Balance:
         return sum(self.digital.values()) / sum(self.die.values())
 
     def on_die(self, **factors: float) -> "Balance":
-        """Return the same with parts of the die's energy times a factor; "_" stands for a space."""
+        """Return the balance with parts of the die's energy scaled; "_" stands for a space."""
         scaled = {name.replace("_", " "): factor for name, factor in factors.items()}
         die = {part: joule * scaled.get(part, 1.0) for part, joule in self.die.items()}
         return Balance(die, self.digital)
 
     def with_digital(self, **more: float) -> "Balance":
-        """Return the same with parts of the digital energy replaced or added [J]."""
+        """Return the balance with parts of the digital energy replaced or added [J]."""
         return Balance(self.die, self.digital | more)
 
 
@@ -110,7 +110,7 @@ def example(name: str, cache: Path) -> Example:
 
 
 def balance(example: Example, energy: dict[str, Any]) -> Balance:
-    """Return both sides as the report compares them."""
+    """Return both sides of the report's comparison."""
     counts = sum_counts([layer.source for layer in example.mapped.layers])
     return Balance(
         energy["analog"],
@@ -122,7 +122,7 @@ def balance(example: Example, energy: dict[str, Any]) -> Balance:
 
 
 def dac_sharing(mapped: MappedNetwork) -> float:
-    """Return which part of the DACs is left if tiles beside each other share those of a row."""
+    """Return the fraction of DACs that is left if neighbouring tiles share the DACs of a row."""
     lines = [(layer, tile) for layer in mapped.layers for tile in layer.tiles]
     all_dacs = sum(tile.n_word * layer.source.n_mvm for layer, tile in lines)
     rows = {(layer.name, row): layer.source.n_mvm for layer, tile in lines for row in tile.rows}
@@ -130,7 +130,7 @@ def dac_sharing(mapped: MappedNetwork) -> float:
 
 
 def changes(ex: Example, t_read: float, whole: dict[str, Any]) -> dict[str, Balance]:
-    """Return the balance for each assumption changed alone; whole: the energy as it is."""
+    """Return the balance for each assumption changed alone; whole: the unchanged energy."""
     base, thin = balance(ex, whole), {"wires.source": "thin"}
     free = {row["what"]: row["energy"] for row in whole["free"]}
     n_weight = sum(layer.source.n_remaining for layer in ex.mapped.layers)
@@ -157,7 +157,7 @@ def changes(ex: Example, t_read: float, whole: dict[str, Any]) -> dict[str, Bala
 
 
 def digital_changes(base: Balance, n_weight: int, free: dict[str, float]) -> dict[str, Balance]:
-    """Return what changes the digital side; free: what counting more would add [J]."""
+    """Return the changes of the digital side; free: energy of items that are not counted [J]."""
     large = n_weight * NODE.bits / 64 * NODE.sram[1][1]
     moved = {"activations": free["activations, to and from memory"]}
     return {
@@ -174,9 +174,9 @@ def digital_changes(base: Balance, n_weight: int, free: dict[str, float]) -> dic
 
 
 def _for_noise(config: RunConfig) -> float:
-    found = amplifier_numbers(config)
-    assert found is not None
-    return found["bias_for_noise"] / found["bias"]
+    amplifier = amplifier_numbers(config)
+    assert amplifier is not None
+    return amplifier["bias_for_noise"] / amplifier["bias"]
 
 
 def _adc(case: Case) -> float:
@@ -184,7 +184,7 @@ def _adc(case: Case) -> float:
 
 
 def flatters(before: float, after: float) -> str:
-    """Return whom the assumption flatters as it is made, by what changing it does to the ratio."""
+    """Return the side that an assumption favours, from the ratios before and after its change."""
     if np.isclose(before, after, rtol=1e-3, atol=0):
         return "neither"
     return "die" if after < before else "digital"
@@ -193,7 +193,7 @@ def flatters(before: float, after: float) -> str:
 def measured(ex: Example) -> dict[str, Any]:
     """Return both sides of an example, and the ratio for each change.
 
-    ratio_brief_dac: the same if DACs worked for 1 ns only, whose energy hides all the others.
+    ratio_brief_dac: the ratio if DACs worked for only 1 ns; else their energy hides all others.
     """
     t_read = ex.settling()
     whole = ex.energy(t_read)
@@ -221,17 +221,17 @@ def measured(ex: Example) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print and keep."""
-    found: dict[str, Any] = {}
+    examples: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as cache:
         for name in ("digits", "digits_cnn"):
-            found[name] = measured(example(name, Path(cache)))
-            rows = [[*row.values()] for row in found[name]["changed"]]
+            examples[name] = measured(example(name, Path(cache)))
+            rows = [[*row.values()] for row in examples[name]["changed"]]
             print_table(
-                f"{name}: ratio {found[name]['ratio']:.3g}",
-                ["changed to", "the assumption flatters", "ratio", "and DACs of 1 ns"],
+                f"{name}: ratio {examples[name]['ratio']:.3g}",
+                ["changed to", "the assumption favours", "ratio", "ratio, DACs of 1 ns"],
                 rows,
             )
-    save_json("sensitivity", {"machine": machine(), "node": NODE.name, "examples": found})
+    save_json("sensitivity", {"machine": machine(), "node": NODE.name, "examples": examples})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw, check and write a tile of 64 × 64 cells of 2 × 6 branches; draw what the docs show.
+"""Draw, check and write a tile of 64 × 64 cells of 2 × 6 branches; draw the pictures of the docs.
 
 Run: python -m benchmarks.fabrication.layout  (about a minute on one core)
 """
@@ -24,7 +24,7 @@ BANK = ResistorBank.sky130_high_po(n=6, r_min=20e3)
 
 
 def mapped_tile(n_word: int, n_bit: int, density: float):
-    """A tile of random weights, mapped."""
+    """Return a mapped tile of random weights."""
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(n_bit, n_word)) * (rng.random((n_bit, n_word)) < density)
     network = PrunedNetwork((PrunedLayer("fc", weight, weight != 0),))
@@ -32,10 +32,10 @@ def mapped_tile(n_word: int, n_bit: int, density: float):
 
 
 def measure(tile, programming: str, directory: Path) -> dict:
-    """Times [s] of each step on one tile, and what was found."""
+    """Return the time of each step on one tile [s], and the results of the checks."""
     layout, *draw = timed(lambda: tile_layout(tile, BANK, programming=programming))
     broken, *drc = timed(lambda: check_rules(layout, HIGH_PO))
-    found, *lvs = timed(
+    comparison, *lvs = timed(
         lambda: compare_layout(layout, tile, BANK, HIGH_PO, programming=programming)
     )
     files = [directory / f"{programming}.gds", directory / f"{programming}.oas"]
@@ -44,10 +44,10 @@ def measure(tile, programming: str, directory: Path) -> dict:
     box = layout.top_cell().dbbox()
     return {
         "programming": programming,
-        "branches": found.n_branch,
-        "switches": found.n_switch,
+        "branches": comparison.n_branch,
+        "switches": comparison.n_switch,
         "rules_broken": len(broken),
-        "mismatches": len(found.mismatches),
+        "mismatches": len(comparison.mismatches),
         "size_mm": [round(box.width() / 1e3, 3), round(box.height() / 1e3, 3)],
         "bytes": {path.suffix[1:]: path.stat().st_size for path in files},
         "seconds": {name: round(wall, 2) for name, (wall, _) in steps.items()},
@@ -57,7 +57,7 @@ def measure(tile, programming: str, directory: Path) -> dict:
 
 
 def draw_pictures() -> None:
-    """A cell with switches, the foot of one, and a small tile programmed by vias."""
+    """Draw a cell with switches, its lower part, and a small tile programmed by vias."""
     plan = plan_cell(BANK, HIGH_PO, "switch")
     cell = cell_layout(BANK, programming="switch")
     write_picture(cell, RESULTS / "layout_cell.png")
@@ -68,7 +68,7 @@ def draw_pictures() -> None:
 
 
 def main() -> None:
-    """Measure, print, keep."""
+    """Measure, print and keep."""
     warnings.simplefilter("ignore")
     tile = mapped_tile(N, N, 1.0)
     with tempfile.TemporaryDirectory() as directory:

@@ -1,10 +1,13 @@
-"""True error of selections from composite readings, against as many single ones.
+"""True error of selections from composite readings, compared with as many single readings.
 
-Banks of 7 and 15 branches, 8 and 16 readings a bank. "alone": each branch by itself, the leakage of
-open switches known without a reading; "one at a time": the leakage read too; "weighing": about
-half of the switches closed in each reading. "minded": of the nearest 32 subsets the one of least
-expected squared error. Root-mean-square error of g_pos - g_neg, as a fraction of the full scale of
-a bank, over all cells of the dies.
+Banks of 7 and 15 branches, with 8 and 16 readings per bank.
+
+- "alone": each branch by itself; the leakage of open switches is known without a reading.
+- "one at a time": the leakage is read too.
+- "weighing": about half of the switches are closed in each reading.
+- "minded": the subset of least expected squared error among the nearest 32.
+
+Errors are rms of g_pos - g_neg over all cells of the dies, as a fraction of a bank's full scale.
 
 Run: python -m benchmarks.fabrication.measurement_plan
 """
@@ -32,7 +35,7 @@ PLANS = {"one at a time": one_at_a_time, "weighing": weighing_plan}
 
 
 def main() -> None:
-    """Measure and keep."""
+    """Measure, print and keep."""
     rows = []
     for n, ratio in ((7, 1.75), (15, 1.3)):
         bank = ResistorBank(n=n, ratio=ratio, sigma_local=0.05, r_on=1e3, r_off=1e9)
@@ -60,10 +63,10 @@ def measure(bank: ResistorBank, meter: Meter) -> dict[str, float]:
         for name, plan in PLANS.items():
             for suffix, n_candidate in (("", 1), (", minded", 32)):
                 survey = Survey(plan(bank.n), meter, n_candidate)
-                found = select_surveyed(die, cells, target, survey)
-                chosen[name + suffix] = found
-        for name, found in chosen.items():
-            g_pos, g_neg = realise(true, found.chosen_pos, found.chosen_neg)
+                selection = select_surveyed(die, cells, target, survey)
+                chosen[name + suffix] = selection
+        for name, selection in chosen.items():
+            g_pos, g_neg = realise(true, selection.chosen_pos, selection.chosen_neg)
             squares.setdefault(name, []).append(float(np.mean((g_pos - g_neg - target) ** 2)))
     return {name: float(np.sqrt(np.mean(v))) / bank.g_full for name, v in squares.items()}
 

@@ -1,8 +1,8 @@
 """Fabrication packs and measured tables of growing size: time to write and to read, and memory.
 
-Each step runs in a process of its own, once on a small pack before it is measured: what an import
-or a pool takes once does not count. Memory is the growth of the resident set at its peak, as Linux
-tells it; reading a pack has to hold the network, whose own size stands beside it.
+Each step runs in a separate process. It runs once on a small pack before it is measured, so imports
+and the start of pools do not count. Memory is the growth of the peak resident set, as Linux reports
+it. Reading a pack must hold the network; the network's own size is given too.
 
 Run: python -m benchmarks.fabrication.pack_speed
 """
@@ -31,7 +31,7 @@ STEPS = ("write", "read")
 
 
 def main() -> None:
-    """Measure and keep."""
+    """Measure, print and keep."""
     if len(sys.argv) > 1:
         print(json.dumps(step(sys.argv[1], Path(sys.argv[2]))))
         return
@@ -41,10 +41,10 @@ def main() -> None:
         for n_out in N_OUT:
             mapped = make(n_out)
             mapped.save(Path(root) / "network.npz")
-            found = {name: in_process(name, root) for name in STEPS}
+            costs = {name: in_process(name, root) for name in STEPS}
             size = sum(p.stat().st_size for p in (Path(root) / "pack").rglob("*") if p.is_file())
             entry = {"n_branch": 12 * 280 * n_out, "bytes": size, "network_MB": size_of(mapped)}
-            entry |= {f"{k}_{key}": v for k, row in found.items() for key, v in row.items()}
+            entry |= {f"{k}_{key}": v for k, row in costs.items() for key, v in row.items()}
             packs.append(entry)
             shutil.rmtree(Path(root) / "pack")
         n_row = write_tables(Path(root))
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def make(n_out: int) -> MappedNetwork:
-    """Return a dense layer on a die; its pack is whole, netlists included."""
+    """Return a dense layer on a die; its pack includes netlists."""
     warnings.simplefilter("ignore")
     weight = np.random.default_rng(0).normal(size=(n_out, 280))
     layer = PrunedLayer("dense", weight, np.ones(weight.shape, bool))
@@ -79,14 +79,14 @@ def size_of(mapped: MappedNetwork) -> float:
 
 
 def in_process(name: str, root: str) -> dict[str, float]:
-    """Return time and memory of a step, measured in a process of its own."""
+    """Return time and memory of a step, measured in a separate process."""
     command = [sys.executable, "-m", "benchmarks.fabrication.pack_speed", name, root]
     done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
     return json.loads(done.stdout)
 
 
 def step(name: str, root: Path) -> dict[str, float]:
-    """Do one step on something small, then measure it."""
+    """Run one step on a small pack, then measure it."""
     if name in ("csv", "parquet"):
         mapped = wafer_network(4, 4)
         read_wafer(root / f"small.{name}", mapped)
@@ -103,7 +103,7 @@ def step(name: str, root: Path) -> dict[str, float]:
 
 def measure(call: Callable[[], object]) -> dict[str, float]:
     """Return wall and processor time [s] of a call, and the peak growth of memory [MB]."""
-    ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory would hide what the call takes
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory would hide the memory of the call
     Path("/proc/self/clear_refs").write_text("5")
     before = peak()
     _, wall, cpu = timed(call)
@@ -117,7 +117,7 @@ def peak() -> float:
 
 
 def wafer_network(n_in: int, n_out: int) -> MappedNetwork:
-    """Return a network without selections: its cells are all that a table is read for."""
+    """Return a network without selections; reading a table needs only its cells."""
     made, weight = make(4), np.ones((n_out, n_in))
     layer = PrunedLayer("dense", weight, np.ones(weight.shape, bool))
     empty = MappedLayer(layer, np.ones(n_out), np.zeros(weight.shape), ())
@@ -125,7 +125,7 @@ def wafer_network(n_in: int, n_out: int) -> MappedNetwork:
 
 
 def write_tables(root: Path) -> int:
-    """Write tables of readings, small and large, CSV and Parquet; return the rows of the large."""
+    """Write small and large tables of readings, CSV and Parquet; return the large one's rows."""
     import pyarrow
     from pyarrow import csv, parquet
 

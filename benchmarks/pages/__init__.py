@@ -1,1 +1,1 @@
-"""README.md and docs/results.md, written from what the other rooms have kept."""
+"""README.md and docs/results.md, written from the kept outputs of the other rooms."""

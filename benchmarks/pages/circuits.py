@@ -1,4 +1,4 @@
-"""The sections on circuits, selection and the law, from the kept outputs of the scripts here."""
+"""Sections on circuits, selection and the law of precision, from the kept outputs."""
 
 from statistics import mean
 
@@ -8,110 +8,117 @@ _EXAMPLES = {"digits": "MLP 64-128-64-10", "digits_cnn": "small CNN"}
 
 
 def _figures(run: dict) -> dict[str, tuple[float, str]]:
-    """A run's figures by label, each with its format."""
-    rows = {label: (value, ".2%") for label, value in run["accuracy"].items()}
+    """Return a run's figures by label, each with its format."""
+    rows = {f"accuracy: {label}": (value, ".2%") for label, value in run["accuracy"].items()}
     rows["pruned weights"] = (run["sparsity"], ".1%")
     rows["worst-case bits of the worst weight"] = (run["worst_bits"], ".1f")
-    rows["engine against ngspice, worst tile"] = (run["engine_against_ngspice"], ".0e")
+    rows["engine compared with ngspice, worst tile"] = (run["engine_against_ngspice"], ".0e")
     rows["energy per inference, nJ"] = (run["energy_J"] * 1e9, ".3g")
     for node, ratios in run["digital_over_analog"].items():
         rows[f"{node} / die: non-zero arithmetic"] = (ratios["nonzero_ratio"], ".2g")
         if ratios["nonzero_with_fetch_ratio"] is not None:
             fetched = (ratios["nonzero_with_fetch_ratio"], ".2g")
-            rows[f"{node} / die: and fetching the weights"] = fetched
+            rows[f"{node} / die: non-zero arithmetic and weight fetch"] = fetched
     return rows
 
 
 def _spread(values: list[float], form: str) -> str:
-    """Mean, least and most."""
+    """Return mean, minimum and maximum as text."""
     return f"{mean(values):{form}} ({min(values):{form}} … {max(values):{form}})"
 
 
-def _verdict(found: dict) -> str:
-    """Say so where the die loses every comparison."""
+def _verdict(examples: dict) -> str:
+    """Return a clause if the die loses every comparison, else nothing."""
     ratios = [
         ratio
-        for one in found.values()
+        for one in examples.values()
         for run in (one["shipped"], *one["trainings"])
         for node in run["digital_over_analog"].values()
         for key, ratio in node.items()
         if key.startswith("nonzero") and ratio is not None
     ]
-    return ", and in all of these it does" if max(ratios) < 1 else ""
+    return ", which is so in every row" if max(ratios) < 1 else ""
 
 
 def demo() -> str:
-    """The two examples: their own networks, and networks of other seeds."""
-    found = load("demo")["examples"]
-    shipped = {name: _figures(one["shipped"]) for name, one in found.items()}
-    others = {name: [_figures(run) for run in one["trainings"]] for name, one in found.items()}
+    """Return the section on the two examples: their own networks, and networks of other seeds."""
+    examples = load("demo")["examples"]
+    shipped = {name: _figures(one["shipped"]) for name, one in examples.items()}
+    others = {name: [_figures(run) for run in one["trainings"]] for name, one in examples.items()}
     rows = []
     for label in next(iter(shipped.values())):
         cells = [label]
-        for name in found:
+        for name in examples:
             value, form = shipped[name][label]
             cells += [f"{value:{form}}", _spread([run[label][0] for run in others[name]], form)]
         rows.append(cells)
     n = len(next(iter(others.values())))
-    head = ["test accuracy and more"]
-    for name in found:
+    head = ["figure"]
+    for name in examples:
         head += [_EXAMPLES[name], f"{n} trainings, each on its die"]
     lost = max(
         run["accuracy"]["float"] - run["accuracy"]["pruned"]
-        for one in found.values()
+        for one in examples.values()
         for run in (one["shipped"], *one["trainings"])
     )
-    n_image = found["digits"]["shipped"]["n_image"]
+    example = examples["digits"]["shipped"]
+    n_image = example["n_image"]
     return (
-        "The two examples, 6 branches a side, ladder 1.75, 5 % scatter, 0.1 % meter, wires of the drawn cell "
-        f"(`benchmarks/studies/demo.py`): the network that each ships, whose figures are the same on every machine, and "
-        f"{n} trained from other seeds of split, weights and order, mean (least … most). {n_image} test images: an "
-        f"accuracy of 96 % is known to ± {1.96 * (0.96 * 0.04 / n_image) ** 0.5:.1%} (binomial, 95 %). Pruning "
-        f"costs {lost:.1%} at most. ADCs at the {found['digits']['shipped']['adc_case']} of published designs. A "
-        f"ratio below 1 means that digital arithmetic uses less energy{_verdict(found)}:"
+        "The two examples have 6 branches per side, a ladder of ratio 1.75, 5 % scatter, a 0.1 % meter and the wires "
+        "of the drawn cell (`benchmarks/studies/demo.py`). For each example the table shows the network that it ships, "
+        "whose figures are the same on every machine. It also shows the mean (minimum … maximum) of "
+        f"{n} networks trained with other seeds for split, weights and order. With {n_image} test images, an "
+        f"accuracy of 96 % is uncertain by ± {1.96 * (0.96 * 0.04 / n_image) ** 0.5:.1%} (binomial, 95 %). Pruning "
+        f"costs at most {100 * lost:.1f} points of accuracy. The ADCs are at the {example['adc_case']} of published "
+        "designs. If the ratio of digital energy to the die's energy is below 1, digital arithmetic uses less"
+        f"{_verdict(examples)}:"
         f"\n\n{table(head, rows)}"
     )
 
 
 def circuits() -> str:
-    """Speed of the engine, and of ngspice."""
-    found, methods = load("circuits"), load("ngspice_methods")
-    matrices = {row["n"]: row for row in found["matrix"]}
+    """Return the section on the speed of the engine and of ngspice."""
+    kept, methods = load("circuits"), load("ngspice_methods")
+    matrices = {row["n"]: row for row in kept["matrix"]}
     rows = [
         [
             f"{row['n']} × {row['n']}",
             f"{1e3 * row['ours_s']:.3g} ms",
-            f"{row['ratio']:.0f} × (differ by {row['error']:.0e})",
+            f"{row['ratio']:.0f} × ({row['error']:.0e})",
             f"{matrices[row['n']]['ours_s']:.2g} s",
             f"{matrices[row['n']]['ratio']:.0f} ×",
         ]
-        for row in found["badcrossbar"]
+        for row in kept["badcrossbar"]
     ]
-    head = ["array, 1 ohm wires", "new array, one vector", "badcrossbar", "transfer matrix"]
-    batch, units = found["batch"], found["superposed"]
+    head = ["array", "one vector", "badcrossbar", "transfer matrix", "SuperLU"]
+    batch, units = kept["batch"], kept["superposed"]
     sweeps = {row["n"]: row for row in methods["vectors"]}
     sizes = ", ".join(
         f"{row['alter_over_sweep']:.1f} × and {row['rebuild_over_sweep']:.0f} × at {n}"
         for n, row in sweeps.items()
     )
     return (
-        "The engine beside its peers, processor time (`benchmarks/circuits/peers.py`):\n\n"
-        + table([*head, "by splu solves"], rows)
-        + f"\n\n{_crosssim(found['crosssim'])}\n\n{batch['vectors']:,} vectors at {batch['n']} × "
-        f"{batch['n']}, by superposition (a transfer matrix, then a product): "
-        f"{units['ratio']:,.0f} × faster than ngspice with the same trick ({units['n']} unit vectors "
-        f"and a product, {units['ngspice_s_scaled']:.0f} s), {batch['ratio']:,.0f} × faster than "
-        f"ngspice's sweep over every vector ({batch['ngspice_s_scaled']:.0f} s; a ratio that grows "
-        f"with the vectors). Of ngspice, {batch['ngspice_vectors_solved']} vectors were solved and "
-        f"the time scaled; results differ by {max(batch['error'], units['error']):.0e}. 1024 × 1024: {found['large']['cpu_s']:.2g} s and "
-        f"{found['large']['peak'] / 1e6:.0f} MB. Within ngspice, one sweep over all vectors beats "
-        "`alter` and `op` for each vector, and a new netlist for each vector, by "
-        f"{sizes} (`benchmarks/circuits/ngspice_methods.py`)."
+        "The engine compared with its peers on new arrays with 1 ohm wires, in processor time "
+        "(`benchmarks/circuits/peers.py`). The column badcrossbar gives its time for one vector, as a multiple of the "
+        "engine's, and how far the currents differ. The column SuperLU gives the time of one sparse factorisation "
+        "and a solve for each word line, as a multiple of the engine's time for the transfer matrix:\n\n"
+        + table(head, rows)
+        + f"\n\n{_crosssim(kept['crosssim'])}\n\nFor {batch['vectors']:,} vectors at {batch['n']} × "
+        f"{batch['n']}, the engine computes a transfer matrix and then a product. That is "
+        f"{units['ratio']:,.0f} × faster than ngspice with the same superposition ({units['n']} unit vectors "
+        f"and a product, {units['ngspice_s_scaled']:.0f} s). It is {batch['ratio']:,.0f} × faster than "
+        f"ngspice's sweep over every vector ({batch['ngspice_s_scaled']:.0f} s); this ratio grows "
+        f"with the number of vectors. ngspice solved {batch['ngspice_vectors_solved']} vectors and "
+        f"its time was scaled. The results differ by {max(batch['error'], units['error']):.0e}. A 1024 × 1024 array takes "
+        f"{kept['large']['cpu_s']:.2g} s and {kept['large']['peak'] / 1e6:.0f} MB. "
+        "Within ngspice, one sweep over all vectors is faster than "
+        "`alter` and `op` for each vector, and than a new netlist for each vector, by "
+        f"{sizes} lines (`benchmarks/circuits/ngspice_methods.py`)."
     )
 
 
 def _crosssim(rows: list[dict]) -> str:
-    """The other peer, which stops at a tolerance."""
+    """Return the table of CrossSim, an iterative solver that stops at a tolerance."""
     cells = [
         [
             f"{row['n']} × {row['n']}",
@@ -123,85 +130,86 @@ def _crosssim(rows: list[dict]) -> str:
         ]
         for row in rows
     ]
-    head = ["array", "tolerance", "differs by", "CrossSim", "here, exact", "ratio"]
+    head = ["array", "tolerance", "difference", "CrossSim", "engine, exact", "ratio"]
     return (
-        "CrossSim 3.2, one vector, an iteration that is warm (it keeps the relaxation factor that "
-        f"it found), measured {rows[0]['measured']}:\n\n" + table(head, cells)
+        "CrossSim 3.2, one vector, measured "
+        f"{rows[0]['measured']}. Its iteration is warm: it reuses the relaxation factor of an earlier "
+        "run:\n\n" + table(head, cells)
     )
 
 
 def physics() -> str:
-    """What non-idealities cost."""
-    found = load("nonidealities")
+    """Return the section on what non-idealities cost."""
+    kept = load("nonidealities")
     rows = []
-    for row in found["rows"]:
+    for row in kept["rows"]:
         levels = [
-            f"{level}: {figures['accuracy']:.1%}"
+            f"{level if isinstance(level, str) else f'{level:g}'}: {figures['accuracy']:.1%}"
             for level, figures in zip(row["levels"], row["figures"])
         ]
         rows.append([row["name"], row["unit"], *levels])
     return (
-        "What each non-ideality alone does to the pruned perceptron that the example ships, one "
-        f"network on one die ({found['ideal']['accuracy']:.1%} with ideal parts), mean over five "
+        "Accuracy with each non-ideality alone, for the pruned perceptron that the example ships: one "
+        f"network on one die ({kept['ideal']['accuracy']:.1%} with ideal parts). Each accuracy is a mean over five "
         "seeds of the parts, not of trainings (`benchmarks/studies/nonidealities.py`):\n\n"
         + table(["non-ideality", "unit", "mild", "usual", "harsh"], rows)
     )
 
 
 def selection() -> str:
-    """Speed of the subset-sum solver."""
-    found = load("subset_sum_speed")
-    by_n = {row["n"]: row["us_per_problem_core"] for row in found["own_bank"]}
-    pensia, ratio = found["pensia"], {row["n"]: row["ratio"] for row in found["cp_sat"]}
+    """Return the section on the speed of the subset-sum solver."""
+    kept = load("subset_sum_speed")
+    by_n = {row["n"]: row["us_per_problem_core"] for row in kept["own_bank"]}
+    pensia, ratio = kept["pensia"], {row["n"]: row["ratio"] for row in kept["cp_sat"]}
     rows = [
         [
-            "a problem of 16 values (8 + 8 branches)",
-            f"{by_n[16]:.1f} µs a core, CP-SAT {ratio[16]:,.0f} × slower",
+            "one problem of 16 values (8 + 8 branches)",
+            f"{by_n[16]:.1f} µs on one core, CP-SAT {ratio[16]:,.0f} × slower",
         ],
-        ["a problem of 20 values", f"CP-SAT {ratio[20]:,.0f} × slower"],
+        ["one problem of 20 values", f"CP-SAT {ratio[20]:,.0f} × slower"],
         [
             "a million problems of 16 values, two cores",
-            f"{found['million']['wall_s']:.1f} s",
+            f"{kept['million']['wall_s']:.1f} s",
         ],
         [
             "397,000 problems of 21 values (Pensia et al., experiment 1)",
             f"{pensia['wall_s']:.1f} s on two cores; published: "
             f"{pensia['published']['seconds']:,} s on {pensia['published']['cores']} cores "
-            f"({pensia['published']['solver']}; other hardware, building each model included)",
+            f"({pensia['published']['solver']}; other hardware, including the time to build each model)",
         ],
     ]
     return (
-        "Exact subset sums (`benchmarks/selection/subset_sum_speed.py`; below 16 values CP-SAT is "
-        f"{min(ratio.values()):,.0f} × and more slower):\n\n"
+        "Exact subset sums (`benchmarks/selection/subset_sum_speed.py`). Below 16 values CP-SAT is at least "
+        f"{min(ratio.values()):,.0f} × slower:\n\n"
         + table(["task", "time"], rows)
         + "\n\n![time against the number of values](benchmarks/results/subset_sum_speed.png)"
     )
 
 
 def law() -> str:
-    """Bits per resistor."""
-    found = load("precision_law")
-    slopes, floor = found["t1"]["slopes"], {row[0]: row[5] for row in found["meter"]["floor"]}
+    """Return the section on the law: bits per resistor."""
+    kept = load("precision_law")
+    slopes, floor = kept["t1"]["slopes"], {row[0]: row[5] for row in kept["meter"]["floor"]}
     return (
-        "The law (`benchmarks/selection/precision_law.py`): over 2,500 uniform banks the worst target of the "
+        "The law (`benchmarks/selection/precision_law.py`), over 2,500 uniform banks: the worst target of the "
         f"worst bank gains {slopes['worst'][0]:.2f} bits per resistor (95 %: "
-        f"{slopes['worst'][1]:.2f} … {slopes['worst'][2]:.2f}), the mean error "
-        f"{slopes['mean'][0]:.2f}, but the worst target of the median bank "
-        f"{slopes['median'][0]:.2f}. A meter of 1 %, 0.1 %, 0.01 % makes {floor[1e-2]}, "
-        f"{floor[1e-3]}, {floor[1e-4]} resistors useful.\n\n"
+        f"{slopes['worst'][1]:.2f} … {slopes['worst'][2]:.2f}). The mean error gains "
+        f"{slopes['mean'][0]:.2f} bits, but the worst target of the median bank only "
+        f"{slopes['median'][0]:.2f}. With a meter of 1 %, 0.1 % or 0.01 %, up to {floor[1e-2]}, "
+        f"{floor[1e-3]} or {floor[1e-4]} resistors are useful.\n\n"
         "![bits against resistors](benchmarks/results/precision_t1.png)"
     )
 
 
 def bits() -> str:
-    """What a resistor is worth: which bank, which statistic, which meter."""
-    found = load("bits_per_resistor")
+    """Return the section on bits per resistor by bank, statistic and meter."""
+    kept = load("bits_per_resistor")
     single = [
         [
             row["bank"],
             *(f"{row['slope'][k]:.2f}" for k in ("mean", "worst of a bank", "worst of all")),
         ]
-        for row in found["single"]
+        for row in kept["single"]
     ]
     pair = [
         [
@@ -211,47 +219,47 @@ def bits() -> str:
             *(f"{row['slope'][k]:.2f}" for k in ("rms", "worst")),
             *(f"{row['rms'][n - 2]:.1f}; {row['worst'][n - 2]:.1f}" for n in (4, 6, 8)),
         ]
-        for row in found["pairs"]
+        for row in kept["pairs"]
     ]
-    n = found["single"][0]["n"]
+    n = kept["single"][0]["n"]
     metered = {
         row["scatter"]: row["rms"]
-        for row in found["pairs"]
+        for row in kept["pairs"]
         if row["meter"] == "0.1 %" and "0.95" in row["band"]
     }
     more = max(b - a for a, b in zip(metered[0.0], metered[0.05]))
     return (
         "What a resistor is worth, in bits of the full scale (`benchmarks/selection/bits_per_resistor.py`). "
-        f"One bank of n resistors, known exactly, n = {n[0]} … {n[-1]}, targets in its central half: "
-        "bits a resistor of the mean error, of the worst target of the median bank, of the worst "
-        "target of all banks:\n\n"
+        f"The first table is for one bank of n = {n[0]} … {n[-1]} resistors that are known exactly, with targets "
+        "in its central half. It shows bits per resistor for the mean error, for the worst target of the median "
+        "bank, and for the worst target of all banks:\n\n"
         + table(["bank", "mean", "worst of a bank", "worst of all"], single)
-        + "\n\nA pair of ladders, ratio 1.75, as in every example; bits a resistor (a branch a side "
-        "is two; up to 6 a side with the meter, which ends it beyond), then bits rms and worst at "
-        "4, 6, 8 branches a side:\n\n"
+        + "\n\nThe second table is for a pair of ladders of ratio 1.75, as in every example. It shows bits per "
+        "resistor (one branch per side is two resistors; with the 0.1 % meter, which limits longer banks, up to 6 "
+        "per side), then rms and worst-case bits at 4, 6 and 8 branches per side:\n\n"
         + table(["targets", "meter", "scatter", "rms", "worst", "4", "6", "8"], pair)
-        + "\n\nSo one bit a resistor is the law of the mean error of random banks, and of a pair's "
-        "rms error where targets stay in the middle, scatter is 1 % or more and the meter is perfect. "
-        "Over the range that weights take, a pair gains 0.5 to 0.6 bit a resistor in the worst case "
-        "and 0.7 to 0.85 rms. Equal resistors need a scatter of 20 % for it, and gain hardly anything "
-        "below 5 %; a ladder has its precision without any: 5 % adds at most "
+        + "\n\nSo one bit per resistor is the law of the mean error of random banks. It also holds for a pair's "
+        "rms error if targets stay in the middle, scatter is at least 1 % and the meter is perfect. "
+        "Over the full range of weights, a pair gains 0.5 to 0.6 bit per resistor in the worst case "
+        "and 0.7 to 0.85 rms. Equal resistors need a scatter of 20 % for this, and gain hardly anything "
+        "below 5 %. A ladder is precise without scatter: 5 % adds at most "
         f"{more:.1f} bit rms with a meter of 0.1 %, and nothing in the worst case.\n\n"
         "![bits against resistors](benchmarks/results/bits_per_resistor.png)"
     )
 
 
 def published() -> str:
-    """Published figures beside ours."""
-    found = load("published_networks")
+    """Return the section on published figures compared with ours."""
+    kept = load("published_networks")
     rows = [
         [
-            f"Burkholz: subset of at most 15 from {row['values']}: mean error; failures; mean size",
+            f"Burkholz: subset of at most 15 values from {row['values']}: mean error; failures; mean size",
             "{:.2e}; {:.2f} %; {:.2f}".format(*row["published"]),
             "{:.2e}; {:.2f} %; {:.2f}".format(*row["ours"]),
         ]
-        for row in found["b1"]
+        for row in kept["b1"]
     ]
-    own = found["p1"]["a bank per row"]
+    own = kept["p1"]["a bank per row"]
     rows.append(
         [
             "Pensia et al.: 784-500-10, a bank of 21 values per row: accuracy before → after; "
@@ -263,30 +271,30 @@ def published() -> str:
     )
     rows += [
         [
-            f"da Cunha et al.: LeNet-5 convolutions, {row['n']} values a weight, max\\|p − p'\\| / "
+            f"da Cunha et al.: LeNet-5 convolutions, {row['n']} values per weight, max\\|p − p'\\| / "
             "max\\|p\\| of the worst of four arrays",
             f"{row['mnist']:.2g} (MNIST), {row['fashion']:.2g} (Fashion)",
             f"{row['max']:.2g} ({row['max_5']:.1g} … {row['max_95']:.1g})",
         ]
-        for row in found["d1"]
+        for row in kept["d1"]
     ]
-    exact = {row["n"]: f"{row['exact']:.1%}" for row in found["d1"]}
+    exact = {row["n"]: f"{row['exact']:.1%}" for row in kept["d1"]}
     return (
         "Published figures (`benchmarks/selection/published_networks.py`):\n\n"
         + table(["figure", "published", "here"], rows)
-        + f"\n\nOf da Cunha et al., here: median and 5 … 95 % of {found['d1'][0]['draws']} draws of "
-        "the random values. The published figures are one draw each, of networks trained on all of "
-        "either data set, and the spread of draws is wide: it is a property of the values, not of a "
-        "solver. Many of the values published for 20 and more cannot be subset sums: 47 % of the "
-        "published errors are zero in single precision at 20 values and 82 % at 25, where "
-        f"{exact[20]} and {exact[25]} of those of the nearest sums are, here. Probably a solver's not "
-        "quite whole 0 and 1 were added up as they stood; that is inferred, since the random values "
+        + f"\n\nFor da Cunha et al., our figures are the median and 5 … 95 % of {kept['d1'][0]['draws']} draws of "
+        "the random values. Each published figure is one draw, for a network trained on the whole data "
+        "set. The spread between draws is wide; it is a property of the values, not of a "
+        "solver. Many of the results published for 20 and more values cannot be subset sums: 47 % of the "
+        "published errors are zero in single precision at 20 values and 82 % at 25. With the nearest sums, as "
+        f"computed here, the shares are {exact[20]} and {exact[25]}. Probably the solver returned values close to 0 and 1, which were "
+        "added up without rounding. That is inferred, since the random values "
         "were not published."
     )
 
 
 def aware() -> str:
-    """Selection that is aware of the inputs."""
+    """Return the section on selection that is aware of the inputs."""
     task = load("activation_aware")["tasks"][0]
     mean = {
         (row["n"], row["method"]): (
@@ -298,7 +306,7 @@ def aware() -> str:
     methods = {
         "alone": "each cell alone",
         "alone_scaled": "each cell alone, its best scale",
-        "together": "aware, scale of the first",
+        "together": "aware, scale as for each cell alone",
         "together_layer": "aware, scale fitted per layer",
         "together_output": "aware, scale fitted per output",
     }
@@ -314,15 +322,16 @@ def aware() -> str:
     sizes = "-".join(map(str, task["sizes"]))
     points = {key: 100 * (mean[1, key][0] - mean[1, "alone"][0]) for key in methods}
     return (
-        f"Selection aware of its inputs, {sizes}, 90 % pruned, MNIST images, three dies "
+        f"Selection that is aware of its inputs: a perceptron {sizes}, 90 % pruned, MNIST images, three dies "
         f"(`benchmarks/selection/activation_aware.py`; digital accuracy {task['accuracy_without_die']:.1%}):"
         "\n\n"
         + table(
-            ["branches a side", "selection", "test accuracy", "points gained", "output error"], rows
+            ["branches per side", "selection", "test accuracy", "points gained", "output error"],
+            rows,
         )
         + f"\n\nWith one branch, {points['alone_scaled']:.1f} of the "
-        f"{points['together_output']:.1f} points come from a better scale alone; choosing cells "
+        f"{points['together_output']:.1f} points come from a better scale alone. Choosing cells "
         f"together gives {points['together_output'] - points['alone_scaled']:.1f} more, or "
-        f"{points['together']:.1f} without a better scale. With two and more, accuracies differ by "
-        "less than they are known to, and what choosing together lowers is the output error."
+        f"{points['together']:.1f} without a better scale. With two or more branches, accuracies differ by "
+        "less than their uncertainty; choosing cells together lowers the output error."
     )

@@ -1,4 +1,4 @@
-"""The section on what the energy comparison assumes, from the kept outputs of the scripts here."""
+"""The section on the assumptions of the energy comparison, from the kept outputs."""
 
 from typing import Any
 
@@ -8,36 +8,40 @@ _NAMES = {"digits": "MLP 64-128-64-10", "digits_cnn": "small CNN"}
 
 
 def sensitivity() -> str:
-    """Each assumption changed alone: the ratio before and after; and what is free, with its size."""
-    found = load("sensitivity")
-    examples = found["examples"]
+    """Return the ratio with each assumption changed alone, and what the comparison leaves out."""
+    kept = load("sensitivity")
+    examples = kept["examples"]
     rows = [
         [rows[0]["to"], *(f"{_ratios(row)} ({row['flatters']})" for row in rows)]
         for rows in zip(*(one["changed"] for one in examples.values()))
     ]
-    first = ["as it is", *map(_ratios, examples.values())]
-    head = ["one assumption changed", *(_NAMES[name] for name in examples)]
+    first = ["none", *map(_ratios, examples.values())]
+    head = ["assumption changed", *(_NAMES[name] for name in examples)]
     return (
-        f"Energy of {found['node']} arithmetic on the non-zero weights, each fetched once, over the energy of the "
-        "die: the ratio, above 1 if the die uses less, and then with one assumption changed alone; in brackets "
-        "whom the assumption flatters as it is made. Second figures: the same if DACs worked for 1 ns a read only "
-        "and then held for nothing, since their energy hides all others (`benchmarks/energy/sensitivity.py`):\n\n"
+        f"The ratio is the energy of {kept['node']} arithmetic on the non-zero weights, each fetched once, over the "
+        "energy of the die. It is above 1 if the die uses less. Each further row changes one assumption alone; "
+        "the brackets say which side the original assumption favours. The energy of the DACs hides all others, so "
+        "the second figure of each cell is the ratio if DACs worked for only 1 ns per read and then held their "
+        "output for free (`benchmarks/energy/sensitivity.py`):\n\n"
         + table(head, [first, *rows])
         + "\n\nThe die's energy by part: "
         + "; ".join(f"{_NAMES[name]} {_parts(one['die'])}" for name, one in examples.items())
-        + ".\n\nNot counted on either side, MLP 64-128-64-10:\n\n"
-        + table(["free", "side", "size per inference", "would be, pJ"], _free(examples["digits"]))
+        + ".\n\nNot counted, for MLP 64-128-64-10:\n\n"
+        + table(
+            ["item", "side", "size per inference", "energy if counted, pJ"],
+            _free(examples["digits"]),
+        )
         + "\n\n"
         + _adc()
     )
 
 
-def _ratios(found: dict[str, Any]) -> str:
-    return f"{found['ratio']:.2g}; {found['ratio_brief_dac']:.2g}"
+def _ratios(row: dict[str, Any]) -> str:
+    return f"{row['ratio']:.2g}; {row['ratio_brief_dac']:.2g}"
 
 
 def _parts(die: dict[str, float]) -> str:
-    """The parts of at least a hundredth, largest first."""
+    """Return the parts of at least 1 % with their shares as text, largest first."""
     total = sum(die.values())
     large = sorted((part for part in die if die[part] >= 0.01 * total), key=lambda p: -die[p])
     return ", ".join(f"{part} {die[part] / total:.0%}" for part in large)
@@ -56,19 +60,18 @@ def _free(example: dict[str, Any]) -> list[list[str]]:
 
 
 def _adc() -> str:
-    """The factors of the ADC law."""
-    found = load("adc_survey")
-    whole = found["bands"][0]
+    """Return the sentences on the factors of the ADC law."""
+    kept = load("adc_survey")
+    whole = kept["bands"][0]
     cases = ", ".join(
         "{name} {factor:.3g} × [{low:.3g}, {high:.3g}]".format(name=name, **whole[name])
         for name in ("lower quartile", "median", "upper quartile")
     )
     bands = ", ".join(
-        f"{b['enob'][0]}–{b['enob'][1]} bits {b['median']['factor']:.2g}"
-        for b in found["bands"][1:]
+        f"{b['enob'][0]}–{b['enob'][1]} bits {b['median']['factor']:.2g}" for b in kept["bands"][1:]
     )
     return (
-        f"ADCs: {whole['n_design']} published designs of 1 MS/s and more since {found['since']} stand above the "
-        f"envelope of all, 0.267 pJ + 1.446e-7 pJ · 4^bits, by {cases} (95 %); medians by effective bits: {bands} "
-        "(`benchmarks/energy/adc_survey.py`)."
+        f"ADCs: {whole['n_design']} published designs of at least 1 MS/s since {kept['since']} take more energy than the "
+        f"envelope of all designs, 0.267 pJ + 1.446e-7 pJ · 4^bits, by these factors (95 %): {cases}. "
+        f"Medians by effective bits: {bands} (`benchmarks/energy/adc_survey.py`)."
     )

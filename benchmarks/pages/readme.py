@@ -1,6 +1,6 @@
-"""Write the results of the README, and docs/results.md, from the kept outputs of the scripts here.
+"""Write the results in README.md and docs/results.md from the kept outputs of the benchmarks.
 
-Run: python -m benchmarks.pages.readme     (a test checks that both say what this writes)
+Run: python -m benchmarks.pages.readme     (a test checks that both pages are up to date)
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ START, END = "<!-- results: made by benchmarks/pages/readme.py -->", "<!-- end o
 
 
 def main() -> None:
-    """Replace the block between the marks in README.md, and docs/results.md as a whole."""
+    """Replace the block between the marks in README.md, and the whole of docs/results.md."""
     readme = ROOT / "README.md"
     before, rest = readme.read_text().split(START)
     replace(readme, f"{before}{block()}{rest.split(END)[1]}")
@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def block() -> str:
-    """Return the results of the README with their marks."""
+    """Return the results for the README, between their marks."""
     parts = [
         circuits.demo(),
         circuits.circuits(),
@@ -29,16 +29,16 @@ def block() -> str:
         studies.parts(),
         *measured(studies.branches, "study_branches"),
         *measured(studies.joules, "study_joules"),
-        "All results, with what they were measured on: [docs/results.md](docs/results.md).",
+        "All results, with their settings: [docs/results.md](docs/results.md).",
     ]
     return "\n\n".join([START, "## Results", *parts, END])
 
 
 def page() -> str:
-    """Return all results, picture paths relative to docs/."""
+    """Return all results, with picture paths relative to docs/."""
     chapters = {
         "The examples": [circuits.demo(), circuits.physics()],
-        "What the energy comparison assumes": [energy.sensitivity()],
+        "Assumptions of the energy comparison": [energy.sensitivity()],
         "Circuits": [circuits.circuits(), studies.speed()],
         "Selection": [
             circuits.selection(),
@@ -63,7 +63,7 @@ def page() -> str:
         "Pruning": pruning.sections(),
         "Fabrication": fabrication.sections(),
     }
-    head = "# Results\n\nWritten by `benchmarks/pages/readme.py` from what the scripts there have kept."
+    head = "# Results\n\nWritten by `benchmarks/pages/readme.py` from the kept outputs of the scripts in `benchmarks/`."
     parts = [head]
     for title, sections in chapters.items():
         parts += [f"## {title}", *sections]
@@ -72,7 +72,7 @@ def page() -> str:
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a file by way of a temporary name."""
+    """Write a file under a temporary name, then rename it."""
     draft = path.with_suffix(".tmp")
     draft.write_text(text)
     draft.replace(path)

@@ -1,4 +1,4 @@
-"""What the scripts that write tables share: kept results, and Markdown."""
+"""What the scripts that write tables share: kept outputs and Markdown."""
 
 import json
 from collections.abc import Callable
@@ -19,19 +19,20 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def measured(section: Callable[[], str], *names: str) -> list[str]:
-    """Return a section, or, where its outputs are not kept, what says that they are to be made.
+    """Return a section or, if one of its outputs is missing, the commands that make it.
 
-    names: of the outputs, each of a script, or study_NAME of studies/run_studies.py.
+    section: a function that returns the section.
+    names: the outputs that it needs, each of a script, or study_NAME of studies/run_studies.py.
     """
     missing = [name for name in names if not (RESULTS / f"{name}.json").exists()]
     if not missing:
         return [section()]
     commands = ", ".join(f"`{_command(name)}`" for name in missing)
-    return [f"To be measured with these energies, wires and intervals: {commands}."]
+    return [f"Not yet measured with these energies, wires and intervals: {commands}."]
 
 
 def _command(name: str) -> str:
-    """Return what makes an output."""
+    """Return the command that makes an output."""
     script, _, study = name.partition("_") if name.startswith("study_") else (name, "", "")
     (path,) = (ROOT / "benchmarks").rglob(f"{'run_studies' if study else script}.py")
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts)

@@ -1,1 +1,1 @@
-"""Smaller networks, lottery tickets and hashes: what each way costs, keeps and takes."""
+"""Smaller networks, lottery tickets and hashes: accuracy, cost and time."""

@@ -1,26 +1,34 @@
-"""Every way to a smaller network under one report: which costs least at equal accuracy.
+"""Every family of compression under one report: which costs least at equal accuracy?
 
 Run: python -m benchmarks.pruning.baselines     (about ten minutes on one core; --quick to try)
 
 A perceptron of 784-300-100-10 (tiles of 32 × 32) and a convolutional network of 32 and 64 channels
-(3 × 3, stride 2; tiles of 16 × 16), trained on 3,200 MNIST images; four seeds. What pruning and low
-rank are fine-tuned for, the dense network is trained longer; it is quantised without fine-tuning.
-"Equal" is a mean accuracy within a point of that dense network's on 800 images held out of the
-training images: by them settings are picked. Accuracies reported are those on 1,000 test images,
-which picked nothing.
+(3 × 3, stride 2; tiles of 16 × 16), trained on 3,200 MNIST images; four seeds. The dense network is
+trained longer, for as many epochs as the others are fine-tuned; it is quantised without
+fine-tuning. "Equal" is a mean accuracy within a point of that dense network's on 800 images held
+out of the training images. Settings are chosen on these images; the reported accuracies are those
+on 1,000 test images.
 
-Families: single weights by magnitude; weights that share a bit line of a tile (crossbar-aware),
-over all layers, with regard to how often a layer is read (scores over the fourth root of that), or
-with one sparsity for every layer; whole channels in multiples of a tile's side
-(filters); 8 … 2 bits a weight and channel; low rank by the energy of its singular values; and
-single weights by magnitude at 6 bits. The fourth root was chosen by the test images of two other
-seeds; every seed splits the same 5,000 images its own way.
+Families:
 
-Size: bits of all non-zero parameters, 32 a bias, and 32 a weight unless quantised; positions of
-non-zeros cost nothing, which favours single weights. Crossbar: DACs, amplifiers and ADCs of 8 bits
-on clustered tiles, as in compaction.py; what devices conduct does not depend on the family's shape.
-Digital: 45 nm, non-zero products of 8 bits into 32-bit sums and each non-zero weight fetched once,
-at 8 bits or as quantised.
+- single weights by magnitude, at 32 bits and at 6 bits
+- weights that share a bit line of a tile (crossbar-aware): over all layers; by reads (scores over
+  the fourth root of how often a layer is read); or with one sparsity for every layer
+- whole channels in multiples of a tile's side (filters)
+- 8 … 2 bits per weight, with a scale per channel
+- low rank by the energy of the singular values
+
+The fourth root was chosen on the test images of two other seeds. Every seed splits the same 5,000
+images differently.
+
+Costs:
+
+- Size: bits of all non-zero parameters, 32 per bias, and 32 per weight unless quantised. Positions
+  of non-zero weights cost nothing, which favours single weights.
+- Crossbar: DACs, amplifiers and ADCs of 8 bits on clustered tiles, as in compaction.py. The power
+  of the devices does not depend on the family's shape.
+- Digital: 45 nm, non-zero products of 8 bits into 32-bit sums; each non-zero weight is fetched
+  once, at 8 bits or as quantised.
 """
 
 import argparse
@@ -47,7 +55,7 @@ from tinynets.networks.training import accuracy, train
 
 SEEDS = (2, 3, 4, 5)
 ROUNDS, EPOCHS, DENSE_EPOCHS = 4, 3, 12
-WITHIN = 0.01  # of the dense accuracy
+WITHIN = 0.01  # of the dense network's accuracy
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 CHANNELS = (0.25, 0.5, 0.75, 0.9)
 BITS = (8, 7, 6, 5, 4, 3, 2)
@@ -65,12 +73,12 @@ COSTS = {
 
 
 def convolutional() -> nn.Sequential:
-    """Two convolutions of stride 2 and a dense layer."""
+    """Return a network of two convolutions of stride 2 and a dense layer."""
     first, second = nn.Conv2d(1, 32, 3, 2, 1), nn.Conv2d(32, 64, 3, 2, 1)
     return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Flatten(), nn.Linear(3136, 10))
 
 
-#: By name: what makes the network, whether images are vectors, the side of a tile.
+#: By name: function that makes the network, whether images are vectors, side of a tile.
 NETWORKS: dict[str, tuple[Callable[[], nn.Sequential], bool, int]] = {
     "perceptron": (lambda: mlp((784, 300, 100, 10)), True, 32),
     "convolutional": (convolutional, False, 16),
@@ -117,29 +125,37 @@ def reduced(dense: nn.Module, data: Data, side: int, seed: int, epochs: int) -> 
 
 
 def on_tiles(model: nn.Module, example: torch.Tensor, side: int) -> TileCounts:
-    """Return the tiles and cells of all layers, and the lines and conversions of an inference."""
+    """Return tiles and cells of all layers, and lines and conversions per inference."""
     total = np.zeros(4, int)
     for layer in tinynets.extract(model, example).layers:
-        found = count_lines(split(layer.mask, TileConfig(side, side), "clustered"))
+        counts = count_lines(split(layer.mask, TileConfig(side, side), "clustered"))
         often = layer.n_mvm
-        total += [found.n_tile, found.n_cell, found.n_word_line * often, found.n_conversion * often]
+        total += [
+            counts.n_tile,
+            counts.n_cell,
+            counts.n_word_line * often,
+            counts.n_conversion * often,
+        ]
     return TileCounts(*map(int, total))
 
 
 def report(model: nn.Module, data: Data, side: int, bits: int) -> dict:
-    """Return every figure of one network; data: of which the test images are."""
+    """Return every figure of one network, measured on the test images of `data`."""
     example = torch.from_numpy(data.x_test[:1])
-    found, tiles = tinynets.measure(model, example, data, bits=bits), on_tiles(model, example, side)
+    metrics, tiles = (
+        tinynets.measure(model, example, data, bits=bits),
+        on_tiles(model, example, side),
+    )
     node = replace(NODES[0], bits=min(bits, NODES[0].bits))
-    digital = arithmetic(node, found.total.n_mac_nonzero)
+    digital = arithmetic(node, metrics.total.n_mac_nonzero)
     return {
-        "top1": found.top1,
-        "n_nonzero": found.n_nonzero,
-        "n_bit": found.n_bit,
-        "n_mac": found.total.n_mac_nonzero,
+        "top1": metrics.top1,
+        "n_nonzero": metrics.n_nonzero,
+        "n_bit": metrics.n_bit,
+        "n_mac": metrics.total.n_mac_nonzero,
         **vars(tiles),
         "j_crossbar": joules(tiles),
-        "j_digital": digital + weight_fetch(node, found.total.n_remaining),
+        "j_digital": digital + weight_fetch(node, metrics.total.n_remaining),
     }
 
 
@@ -167,7 +183,7 @@ def averages(rows: list[dict]) -> list[dict]:
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
         groups.setdefault((row["family"], row["setting"]), []).append(row)
-    found = []
+    means = []
     for (family, setting), same in groups.items():
         if len(same) < n_seed:
             continue
@@ -175,44 +191,47 @@ def averages(rows: list[dict]) -> list[dict]:
         for key in ("top1", "validation", "n_nonzero", *COSTS):
             row[key] = float(np.mean([one[key] for one in same]))
         wide = mean_interval([one["top1"] for one in same]).half_width
-        found.append(row | {"top1_wide": wide})
-    return found
+        means.append(row | {"top1_wide": wide})
+    return means
 
 
 def at_equal_accuracy(rows: list[dict]) -> dict[str, dict[str, dict]]:
-    """Return by family and cost the least of it within a point, and the setting it takes.
+    """Return, by family and cost, the least cost within a point, with its setting.
 
-    "Within" is on validation images, of the dense network's accuracy; top1 is on test images.
+    "Within a point" refers to the dense network's accuracy on validation images. A family without
+    such a setting has no entry. In each entry:
 
-    ratio: the dense network's cost over it. A family with no such setting has no entry.
+    value: the least cost.
+    ratio: the dense network's cost over it.
+    top1: its accuracy on test images.
     """
     dense = rows[0]
     good = [row for row in rows if row["validation"] >= dense["validation"] - WITHIN]
-    found: dict[str, dict[str, dict]] = {}
+    least: dict[str, dict[str, dict]] = {}
     for family in dict.fromkeys(row["family"] for row in good):
         same = [row for row in good if row["family"] == family]
         for cost in COSTS:
             best = min(same, key=lambda row: row[cost])
             entry = {"setting": best["setting"], "value": best[cost], "top1": best["top1"]}
             entry["ratio"] = dense[cost] / best[cost]
-            found.setdefault(family, {})[cost] = entry
-    return found
+            least.setdefault(family, {})[cost] = entry
+    return least
 
 
 def draw(networks: dict) -> None:
-    """Accuracy against size, conversions, and both energies, for both networks."""
+    """Plot accuracy against size, conversions and both energies, for both networks."""
     shown = {"n_bit": 1 / 8e3, "n_conversion": 1, "j_crossbar": 1e9, "j_digital": 1e9}
     labels = ("size, kB", "ADC conversions", "crossbar periphery, nJ", "digital, nJ")
     with figure("baselines", columns=4, rows=2) as axes:
-        for row, (name, found) in enumerate(networks.items()):
+        for row, (name, network) in enumerate(networks.items()):
             for axis, (cost, scale), label in zip(axes[4 * row :], shown.items(), labels):
-                for family in dict.fromkeys(r["family"] for r in found["rows"]):
-                    same = [r for r in found["rows"] if r["family"] == family]
+                for family in dict.fromkeys(r["family"] for r in network["rows"]):
+                    same = [r for r in network["rows"] if r["family"] == family]
                     x = [scale * r[cost] for r in same]
                     y, error = ([100 * r[k] for r in same] for k in ("top1", "top1_wide"))
                     style = "k*" if family == "dense" else "o-"
                     axis.errorbar(x, y, error, fmt=style, ms=4, capsize=2, label=family)
-                dense = 100 * found["rows"][0]["top1"]
+                dense = 100 * network["rows"][0]["top1"]
                 axis.axhspan(dense - 100 * WITHIN, dense, color="0.9")
                 axis.set(xscale="log", xlabel=label, ylim=(dense - 8, dense + 2))
                 axis.xaxis.set_minor_formatter(NullFormatter())
@@ -221,20 +240,20 @@ def draw(networks: dict) -> None:
         axes[0].legend(fontsize=7)
 
 
-def show(name: str, found: dict) -> None:
+def show(name: str, network: dict) -> None:
     """Print every setting, and the least of each cost at equal accuracy."""
     keys = ("n_nonzero", *COSTS)
     rows = [
         [r["family"], r["setting"], f"{100 * r['top1']:.1f} ± {100 * r['top1_wide']:.1f}"]
         + [f"{100 * r['validation']:.1f}"]
         + [r[key] if key.startswith("j_") else round(r[key]) for key in keys]
-        for r in found["rows"]
+        for r in network["rows"]
     ]
     head = ["family", "setting", "test accuracy %", "validation %", "non-zero", *COSTS.values()]
     print_table(name, head, rows)
     rows = [
         [family, *(f"{c['ratio']:.1f} × ({c['setting']:g})" for c in costs.values())]
-        for family, costs in found["at_equal_accuracy"].items()
+        for family, costs in network["at_equal_accuracy"].items()
     ]
     print_table(f"{name}: least within a point (setting)", ["family", *COSTS.values()], rows)
 
@@ -252,9 +271,9 @@ def main() -> None:
             rows += measured(name, seed, 1 if quick else EPOCHS)
             print(f"{name}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
         means = averages(rows)
-        found = {"tile": side, "rows": means, "at_equal_accuracy": at_equal_accuracy(means)}
-        networks[name] = found
-        show(name, found)
+        network = {"tile": side, "rows": means, "at_equal_accuracy": at_equal_accuracy(means)}
+        networks[name] = network
+        show(name, network)
     if quick:
         return
     draw(networks)

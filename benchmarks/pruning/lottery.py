@@ -1,7 +1,8 @@
 """Lottery tickets on MNIST-5000: winning tickets, their random controls, and edge-popup.
 
-LeNet-300-100, Adam 1.2e-3, batches of 60, as in Frankle and Carbin (ICLR 2019); 4,000 digits to
-train on, 1,000 to test. Layers lose 20 % (the last 10 %) of what is left in each round.
+LeNet-300-100, Adam 1.2e-3, batches of 60, as in Frankle and Carbin (ICLR 2019); 4,000 digits
+for training, 1,000 for tests. In each round a layer loses 20 % of its remaining weights, the last
+layer 10 %.
 
 Run: python -m benchmarks.pruning.lottery [--seeds 4] [--quick]  (about 15 minutes on one core)
 """
@@ -23,23 +24,23 @@ from tinynets.pruning.edge_popup import edge_popup
 
 SIZES = (784, 300, 100, 10)
 EPOCHS, ROUNDS, EVERY = 12, 18, 3
-#: Steps of the run whose weights the rewound ticket starts from: one epoch and a half.
+#: Training steps before the weights that the rewound ticket starts from: 1.5 epochs.
 REWIND = 100
 POPUP_SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
 POPUP_EPOCHS, POPUP_RATE = 20, 3e-3
-#: Of the dense networks beside edge-popup: the tickets' own, and edge-popup's.
+#: Learning rates of the dense networks compared with edge-popup: the tickets', and its own.
 TRAINING_RATES = (1.2e-3, POPUP_RATE)
 CURVES = ("ticket", "rewound ticket", "random re-initialisation", "random mask")
 
 
 def network(seed: int) -> nn.Module:
-    """LeNet-300-100 at its initial weights."""
+    """Return LeNet-300-100 with its initial weights."""
     torch.manual_seed(seed)
     return mlp(SIZES)
 
 
 def controls(model: nn.Module, ticket: Ticket, fit: Trainer, seed: int) -> dict[str, nn.Module]:
-    """The ticket's masks with other weights, and its weights with other masks."""
+    """Train the ticket's masks with other weights, and its weights with other masks."""
     fresh = reinitialised(model, seed=seed + 1000)
     mixed = shuffled(ticket.masks, seed=seed)
     return {
@@ -49,9 +50,9 @@ def controls(model: nn.Module, ticket: Ticket, fit: Trainer, seed: int) -> dict[
 
 
 def lottery_curves(data: Data, seed: int, epochs: int, rounds: int) -> dict:
-    """Test accuracy by curve, at the shares of remaining weights of `remaining`."""
+    """Return the test accuracy by curve, and the shares of remaining weights as `remaining`."""
     model, fit = network(seed), trainer(data, epochs=epochs)
-    found: dict = {"remaining": [], **{name: [] for name in CURVES}}
+    curves: dict = {"remaining": [], **{name: [] for name in CURVES}}
     rewound = tickets(model, fit, rounds=rounds, rewind_step=REWIND, seed=seed)
     pairs = zip(tickets(model, fit, rounds=rounds, seed=seed), rewound)
     for k, (ticket, early) in enumerate(pairs):
@@ -59,35 +60,35 @@ def lottery_curves(data: Data, seed: int, epochs: int, rounds: int) -> dict:
             continue
         models = {"ticket": ticket.model, "rewound ticket": early.model}
         models |= controls(model, ticket, fit, seed)
-        found["remaining"].append(ticket.remaining)
+        curves["remaining"].append(ticket.remaining)
         for name, trained in models.items():
-            found[name].append(accuracy(trained, data.x_test, data.y_test))
-    return found
+            curves[name].append(accuracy(trained, data.x_test, data.y_test))
+    return curves
 
 
 def popup_and_training(data: Data, seed: int, epochs: int) -> dict[str, list[float]]:
-    """Test accuracy of edge-popup's networks, and of training the dense one for as long."""
-    found: dict[str, list[float]] = {"edge-popup": [], "training": []}
+    """Return the test accuracy of edge-popup, and of dense training for as many epochs."""
+    scores: dict[str, list[float]] = {"edge-popup": [], "training": []}
     for sparsity in POPUP_SPARSITIES:
         options = {"epochs": epochs, "learning_rate": POPUP_RATE, "seed": seed}
         model = edge_popup(network(seed), data, sparsity=sparsity, **options)
-        found["edge-popup"].append(accuracy(model, data.x_test, data.y_test))
+        scores["edge-popup"].append(accuracy(model, data.x_test, data.y_test))
     for rate in TRAINING_RATES:
         model = network(seed)
         trainer(data, epochs=epochs, learning_rate=rate)(model, seed, None)
-        found["training"].append(accuracy(model, data.x_test, data.y_test))
-    return found
+        scores["training"].append(accuracy(model, data.x_test, data.y_test))
+    return scores
 
 
 def statistics(values: list) -> dict:
-    """Mean over seeds and its standard error, in percent."""
+    """Return the mean over seeds and its standard error, in per cent."""
     table = 100 * np.array(values)
     error = table.std(axis=0, ddof=1) / np.sqrt(len(table))
     return {"mean": table.mean(axis=0).tolist(), "error": error.tolist()}
 
 
 def draw(remaining: list, curves: dict, popup: dict, training: dict) -> None:
-    """Both panels: tickets and controls; edge-popup beside training for as many epochs."""
+    """Plot tickets and controls, and edge-popup with training for as many epochs."""
     with figure("lottery", columns=2) as (left, right):
         for name in CURVES:
             mean, error = curves[name]["mean"], curves[name]["error"]
@@ -109,16 +110,16 @@ def draw(remaining: list, curves: dict, popup: dict, training: dict) -> None:
 
 
 def lead(runs: list[dict]) -> dict[str, dict]:
-    """How far the ticket is above each control on the same split and seed, in percent."""
+    """Return how far the ticket is above each control with the same seed, in points."""
     return {
         name: statistics([np.subtract(run["ticket"], run[name]) for run in runs])
         for name in CURVES[2:]
     }
 
 
-def spread(found: dict) -> list[str]:
-    """Mean ± standard error, as text."""
-    return [f"{mean:.1f} ± {error:.1f}" for mean, error in zip(found["mean"], found["error"])]
+def spread(curve: dict) -> list[str]:
+    """Return mean ± standard error, as text."""
+    return [f"{mean:.1f} ± {error:.1f}" for mean, error in zip(curve["mean"], curve["error"])]
 
 
 def show(remaining: list, curves: dict, popup: dict, training: dict) -> None:
@@ -156,7 +157,7 @@ def main() -> None:
     draw(remaining, curves, popup, training)
     settings = {"sizes": SIZES, "epochs": epochs, "rounds": rounds, "rewind_step": REWIND}
     kept = [100 * (1 - s) for s in POPUP_SPARSITIES]
-    found = {
+    results = {
         "machine": host,
         "seconds": time.perf_counter() - start,
         "seeds": options.seeds,
@@ -167,7 +168,7 @@ def main() -> None:
         "edge_popup": {"remaining_percent": kept, **popup},
         "training": {"learning_rate": TRAINING_RATES, **training},
     }
-    save_json("lottery", found)
+    save_json("lottery", results)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What pruning costs: beside training, on ten million weights, and reading a ResNet-18.
+"""Time of pruning: compared with training, on ten million weights, and to extract a ResNet-18.
 
 Run: python -m benchmarks.pruning.pruning_speed  (about 2 minutes on one core)
 """
@@ -40,7 +40,10 @@ class Block(nn.Module):
 
 
 def resnet18() -> nn.Sequential:
-    """ResNet-18 for images of 224 × 224: 11.7 million parameters. Source: He et al., CVPR 2016."""
+    """Return ResNet-18 for images of 224 × 224 (11.7 million parameters).
+
+    Source: He et al., CVPR 2016.
+    """
     stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
     blocks, n_in = [], 64
     for n_out, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
@@ -51,7 +54,7 @@ def resnet18() -> nn.Sequential:
 
 
 def convolutional() -> nn.Sequential:
-    """A small network for digits of 28 × 28."""
+    """Return a small network for digits of 28 × 28."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 3),
         nn.ReLU(),
@@ -63,7 +66,7 @@ def convolutional() -> nn.Sequential:
 
 
 def beside_training(model: nn.Module, data: Data) -> dict:
-    """Seconds of training alone, and of pruning with the same training; medians of REPEATS."""
+    """Return seconds of training alone, and of pruning with it; medians of REPEATS."""
 
     def plain() -> None:
         train(copied(model), data, epochs=EPOCHS)
@@ -71,14 +74,14 @@ def beside_training(model: nn.Module, data: Data) -> dict:
     def pruned() -> None:
         tinynets.prune(model, data, method="magnitude", sparsity=0.9, epochs=EPOCHS)
 
-    plain()  # the first run pays for torch's own start
+    plain()  # the first run includes the start of torch
     pairs = [(timed(plain)[2], timed(pruned)[2]) for _ in range(REPEATS)]
     alone, both = (statistics.median(column) for column in zip(*pairs))
     return {"train_s": alone, "prune_and_train_s": both, "overhead": both / alone - 1}
 
 
 def ten_million() -> dict[str, float]:
-    """Seconds for scores and masks of ten million weights, by scope, and to put them into force."""
+    """Return seconds for scores and masks of ten million weights by scope, and to apply them."""
     layers = [nn.Linear(2000, 2000), nn.ReLU(), nn.Linear(2000, 2000), nn.Linear(2000, 1000)]
     model = nn.Sequential(*layers)
     prunable = weight_layers(model)
@@ -86,18 +89,18 @@ def ten_million() -> dict[str, float]:
     def masks(scope: str) -> dict:
         return choose(magnitude(prunable), None if ":" in scope else 0.9, scope)
 
-    found = {f"magnitude, {scope}": timed(lambda s=scope: masks(s))[2] for scope in SCOPES}
+    seconds = {f"magnitude, {scope}": timed(lambda s=scope: masks(s))[2] for scope in SCOPES}
     x = torch.rand(128, 2000)
-    found["activation, output"] = timed(
+    seconds["activation, output"] = timed(
         lambda: choose(activation(model, prunable, x), 0.9, "output")
     )[2]
     chosen = masks("global")
-    found["put into force"] = timed(lambda: apply_masks(model, chosen))[2]
-    return found
+    seconds["put into force"] = timed(lambda: apply_masks(model, chosen))[2]
+    return seconds
 
 
 def extraction() -> dict[str, float]:
-    """Seconds to fold and to read a ResNet-18; the reading includes one forward pass."""
+    """Return seconds to fold and to extract a ResNet-18; extraction includes one forward pass."""
     model, example = resnet18().eval(), torch.zeros(1, 3, 224, 224)
     with torch.no_grad():
         model(example)
@@ -119,13 +122,13 @@ def main() -> None:
         "784-300-100-10": beside_training(mlp((784, 300, 100, 10)), flat),
         "convolutional": beside_training(convolutional(), images),
     }
-    rows = [[name, *found.values()] for name, found in beside.items()]
+    rows = [[name, *seconds.values()] for name, seconds in beside.items()]
     print_table(f"{EPOCHS} epochs", ["network", "train s", "prune + train s", "overhead"], rows)
     weights, resnet = ten_million(), extraction()
     print_table("ten million weights", ["what", "s"], [list(pair) for pair in weights.items()])
     print_table("ResNet-18", ["what", "value"], [list(pair) for pair in resnet.items()])
-    found = {"beside_training": beside, "ten_million_s": weights, "resnet18": resnet}
-    save_json("pruning_speed", {"machine": host, **found})
+    results = {"beside_training": beside, "ten_million_s": weights, "resnet18": resnet}
+    save_json("pruning_speed", {"machine": host, **results})
 
 
 if __name__ == "__main__":

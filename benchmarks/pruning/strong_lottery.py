@@ -1,24 +1,25 @@
-"""Random networks pruned into trained ones: how near they come, and what the theorems promise.
+"""Random networks pruned into trained ones: their errors, and the bounds of the theorems.
 
 Run: python -m benchmarks.pruning.strong_lottery     (about two minutes)
 
 Two networks trained for 60 epochs on scikit-learn's digits, an MLP of 64-32-10 and a CNN of 3 × 3
 kernels (4 and 6 channels), are approximated by pruning random networks, three seeds each. n is the
 number of random units for each weight and sign of its input. "Weight error" is the median over
-weights of |realised - wanted|, "output error" the mean over test images of the largest change of a
-logit.
+weights of |realised - target|. "Output error" is the mean over test images of the largest change of
+a logit.
 
-The theorems say n = O(log 1/eps), that is, an error that falls by a constant factor for each unit.
-Beside the measured output error stands the bound of their induction over layers, evaluated with
-the measured weight errors; beside the measured weight error the law of random subset sums at the
-centre of their density, median 0.693 * 0.627 * sqrt(n E[v^2]) * 2^-n, with E[v^2] = 1/9 for
+The theorems state n = O(log 1/eps): the error falls by a constant factor with each unit. The
+measured output error is compared with the bound of their induction over layers, evaluated with the
+measured weight errors. The measured weight error is compared with the law of random subset sums at
+the centre of their density, median 0.693 * 0.627 * sqrt(n E[v^2]) * 2^-n, with E[v^2] = 1/9 for
 products of two uniform values and 1/3 for single ones.
 
-Medians fall by nearly two for each unit, outputs by less: they feel the few weights whose random
-units happen to have nearly all the wrong sign ("worst").
+Median weight errors nearly halve with each unit. Output errors fall more slowly, because they
+depend on the few weights whose random units nearly all have the wrong sign ("worst").
 
-Whole filters: rows of the MLP's first layer, d outputs at a time, each unit kept or dropped for all
-d; the vectors' subset sums gain about 1/d of a factor two for each unit.
+Whole filters are rows of the MLP's first layer, d outputs at a time; each unit is kept or dropped
+for all d outputs. The error of vectors falls by a factor of about 2^(1/d) with each
+unit.
 """
 
 import copy
@@ -49,30 +50,30 @@ DIMENSIONS = (1, 2, 3, 4)
 
 def networks() -> dict:
     """Return the trained networks and the test images of each."""
-    found = {}
+    trained = {}
     for name, make, flat in (("MLP", mlp, True), ("CNN", digits_cnn, False)):
         data = digits(seed=0, flat=flat)
         torch.manual_seed(0)
         model = train(make((64, 32, 10) if flat else (4, 6)), data, epochs=60, learning_rate=0.01)
-        found[name] = model, torch.from_numpy(data.x_test).double(), data.y_test
-    return found
+        trained[name] = model, torch.from_numpy(data.x_test).double(), data.y_test
+    return trained
 
 
 def measure(model, x, labels, method: str, n: int, seed: int) -> dict:
     """Return errors, sizes and time of one ticket."""
     ticket, wall, _ = timed(lambda: strong_ticket(model, n, method=method, seed=seed))
     with torch.no_grad():
-        wanted, found = copy.deepcopy(model).double()(x), ticket(x)
-    off, bound = (found - wanted).abs(), error_bound(model, ticket, x)
+        target, realised = copy.deepcopy(model).double()(x), ticket(x)
+    off, bound = (realised - target).abs(), error_bound(model, ticket, x)
     if not bool((off <= bound + 1e-12).all()):
-        raise AssertionError(f"{method}, n = {n}, seed {seed}: an output is beyond its bound")
+        raise AssertionError(f"{method}, n = {n}, seed {seed}: an output error exceeds its bound")
     errors = torch.cat([error.weight.flatten() for error in ticket.errors])
     return {
         "weight_median": float(errors.median()),
         "weight_worst": float(errors.max()),
         "output": float(off.amax(dim=1).mean()),
         "bound": float(bound.amax(dim=1).mean()),
-        "accuracy": float(np.mean(found.argmax(1).numpy() == labels)),
+        "accuracy": float(np.mean(realised.argmax(1).numpy() == labels)),
         "random": ticket.n_random,
         "kept": ticket.n_kept,
         "depth": ticket.depth,
@@ -80,12 +81,12 @@ def measure(model, x, labels, method: str, n: int, seed: int) -> dict:
     }
 
 
-def constructions(found: dict) -> list[dict]:
+def constructions(trained: dict) -> list[dict]:
     """Return the mean over seeds of every construction and n."""
     rows = []
     for network, method, numbers, name in CASES:
         for n in numbers:
-            runs = [measure(*found[network], method, n, seed) for seed in SEEDS]
+            runs = [measure(*trained[network], method, n, seed) for seed in SEEDS]
             mean = {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}
             rows.append({"network": network, "method": method, "name": name, "n": n, **mean})
             if method in SQUARE:
@@ -111,22 +112,22 @@ def filters(model: nn.Sequential) -> list[dict]:
 
 
 def slope(rows: list[dict], key: str, least: int = 6) -> float:
-    """Return the factor by which an error falls for each unit more, fitted from n = least on."""
+    """Return the factor by which an error falls with each further unit, fitted for n >= least."""
     n, error = zip(*((row["n"], row[key]) for row in rows if row["n"] >= least))
     return float(np.exp(-np.polyfit(n, np.log(error), 1)[0]))
 
 
 def factors(rows: list[dict], filter_rows: list[dict]) -> dict:
-    """Return the fitted factors of every sum of units."""
-    found = {}
+    """Return the fitted factors of every construction that sums units."""
+    fitted = {}
     for network, method, _, name in CASES:
         if method != "one_weight":
             same = [row for row in rows if (row["network"], row["method"]) == (network, method)]
-            found[name] = {key: slope(same, key) for key in ("weight_median", "output")}
+            fitted[name] = {key: slope(same, key) for key in ("weight_median", "output")}
     for d in DIMENSIONS:
         same = [row for row in filter_rows if row["d"] == d]
-        found[f"whole filters of {d}"] = {"weight_median": slope(same, "weight_median", 8)}
-    return found
+        fitted[f"whole filters of {d}"] = {"weight_median": slope(same, "weight_median", 8)}
+    return fitted
 
 
 def plot(rows: list[dict], filter_rows: list[dict]) -> None:
@@ -167,23 +168,25 @@ def report(rows: list[dict], fitted: dict) -> None:
     header = ("construction", "n", "weight error", "law", "worst", "output error", "bound")
     print_table("tickets", (*header, "accuracy %", "random", "kept", "depth"), table)
     table = [
-        [name, *(found.get(key, "") for key in ("weight_median", "output"))]
-        for name, found in fitted.items()
+        [name, *(values.get(key, "") for key in ("weight_median", "output"))]
+        for name, values in fitted.items()
     ]
     print_table(
-        "the error falls, for each unit more, by", ("construction", "weight", "output"), table
+        "factor by which the error falls with each unit",
+        ("construction", "weight", "output"),
+        table,
     )
 
 
 def main() -> None:
     about = machine()
     torch.set_num_threads(1)
-    found = networks()
+    trained = networks()
     accuracy = {
         name: float(np.mean(model.double()(x).argmax(1).numpy() == y))
-        for name, (model, x, y) in copy.deepcopy(found).items()
+        for name, (model, x, y) in copy.deepcopy(trained).items()
     }
-    rows, filter_rows = constructions(found), filters(found["MLP"][0])
+    rows, filter_rows = constructions(trained), filters(trained["MLP"][0])
     fitted = factors(rows, filter_rows)
     report(rows, fitted)
     plot(rows, filter_rows)

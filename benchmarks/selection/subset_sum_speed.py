@@ -1,12 +1,12 @@
-"""Speed of the exact subset-sum solver: alone, beside OR-Tools CP-SAT, and on Pensia's problem.
+"""Speed of the exact subset-sum solver: alone, against OR-Tools CP-SAT, on Pensia's problem.
 
 Run: python -m benchmarks.selection.subset_sum_speed  (about a minute; needs ortools)
 
-Per-problem figures are processor time of all threads divided by the problems, that is time per
-problem on one core, which other load on the machine disturbs little; of three runs the fastest
-counts. CP-SAT gets one worker and integer data: values and targets times 2^30, rounded. Our solver
-gets the same integers, and the two objectives must be equal. The ratio charges CP-SAT its solving
-time only; the time with building the model in Python, which a caller also pays, stands beside it.
+Per-problem figures are the processor time of all threads over the number of problems: the time
+per problem on one core, which other load hardly disturbs. The fastest of three runs counts. CP-SAT
+gets one worker and integer data: values and targets times 2^30, rounded. Our solver gets the same
+integers, and the two objectives must be equal. The ratio counts only CP-SAT's solving time; the
+time including the building of the model in Python is given separately.
 """
 
 import time
@@ -25,14 +25,14 @@ PENSIA = {
     "kept": 3_725_871,
 }
 CAVEATS = (
-    "different hardware; published time includes a 1 % MIP gap and building each model in Python",
-    "published run shares a draw of 21 values between the weights of a row, ours draws per weight",
+    "different hardware; published time includes building each model in Python, at a 1 % MIP gap",
+    "the published run shares 21 values between the weights of a row, ours draws them per weight",
     "weights here are synthetic, N(0, 0.03), values uniform on [-0.4642, 0.5407] as published",
 )
 
 
 def differential(n: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Differential pairs: n/2 positive and n - n/2 negative uniform values, targets in +-1."""
+    """Return differential pairs: n/2 positive, n - n/2 negative uniform values; targets in +-1."""
     random = np.random.default_rng([seed, n])
     values = random.uniform(0, 1, (count, n))
     values[:, n // 2 :] *= -1
@@ -40,7 +40,7 @@ def differential(n: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def best_of_three(call):
-    """As `timed`, the run of least wall time."""
+    """Return the result of `timed` for the run of least wall time."""
     return min((timed(call) for _ in range(3)), key=lambda run: run[1])
 
 
@@ -57,7 +57,7 @@ def shared_speed(n: int, count: int) -> dict:
 
 
 def cp_sat(values: np.ndarray, target: int) -> tuple[int, float, float]:
-    """The proven minimum of |sum - target| for integers; seconds of solving, and with building."""
+    """Return the proven minimum of |sum - target|, and seconds without and with building."""
     from ortools.sat.python import cp_model
 
     start = time.perf_counter()
@@ -102,12 +102,12 @@ def pensia() -> dict:
     count, n = PENSIA["problems"], PENSIA["values"]
     targets = random.normal(0, 0.03, count)
     values = random.uniform(-0.4642, 0.5407, (count, n))
-    found, wall, cpu = best_of_three(lambda: solve(values, targets))
-    error = np.abs(found.error)
+    sums, wall, cpu = best_of_three(lambda: solve(values, targets))
+    error = np.abs(sums.error)
     return {
         "wall_s": wall,
         "cpu_s": cpu,
-        "kept": int(np.bitwise_count(found.mask).sum()),
+        "kept": int(np.bitwise_count(sums.mask).sum()),
         "mean_error": float(error.mean()),
         "max_error": float(error.max()),
         "above_0.01": int((error > 0.01).sum()),

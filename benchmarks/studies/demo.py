@@ -1,8 +1,8 @@
-"""Run both examples and keep their headline figures: the numbers of the README's first table.
+"""Run both examples and keep their headline figures, the numbers of the README's first table.
 
-Each example once with the network that its file holds, which gives the same figures on every
-machine, and with networks trained here from several seeds (of split, weights and order), each on a
-die of its own.
+Each example runs once with its shipped network, which gives the same figures on every machine. It
+also runs with networks trained here from several seeds (of split, weights and order), each on its
+own die.
 Run: python -m benchmarks.studies.demo  (about 6 minutes on two cores)
 """
 
@@ -21,7 +21,7 @@ SEEDS = range(1, 7)
 
 
 def headline(config: RunConfig) -> dict[str, Any]:
-    """Run an example and return what the README quotes of it."""
+    """Run an example and return the figures that the README quotes."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as directory:
         numbers = json.loads((run(config, directory) / "report.json").read_text())
@@ -51,7 +51,7 @@ def headline(config: RunConfig) -> dict[str, Any]:
 
 
 def example(name: str) -> dict[str, Any]:
-    """Return the figures of an example: with its own network, and with networks trained here."""
+    """Return the figures of an example with its shipped network and with networks trained here."""
     config = load_config(ROOT / "examples" / "runs" / f"{name}.toml")
     trained_here = [
         headline(with_values(config.with_weights(None), {"seed": seed, "die.seed": seed}))
@@ -63,15 +63,15 @@ def example(name: str) -> dict[str, Any]:
 def main() -> None:
     """Run, print and keep."""
     record = machine()
-    found = {name: example(name) for name in EXAMPLES}
-    for name, figures in found.items():
+    examples = {name: example(name) for name in EXAMPLES}
+    for name, figures in examples.items():
         labels = list(figures["shipped"]["accuracy"])
         rows = [
             [r["seed"], *(f"{r['accuracy'][k]:.2%}" for k in labels), r["energy_J"] * 1e9]
             for r in (figures["shipped"], *figures["trainings"])
         ]
         print_table(f"{name}, its own network first", ["seed", *labels, "nJ"], rows)
-    save_json("demo", {"machine": record, "examples": found})
+    save_json("demo", {"machine": record, "examples": examples})
 
 
 if __name__ == "__main__":

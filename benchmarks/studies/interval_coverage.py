@@ -1,15 +1,22 @@
-"""How often intervals of 95 % hold the mean: simulated, for small numbers of dies and trainings.
+"""How often 95 % intervals cover the mean: a simulation for few dies and few trainings.
 
 Run: python -m benchmarks.studies.interval_coverage     (about two minutes on one core)
 
-"normal": independent normal values. "skewed": exponential losses, as of an accuracy near its
-ceiling, skewness 2. "heavy": lognormal, s = 1, skewness 6. Methods: Student's t, which studies
-here use, the percentile bootstrap and BCa, both of scipy.stats with 999 resamples.
+Values:
 
-Then trainings with dies of their own: the value of a die is its training's, normal, plus its own,
-normal with a third of that spread. "t over trainings" is what studies here use; "t over all dies"
-takes them for independent; "crossed" is t over trainings when all of them share the same dies, and
-the die's part is common to them.
+- "normal": independent normal values.
+- "skewed": exponential, like losses of an accuracy near its ceiling; skewness 2.
+- "heavy": lognormal, s = 1; skewness 6.
+
+Methods: Student's t, which studies here use; the percentile bootstrap and BCa of scipy.stats with
+999 resamples.
+
+Then trainings, each with its own dies. The value of a die is a normal value of its training plus a
+normal value of its own with a third of that spread.
+
+- "t over trainings": the method of studies here.
+- "t over all dies": treats the dies as independent.
+- "crossed": t over trainings if all trainings share the same dies, whose values are then common.
 """
 
 import warnings
@@ -29,7 +36,7 @@ KINDS: dict[str, tuple[Callable, float]] = {
     "skewed": (lambda rng, shape: rng.exponential(size=shape), 1.0),
     "heavy": (lambda rng, shape: rng.lognormal(0, 1, shape), float(np.exp(0.5))),
 }
-#: Trainings, dies of each.
+#: Number of trainings, dies per training.
 NESTED = ((2, 5), (3, 3), (3, 5), (5, 5))
 DIE_SPREAD = 1 / 3  # of the trainings' spread
 
@@ -39,22 +46,22 @@ def share_holding(low: np.ndarray, high: np.ndarray, true: float) -> float:
 
 
 def by_t(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the intervals of every row."""
-    found = [mean_interval(row) for row in table]
-    return np.array([f.low for f in found]), np.array([f.high for f in found])
+    """Return the ends of the t interval of every row."""
+    intervals = [mean_interval(row) for row in table]
+    return np.array([f.low for f in intervals]), np.array([f.high for f in intervals])
 
 
 def by_resampling(table: np.ndarray, method: str) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the bootstrap intervals of every row."""
+    """Return the ends of the bootstrap interval of every row."""
     ends = []
     for start in range(0, len(table), CHUNK):
         rows = table[start : start + CHUNK]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of resamples that are all alike
-            found = stats.bootstrap(
+            warnings.simplefilter("ignore")  # about resamples with equal values
+            bootstrap = stats.bootstrap(
                 (rows,), np.mean, axis=-1, n_resamples=999, method=method, rng=start
             )
-        ends.append((found.confidence_interval.low, found.confidence_interval.high))
+        ends.append((bootstrap.confidence_interval.low, bootstrap.confidence_interval.high))
     low, high = (np.concatenate(parts) for parts in zip(*ends))
     return low, high
 
@@ -67,8 +74,8 @@ def of_one_training() -> list[dict]:
             ends = {"t": by_t(table)}
             for name, method in (("percentile bootstrap", "percentile"), ("BCa", "BCa")):
                 ends[name] = by_resampling(table, method)
-            found = {name: share_holding(*pair, true) for name, pair in ends.items()}
-            rows.append({"values": kind, "n": n, "coverage": found})
+            coverage = {name: share_holding(*pair, true) for name, pair in ends.items()}
+            rows.append({"values": kind, "n": n, "coverage": coverage})
     return rows
 
 
@@ -85,11 +92,11 @@ def of_trainings() -> list[dict]:
             "t over all dies": [mean_interval(table.ravel()) for table in nested],
             "crossed": [nested_interval(table) for table in crossed],
         }
-        found = {
+        coverage = {
             name: float(np.mean([i.low <= 0 <= i.high for i in several]))
             for name, several in intervals.items()
         }
-        rows.append({"trainings": n_training, "dies": n_die, "coverage": found})
+        rows.append({"trainings": n_training, "dies": n_die, "coverage": coverage})
     return rows
 
 

@@ -1,7 +1,7 @@
-"""What each non-ideality costs: the pruned digits perceptron with one at a time, then with all.
+"""The cost of each non-ideality: the pruned digits perceptron with one at a time, then with all.
 
-Accuracy on the test set and error of the logits at three levels of each, mean over seeds where
-something is random; noise, settling and switch of the same dies beside ngspice.
+Test accuracy and error of the logits at three levels of each, as a mean over seeds of the parts.
+Noise, settling and the switch are compared with ngspice on the same die.
 Run: python -m benchmarks.studies.nonidealities  (about 1 minute on two cores)
 """
 
@@ -38,7 +38,7 @@ GBW = 100e6
 
 
 def _seeded(parts: Hardware, seed: int) -> Hardware:
-    """Return the same kinds of parts, others of them."""
+    """Return the same kinds of parts, drawn with another seed."""
     return Hardware(
         parts.wires,
         replace(parts.periphery, seed=seed),
@@ -47,7 +47,7 @@ def _seeded(parts: Hardware, seed: int) -> Hardware:
     )
 
 
-#: Name, unit, three levels of which the middle one counts as usual, and what it does to the parts.
+#: Name, unit, three levels (mild, usual, harsh), and the change of the parts.
 Change = Callable[[Hardware, float], Hardware]
 TERMS: list[tuple[str, str, tuple[float, float, float], Change]] = [
     ("wires", "ohm/segment", (1, 5, 25), lambda p, x: _wires(p, r_word=x, r_bit=x)),
@@ -69,7 +69,7 @@ TERMS: list[tuple[str, str, tuple[float, float, float], Change]] = [
     ("noise, 10 nV/√Hz", "Hz", (1e6, 1e7, 1e8), lambda p, x: _noisy(p, x)),
 ]
 LEVELS = ("mild", "usual", "harsh")
-#: What excludes something else of the list is left out of "all together".
+#: Terms that exclude another term; they are left out of "all together".
 ALONE = ("TIA offset, auto-zero", "bit-serial, 8-bit ADC")
 
 
@@ -98,7 +98,7 @@ def _noisy(parts: Hardware, bandwidth: float) -> Hardware:
 
 
 class Case:
-    """The network, its die and its data; the figures of any set of parts."""
+    """The network, its die and its data; returns the figures of any set of parts."""
 
     def __init__(self) -> None:
         self.config = load_config(ROOT / "examples" / "runs" / "digits.toml")
@@ -107,7 +107,7 @@ class Case:
         self.mapped = map_on_die(self.config, self.pruned, self.data)
         self.x_test = torch.from_numpy(self.data.x_test)
         with torch.no_grad():
-            self.wanted = self.on_die(Hardware())(self.x_test)
+            self.ideal = self.on_die(Hardware())(self.x_test)
 
     def on_die(self, parts: Hardware) -> torch.nn.Module:
         calibration = torch.from_numpy(self.data.x_train)
@@ -119,7 +119,7 @@ class Case:
         )
 
     def figures(self, parts: Hardware) -> dict[str, float]:
-        """Accuracy, logits' rms error of the largest logit, saturated values per image."""
+        """Return accuracy, rms error over the largest logit, and saturated values per image."""
         rows = [self._once(_seeded(parts, seed)) for seed in SEEDS]
         return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
@@ -129,33 +129,33 @@ class Case:
         layers = [network.get_submodule(layer.source.module) for layer in self.mapped.layers]
         n_saturated = sum(layer.n_saturated for layer in layers) / len(self.x_test)
         with torch.no_grad():
-            gap = (network(self.x_test) - self.wanted).square().mean().sqrt()
-        error = float(gap / self.wanted.abs().max())
+            gap = (network(self.x_test) - self.ideal).square().mean().sqrt()
+        error = float(gap / self.ideal.abs().max())
         return {"accuracy": score, "error": error, "n_saturated": float(n_saturated)}
 
 
 def each_alone(case: Case) -> list[dict]:
-    """The figures of every non-ideality alone, at its three levels."""
+    """Return the figures of every non-ideality alone, at its three levels."""
     rows = []
     for name, unit, levels, change in TERMS:
-        found = [case.figures(change(Hardware(), level)) for level in levels]
-        rows.append({"name": name, "unit": unit, "levels": levels, "figures": found})
+        figures = [case.figures(change(Hardware(), level)) for level in levels]
+        rows.append({"name": name, "unit": unit, "levels": levels, "figures": figures})
     return rows
 
 
 def together(case: Case, *, auto_zero: bool) -> list[dict]:
-    """The figures of all non-idealities at once, at each of the three levels."""
-    found = []
+    """Return the figures of all non-idealities at once, at each of the three levels."""
+    figures = []
     for k in range(3):
         parts = _converters(Hardware(), auto_zero=auto_zero)
         for name, _, levels, change in TERMS:
             parts = parts if name in ALONE else change(parts, levels[k])
-        found.append(case.figures(parts))
-    return found
+        figures.append(case.figures(parts))
+    return figures
 
 
 def physics(case: Case) -> dict:
-    """Area, wires, noise, settling, energy of the last tile; noise and settling beside ngspice."""
+    """Return area, wires, noise, settling and energy of the last tile, some beside ngspice."""
     tile = case.mapped.tiles[-1]
     cell = plan_cell(case.mapped.die.bank, XHIGH_PO, "switch")
     wires = drawn_wires(cell, XHIGH_PO, r_driver=500.0)
@@ -184,7 +184,7 @@ def physics(case: Case) -> dict:
 
 
 def beside_ngspice(circuit, v_in: np.ndarray, time: float) -> dict:
-    """How far noise and settling are from what ngspice finds, and the switch from linear."""
+    """Return the deviations of noise and settling from ngspice, and of the switch from linear."""
     times = np.linspace(0, 1.5 * time, 3001)
     with NgspiceWorker() as worker:
         wave = step_ngspice(circuit, v_in, times, worker=worker)
@@ -193,7 +193,7 @@ def beside_ngspice(circuit, v_in: np.ndarray, time: float) -> dict:
     final = solve(circuit, v_in).v_out[0]
     beyond = np.abs(wave - final).max(axis=1) > TOLERANCE * np.abs(final).max()
     with NgspiceWorker(require_klu=False) as worker:
-        # The amplifiers' poles are left out: white noise on both sides.
+        # Without the amplifiers' poles the noise is white on both sides.
         white = replace(circuit, periphery=replace(circuit.periphery, gbw=np.inf))
         spice = output_noise_ngspice(white, 1e6, worker=worker, pairs=True)
     fast = output_noise(white, pairs=True).volts(1e6)
@@ -207,7 +207,7 @@ def beside_ngspice(circuit, v_in: np.ndarray, time: float) -> dict:
 
 
 def trade() -> list[dict]:
-    """What more branches in a bank cost: area, and the ohms and farads of longer wires."""
+    """Return the cost of more branches in a bank: area, and ohms and farads of longer wires."""
     rows = []
     for n in (2, 4, 6, 8, 10, 12):
         cell = plan_cell(ResistorBank(n=n), XHIGH_PO, "switch")
@@ -222,7 +222,7 @@ def _short(level: float | str) -> str:
 
 
 def draw(rows: list[dict], ideal: dict) -> None:
-    """Error of the logits and accuracy, at every level of everything."""
+    """Plot error of the logits and accuracy at every level of every non-ideality."""
     labels = [f"{r['name']}: {' / '.join(map(_short, r['levels']))} {r['unit']}" for r in rows]
     place = np.arange(len(labels))[::-1]
     with figure("nonidealities", columns=2) as (left, right):
@@ -231,7 +231,7 @@ def draw(rows: list[dict], ideal: dict) -> None:
             score = [100 * row["figures"][k]["accuracy"] for row in rows]
             left.plot(error, place, ".", color=colour, label=level)
             right.plot(score, place, ".", color=colour)
-        left.set(xscale="log", xlabel="rms error of the logits, of the largest")
+        left.set(xscale="log", xlabel="rms error of the logits over the largest")
         left.set_yticks(place, labels, fontsize=6)
         right.set(xlabel="test accuracy [%]", yticks=place, yticklabels=[])
         right.axvline(100 * ideal["accuracy"], color="0.5", lw=0.8, label="ideal parts")
@@ -247,9 +247,9 @@ def main() -> None:
     case = Case()
     ideal, rows = case.figures(Hardware()), each_alone(case)
     for name, auto_zero in (("all together", False), ("all, auto-zero", True)):
-        found = together(case, auto_zero=auto_zero)
-        rows.append({"name": name, "unit": "", "levels": LEVELS, "figures": found})
-    found = physics(case)
+        figures = together(case, auto_zero=auto_zero)
+        rows.append({"name": name, "unit": "", "levels": LEVELS, "figures": figures})
+    one_tile = physics(case)
     pruned = accuracy(case.pruned, case.data.x_test, case.data.y_test)
     table = [
         (r["name"], r["unit"], x, f["accuracy"], f["error"], f["n_saturated"])
@@ -258,11 +258,11 @@ def main() -> None:
     ]
     header = ("non-ideality", "unit", "level", "accuracy", "error", "saturated")
     print_table(f"pruned {pruned:.4f}, ideal parts {ideal['accuracy']:.4f}", header, table)
-    print_table("one tile", ("quantity", "value"), [(k, v) for k, v in found.items()])
+    print_table("one tile", ("quantity", "value"), [(k, v) for k, v in one_tile.items()])
     bank_sizes = trade()
     print_table("branches", list(bank_sizes[0]), [list(row.values()) for row in bank_sizes])
     results = {"ideal": ideal, "pruned": pruned, "rows": rows, "branches": bank_sizes}
-    save_json("nonidealities", {"machine": record, **results, "physics": found})
+    save_json("nonidealities", {"machine": record, **results, "physics": one_tile})
     draw(rows, ideal)
 
 

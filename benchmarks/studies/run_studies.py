@@ -1,7 +1,7 @@
 """The studies of examples/studies, run one after the other, with their tables and plots.
 
-Each is what `crossbar-sim study examples/studies/NAME.toml` computes; every trial also has ngspice
-solve one of its tiles. Trials are kept in results/studies.sqlite, so a second run is quick.
+Each is the study of `crossbar-sim study examples/studies/NAME.toml`. In every trial ngspice also
+solves one of the tiles. Trials are kept in results/studies.sqlite, so a second run is quick.
 
 Run: python -m benchmarks.studies.run_studies [NAME ...]  (all: half an hour on two cores)
 """
@@ -30,7 +30,7 @@ from tinynets.networks.training import accuracy
 
 STUDIES = ROOT / "examples" / "studies"
 STORE = ROOT / "results" / "studies.sqlite"
-#: By study, the metrics that are drawn; all others are in the JSON too.
+#: By study, the metrics that are drawn; the JSON has all metrics of KEPT.
 METRICS = {
     "branches": ["accuracy"],
     "scatter": ["accuracy", "weight_error"],
@@ -59,16 +59,16 @@ def run_study(name: str) -> dict[str, Any]:
     """Run one study, save its plots, return its table."""
     config, base = load_study(STUDIES / f"{name}.toml")
     start = time.perf_counter()
-    found = Study(config, base, Store(STORE))
-    found.run(progress=lambda _, done, total: print(f"{name}: {done} of {total}", end="\r"))
+    study = Study(config, base, Store(STORE))
+    study.run(progress=lambda _, done, total: print(f"{name}: {done} of {total}", end="\r"))
     seconds = time.perf_counter() - start
-    for failure in found.failures:
+    for failure in study.failures:
         print(failure)
     stem = ROOT / "results" / name
-    for path in save_study(found, stem, METRICS[name]):
+    for path in save_study(study, stem, METRICS[name]):
         if path.suffix == ".png":
             (RESULTS / f"study_{path.name}").write_bytes(path.read_bytes())
-    points = found.summary()
+    points = study.summary()
     rows = [
         [*(str(v) for v in p.point.values()), *(text(p.metrics[m]) for m in METRICS[name])]
         for p in points
@@ -76,34 +76,36 @@ def run_study(name: str) -> dict[str, Any]:
     print_table(name, [*points[0].point, *METRICS[name]], rows)
     result = {"machine": machine(), "seconds": seconds, "intervals": covered(points)}
     result["modelled"] = modelled(base)
-    records = found.records()
+    records = study.records()
     result["n_trial"] = len(records)
     result["ngspice_worst"] = max(r.metrics["ngspice_error"] for r in records)
-    result["failures"] = [vars(failure) for failure in found.failures]
-    # Of both cores, while trials run; training one network after another is not in it.
+    result["failures"] = [vars(failure) for failure in study.failures]
+    # The time of the trials on all cores, without the training of the networks.
     result["trial_seconds"] = sum(record.seconds for record in records)
     result["points"] = [described(point) for point in points]
     if name == "joules":
-        result |= joules(found, points)
+        result |= joules(study, points)
     return result
 
 
 def described(point: PointSummary) -> dict[str, Any]:
-    """A point ready for JSON: each metric as mean, low, high."""
+    """Return a point for JSON: each metric as mean, low, high."""
     kept = {m: point.metrics[m] for m in KEPT if m in point.metrics}
     return {
         "point": point.point,
         "n_training": point.n_training,
         "n_die": point.n_die,
-        "metrics": {m: [found.value, found.low, found.high] for m, found in kept.items()},
+        "metrics": {
+            m: [interval.value, interval.low, interval.high] for m, interval in kept.items()
+        },
         "yield": [point.yield_.value, point.yield_.low, point.yield_.high],
     }
 
 
 def joules(study: Study, points: list[PointSummary]) -> dict[str, Any]:
-    """Beside each point, the digital energies of its first network, and operations per joule.
+    """Return the digital energies of the first network of each point, and operations per joule.
 
-    Networks of a point differ in which weights are left, hardly in how many operations that is.
+    Networks of a point differ in their remaining weights, but hardly in their number of operations.
     """
     rows = []
     for summary in points:
@@ -125,8 +127,8 @@ def joules(study: Study, points: list[PointSummary]) -> dict[str, Any]:
             }
         )
     table = [[str(r["point"]), r["digital_accuracy"], r["energy"] * 1e9] for r in rows]
-    for row, found in zip(table, rows):
-        row += [(d["nonzero_with_fetch"] or d["nonzero"]) * 1e9 for d in found["digital"]]
+    for cells, row in zip(table, rows):
+        cells += [(d["nonzero_with_fetch"] or d["nonzero"]) * 1e9 for d in row["digital"]]
     names = [node["node"] for node in rows[0]["digital"]]
     print_table(
         "nJ per inference; digital with fetch where known",
@@ -138,7 +140,7 @@ def joules(study: Study, points: list[PointSummary]) -> dict[str, Any]:
 
 
 def trained(config: RunConfig) -> torch.nn.Module:
-    """The pruned digital network of a configuration, from beside the store."""
+    """Return the pruned digital network of a configuration, kept beside the store."""
     model = build_model(config)
     kept = trained_path(config, STORE.with_name(f"{STORE.stem}.networks"))
     model.load_state_dict(torch.load(kept, weights_only=True))
@@ -146,45 +148,45 @@ def trained(config: RunConfig) -> torch.nn.Module:
 
 
 def run_search() -> dict[str, Any]:
-    """Run the search under a budget; it chooses by validation images."""
+    """Run the search under a budget, which chooses by validation images."""
     config, base = load_study(STUDIES / "design.toml")
     start = time.perf_counter()
-    found = optimise(
+    search = optimise(
         config,
         base,
         Store(STORE),
         progress=lambda _, done, total: print(f"design: {done} of {total}", end="\r"),
     )
     seconds = time.perf_counter() - start
-    for path in found.save(ROOT / "results" / "design"):
+    for path in search.save(ROOT / "results" / "design"):
         if path.suffix == ".png":
             (RESULTS / f"study_{path.name}").write_bytes(path.read_bytes())
-    best = [tried.summary for tried in found.tried if tried.best]
+    best = [tried.summary for tried in search.tried if tried.best]
     best.sort(key=lambda summary: summary.metrics["energy"].value)
-    rows = [[str(s.point), *(text(s.metrics[m]) for m in found.aims.names)] for s in best]
-    print_table("best within budget", ["point", *found.aims.names], rows)
+    rows = [[str(s.point), *(text(s.metrics[m]) for m in search.aims.names)] for s in best]
+    print_table("best within budget", ["point", *search.aims.names], rows)
     return {
         "machine": machine(),
         "seconds": seconds,
         "intervals": covered(best),
-        "n_point": len(found.tried),
+        "n_point": len(search.tried),
         "budget": config.optimise.budget if config.optimise else {},
         "best": [described(summary) for summary in best],
     }
 
 
 def text(interval: Any) -> str:
-    """A mean and its interval."""
+    """Return a mean and its interval as text."""
     return f"{interval.value:.4g} ({interval.low:.4g} … {interval.high:.4g})"
 
 
 def main() -> None:
-    """Run the studies that are asked for."""
+    """Run the requested studies."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", default=[*METRICS, "design"])
     for name in parser.parse_args().names:
-        found = run_search() if name == "design" else run_study(name)
-        save_json(f"study_{name}", found)
+        result = run_search() if name == "design" else run_study(name)
+        save_json(f"study_{name}", result)
 
 
 if __name__ == "__main__":

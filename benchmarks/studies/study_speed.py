@@ -1,4 +1,4 @@
-"""Speed of networks on a die: beside the digital forward pass, and a study of ten dies.
+"""Speed of networks on a die compared with the digital forward pass, and of a ten-die study.
 
 LeNet-5, 1,000 MNIST images, 64 × 64 tiles, 1 ohm wires, 8-bit converters, dense and 90 % pruned.
 
@@ -29,7 +29,7 @@ REPEATS = 7
 
 
 def best(call) -> float:
-    """Least processor time of several calls [s]."""
+    """Return the least processor time of several calls [s]."""
     times = []
     for _ in range(REPEATS):
         start = time.process_time()
@@ -39,7 +39,7 @@ def best(call) -> float:
 
 
 def forward(base, cache: Path, sparsity: float) -> dict:
-    """Seconds of 1,000 images, digital and on the die."""
+    """Return the seconds for 1,000 images, digital and on the die."""
     config = with_values(base, {"model.kind": "lenet5", "prune.sparsity": sparsity})
     data, model = load_data(config), build_model(config)
     model.load_state_dict(torch.load(trained_path(config, cache), weights_only=True))
@@ -54,7 +54,7 @@ def forward(base, cache: Path, sparsity: float) -> dict:
         model, mapped, Hardware(*parts, config.periphery.ideal_converters), calibration=x
     )
     digital = best(lambda: accuracy(model, data.x_test, data.y_test))
-    found = {
+    row = {
         "sparsity": sparsity,
         "n_tile": len(mapped.tiles),
         "made_s": made,
@@ -62,16 +62,16 @@ def forward(base, cache: Path, sparsity: float) -> dict:
     }
     for name, network in (("wires", wired), ("wires, DAC and ADC", real)):
         seconds = best(lambda network=network: accuracy(network, data.x_test, data.y_test))
-        found[name] = {"s": seconds, "ratio": seconds / digital}
-    return found
+        row[name] = {"s": seconds, "ratio": seconds / digital}
+    return row
 
 
 def ten_dies(base, root: Path) -> dict:
-    """Wall time of a study of ten dies from nothing, training included, and how busy cores are."""
+    """Return the wall time of a study of ten dies, training included, and the load of the cores."""
     config = StudyConfig(name="ten", base=Path("mnist.toml"), dies=10)
     base = with_values(base, {"model.kind": "lenet5"})
     study = Study(config, base, Store(root / "ten.sqlite"))
-    trained_path(base, root / "warm")  # compiled kernels are there, as in any second study
+    trained_path(base, root / "warm")  # compiles the kernels, as any earlier study would
     wall, busy = time.perf_counter(), _processor_time()
     study.run()
     wall, busy = time.perf_counter() - wall, _processor_time() - busy
@@ -86,7 +86,7 @@ def ten_dies(base, root: Path) -> dict:
 
 
 def _processor_time() -> float:
-    """Seconds of this process and of all others it has waited for; workers' while they live."""
+    """Return the processor time of this process and of its living child processes [s]."""
     import psutil
 
     me = psutil.Process()

@@ -1,7 +1,7 @@
-"""What software gives back to a network on a bad die: four ways, on five dies each.
+"""Accuracy that software recovers on a bad die: four ways, on five dies each.
 
-LeNet-5 on MNIST-5000, 90 % pruned, 64 × 64 tiles, 8-bit converters. The dies: amplifiers with 2 mV
-of offset; wires of 100 ohm and amplifiers of gain 100; banks of two branches.
+LeNet-5 on MNIST-5000, 90 % pruned, 64 × 64 tiles, 8-bit converters. The bad dies have amplifiers
+with 2 mV of offset, or wires of 100 ohm and amplifiers of gain 100, or banks of two branches.
 
 Run: python -m benchmarks.studies.tuning  (about ten minutes on one core)
 """
@@ -49,14 +49,14 @@ EPOCHS, RATE, SIGMA, N_OUTPUT = 5, 0.002, 0.05, 300
 
 
 def on_die(config: RunConfig, model, data):
-    """A network on the die of a configuration."""
+    """Return a network on the die of a configuration."""
     mapped = select_on_die(config, model, data)
     calibration = torch.from_numpy(data.x_train)
     return to_torch(model, mapped, config.hardware, calibration=calibration)
 
 
 def measure(config: RunConfig, model, noisy, data) -> dict[str, tuple[float, float]]:
-    """Test accuracy and seconds of each way on one die."""
+    """Return the test accuracy and the seconds of each way on one die."""
     images = torch.from_numpy(data.x_train[:N_OUTPUT])
     options = {"epochs": EPOCHS, "learning_rate": RATE, "seed": config.die.seed}
     die = select_on_die(config, model, data).die
@@ -72,13 +72,13 @@ def measure(config: RunConfig, model, noisy, data) -> dict[str, tuple[float, flo
             model, data, chip, **options
         )[0],
     }
-    found = {}
+    results = {}
     for way, make in ways.items():
         start = time.perf_counter()
         network = make()
         seconds = time.perf_counter() - start
-        found[way] = accuracy(network, data.x_test, data.y_test), seconds
-    return found
+        results[way] = accuracy(network, data.x_test, data.y_test), seconds
+    return results
 
 
 def main() -> None:
@@ -105,7 +105,7 @@ def main() -> None:
             }
             for way in runs[0]
         }
-        rows = [[way, *found.values()] for way, found in troubles[trouble].items()]
+        rows = [[way, *figures.values()] for way, figures in troubles[trouble].items()]
         print_table(trouble, ["way", "accuracy", "error", "s"], rows)
     save_json(
         "tuning",

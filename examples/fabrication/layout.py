@@ -1,4 +1,4 @@
-"""From a layer to mask data that is checked, and to a board that a laboratory can order.
+"""From a layer to checked mask data, and to a board that a laboratory can order.
 
 Run: python examples/fabrication/layout.py [DIRECTORY]   (needs the extra `layout`)
 """

@@ -1,8 +1,8 @@
-"""The loop of a laboratory: select, age the die, measure it, reselect; accuracy at each step.
+"""A laboratory's loop: select, age the die, measure it, re-select; print the accuracies.
 
 Run: crossbar-sim run examples/runs/digits.toml --quick
      python examples/fabrication/wafer_loop.py [RUN [OUTPUT]]
-OUTPUT, if given, keeps measured.csv, and new/ with report, changes and pack."""
+OUTPUT, if given, receives measured.csv, and new/ with the report, the changes and the pack."""
 
 import sys
 import tempfile
@@ -18,7 +18,7 @@ DRIFT, BROKEN = 0.05, 0.02
 
 
 def measure(run: Path, path: Path) -> None:
-    """Write what a meter reads after every resistor drifted and some broke."""
+    """Write the meter's readings after every resistor has drifted and some have broken."""
     _, mapped = read_run(run)
     rng = np.random.default_rng(0)
     with path.open("w") as file:

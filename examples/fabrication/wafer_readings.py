@@ -1,8 +1,9 @@
-"""A wafer measured by readings of several branches at once: export, read, reselect; accuracy.
+"""A wafer measured by readings of several branches at once: export, read, re-select.
 
 Run: crossbar-sim run examples/runs/digits.toml --quick
-     python examples/fabrication/wafer_readings.py [RUN [OUT]]
-OUT, if given, keeps pack/ with plan.csv, readings.csv and new/ with the report and the new pack.
+     python examples/fabrication/wafer_readings.py [RUN [OUTPUT]]
+OUTPUT, if given, receives pack/ with plan.csv, readings.csv, and new/ with the report and the new
+pack.
 """
 
 import sys
@@ -18,7 +19,7 @@ from mapping import Die
 from netlists.fabrication.plan_file import read_plan
 
 RUN = Path(sys.argv[1] if len(sys.argv) > 1 else "results/digits")
-FIXED, DRIFT = 1e-8, 0.2  # meter's error [S]; of every resistor since it was selected
+FIXED, DRIFT = 1e-8, 0.2  # the meter's error [S]; relative drift of every resistor since selection
 
 with tempfile.TemporaryDirectory() as scratch:
     output = Path(sys.argv[2] if len(sys.argv) > 2 else scratch)

@@ -1,4 +1,4 @@
-"""Prune a network for its tiles, and count what each way to cut it costs.
+"""Prune a network for its tiles, and count the cost of each way to split it.
 
 Run: python examples/pruning/compaction.py
 """
@@ -15,16 +15,16 @@ from tinynets.pruning.for_tiles import prune_for_tiles
 
 
 def main() -> None:
-    """Compare single weights with whole bit lines at the same sparsity."""
+    """Compare pruning of single weights and of whole bit lines at the same sparsity."""
     data, tile = digits(seed=0, flat=True), TileConfig(16, 16)
     torch.manual_seed(0)
     model = train(mlp((64, 128, 10)), data, epochs=15)
     options = {"sparsity": 0.7, "rounds": 3, "epochs": 8}
-    found = {
+    networks = {
         "single weights": prune(model, data, **options),
         "bit lines": prune_for_tiles(model, data, n_word=16, n_bit=16, **options),
     }
-    for name, pruned in found.items():
+    for name, pruned in networks.items():
         print(f"{name}: accuracy {accuracy(pruned, data.x_test, data.y_test):.1%}")
         for layer in extract(pruned, torch.from_numpy(data.x_train[:1])).layers:
             for way, counts in compare(layer.mask, tile).items():

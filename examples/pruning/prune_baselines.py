@@ -1,4 +1,4 @@
-"""The other two ways to a smaller network, under the same report: fewer bits and low rank."""
+"""Two alternatives to pruning, compared by the same report: fewer bits and low rank."""
 
 import torch
 
@@ -8,7 +8,7 @@ from tinynets.networks.models import mlp
 from tinynets.networks.training import train
 from tinynets.pruning.metrics import Metrics
 
-torch.set_num_threads(1)  # for networks this small, threads cost more than they give
+torch.set_num_threads(1)  # for networks this small, threads cost more than they save
 data = digits(seed=0, flat=True)
 torch.manual_seed(0)
 model = train(mlp((64, 64, 64, 10)), data, epochs=15, learning_rate=0.01)
@@ -16,7 +16,8 @@ example = torch.from_numpy(data.x_test[:1])
 before = tinynets.measure(model, example, data)
 
 
-def tell(name: str, after: Metrics) -> None:
+def show(name: str, after: Metrics) -> None:
+    """Print the figures of one network."""
     report = tinynets.compare(before, after)
     print(
         f"{name:14s} {report['bits_ratio']:5.1f} x fewer bits, "
@@ -26,9 +27,9 @@ def tell(name: str, after: Metrics) -> None:
 
 for bits in (8, 6, 4, 3, 2):
     small = tinynets.quantise(model, bits)
-    tell(f"{bits} bits", tinynets.measure(small, example, data, bits=bits))
+    show(f"{bits} bits", tinynets.measure(small, example, data, bits=bits))
 for energy in (0.99, 0.9, 0.8, 0.6):
     small = tinynets.low_rank(model, energy)
-    tell(f"energy {energy:.0%}", tinynets.measure(small, example, data))
+    show(f"energy {energy:.0%}", tinynets.measure(small, example, data))
 sparse = tinynets.prune(model, data, sparsity=0.8, epochs=5)
-tell("80 % pruned", tinynets.measure(sparse, example, data))
+show("80 % pruned", tinynets.measure(sparse, example, data))

@@ -1,4 +1,4 @@
-"""Find lottery tickets and train each beside its two random controls."""
+"""Find lottery tickets, and train two random controls for each."""
 
 import torch
 
@@ -7,7 +7,7 @@ from tinynets.networks.data import digits
 from tinynets.networks.models import mlp
 from tinynets.networks.training import accuracy
 
-torch.set_num_threads(1)  # for networks this small, threads cost more than they give
+torch.set_num_threads(1)  # for networks this small, threads cost more than they save
 data = digits(seed=0, flat=True)
 fit = trainer(data, epochs=6, learning_rate=5e-3)
 torch.manual_seed(0)
@@ -19,5 +19,5 @@ for k, ticket in enumerate(tickets(model, fit, rounds=6, rate=0.4)):
         continue
     fresh = train_from(model, reinitialised(model, seed=1), ticket.masks, fit, seed=0)
     mixed = train_from(model, ticket.start, shuffled(ticket.masks, seed=1), fit, seed=0)
-    found = [accuracy(m, data.x_test, data.y_test) for m in (ticket.model, fresh, mixed)]
-    print(f"{ticket.remaining:9.1%}  {found[0]:7.1%}  {found[1]:15.1%}  {found[2]:12.1%}")
+    scores = [accuracy(m, data.x_test, data.y_test) for m in (ticket.model, fresh, mixed)]
+    print(f"{ticket.remaining:9.1%}  {scores[0]:7.1%}  {scores[1]:15.1%}  {scores[2]:12.1%}")

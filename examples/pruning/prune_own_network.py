@@ -1,4 +1,4 @@
-"""Bring your own network: load weights safely, fold its batch norm, prune it, read it out."""
+"""Bring your own network: load weights safely, fold its batch norm, prune and extract it."""
 
 import tempfile
 from pathlib import Path
@@ -12,7 +12,7 @@ from tinynets.networks.training import accuracy, train
 
 
 def build() -> nn.Module:
-    """Any module will do; this one has groups, dilation and batch norm."""
+    """Return a network. Any module works; this one has groups, dilation and batch norm."""
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1),
         nn.BatchNorm2d(8),
@@ -25,12 +25,12 @@ def build() -> nn.Module:
     )
 
 
-torch.set_num_threads(1)  # for networks this small, threads cost more than they give
+torch.set_num_threads(1)  # for networks this small, threads cost more than they save
 data = digits(seed=0, flat=False)
 with tempfile.TemporaryDirectory() as folder:
     weights = Path(folder) / "weights.pt"
     torch.save(train(build(), data, epochs=3, learning_rate=0.01).state_dict(), weights)
-    model = tinynets.load_weights(build(), weights)  # never executes what a file holds
+    model = tinynets.load_weights(build(), weights)  # never executes code in the file
 folded = tinynets.fold_batch_norm(model)
 small = tinynets.prune(folded, data, method="activation", sparsity=0.8, epochs=3)
 network = tinynets.extract(small, torch.from_numpy(data.x_test[:1]))

@@ -1,4 +1,4 @@
-"""Prune a trained network by every score and print what is left of its size and accuracy."""
+"""Prune a trained network by every score, and print its compression and accuracy."""
 
 import torch
 
@@ -8,7 +8,7 @@ from tinynets.networks.models import mlp
 from tinynets.networks.training import train
 from tinynets.pruning import METHODS
 
-torch.set_num_threads(1)  # for networks this small, threads cost more than they give
+torch.set_num_threads(1)  # for networks this small, threads cost more than they save
 data = digits(seed=0, flat=True)
 torch.manual_seed(0)
 model = train(mlp((64, 64, 10)), data, epochs=15, learning_rate=0.01)

@@ -1,6 +1,7 @@
 """What the energy benchmarks compute, on tables made here."""
 
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def sheet(rows: list[list[float | None]]) -> str:
 
 
 @pytest.fixture
-def survey(tmp_path):
+def survey(tmp_path: Path) -> Path:
     names = "".join(f'<sheet name="{n}" r:id="r{k}"/>' for k, n in enumerate(ROWS))
     links = "".join(f'<R Id="r{k}" Target="worksheets/s{k}.xml"/>' for k in range(2))
     parts = {

@@ -12,12 +12,12 @@ from netlists import Periphery, Wires, array_circuit, tile_circuit, to_spice
 
 
 @pytest.fixture
-def g():
+def g() -> np.ndarray:
     return np.random.default_rng(1).uniform(1e-6, 1e-4, size=(3, 2))
 
 
 @pytest.fixture
-def tile():
+def tile() -> Tile:
     rng = np.random.default_rng(2)
     present = np.array([[True, False], [True, True], [False, True]])
     chosen = present.astype(np.uint32)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "pruning.md"
 
 
 @pytest.fixture(scope="module")
-def names():
+def names() -> dict[str, Any]:
     """What the snippets define, all run in one namespace."""
     found: dict = {}
     for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):

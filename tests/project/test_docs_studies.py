@@ -3,7 +3,9 @@
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ TABLES = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", TEX
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory):
+def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What the Python snippets define, run in order in a new directory."""
     found: dict = {}
     before = Path.cwd()

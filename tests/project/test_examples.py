@@ -38,7 +38,7 @@ NEEDS = {"prune_filters": "torch_pruning", "layout": "klayout", "wafer_readings"
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the small network, for scripts that begin with one."""
     config = load_config(ROOT / "tests" / "networks" / "small.toml")
     few = with_values(config, {"simulation.n_image": 1})

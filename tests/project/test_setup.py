@@ -14,7 +14,7 @@ TOOLS = ("bash", "env", "cat", "dirname", "awk", "grep", "rm", "cp", "id")
 
 
 @pytest.fixture
-def copy(tmp_path):
+def copy(tmp_path: Path) -> Path:
     """The script beside what it reads, in an empty directory."""
     (tmp_path / "scripts").mkdir()
     shutil.copy(ROOT / "scripts" / "setup.sh", tmp_path / "scripts")

@@ -20,7 +20,7 @@ from tinynets.networks.data import digits
 
 
 @pytest.fixture(scope="module")
-def images():
+def images() -> tuple[torch.Tensor, torch.Tensor]:
     """1,347 digits to search among and 100 others to search for."""
     data = digits(seed=0, flat=True)
     return torch.from_numpy(data.x_train), torch.from_numpy(data.x_test[:100])

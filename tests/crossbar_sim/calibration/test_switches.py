@@ -9,20 +9,20 @@ from approx import approx
 from crossbar_sim.calibration.descent import TileState, descend
 from crossbar_sim.calibration.switches import matrix_error, reselect_for_wires
 from crossbar_sim.calibration.tile import WiredDie, pair_matrix
-from mapping import Die, ResistorBank, TileConfig, map_network
+from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
 WIRES, ENDS = Wires(5.0, 5.0, 20.0), Periphery(tia_gain=1e3)
 
 
-def network(n_out=24, n_in=40, density=0.2, seed=0):
+def network(n_out: int = 24, n_in: int = 40, density: float = 0.2, seed: int = 0) -> PrunedNetwork:
     rng = np.random.default_rng(seed)
     weight = rng.uniform(-1, 1, (n_out, n_in)) * (rng.random((n_out, n_in)) < density)
     return PrunedNetwork((PrunedLayer("a", weight, weight != 0),))
 
 
-def on_die(n=8, meter=0.0, tile=TileConfig(32, 32)):  # noqa: B008
+def on_die(n: int = 8, meter: float = 0.0, tile: TileConfig = TileConfig(32, 32)) -> MappedNetwork:  # noqa: B008
     bank = ResistorBank(n=n, r_min=20e3, sigma_local=0.05, meter_error=meter, r_on=100.0, r_off=1e9)
     return map_network(network(), Die(bank, seed=1), tile)
 

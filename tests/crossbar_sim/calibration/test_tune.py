@@ -22,7 +22,7 @@ from crossbar_sim.pipeline.steps import select_on_die
 from mapping import Die, ResistorBank, TileConfig, map_network
 from mapping.network.map_network import SelectionRule
 from netlists import Periphery, Wires
-from tinynets.networks.data import digits
+from tinynets.networks.data import Data, digits
 from tinynets.networks.extraction import extract
 from tinynets.networks.masks import apply_masks, make_permanent, masks_of
 from tinynets.networks.models import mlp
@@ -68,11 +68,11 @@ class Job:
             return network(torch.from_numpy(self.data.x_test))
 
 
-def state(network):
+def state(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def same(a, b):
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -278,7 +278,7 @@ def test_noise_needs_a_size(digits_mlp, sigma):
 
 
 @pytest.fixture(scope="module")
-def strange():
+def strange() -> tuple[nn.Module, Data]:
     """A convolutional network with groups and batch norm, whose root holds more than layers."""
     torch.manual_seed(0)
     data = digits(seed=0, flat=False)

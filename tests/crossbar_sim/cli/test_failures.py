@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,14 +43,14 @@ dies = 500
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path: Path) -> Path:
     (tmp_path / "small.toml").write_text(RUN.format(epochs=1))
     (tmp_path / "long.toml").write_text(RUN.format(epochs=50_000))
     (tmp_path / "study.toml").write_text(STUDY)
     return tmp_path
 
 
-def call(*arguments, **options) -> subprocess.CompletedProcess:
+def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
         capture_output=True,
@@ -59,7 +61,7 @@ def call(*arguments, **options) -> subprocess.CompletedProcess:
     )
 
 
-def started(*arguments, until) -> subprocess.Popen:
+def started(*arguments: object, until: Callable[[int], bool]) -> subprocess.Popen[bytes]:
     """Start a command, and return when it has come to some point."""
     process = subprocess.Popen(
         [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
@@ -69,7 +71,7 @@ def started(*arguments, until) -> subprocess.Popen:
     return process
 
 
-def wait(condition, limit=180.0) -> bool:
+def wait(condition: Callable[[], bool], limit: float = 180.0) -> bool:
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         if condition():
@@ -199,7 +201,7 @@ def test_a_fork_of_a_process_with_an_ngspice_has_one_of_its_own():
         assert worker.probe().values.tolist() == wanted, "the first one's goes on"
 
 
-def caught(function) -> Exception:
+def caught(function: Callable[[], object]) -> Exception:
     try:
         function()
     except Exception as error:
@@ -207,15 +209,15 @@ def caught(function) -> Exception:
     raise AssertionError("it did not raise")
 
 
-def bug_in_numpy():
+def bug_in_numpy() -> np.ndarray:
     return np.zeros(2) + np.zeros(3)
 
 
-def bug_in_python():
+def bug_in_python() -> int:
     return int("x")
 
 
-def failed_assertion():
+def failed_assertion() -> None:
     assert not ResistorBank
 
 

@@ -7,7 +7,7 @@ import warnings
 from dataclasses import is_dataclass
 from functools import reduce
 from pathlib import Path
-from typing import ClassVar, get_origin, get_type_hints
+from typing import Any, ClassVar, get_origin, get_type_hints
 
 import pytest
 from pydantic import BaseModel
@@ -198,14 +198,14 @@ def leaves(kind, before=()):
 LEAVES = list(leaves(RunConfig))
 
 
-def given(path, value):
+def given(path: tuple[str, ...], value: Any) -> dict[str, Any]:
     """Return settings with one key."""
     for name in reversed(path):
         value = {name: value}
     return {"name": "a"} | value
 
 
-def tried(raw):
+def tried(raw: dict[str, Any]) -> tuple[RunConfig | None, str]:
     """Return the configuration, or none, and what is wrong with it."""
     try:
         with warnings.catch_warnings():
@@ -257,7 +257,7 @@ def test_the_digest_names_the_settings():
     assert a.digest != RunConfig(name="a", seed=2).digest
 
 
-def settings(**tables):
+def settings(**tables: Any) -> RunConfig:
     return RunConfig.model_validate({"name": "a", **tables})
 
 

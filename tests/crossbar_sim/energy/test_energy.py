@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ from crossbar_sim.energy.power import (
 from crossbar_sim.findings.yardstick import yardstick
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.pipeline.tile_limits import amplifier_numbers
-from mapping import Die, Tile, TileConfig
+from mapping import Die, MappedNetwork, Tile, TileConfig
 from mapping.network.map_network import map_layer
 from netlists import Periphery, Wires, array_circuit, tile_circuit
 from tinynets.networks.flops import Counts
@@ -132,7 +133,7 @@ def test_an_amplifier_of_a_gain_bandwidth_takes_its_bias_for_the_read():
 
 
 @pytest.fixture
-def tile():
+def tile() -> Tile:
     present = np.ones((3, 2), bool)
     g = np.random.default_rng(0).uniform(1e-6, 2e-5, size=(2, 3, 2))
     chosen = present.astype(np.uint32)
@@ -248,7 +249,7 @@ def test_power_of_the_feedback_resistor():
     assert found["feedback"][0] == approx((0.2e-5) ** 2 * 1e4)
 
 
-def network_energy_of(network):
+def network_energy_of(network: MappedNetwork) -> dict[str, Any]:
     v_in = {layer.name: np.full((1, layer.source.n_in), 0.1) for layer in network.layers}
     tiles = {}
     for tile in network.tiles:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -38,21 +39,23 @@ n_image = 3
 COMMAND = [sys.executable, "-c", "from crossbar_sim.cli import main; main()"]
 
 
-def call(*arguments, **options) -> subprocess.CompletedProcess:
+def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options
     )
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("config") / "small.toml"
     path.write_text(SMALL)
     return path
 
 
 @pytest.fixture(scope="module")
-def done(config, tmp_path_factory):
+def done(
+    config: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     root = tmp_path_factory.mktemp("results")
     result = call("run", config, "--results", root)
     assert result.returncode == 0, result.stderr

@@ -44,7 +44,7 @@ n_image = 1
 
 
 @pytest.fixture(scope="module")
-def run_directory(tmp_path_factory):
+def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("exchange")
     (root / "small.toml").write_text(SMALL)
     done = subprocess.run(

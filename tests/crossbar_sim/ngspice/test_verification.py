@@ -20,7 +20,8 @@ from crossbar_sim.ngspice.verification import (
 )
 from crossbar_sim.solvers.nodal import SolverError
 from crossbar_sim.solvers.registry import SOLVERS, solver
-from netlists import Periphery, Wires, tile_circuit
+from mapping import MappedNetwork
+from netlists import Circuit, Periphery, Wires, tile_circuit
 
 WIRES, ENDS = Wires(1, 1), Periphery(tia_gain=1e4)
 REAL = Periphery(tia_gain=1e4, r_input=50.0, v_offset=2e-3, v_offset_sigma=1e-3, v_swing=0.05)
@@ -37,7 +38,7 @@ def check_tile(tile, v_in, wires, periphery, worker):
 
 
 @pytest.fixture
-def v_in(mapped):
+def v_in(mapped: MappedNetwork) -> dict[str, np.ndarray]:
     return random_inputs(mapped, v_read=0.2, n_vector=5)
 
 
@@ -180,7 +181,7 @@ def test_nan_never_passes():
             found.require()
 
 
-def dense(circuit, v_in):
+def dense(circuit: Circuit, v_in: np.ndarray) -> Solution:
     """Solve an array with ideal wires by NumPy's dense solver, as a third opinion."""
     parts, ends, share = circuit.elements, circuit.periphery, circuit.periphery.share
     g = np.zeros((parts.n_node, parts.n_node))

@@ -28,7 +28,9 @@ def deck(body: str) -> Job:
     return Job(f"* t\n{body}\n.options klu\n.dc v1 0 2 1\n.end", "dc", ("v1#branch",), 3)
 
 
-def random_circuit(seed, shape=(6, 4), present=1.0):
+def random_circuit(
+    seed: int, shape: tuple[int, int] = (6, 4), present: float = 1.0
+) -> tuple[Circuit, np.ndarray]:
     rng = np.random.default_rng(seed)
     g = 10 ** rng.uniform(-6, -4, size=shape) * (rng.random(shape) < present)
     return array_circuit(g, Wires(1, 2), ENDS), rng.uniform(-0.2, 0.2, size=(5, shape[0]))
@@ -78,7 +80,9 @@ def test_resistances_that_ngspice_would_take_are_refused_before_it(ohm):
         hand_made(ohm=ohm)
 
 
-def hand_made(nodes=("0", "a", "b"), branch="R1", ohm=1e3) -> Circuit:
+def hand_made(
+    nodes: tuple[str, ...] = ("0", "a", "b"), branch: str = "R1", ohm: float = 1000.0
+) -> Circuit:
     parts = Elements(
         n_node=3,
         branch_from=np.array([1]),

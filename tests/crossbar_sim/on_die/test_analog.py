@@ -1,7 +1,9 @@
 """Networks on the die: equal to the digital ones when everything is ideal."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from crossbar_sim.on_die.readout import Readout, grouped, merged, respond
 from crossbar_sim.on_die.to_torch import circuit_inputs
 from crossbar_sim.periphery.converters import Errors
 from crossbar_sim.periphery.noise import Noise, output_noise
-from mapping import Die, ResistorBank, TileConfig, map_network
+from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires, array_circuit, tile_circuit, to_spice, write_network
 from tinynets.networks.extraction import extract
 from tinynets.networks.models import digits_cnn, mlp
@@ -29,7 +31,7 @@ PRECISE = ResistorBank(n=14, sigma_local=0.02)
 
 
 @pytest.fixture
-def _no_grad():
+def _no_grad() -> Iterator[None]:
     with torch.no_grad():
         yield
 
@@ -53,12 +55,14 @@ class Strange(nn.Module):
         return self.e(self.d(x.flatten(1).unflatten(1, (9, -1)))[..., :5])
 
 
-def on_ideal_die(model, example, **options):
+def on_ideal_die(
+    model: nn.Module, example: torch.Tensor, **options: Any
+) -> tuple[MappedNetwork, nn.Module]:
     mapped = map_network(extract(model, example), Die(PRECISE, seed=1), TileConfig(16, 8))
     return mapped, to_torch(model, mapped, Hardware(**options), calibration=example)
 
 
-def difference(a, b, x):
+def difference(a: nn.Module, b: nn.Module, x: torch.Tensor) -> float:
     with torch.no_grad():
         return float((a(x) - b(x)).abs().max() / a(x).abs().max())
 
@@ -227,7 +231,7 @@ def test_auto_zero_cancels_every_offset():
     assert all(not zero.any() for zero in analog[0].adc.zeros), "nothing to subtract"
 
 
-def random_array(shape=(16, 12), seed=0):
+def random_array(shape: tuple[int, int] = (16, 12), seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     g = 10 ** rng.uniform(-7, -4, size=shape) * (rng.random(shape) < 0.7)
     return g, rng.uniform(-0.3, 0.3, size=(5, shape[0]))

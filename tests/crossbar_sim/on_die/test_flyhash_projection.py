@@ -15,11 +15,11 @@ TILE = TileConfig(32, 64)
 
 
 @pytest.fixture(scope="module")
-def projection():
+def projection() -> np.ndarray:
     return sparse_projection(64, 320, seed=0).numpy()
 
 
-def die(sigma, seed=1):
+def die(sigma: float, seed: int = 1) -> Die:
     return Die(ResistorBank(n=1, r_min=100e3, sigma_local=sigma), seed=seed)
 
 

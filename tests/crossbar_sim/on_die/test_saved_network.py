@@ -4,7 +4,9 @@ import hashlib
 import json
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,12 +58,12 @@ def convolutional():
 
 
 @pytest.fixture
-def network(request):
+def network(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
-def kept(perceptron, tmp_path):
+def kept(perceptron: tuple, tmp_path: Path) -> Path:
     """The directory of the perceptron, to be damaged."""
     return save_network(perceptron[0], perceptron[1], tmp_path / "kept")
 
@@ -70,7 +72,7 @@ def files_of(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
 
 
-def rewrite(directory: Path, change) -> None:
+def rewrite(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change the header of a saved network."""
     path = directory / "circuits.json"
     header = json.loads(path.read_text())
@@ -78,7 +80,7 @@ def rewrite(directory: Path, change) -> None:
     path.write_text(json.dumps(header))
 
 
-def replace_state(directory: Path, write) -> None:
+def replace_state(directory: Path, write: Callable[[Path], object]) -> None:
     """Put another state.npz in, with a checksum that matches."""
     path = directory / "state.npz"
     write(path)
@@ -179,7 +181,7 @@ def test_damaged_files_are_named(perceptron, kept, name, how):
         load_network(perceptron[2], kept)
 
 
-def remove(name):
+def remove(name: str) -> Callable[[dict[str, Any]], object]:
     return lambda header: header.pop(name)
 
 

@@ -1,6 +1,8 @@
 """Noise: the closed form, ngspice's own analysis, and the published figure."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ ENDS = [
 ]
 
 
-def line_noise(g_line, ends, temperature):
+def line_noise(g_line: Any, ends: Periphery, temperature: float) -> Any:
     """Return the noise [V²/Hz] of a line of total conductance g_line [S], for ideal wires.
 
     (4 k T r_feedback N + v_noise² N²) / (1 + N / gain)², N being the noise gain. The first term is
@@ -34,14 +36,14 @@ def line_noise(g_line, ends, temperature):
 
 
 @pytest.fixture(scope="module")
-def sparse():
+def sparse() -> Iterator[NgspiceWorker]:
     """An ngspice that may use its old solver, as `.noise` must."""
     with NgspiceWorker(time_limit=120, require_klu=False) as running:
         yield running
 
 
 @pytest.fixture
-def g():
+def g() -> np.ndarray:
     rng = np.random.default_rng(0)
     return 10 ** rng.uniform(-6, -4, size=(5, 4)) * (rng.random((5, 4)) < 0.8)
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,13 +35,13 @@ from netlists import Circuit, Periphery, Wires, array_circuit, tile_circuit
 TOLERANCE = 2**-9
 
 
-def random_array(shape=(8, 6), seed=0):
+def random_array(shape: tuple[int, int] = (8, 6), seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     g = 10 ** rng.uniform(-6, -4.5, size=shape) * (rng.random(shape) < 0.6)
     return g, rng.uniform(-0.2, 0.2, size=shape[0])
 
 
-def measured(deck, cards, tmp_path):
+def measured(deck: str, cards: str, tmp_path: Path) -> dict[str, float]:
     """Run a deck in stock ngspice and return what its .meas cards found, by name."""
     deck = deck.replace(" interp", "").replace("\n.end\n", "\n" + "\n".join(cards) + "\n.end\n")
     (tmp_path / "step.cir").write_text(deck)

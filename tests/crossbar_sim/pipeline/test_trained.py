@@ -39,7 +39,7 @@ def test_all_files_together_are_small():
 
 
 @pytest.fixture
-def config(tmp_path):
+def config(tmp_path: Path) -> RunConfig:
     """The small configuration in a directory of its own."""
     (tmp_path / "small.toml").write_text(SMALL.read_text())
     (tmp_path / "small.safetensors").write_bytes((SMALL.parent / "small.safetensors").read_bytes())

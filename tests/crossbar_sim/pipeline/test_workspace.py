@@ -16,7 +16,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-def finished(root, text):
+def finished(root: Path, text: str) -> Workspace:
     work = Workspace(root, CONFIG, resume=False)
     work.path("report.json").write_text(text)
     return work

@@ -11,7 +11,8 @@ import tinynets
 from approx import approx
 from crossbar_sim import Hardware, to_torch
 from crossbar_sim.on_die.circuit_layer import CircuitLayer
-from mapping import Die, ResistorBank, TileConfig, map_network
+from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
+from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.masks import apply_masks, choose, weight_layers
 from tinynets.pruning.scores import magnitude
 
@@ -43,7 +44,7 @@ class Residual(nn.Module):
 
 
 @pytest.fixture
-def model():
+def model() -> nn.Module:
     """In float64, its batch norms with statistics of their own."""
     torch.manual_seed(0)
     found = Residual().double()
@@ -53,7 +54,7 @@ def model():
     return found.eval()
 
 
-def exact(mapped):
+def exact(mapped: MappedNetwork) -> MappedNetwork:
     """Give every pair of banks the conductances that it was asked for."""
     layers = []
     for layer in mapped.layers:
@@ -68,7 +69,7 @@ def exact(mapped):
     return replace(mapped, layers=tuple(layers))
 
 
-def largest_difference(model, x):
+def largest_difference(model: nn.Module, x: torch.Tensor) -> tuple[float, PrunedNetwork]:
     """Return how far the network on exact resistors is off, of the largest output, and itself."""
     network = tinynets.extract(model, x)
     mapped = exact(map_network(network, Die(ResistorBank(n=2), seed=0), TileConfig(16, 8)))

@@ -103,7 +103,7 @@ def dense_reference(g: np.ndarray, wires: Wires, ends: Periphery, v_in: np.ndarr
     return found[n_node + 1 + first_tia :].T
 
 
-def check_against_dense(circuit, v_in):
+def check_against_dense(circuit: Circuit, v_in: np.ndarray) -> None:
     """Compare `solve`, node voltages on and off, and the transfer matrix with the reference."""
     expected = dense_reference(circuit.grid.g, circuit.grid.wires, circuit.periphery, v_in)
     largest = np.abs(expected).max()
@@ -135,7 +135,7 @@ def test_engine_agrees_with_a_dense_reference(shape, seed, r_word, r_bit, r_driv
     np.testing.assert_allclose(solve(circuit, v_in).i_out, expected, rtol=1e-9, atol=1e-16)
 
 
-def faulty_tile(shape, seed, decades):
+def faulty_tile(shape: tuple[int, int], seed: int, decades: float) -> tuple[Tile, np.ndarray]:
     """A tile of differential pairs over many decades; some banks stuck closed, some open."""
     rng = np.random.default_rng(seed)
     present = rng.random(shape) < 0.7

@@ -14,7 +14,7 @@ from mapping import ResistorBank
 COMMAND = [sys.executable, "-c", "from crossbar_sim.cli import main; main()", "precision"]
 
 
-def call(*arguments):
+def call(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False
     )

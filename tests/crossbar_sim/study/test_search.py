@@ -3,6 +3,7 @@
 import csv
 import io
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,17 +43,17 @@ AIM = "accuracy_validation"
 CONFIG = StudyConfig(name="search", base="small.toml", dies=1, optimise=AIMS)
 
 
-def with_aims(**values):
+def with_aims(**values: Any) -> StudyConfig:
     return CONFIG.model_copy(update={"optimise": AIMS.model_copy(update=values)})
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(tmp_path_factory.mktemp("search") / "s.sqlite")
 
 
 @pytest.fixture(scope="module")
-def told():
+def told() -> list[tuple[int, ...]]:
     return []
 
 
@@ -152,7 +153,7 @@ def test_points_that_fail_are_listed_and_the_search_goes_on(tmp_path):
     assert all("VerificationError" in failure.reason for failure in search.failures)
 
 
-def summary(k, accuracy, energy, size):
+def summary(k: int, accuracy: float, energy: float, size: float) -> PointSummary:
     metrics = {AIM: accuracy, "energy": energy, "n_resistor": size}
     found = {name: Interval(value, value, value) for name, value in metrics.items()}
     return PointSummary({"k": k}, 1, found, Interval(1, 1, 1))

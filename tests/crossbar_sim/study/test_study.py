@@ -53,7 +53,7 @@ COMMAND = [sys.executable, "-c", "from crossbar_sim.cli import main; main()", "s
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("study")
     (root / "small.toml").write_text(RUN)
     (root / "study.toml").write_text(STUDY)
@@ -61,7 +61,7 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def done(files):
+def done(files: Path) -> Study:
     config, base = load_study(files / "study.toml")
     return Study(config, base, Store(files / "done.sqlite")).run(n_jobs=2)
 
@@ -221,7 +221,7 @@ def test_a_point_does_not_stop_for_a_die_that_is_only_late(done, files):
 
 
 @pytest.fixture(scope="module")
-def trained_anew(files):
+def trained_anew(files: Path) -> Study:
     config, base = load_study(files / "study.toml")
     config = config.model_copy(update={"dies": 2, "trainings": 3})
     return Study(config, base, Store(files / "trainings.sqlite")).run(n_jobs=1)
@@ -344,7 +344,7 @@ def test_bad_studies(tmp_path):
         load_study(tmp_path / "none.toml")
 
 
-def record(key="k"):
+def record(key: str = "k") -> Record:
     return Record(key, "s", {"a": 1}, 1, {}, {"accuracy": 0.5}, 0.1, "v")
 
 
@@ -526,7 +526,7 @@ panel = ["tile.n_word, tile.n_bit"]
 
 
 @pytest.fixture(scope="module")
-def variants(files):
+def variants(files: Path) -> Study:
     (files / "variants.toml").write_text(VARIANTS)
     config, base = load_study(files / "variants.toml")
     return Study(config, base, Store(files / "variants.sqlite")).run(n_jobs=1)

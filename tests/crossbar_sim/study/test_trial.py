@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ GIVEN = {"wires.source": "given", "wires.r_word": 20.0, "wires.r_bit": 1.0}
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory):
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trial.trained_path(BASE, tmp_path_factory.mktemp("networks"))
 
 

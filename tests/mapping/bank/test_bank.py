@@ -23,7 +23,7 @@ COLUMNS = np.arange(N_CELL) // 200
 WORDS = st.integers(0, 2**64 - 2)
 
 
-def factors(die, layer="fc1"):
+def factors(die: Die, layer: str = "fc1") -> np.ndarray:
     """Return the ratio of true to nominal resistance, (N_CELL, 2, n)."""
     return die.resistances(layer, ROWS, COLUMNS) / die.bank.r_nominal
 

@@ -10,7 +10,7 @@ BANK = ResistorBank(n=3, sigma_local=0.05, r_on=1e3, r_off=1e9, p_stuck_open=0.5
 ROWS, COLUMNS = np.array([0, 1]), np.array([0, 1])
 
 
-def states():
+def states() -> dict[str, np.ndarray]:
     found = np.zeros((2, 2, 2, 3), np.int8)
     found[0, 0, 0, 1], found[1, 1, 1, 2] = NEVER_CLOSES, NEVER_OPENS
     return {"fc": found}

@@ -1,12 +1,13 @@
 """Selection rules on whole layers: what each buys, and what does not go together."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from approx import approx
-from mapping import Die, ResistorBank, SelectionRule, TileConfig, map_network
+from mapping import Branches, Die, MappedLayer, ResistorBank, SelectionRule, TileConfig, map_network
 from mapping.network.map_network import map_layers
 from mapping.selection.encode import g_lsb
 from mapping.selection.select import select
@@ -18,25 +19,27 @@ from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> PrunedNetwork:
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(20, 30)) * (rng.random((20, 30)) < 0.4)
     return PrunedNetwork((PrunedLayer("fc", weight, weight != 0),))
 
 
 @pytest.fixture(scope="module")
-def die():
+def die() -> Die:
     bank = ResistorBank(n=6, sigma_local=0.05, meter_error=1e-3, r_on=1e3, r_off=1e9)
     return Die(bank, seed=5)
 
 
-def mapped(network, die, second_moment=None, **options):
+def mapped(
+    network: PrunedNetwork, die: Die, second_moment: Any = None, **options: Any
+) -> MappedLayer:
     rule = SelectionRule(**options)
     found = map_network(network, die, TileConfig(64, 64), rule=rule, second_moment=second_moment)
     return found.layers[0]
 
 
-def conductance(layer):
+def conductance(layer: MappedLayer) -> float:
     return sum(float((tile.g_pos + tile.g_neg).sum()) for tile in layer.tiles)
 
 
@@ -68,14 +71,16 @@ def test_at_most_so_many_switches_are_closed(network, die):
     assert max(count.max() for count in counted) == 3
 
 
-def inputs_moment(n_in=30):
+def inputs_moment(n_in: int = 30) -> np.ndarray:
     """Return the second moment of inputs that go together, as those of a real layer do."""
     rng = np.random.default_rng(1)
     x = np.abs(rng.normal(size=(400, n_in)) @ rng.normal(size=(n_in, n_in)))
     return x.T @ x / len(x)
 
 
-def banks_of(layer, branches, rows, columns):
+def banks_of(
+    layer: MappedLayer, branches: Branches, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
     """Return (n_cell,) [S]: what given branches conduct, positive less negative, as switched."""
     total = np.zeros(len(rows))
     for tile in layer.tiles:

@@ -2,7 +2,10 @@
 
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,7 +119,7 @@ def test_a_die_from_a_table_is_saved_too(layer, tmp_path):
     assert same(network, MappedNetwork.load(tmp_path / "m.npz"))
 
 
-def rewrite(path, change):
+def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, np.ndarray]], object]) -> None:
     """Read all arrays of a saved network, let `change` edit them, and write them back."""
     with np.load(path) as file:
         arrays = dict(file)
@@ -165,7 +168,7 @@ def test_bad_tile_sizes(bad):
         TileConfig(bad, 4)
 
 
-def tile(**changes):
+def tile(**changes: Any) -> Tile:
     parts = {
         "layer": "fc",
         "index": (0, 0),

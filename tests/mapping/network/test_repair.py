@@ -1,11 +1,12 @@
 """A die that changed: few switches set anew."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mapping import Die, ResistorBank, TileConfig, map_network
+from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from mapping.network.repair import on_die, reselect
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
@@ -13,14 +14,14 @@ BANK = ResistorBank(n=6, sigma_local=0.05, meter_error=1e-4, r_on=1e3, r_off=1e9
 
 
 @pytest.fixture(scope="module")
-def mapped():
+def mapped() -> MappedNetwork:
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(12, 20)) * (rng.random((12, 20)) < 0.4)
     network = PrunedNetwork((PrunedLayer("fc", weight, weight != 0),))
     return map_network(network, Die(BANK, seed=1), TileConfig(8, 8))
 
 
-def aged(seed, drift, open_share=0.0):
+def aged(seed: int, drift: float, open_share: float = 0.0) -> Die:
     """Return the die of seed 1 after drift of every resistor, some of them broken."""
     rng = np.random.default_rng(seed)
     rows, columns = (a.ravel() for a in np.meshgrid(range(20), range(12), indexing="ij"))
@@ -30,15 +31,15 @@ def aged(seed, drift, open_share=0.0):
     return Die(BANK, table={"fc": ohms})
 
 
-def worst(mapped):
+def worst(mapped: MappedNetwork) -> float:
     return float(np.abs(mapped.layers[0].error).max())
 
 
-def masks(mapped):
+def masks(mapped: MappedNetwork) -> list[np.ndarray]:
     return [m for tile in mapped.tiles for m in (tile.chosen_pos, tile.chosen_neg)]
 
 
-def n_different(a, b):
+def n_different(a: MappedNetwork, b: MappedNetwork) -> int:
     return sum(int(np.bitwise_count(x ^ y).sum()) for x, y in zip(masks(a), masks(b)))
 
 
@@ -133,7 +134,7 @@ def test_more_changes_than_needed_come_nearer(mapped):
         reselect(mapped, die, extra=-1)
 
 
-def expected(mapped, doubt):
+def expected(mapped: MappedNetwork, doubt: Callable) -> float:
     """Mean expected squared error of all cells [S^2]: as predicted, and of what is not known."""
     layer = mapped.layers[0]
     columns, rows = np.nonzero(layer.source.mask)

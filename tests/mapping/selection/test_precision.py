@@ -19,11 +19,11 @@ from mapping.selection.precision import (
 from tinynets.subset_sum import band_error
 
 
-def uniform(n, n_instance, seed):
+def uniform(n: int, n_instance: int, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, n]).uniform(0, 1e-5, (n_instance, n))
 
 
-def differential(n, n_instance, seed):
+def differential(n: int, n_instance: int, seed: int) -> np.ndarray:
     values = uniform(2 * n, n_instance, seed)
     values[:, n:] *= -1
     return values

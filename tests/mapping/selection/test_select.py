@@ -31,11 +31,11 @@ ROWS, COLUMNS = (index.ravel() for index in np.indices((20, 10)))
 CELLS = Cells("fc1", ROWS, COLUMNS)
 
 
-def cells(bank=BANK, seed=1, *, measured=True):
+def cells(bank: ResistorBank = BANK, seed: int = 1, *, measured: bool = True) -> Branches:
     return Die(bank, seed).branches("fc1", ROWS, COLUMNS, measured=measured)
 
 
-def targets(bank=BANK, seed=0):
+def targets(bank: ResistorBank = BANK, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-1, 1, len(ROWS)) * g_band(bank)
 
 
@@ -47,7 +47,7 @@ def every_choice(branches):
     return masks, np.array([pos for pos, _ in g]), np.array([neg for _, neg in g])
 
 
-def rms(values):
+def rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 

@@ -38,12 +38,12 @@ def trained():
     return model.get_parameter("fc1.weight").detach().double().numpy() * mask
 
 
-def shuffled(mask, seed=0):
+def shuffled(mask: np.ndarray, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return mask[rng.permutation(len(mask))][:, rng.permutation(mask.shape[1])]
 
 
-def blocks(pattern, size):
+def blocks(pattern: np.ndarray, size: int) -> np.ndarray:
     return np.kron(pattern, np.ones((size, size), bool))
 
 

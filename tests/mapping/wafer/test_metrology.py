@@ -1,6 +1,7 @@
 """What a measurement plan tells of branches, and selection that minds how uncertain it is."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from approx import approx
 from mapping import Branches, Die, ResistorBank, SelectionRule, TileConfig, map_network
 from mapping.bank import Cells
 from mapping.bank.switches import closed_switches, realise
-from mapping.selection.select import select
+from mapping.selection.select import CellSelection, select
 from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import (
     Estimate,
@@ -28,7 +29,9 @@ def sigma_of(found: Estimate) -> np.ndarray:
     return np.sqrt(np.diagonal(found.covariance, axis1=-2, axis2=-1)[..., :-1])
 
 
-def readings(plan, g, g_open, relative, absolute, seed=0):
+def readings(
+    plan: Plan, g: np.ndarray, g_open: Any, relative: float, absolute: float, seed: int = 0
+) -> np.ndarray:
     rng = np.random.default_rng(seed)
     exact = g @ plan.closed.T + g_open
     return exact * (1 + relative * rng.normal(size=exact.shape)) + absolute * rng.normal(
@@ -90,14 +93,14 @@ CELLS = Cells("fc", ROWS, COLUMNS)
 TARGET = np.random.default_rng(5).uniform(-2e-5, 2e-5, size=len(ROWS))
 
 
-def mean_square(die, chosen):
+def mean_square(die: Die, chosen: CellSelection) -> float:
     """Return the true mean-square error of a selection, in units of the meter's variance."""
     true = die.branches("fc", ROWS, COLUMNS, measured=False)
     g_pos, g_neg = realise(true, chosen.chosen_pos, chosen.chosen_neg)
     return float(np.mean((g_pos - g_neg - TARGET) ** 2)) / METER**2
 
 
-def plain(die, seed):
+def plain(die: Die, seed: int) -> CellSelection:
     """Select by single readings of the same meter, the leakage of open switches known."""
     true = die.branches("fc", ROWS, COLUMNS, measured=False)
     noise = METER * np.random.default_rng(seed).normal(size=true.g_closed.shape)

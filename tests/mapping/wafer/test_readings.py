@@ -13,13 +13,15 @@ BANK = ResistorBank(n=5, sigma_local=0.05, r_on=1e3, r_off=1e9)
 METER = Meter(absolute=1e-8)
 
 
-def banks(count=200, seed=0):
+def banks(count: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return what branches conduct closed and open, (count, 5) each."""
     r = BANK.r_nominal * (1 + 0.05 * np.random.default_rng(seed).standard_normal((count, 5)))
     return 1 / (r + BANK.r_on), 1 / (r + BANK.r_off)
 
 
-def read(plan, g_closed, g_open, meter=METER, seed=1):
+def read(
+    plan: Plan, g_closed: np.ndarray, g_open: np.ndarray, meter: Meter = METER, seed: int = 1
+) -> np.ndarray:
     exact = (g_closed - g_open) @ plan.closed.T + g_open.sum(axis=1, keepdims=True)
     return exact + meter.sigma(exact) * np.random.default_rng(seed).standard_normal(exact.shape)
 

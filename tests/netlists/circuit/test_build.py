@@ -1,5 +1,7 @@
 """Circuits: validation, merged shorts, missing devices."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -110,7 +112,7 @@ def test_offsets_are_drawn_from_the_seed_and_the_name_of_the_tile():
     np.testing.assert_allclose(ends.offsets(3), 2e-3 + 1e-3 * deviation, rtol=1e-12, atol=0)
 
 
-def hand_built(**changes):
+def hand_built(**changes: Any) -> Circuit:
     parts = {
         "n_node": 3,
         "branch_from": np.array([1]),

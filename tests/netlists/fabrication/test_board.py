@@ -4,6 +4,7 @@ import csv
 import re
 from collections import Counter, defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,14 +24,14 @@ OUTPUTS = ["15", *"1234567"]
 
 
 @pytest.fixture(scope="module")
-def tile():
+def tile() -> Tile:
     """Three inputs and two outputs; one weight is pruned."""
     weight = np.array([[0.7, -0.4, 0.0], [0.2, 0.5, -1.0]])
     network = PrunedNetwork((PrunedLayer("fc", weight, weight != 0),))
     return map_network(network, Die(BANK, seed=1), TileConfig(3, 2)).tiles[0]
 
 
-def parse(text):
+def parse(text: str) -> list:
     """Return an S-expression as nested lists of strings."""
     stack = [[]]
     for quoted, bracket, word in re.findall(r'"([^"]*)"|([()])|([^\s()"]+)', text):
@@ -45,16 +46,16 @@ def parse(text):
     return root
 
 
-def items(node, name):
+def items(node: list, name: str) -> list[list]:
     """Return the children of that name."""
     return [child for child in node if isinstance(child, list) and child[0] == name]
 
 
-def value(node, name):
+def value(node: list, name: str) -> str:
     return items(node, name)[0][1]
 
 
-def read_netlist(path):
+def read_netlist(path: Path) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Return value of each reference, and the net on each pin of each reference."""
     root = parse(path.read_text())
     assert root[:2] == ["export", ["version", "E"]]
@@ -69,7 +70,7 @@ def read_netlist(path):
     return values, pins
 
 
-def ohms(text):
+def ohms(text: str) -> float:
     return float(text[:-1]) * 1e3 if text.endswith("k") else float(text)
 
 
@@ -154,7 +155,7 @@ def test_small_and_large_values(tile):
     assert {part.value for part in board.parts if part.ref[0] == "R"} == {"91", "1k", "2.2M"}
 
 
-def big_tile(n_word, n_bit):
+def big_tile(n_word: int, n_bit: int) -> Tile:
     zero, g = np.zeros((n_word, n_bit), np.uint32), np.zeros((n_word, n_bit))
     present = np.ones((n_word, n_bit), bool)
     return Tile("fc", (0, 0), np.arange(n_word), np.arange(n_bit), present, zero, zero, g, g)

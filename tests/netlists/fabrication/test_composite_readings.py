@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mapping import Die, ResistorBank, TileConfig, map_network
+from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from mapping.network.repair import on_die, reselect
 from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import Plan, best_plan, one_at_a_time, weighing_plan
 from netlists import read_pack, write_pack
-from netlists.fabrication.measured_wafer import WaferError, read_wafer
+from netlists.fabrication.measured_wafer import Wafer, WaferError, read_wafer
 from netlists.fabrication.plan_file import read_plan
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
@@ -20,7 +20,7 @@ BANK = ResistorBank(n=5, sigma_local=0.05, meter_error=1e-3, r_on=1e3, r_off=1e9
 METER = Meter(absolute=1e-9)
 
 
-def mapped_on(bank, shape=(5, 7)):
+def mapped_on(bank: ResistorBank, shape: tuple[int, int] = (5, 7)) -> MappedNetwork:
     rng = np.random.default_rng(0)
     weight = rng.normal(size=shape) * (rng.random(shape) < 0.6)
     weight[0, :2] = 0.5, 0.0
@@ -29,7 +29,7 @@ def mapped_on(bank, shape=(5, 7)):
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> MappedNetwork:
     return mapped_on(BANK)
 
 
@@ -53,12 +53,12 @@ def read(network, path, plan, meter=METER, *, die=None, lost=(), change=None, un
     return path
 
 
-def true_conductance(network, die=None):
+def true_conductance(network: MappedNetwork, die: Die | None = None) -> np.ndarray:
     columns, rows = np.nonzero(network.layers[0].source.mask)
     return (die or network.die).branches("fc1", rows, columns, measured=False).g_closed
 
 
-def believed(network, wafer):
+def believed(network: MappedNetwork, wafer: Wafer) -> np.ndarray:
     columns, rows = np.nonzero(network.layers[0].source.mask)
     return wafer.die.branches("fc1", rows, columns, measured=True).g_closed
 

@@ -5,8 +5,10 @@ import json
 import shutil
 import warnings
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +24,12 @@ from tinynets.networks.layers import ConvGeometry, PrunedLayer, PrunedNetwork
 pytest.importorskip("pyarrow")
 pytest.importorskip("jsonschema")
 
+#: A change of the header and the arrays of a saved network.
+Edit = Callable[[dict[str, Any], dict[str, np.ndarray]], object]
+
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> MappedNetwork:
     """A convolution and a dense layer."""
     rng = np.random.default_rng(0)
     weights = [rng.normal(size=s) * (rng.random(s) < 0.6) for s in ((3, 8), (4, 3))]
@@ -42,12 +47,12 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def pack(network, tmp_path_factory):
+def pack(network: MappedNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pack(network, tmp_path_factory.mktemp("pack") / "p")
 
 
 @pytest.fixture
-def copied(pack, tmp_path):
+def copied(pack: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(pack, tmp_path / "copy"))
 
 
@@ -70,36 +75,36 @@ CODE = "(3,3)\nimport os; os.system('touch pwned')\n#"
 CARDS = "0_1.inc\n.control\nshell touch x\nquit\n.endc\n.end\n*"
 
 
-def conv(**values):
+def conv(**values: Any) -> Edit:
     return lambda header, arrays: header["layers"][0]["conv"].update(values)
 
 
-def layer(**values):
+def layer(**values: Any) -> Edit:
     return lambda header, arrays: header["layers"][0].update(values)
 
 
-def bank(**values):
+def bank(**values: Any) -> Edit:
     return lambda header, arrays: header["bank"].update(values)
 
 
-def scaled(name, factor):
+def scaled(name: str, factor: float) -> Edit:
     return lambda header, arrays: arrays.update({name: arrays[name] * factor})
 
 
-def doubled_row(header, arrays):
+def doubled_row(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     rows = arrays["0/0/rows"].copy()
     rows[1] = rows[0]
     arrays["0/0/rows"] = rows
 
 
-def without_the_last_tile(header, arrays):
+def without_the_last_tile(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     index = len(header["layers"][0]["tiles"]) - 1
     header["layers"][0]["tiles"].pop()
     for name in [name for name in arrays if name.startswith(f"0/{index}/")]:
         del arrays[name]
 
 
-def filled(name, value):
+def filled(name: str, value: Any) -> Edit:
     return lambda header, arrays: arrays.update({name: np.full_like(arrays[name], value)})
 
 
@@ -185,7 +190,7 @@ def test_what_manifest_and_tables_contradict_is_refused(copied, kind):
         read_pack(copied)
 
 
-def changed_text(name, old, new, count=1):
+def changed_text(name: str, old: str, new: str, count: int = 1) -> Callable[[Path], None]:
     def change(pack):
         text = (pack / name).read_text()
         assert old in text
@@ -194,7 +199,7 @@ def changed_text(name, old, new, count=1):
     return change
 
 
-def changed_manifest(edit):
+def changed_manifest(edit: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     def change(pack):
         manifest = json.loads((pack / "manifest.json").read_text())
         edit(manifest)
@@ -203,14 +208,14 @@ def changed_manifest(edit):
     return change
 
 
-def longer_bits(pack):
+def longer_bits(pack: Path) -> None:
     for path in sorted((pack / "bitstreams").glob("*.bin")):
         content = path.read_bytes()
         path.write_bytes(content + b"\0")
         path.with_suffix(".hex").write_text((content + b"\0").hex() + "\n")
 
 
-def other_switch(pack):
+def other_switch(pack: Path) -> None:
     path = sorted((pack / "bitstreams").glob("*.bin"))[0]
     content = bytearray(path.read_bytes())
     content[0] ^= 0x80
@@ -218,12 +223,12 @@ def other_switch(pack):
     path.with_suffix(".hex").write_text(content.hex() + "\n")
 
 
-def without(pack):
+def without(pack: Path) -> None:
     (pack / "branches.csv").unlink()
     changed_manifest(lambda m: m["files"].pop("branches.csv"))(pack)
 
 
-def last_line(name, edit):
+def last_line(name: str, edit: Callable[[str], list[str]]) -> Callable[[Path], None]:
     def change(pack):
         *lines, last = (pack / name).read_text().splitlines()
         (pack / name).write_text("\n".join([*lines, *edit(last)]) + "\n")
@@ -364,7 +369,7 @@ def test_any_mutation_is_refused_or_changes_nothing(network, pack, tmp_path):
     assert refused > 45
 
 
-def try_to_renew(pack):
+def try_to_renew(pack: Path) -> None:
     try:
         renew(pack)
     except (ValueError, RecursionError):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from approx import approx
-from mapping import Die, ResistorBank, TileConfig, map_network
+from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from mapping.network.repair import reselect
 from netlists import read_pack, write_pack
 from netlists.fabrication.measured_wafer import DEFECTIVE_OHM, WaferError, read_wafer
@@ -16,7 +16,7 @@ arrow = pytest.importorskip("pyarrow")
 BANK = ResistorBank(n=5, sigma_local=0.05, meter_error=1e-3, r_on=1e3, r_off=1e9)
 
 
-def mapped_on(bank):
+def mapped_on(bank: ResistorBank) -> MappedNetwork:
     """Two small layers on a die of the bank; both have a weight at (0, 0)."""
     rng = np.random.default_rng(0)
     weights = [rng.normal(size=s) * (rng.random(s) < 0.4) for s in ((5, 7), (4, 5))]
@@ -28,7 +28,7 @@ def mapped_on(bank):
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> MappedNetwork:
     return mapped_on(BANK)
 
 

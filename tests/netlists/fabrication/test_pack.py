@@ -8,14 +8,16 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from forging import renew
-from mapping import Die, ResistorBank, TileConfig, map_network
+from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from netlists import Wires, read_pack, write_pack
 from netlists.fabrication.pack import FORMAT, SCHEMA, VERSION, PackError
 from netlists.fabrication.switch_tables import bitstream, switches_from_bits
@@ -26,7 +28,7 @@ jsonschema = pytest.importorskip("jsonschema")
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> MappedNetwork:
     rng = np.random.default_rng(0)
     weights = [rng.normal(size=s) * (rng.random(s) < 0.4) for s in ((5, 7), (4, 5))]
     names = ("fc1", "fc2")
@@ -38,12 +40,12 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def pack(network, tmp_path_factory):
+def pack(network: MappedNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pack(network, tmp_path_factory.mktemp("pack") / "p", wires=Wires(1, 1))
 
 
 @pytest.fixture
-def copied(pack, tmp_path):
+def copied(pack: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(pack, tmp_path / "copy"))
 
 
@@ -137,7 +139,7 @@ def test_bits_behind_the_last_switch_are_refused(network, copied):
         read_pack(copied)
 
 
-def edit_manifest(directory, change):
+def edit_manifest(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = directory / "manifest.json"
     manifest = json.loads(path.read_text())
     change(manifest)

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from banks import bank_of
 
 from approx import approx
-from mapping import Die, ResistorBank, TileConfig, map_network
+from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from mapping.tiling.tiles import Tile
 from netlists import Periphery, Wires, write_network
 from netlists.layout.drawing import (
@@ -33,7 +34,7 @@ BANK = bank_of(20e3, 31e3, 47e3, r_on=1e3, r_off=1e12)
 
 
 @pytest.fixture(scope="module")
-def mapped():
+def mapped() -> MappedNetwork:
     """Two outputs of three inputs without any scatter; one weight is pruned."""
     weight = np.array([[0.7, -0.4, 0.0], [0.2, 0.5, -1.0]])
     network = PrunedNetwork((PrunedLayer("fc", weight, weight != 0),))
@@ -41,7 +42,7 @@ def mapped():
 
 
 @pytest.fixture
-def tile(mapped):
+def tile(mapped: MappedNetwork) -> Tile:
     """Its only tile."""
     return mapped.tiles[0]
 
@@ -56,13 +57,13 @@ def read_back(path):
     return layout
 
 
-def drawn_ohm(n_strip, length, technology):
+def drawn_ohm(n_strip: int, length: float, technology: Any) -> float:
     """Return the resistance of strips in series: their squares and their ends."""
     squares = length * DBU / technology.film.width
     return n_strip * (squares * technology.film.r_sheet + 2 * technology.r_end)
 
 
-def full_tile(bank, n_word=2, n_bit=2):
+def full_tile(bank: ResistorBank, n_word: int = 2, n_bit: int = 2) -> Tile:
     """Return a tile that closes every second branch of every cell."""
     shape = (n_word, n_bit)
     chosen = np.full(shape, 0b0101 & (2**bank.n - 1), np.uint32)
@@ -203,7 +204,7 @@ def test_klayouts_own_comparer_agrees(tile):
     assert not db.NetlistComparer().compare(netlist, reference_netlist(fewer, BANK))
 
 
-def cleared(tile):
+def cleared(tile: Tile) -> dict[str, np.ndarray]:
     """Return the arrays of a tile with its first word line emptied."""
     keep = (tile.rows != 0)[:, None]
     names = ("chosen_pos", "chosen_neg", "g_pos", "g_neg")
@@ -396,7 +397,7 @@ def test_pictures_of_a_cell_and_a_tile(tile, tmp_path):
     assert compare(layout, tile).clean, "the picture has left the layout alone"
 
 
-def bad_tile(chosen=1):
+def bad_tile(chosen: int = 1) -> Tile:
     one = np.ones((1, 1))
     mask = np.full((1, 1), chosen, np.uint32)
     line = np.zeros(1, int)

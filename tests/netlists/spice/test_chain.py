@@ -4,18 +4,19 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from crossbar_sim import solve
-from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
+from mapping import Die, MappedLayer, MappedNetwork, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires, tile_circuit, write_network
 from netlists.circuit.size import NetlistTooLarge, free_memory
 from netlists.spice.chain import Chain, bias_layer, bias_layers
 from netlists.spice.convolution_script import driver
-from tinynets.networks.data import digits
+from tinynets.networks.data import Data, digits
 from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.networks.models import mlp
@@ -28,12 +29,12 @@ BANK = ResistorBank(n=6, sigma_local=0.05, meter_error=0.001, r_on=1e3, r_off=1e
 
 
 @pytest.fixture(scope="module")
-def data():
+def data() -> Data:
     return digits(seed=0, flat=True)
 
 
 @pytest.fixture(scope="module")
-def mapped(data):
+def mapped(data: Data) -> MappedNetwork:
     """A perceptron trained on real digits, on tiles of 32 × 16."""
     torch.manual_seed(0)
     model = train(mlp((64, 16, 10)), data, epochs=8, learning_rate=0.01)
@@ -42,7 +43,7 @@ def mapped(data):
 
 
 @pytest.fixture(scope="module")
-def chain(mapped, data):
+def chain(mapped: MappedNetwork, data: Data) -> Chain:
     """The largest input of each layer on the training set stands at V_READ."""
     x, volts = data.x_train.astype(float), {}
     for layer in mapped.layers:
@@ -75,7 +76,9 @@ def digital_logits(mapped: MappedNetwork, x: np.ndarray) -> np.ndarray:
     return x
 
 
-def engine_logits(mapped, chain, wires, ends, x) -> np.ndarray:
+def engine_logits(
+    mapped: MappedNetwork, chain: Chain, wires: Wires, ends: Periphery, x: np.ndarray
+) -> np.ndarray:
     """Return the logits of the engine, which solves every tile of every layer by itself."""
     biases = bias_layers(mapped)
     for layer in mapped.layers:
@@ -88,7 +91,9 @@ def engine_logits(mapped, chain, wires, ends, x) -> np.ndarray:
     return x
 
 
-def layer_output(layer, wires, ends, volts) -> np.ndarray:
+def layer_output(
+    layer: MappedLayer, wires: Wires, ends: Periphery, volts: np.ndarray
+) -> np.ndarray:
     total = np.zeros((len(volts), layer.source.n_out))
     for tile in layer.tiles:
         circuit = tile_circuit(tile, wires, ends.for_tile(tile.name))
@@ -145,7 +150,7 @@ def test_a_network_without_biases(mapped, data, tmp_path):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())
 
 
-def dense(name: str, shape=(3, 4), **options) -> PrunedLayer:
+def dense(name: str, shape: tuple[int, ...] = (3, 4), **options: Any) -> PrunedLayer:
     weight = np.random.default_rng(0).normal(size=shape)
     return PrunedLayer(name, weight, np.ones(shape, dtype=bool), **options)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crossbar_sim.ngspice.process import Job
-from crossbar_sim.ngspice.worker import find_library, solve_ngspice
+from crossbar_sim.ngspice.worker import NgspiceWorker, find_library, solve_ngspice
 from crossbar_sim.solvers.nodal import solve
 from netlists import Circuit, Elements, Periphery, Wires, array_circuit
 from netlists.spice.pyspice_circuit import MAX_BRANCHES, to_pyspice
@@ -19,11 +19,11 @@ V_IN = np.array([0.1, -0.2, 0.05, 0.2])
 
 
 @pytest.fixture(autouse=True)
-def _quiet():
+def _quiet() -> None:
     logging.getLogger("PySpice").setLevel(logging.CRITICAL)
 
 
-def currents(worker, text: str, n_line: int) -> np.ndarray:
+def currents(worker: NgspiceWorker, text: str, n_line: int) -> np.ndarray:
     names = tuple(f"vtia_{j}#branch" for j in range(n_line))
     deck = f"{text}\n.options klu pivrel=0.5\n.op\n.end"
     return worker.run(Job(deck, "op", names, 1)).values[:, 0]

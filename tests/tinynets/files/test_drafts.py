@@ -4,6 +4,8 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +24,7 @@ with new_directory(Path(sys.argv[1])) as draft:
 """
 
 
-def start(target, how):
+def start(target: Path, how: str) -> tuple[subprocess.Popen[str], str]:
     command = [sys.executable, "-c", KILLED, str(target), how]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     process = subprocess.Popen(command, text=True, **pipes)
@@ -52,7 +54,7 @@ def test_the_draft_of_a_writer_at_work_stays(tmp_path):
     assert [path.name for path in (tmp_path / "p").iterdir()] == ["half"]
 
 
-def fail_half_way(make, target):
+def fail_half_way(make: Callable, target: Path) -> None:
     with make(target) as draft:
         (draft / "half").write_text("x")
         raise RuntimeError("bug")

@@ -1,5 +1,7 @@
 """ONNX files: read by us, run by ONNX's own reference evaluator."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ helper, numpy_helper = onnx.helper, onnx.numpy_helper
 from onnx_files import RNG, node, normal, save, shared_and_scaled  # noqa: E402
 
 
-def compare(path, x, *, atol=1e-4):
+def compare(path: Any, x: np.ndarray, *, atol: float = 0.0001) -> nn.Module:
     """Return our module after checking its output against ONNX's evaluator."""
     from onnx.reference import ReferenceEvaluator
 

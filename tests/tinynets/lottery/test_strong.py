@@ -21,13 +21,13 @@ ROUNDING = 1e-12
 
 
 @pytest.fixture(scope="module")
-def dense(data):
+def dense(data: Data) -> nn.Module:
     torch.manual_seed(0)
     return train(mlp((64, 12, 10)), data, epochs=5)
 
 
 @pytest.fixture(scope="module")
-def cnn(images):
+def cnn(images: Data) -> nn.Module:
     torch.manual_seed(0)
     return train(digits_cnn((3, 4)), images, epochs=2)
 

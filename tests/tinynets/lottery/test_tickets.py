@@ -9,7 +9,8 @@ from torch import nn
 import tinynets
 from approx import approx
 from tinynets.lottery import reinitialised, shuffled, tickets, train_from, trainer
-from tinynets.networks.data import digits, mnist5000
+from tinynets.lottery.winning_tickets import Ticket, Trainer
+from tinynets.networks.data import Data, digits, mnist5000
 from tinynets.networks.extraction import dense_weight
 from tinynets.networks.masks import masks_of
 from tinynets.networks.models import digits_cnn, mlp
@@ -20,18 +21,18 @@ pytestmark = pytest.mark.training
 
 
 @pytest.fixture(scope="module")
-def fit(data):
+def fit(data: Data) -> Trainer:
     return trainer(data, epochs=8, learning_rate=5e-3)
 
 
 @pytest.fixture(scope="module")
-def start():
+def start() -> nn.Module:
     torch.manual_seed(1)
     return mlp((64, 100, 30, 10))
 
 
 @pytest.fixture(scope="module")
-def found(start, fit):
+def found(start: nn.Module, fit: Trainer) -> list[Ticket]:
     return list(tickets(start, fit, rounds=8, rate=0.35, seed=2))
 
 

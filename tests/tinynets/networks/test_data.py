@@ -21,7 +21,7 @@ from tinynets.networks.data import (
 
 
 @pytest.fixture(scope="module")
-def data():
+def data() -> Data:
     return digits(seed=0, flat=False)
 
 

@@ -1,5 +1,7 @@
 """Pruned layers and networks: what they hold and what they refuse."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from tinynets.networks.layers import ConvGeometry, PrunedLayer, PrunedNetwork
 WEIGHT = np.array([[1.0, 0.0, 2.0], [0.0, 0.0, -3.0]])
 
 
-def layer(**changes):
+def layer(**changes: Any) -> PrunedLayer:
     return PrunedLayer(**({"name": "fc", "weight": WEIGHT, "mask": WEIGHT != 0} | changes))
 
 

@@ -22,7 +22,7 @@ SIZE = {"n_word": 16, "n_bit": 16}
 
 
 @pytest.fixture(scope="module")
-def trained(data):
+def trained(data: Data) -> nn.Module:
     torch.manual_seed(0)
     return train(mlp((64, 128, 10)), data, epochs=15)
 

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tinynets
 from approx import approx
+from tinynets.networks.data import Data
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import accuracy, predict, train
 from tinynets.pruning.compression import low_rank, quantise, rank_of
@@ -49,7 +50,7 @@ class Residual(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def trained(images):
+def trained(images: Data) -> nn.Module:
     torch.manual_seed(0)
     return train(digits_cnn((16, 32)), images, epochs=5, learning_rate=0.01)
 

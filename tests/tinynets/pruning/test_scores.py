@@ -20,7 +20,7 @@ pytestmark = pytest.mark.training
 
 
 @pytest.fixture(scope="module")
-def cnn(images):
+def cnn(images: Data) -> nn.Module:
     torch.manual_seed(0)
     return train(digits_cnn(), images, epochs=3, learning_rate=0.01)
 
