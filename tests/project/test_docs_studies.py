@@ -82,7 +82,7 @@ def test_every_key_of_the_text_exists():
 def test_every_option_of_the_text_exists():
     from typer.main import get_command
 
-    from crossbar_sim.cli import app
+    from crossbar_sim.cli.commands import app
 
     command = get_command(app).commands["study"]
     options = {name for parameter in command.params for name in parameter.opts}

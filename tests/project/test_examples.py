@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from approx import approx
-from crossbar_sim.cli import app
+from crossbar_sim.cli.commands import app
 from crossbar_sim.config import load_config
 from crossbar_sim.config.study import Range, load_study, with_values
 from crossbar_sim.jobs.run import run

@@ -22,7 +22,7 @@ def test_the_python_example_runs_and_prints_a_tiny_error():
 
 
 def test_commands_exist():
-    from crossbar_sim.cli import app
+    from crossbar_sim.cli.commands import app
 
     known = {command.name or command.callback.__name__ for command in app.registered_commands}
     mentioned = set(re.findall(r"^\| `crossbar-sim ([a-z]+)", README, re.MULTILINE))
