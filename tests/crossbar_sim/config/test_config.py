@@ -329,7 +329,7 @@ def test_a_ladder_with_gaps_is_said_once_where_its_file_is_read(tmp_path):
     assert len(told) == 1
 
 
-def test_a_run_may_prune_by_each_method_of_the_registry_that_keeps_shapes():
+def test_a_run_may_prune_by_each_method_that_keeps_shapes():
     for method in REGISTRY:
         table = {"name": "a", "prune": {"method": method}}
         if method == "filters":

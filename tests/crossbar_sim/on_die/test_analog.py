@@ -19,6 +19,7 @@ from crossbar_sim.on_die.readout import Readout, grouped, merged, respond
 from crossbar_sim.on_die.to_torch import circuit_inputs
 from crossbar_sim.periphery.converters import Errors
 from crossbar_sim.periphery.noise import Noise, output_noise
+from crossbar_sim.solvers.solution import Solution
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires, array_circuit, tile_circuit, to_spice, write_network
 from tinynets.networks.extraction import extract
@@ -53,6 +54,12 @@ class Strange(nn.Module):
         x = torch.cat([x, torch.relu(x + self.b(x))], dim=1)
         x = self.c(x)
         return self.e(self.d(x.flatten(1).unflatten(1, (9, -1)))[..., :5])
+
+
+def n_saturated(solution: Solution) -> int:
+    """Return how many outputs stand at the amplifiers' swing."""
+    swing = solution.circuit.periphery.v_swing
+    return int((np.abs(solution.v_out) >= swing * (1 - 1e-12)).sum())
 
 
 def on_ideal_die(
@@ -255,8 +262,8 @@ def test_ngspice_agrees_on_real_amplifiers(options, gain, wires, worker):
     fast, spice = solve(circuit, v_in), solve_ngspice(circuit, v_in, worker=worker)
     for found, wanted in ((spice.i_out, fast.i_out), (spice.v_out, fast.v_out)):
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-11 * np.abs(wanted).max())
-    assert spice.n_saturated == fast.n_saturated
-    assert (fast.n_saturated > 0) == ("v_swing" in options)
+    assert n_saturated(spice) == n_saturated(fast)
+    assert (n_saturated(fast) > 0) == ("v_swing" in options)
     few = solve(circuit, v_in[:2], nodes=True)
     np.testing.assert_allclose(few.v_out, fast.v_out[:2], rtol=0, atol=1e-12)
     tia = circuit.elements.tia_nodes
@@ -326,7 +333,7 @@ def test_saturated_amplifiers_are_counted_on_the_die():
     ends, count = Periphery(v_swing=1e-3), 0
     for tile in mapped.layers[0].tiles:
         circuit = tile_circuit(tile, Wires(), ends)
-        count += solve(circuit, volts["fc1"][:, tile.rows]).n_saturated
+        count += n_saturated(solve(circuit, volts["fc1"][:, tile.rows]))
     analog.fc1.n_saturated = 0
     analog.fc1(x)
     assert analog.fc1.n_saturated == count > 0
