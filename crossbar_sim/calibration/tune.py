@@ -30,9 +30,10 @@ from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import TileConfig
 from tinynets.networks.data import Data
-from tinynets.networks.extraction import evaluation, extract
+from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.networks.masks import apply_masks, copied, make_permanent, masks_of, weight_layers
+from tinynets.networks.passes import evaluation
 from tinynets.networks.training import Training, train
 from tinynets.progress import Progress, silent
 

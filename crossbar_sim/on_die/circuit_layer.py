@@ -1,5 +1,6 @@
 """A weight layer that computes with the circuits of its tiles."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -65,6 +66,26 @@ class CircuitLayer(nn.Module):
         self.register_buffer("units_per_volt", torch.from_numpy(scale).to(dtype))
         self.bias = nn.Parameter(torch.from_numpy(bias).to(dtype))
 
+        self.register_load_state_dict_post_hook(lambda layer, _keys: layer.rezero())
+
+    def get_extra_state(self) -> torch.Tensor:
+        """Return the ranges of the DACs and ADCs, without which the circuits mean other numbers."""
+        limit, signed = self.input_range.limit, float(self.input_range.signed)
+        v_limit = math.nan if self.adc.v_limit is None else self.adc.v_limit
+        return torch.tensor([limit, signed, v_limit], dtype=torch.float64)
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Take over the ranges of the network that a state_dict came from."""
+        limit, signed, v_limit = state.tolist()
+        self.input_range = InputRange(limit, bool(signed))
+        self.adc.set_range(None if math.isnan(v_limit) else v_limit)
+
+    def rezero(self) -> None:
+        """Measure the zeros of ADCs that are zeroed; restart the count of saturation."""
+        if self.hardware.converters.auto_zero:
+            self.trim()
+        self.n_saturated = 0
+
     def restart(self) -> None:
         """Restart the noise stream and the count of saturation."""
         self.n_saturated = 0
@@ -108,9 +129,9 @@ class CircuitLayer(nn.Module):
             zeros.append(self.adc.report(part.read_lines(drive)[0], k)[0].detach()[0])
         self.adc.zeros = zeros
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the digital outputs for inputs x, both in the torch layer's shapes."""
-        shape = x.shape
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the digital outputs for inputs, both in the torch layer's shapes."""
+        x, shape = input, input.shape
         if self.conv is None:
             x = x.reshape(-1, shape[-1])
         elif x.ndim == 3:

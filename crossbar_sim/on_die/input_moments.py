@@ -10,11 +10,10 @@ from torch import nn
 from crossbar_sim.on_die.layer_inputs import capture_inputs, patches
 from mapping.network.map_network import SecondMoment
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
+from tinynets.networks.passes import Inputs
 
 
-def second_moments(
-    model: nn.Module, network: PrunedNetwork, moment_images: torch.Tensor
-) -> SecondMoment:
+def second_moments(model: nn.Module, network: PrunedNetwork, moment_images: Inputs) -> SecondMoment:
     """Return the function that gives `map_network` the second moment of a layer's inputs.
 
     model: the digital network, which is not changed.
@@ -30,9 +29,10 @@ def second_moments(
         for done, weight in believed.items():
             write_weight(model, network.layer(done), weight)
         layer = network.layer(name)
-        x = capture_inputs(model, [layer.module], moment_images)[layer.module]
-        x = x if layer.conv is None else patches(x, layer.conv)
-        rows = x.flatten(0, -2).double().numpy()
+        conv = layer.conv
+        seen = capture_inputs(model, [layer.module], moment_images)[layer.module]
+        parts = [(x if conv is None else patches(x, conv)).flatten(0, -2) for x in seen]
+        rows = torch.cat(parts).double().numpy()
         return rows.T @ rows / len(rows)
 
     return second_moment

@@ -1,14 +1,14 @@
 """The inputs of a network's layers: their ranges on real images, and a convolution's rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
-from tinynets.networks.extraction import evaluation
 from tinynets.networks.layers import ConvGeometry
+from tinynets.networks.passes import Inputs, call, evaluation, split, watching
 
 #: Number of inputs that run at a time, which bounds the memory.
 BATCH = 500
@@ -26,55 +26,38 @@ class InputRange:
     signed: bool
 
 
-def check_inputs(images: torch.Tensor) -> None:
-    """Raise ValueError unless a network can run on these images."""
-    if not isinstance(images, torch.Tensor):
-        raise ValueError(
-            f"inputs must be a tensor; got {type(images).__name__}; use torch.from_numpy"
-        )
-    if not images.is_floating_point() or not len(images):
-        raise ValueError(
-            "inputs must be at least one, of a floating-point type; got shape "
-            f"{tuple(images.shape)} of {images.dtype}"
-        )
-
-
 def input_ranges(
-    network: nn.Module, paths: list[str], range_images: torch.Tensor
+    network: nn.Module, paths: list[str], calibration: Inputs
 ) -> dict[str, InputRange]:
-    """Return the input ranges of the modules at some paths, by path."""
+    """Return the input ranges of the modules at some paths, by path, over all their passes."""
     low, high = dict.fromkeys(paths, 0.0), dict.fromkeys(paths, 0.0)
-    for images in range_images.split(BATCH):
-        for path, x in capture_inputs(network, paths, images).items():
-            least, most = (float(end) for end in torch.aminmax(x))
-            if not np.isfinite(least + most):
-                raise ValueError(
-                    f"the input of layer {path!r} must be finite; got NaN or inf on the "
-                    "calibration images"
-                )
-            low[path], high[path] = min(low[path], least), max(high[path], most)
+    for inputs in split(calibration, BATCH):
+        for path, seen in capture_inputs(network, paths, inputs).items():
+            for x in seen:
+                least, most = (float(end) for end in torch.aminmax(x))
+                if not np.isfinite(least + most):
+                    raise ValueError(
+                        f"the input of layer {path!r} must be finite; got NaN or inf on the "
+                        "calibration images"
+                    )
+                low[path], high[path] = min(low[path], least), max(high[path], most)
     return {path: InputRange(max(-low[path], high[path]) or 1.0, low[path] < 0) for path in paths}
 
 
 def capture_inputs(
-    model: nn.Module, paths: Iterable[str] | Mapping[str, object], x: torch.Tensor
-) -> dict[str, torch.Tensor]:
-    """Run a model and return the inputs of the modules at the given paths."""
-    captured: dict[str, torch.Tensor] = {}
+    model: nn.Module, paths: Iterable[str], inputs: Inputs
+) -> dict[str, list[torch.Tensor]]:
+    """Run a model and return the inputs of the modules at some paths, pass by pass."""
+    captured: dict[str, list[torch.Tensor]] = {}
 
-    def hook(path: str):
-        def keep(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            captured[path] = inputs[0].detach()
+    def see(path: str, _module: nn.Module, x: torch.Tensor, _output: object) -> None:
+        captured.setdefault(path, []).append(x.detach())
 
-        return keep
-
-    handles = [model.get_submodule(p).register_forward_pre_hook(hook(p)) for p in paths]
-    try:
-        with evaluation(model), torch.no_grad():
-            model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    modules = {path: model.get_submodule(path) for path in paths}
+    with watching(modules, see), evaluation(model), torch.no_grad():
+        call(model, inputs)
+    if idle := [path for path in modules if path not in captured]:
+        raise ValueError(f"layers {idle} did not run on the inputs; leave them digital")
     return captured
 
 

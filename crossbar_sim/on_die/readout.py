@@ -11,6 +11,7 @@ from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.periphery.converters import Errors, broadcast
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
 from mapping.tiling.tiles import Tile
+from netlists.circuit import Periphery
 from netlists.circuit.build import tile_circuit
 from tinynets.networks.layers import ConvGeometry
 
@@ -51,6 +52,13 @@ def respond(tile: Tile, hardware: Hardware) -> Response:
         unclipped = replace(circuit, periphery=replace(periphery, v_swing=np.inf))
         rest = solve(unclipped, np.zeros(tile.n_word)).v_out[0]
     sigma = np.zeros(tile.n_bit) if noise is None else noise.pair_volts(circuit)
+    return Response(((tile.name, tile.n_bit),), tile.rows, tile.columns, volts, rest, sigma)
+
+
+def ideal_response(tile: Tile) -> Response:
+    """Return the response of a tile with ideal wires and amplifiers: its conductances alone."""
+    volts = -Periphery().r_feedback * np.hstack([tile.g_pos, tile.g_neg])
+    rest, sigma = np.zeros(2 * tile.n_bit), np.zeros(tile.n_bit)
     return Response(((tile.name, tile.n_bit),), tile.rows, tile.columns, volts, rest, sigma)
 
 

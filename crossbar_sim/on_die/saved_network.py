@@ -104,8 +104,7 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{directory} does not fit the model: {error}") from error
     for layer in circuit_layers(on_die).values():
-        if layer.hardware.converters.auto_zero:
-            layer.trim()
+        layer.rezero()
     return on_die, mapped
 
 
@@ -167,7 +166,9 @@ def _layer(entry: _Circuits, mapped: MappedLayer, dtype: torch.dtype) -> Circuit
 def _digital_state(on_die: nn.Module) -> dict[str, torch.Tensor]:
     """Return a network's state without the circuits of its tiles, which the mapping determines."""
     inside = tuple(f"{path}.readouts.".lstrip(".") for path in circuit_layers(on_die))
-    return {k: v.detach() for k, v in on_die.state_dict().items() if not k.startswith(inside)}
+    state = {k: v.detach() for k, v in on_die.state_dict().items() if not k.startswith(inside)}
+    # The ranges stand in circuits.json.
+    return {k: v for k, v in state.items() if not k.endswith("_extra_state")}
 
 
 def _restore(on_die: nn.Module, state: dict[str, np.ndarray]) -> None:

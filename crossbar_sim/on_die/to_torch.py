@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +15,18 @@ from crossbar_sim.on_die.layer_inputs import (
     BATCH,
     InputRange,
     capture_inputs,
-    check_inputs,
     input_ranges,
 )
-from crossbar_sim.on_die.readout import Response
+from crossbar_sim.on_die.readout import Response, ideal_response
 from crossbar_sim.periphery.converters import Converters
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
+from tinynets.networks.extraction import dense_weight, weight_and_bias
 from tinynets.networks.masks import copied
+from tinynets.networks.passes import Inputs, call, check_inputs, part, split, watching
+
+#: Number of samples on which the ideal die is compared with the realised weights.
+_N_PROOF = 4
 
 
 def to_torch(
@@ -29,7 +34,7 @@ def to_torch(
     mapped: MappedNetwork,
     hardware: Hardware,
     *,
-    calibration: torch.Tensor,
+    calibration: Inputs,
     responses: Mapping[str, Response] | None = None,
 ) -> nn.Module:
     """Return a copy of a model in which every mapped layer is a `CircuitLayer`.
@@ -37,48 +42,155 @@ def to_torch(
     model: the digital network that was mapped; it is not changed.
     hardware: everything around the cells; noise is drawn again for every output of every pass.
     calibration: inputs (never test data) that fix the range of every DAC and ADC without a given
-        one: the largest input of the layer, and the largest output of its tiles.
+        one: the largest input of the layer, over all its passes, and the largest output of its
+        tiles.
     responses: by tile, if `crossbar_sim.on_die.readout.respond` has computed them already.
+
+    Raises ValueError naming the layer if the model is not the one that was mapped (another weight,
+    bias, or shape), or if with ideal parts it would not give what the realised weights give.
     """
-    check_inputs(calibration)
+    check_inputs(calibration, "calibration")
+    check_mapped(model, mapped)
+    prove_ideal(model, mapped, part(calibration, 0, _N_PROOF))
     analog = copied(model).eval()
-    dtype = next(model.parameters()).dtype
-    paths = [layer.source.module for layer in mapped.layers]
-    ranges = input_ranges(model, paths, calibration)
+    ranges = input_ranges(model, [layer.source.module for layer in mapped.layers], calibration)
     for layer in mapped.layers:
         path = layer.source.module
-        limits = _range(hardware.converters, ranges[path])
+        limits, dtype = _range(hardware.converters, ranges[path]), _dtype(model, path)
         replaced = CircuitLayer(layer, hardware, limits, responses=responses, dtype=dtype)
         analog = with_module(analog, path, replaced)
-    _settle(analog, paths, calibration)
+    _settle(analog, [layer.source.module for layer in mapped.layers], calibration)
     return analog
 
 
+def check_mapped(model: nn.Module, mapped: MappedNetwork) -> None:
+    """Raise ValueError naming the layer unless these are the weights that were mapped."""
+    modules = dict(model.named_modules())
+    for layer in (one.source for one in mapped.layers):
+        module: Any = modules.get(layer.module)
+        if not isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+            kind = "no module" if module is None else type(module).__name__
+            raise ValueError(
+                f"layer {layer.name!r} was mapped from {layer.module!r}, where the model has "
+                f"{kind}; pass the model that `extract` read"
+            )
+        weight, bias = weight_and_bias(module)
+        if weight.shape != layer.weight.shape:
+            raise ValueError(
+                f"module {layer.module!r} has a weight of shape {weight.shape}, but the mapped one "
+                f"is {layer.weight.shape}; pass the model that `extract` read"
+            )
+        known = np.zeros(layer.n_out) if layer.bias is None else layer.bias
+        for what, held, target in (("weight", weight, layer.weight), ("bias", bias, known)):
+            error = float(np.abs(held - target).max())
+            if error > 1e-6 * float(np.abs(layer.weight).max()):
+                raise ValueError(
+                    f"module {layer.module!r} has another {what} than the one that was mapped "
+                    f"(by up to {error:.3g}); pass the model that `extract` read, folded and "
+                    "pruned as it was"
+                )
+
+
+def prove_ideal(model: nn.Module, mapped: MappedNetwork, inputs: Inputs) -> None:
+    """Prove that with ideal parts the network on the die is the digital one, weights as realised.
+
+    Raises ValueError naming the first layer whose outputs differ on the inputs.
+    """
+    paths = [layer.source.module for layer in mapped.layers]
+    digital, analog = copied(model).eval(), copied(model).eval()
+    for layer in mapped.layers:
+        product = _Product(layer, _dtype(model, layer.source.module))
+        digital = with_module(digital, layer.source.module, product)
+    ranges = input_ranges(digital, paths, inputs)
+    for layer in mapped.layers:
+        path = layer.source.module
+        responses = {tile.name: ideal_response(tile) for tile in layer.tiles}
+        options = {"responses": responses, "dtype": _dtype(model, path)}
+        analog = with_module(analog, path, CircuitLayer(layer, Hardware(), ranges[path], **options))
+    for (path, expected), (_, given) in zip(_outputs(digital, inputs), _outputs(analog, inputs)):
+        error = float((given - expected).abs().max() / expected.abs().max().clamp_min(1e-30))
+        if not error <= max(1e-3, 16 * torch.finfo(expected.dtype).eps):
+            raise ValueError(
+                f"on an ideal die, layer {path!r} would be off by {error:.2g} of its largest "
+                f"output; pass leave_digital=({path!r},) to `extract`"
+            )
+
+
+class _Product(nn.Module):
+    """A layer's realised weight times its input plus its bias, without any circuit."""
+
+    def __init__(self, mapped: MappedLayer, dtype: torch.dtype) -> None:
+        super().__init__()
+        layer = mapped.source
+        self.conv = layer.conv
+        self.weight = torch.from_numpy(mapped.weight).to(dtype)
+        self.bias = None if layer.bias is None else torch.tensor(layer.bias).to(dtype)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        conv = self.conv
+        if conv is None:
+            return nn.functional.linear(input, self.weight, self.bias)
+        x = input if input.ndim == 4 else input.unsqueeze(2)
+        kernel = self.weight.reshape(len(self.weight), conv.in_channels, *conv.kernel)
+        y = nn.functional.conv2d(x, kernel, self.bias, conv.stride, conv.padding, conv.dilation)
+        return y if input.ndim == 4 else y.squeeze(2)
+
+
+def _outputs(network: nn.Module, inputs: Inputs) -> list[tuple[str, torch.Tensor]]:
+    """Return the outputs of products and circuits in a pass, by path, in order of use."""
+    outputs: list[tuple[str, torch.Tensor]] = []
+
+    def see(path: str, _module: nn.Module, _x: torch.Tensor, output: torch.Tensor) -> None:
+        outputs.append((path, output))
+
+    kinds = (_Product, CircuitLayer)
+    modules = {path: m for path, m in network.named_modules() if isinstance(m, kinds)}
+    with watching(modules, see), torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        call(network, inputs)
+    return outputs
+
+
 def put_on_die(
-    network: nn.Module, layer: MappedLayer, hardware: Hardware, *, calibration: torch.Tensor
+    network: nn.Module, layer: MappedLayer, hardware: Hardware, *, calibration: Inputs
 ) -> nn.Module:
     """Replace one layer of a network by circuits, in place; other layers may be circuits already.
 
     The arguments are those of `to_torch`. Returns the network, which is a new one only if the layer
     is the whole network.
     """
-    check_inputs(calibration)
-    path, dtype = layer.source.module, next(network.parameters()).dtype
+    check_inputs(calibration, "calibration")
+    path = layer.source.module
     limits = _range(hardware.converters, input_ranges(network, [path], calibration)[path])
-    network = with_module(network, path, CircuitLayer(layer, hardware, limits, dtype=dtype))
+    replaced = CircuitLayer(layer, hardware, limits, dtype=_dtype(network, path))
+    network = with_module(network, path, replaced)
     _settle(network, [path], calibration)
     return network
 
 
-def with_module(network: nn.Module, path: str, module: nn.Module) -> nn.Module:
-    """Put a module at a path; return the network, or the module itself at the path "".
+def _dtype(network: nn.Module, path: str) -> torch.dtype:
+    """Return the type in which a weight layer computes."""
+    return dense_weight(network.get_submodule(path)).dtype
 
-    Raises AttributeError for a path that does not exist in the network.
+
+def with_module(network: nn.Module, path: str, module: nn.Module) -> nn.Module:
+    """Put a module at a path, and at all other paths of the module that is there.
+
+    Returns the network, or the module itself at the path "". Raises AttributeError for a path that
+    does not exist in the network.
     """
-    network.get_submodule(path)  # without this, torch would add an unknown path
+    replaced = network.get_submodule(path)  # without this, torch would add an unknown path
     if not path:
         return module
-    network.set_submodule(path, module)
+    everywhere = network.named_modules(remove_duplicate=False)
+    for place in [place for place, there in everywhere if there is replaced]:
+        network.set_submodule(place, module)
+    for other in network.modules():
+        # Their fused passes would read the weight of the module that was here.
+        if isinstance(other, nn.TransformerEncoderLayer):
+            other.activation_relu_or_gelu = 0
+        elif isinstance(other, nn.TransformerEncoder):
+            other.use_nested_tensor = False
     return network
 
 
@@ -86,7 +198,7 @@ def _range(converters: Converters, seen: InputRange) -> InputRange:
     return seen if converters.dac_range is None else replace(seen, limit=converters.dac_range)
 
 
-def _settle(network: nn.Module, paths: list[str], range_images: torch.Tensor) -> None:
+def _settle(network: nn.Module, paths: list[str], calibration: Inputs) -> None:
     """Set ranges and zeros of the new layers' ADCs, and restart their count of saturation."""
     new = [layer for path, layer in circuit_layers(network).items() if path in paths]
     unknown = [x.adc for x in new if x.adc.converters.measures and x.adc.v_limit is None]
@@ -95,27 +207,26 @@ def _settle(network: nn.Module, paths: list[str], range_images: torch.Tensor) ->
             stack.enter_context(adc.observing())
         if unknown:
             with torch.no_grad():
-                for images in range_images.split(BATCH):
-                    network.eval()(images)
+                for inputs in split(calibration, BATCH):
+                    call(network.eval(), inputs)
     for layer in new:
-        if layer.hardware.converters.auto_zero:
-            layer.trim()
-        layer.n_saturated = 0
+        layer.rezero()
 
 
 def circuit_inputs(
-    analog: nn.Module, mapped: MappedNetwork, x: torch.Tensor
+    analog: nn.Module, mapped: MappedNetwork, inputs: Inputs
 ) -> dict[str, np.ndarray]:
-    """Return the word-line voltages (n_vector, n_in) [V] of every layer for a batch of images.
+    """Return the word-line voltages (n_vector, n_in) [V] of every layer, of all its passes.
 
-    Raises ValueError unless x is a floating-point tensor and every layer is a circuit.
+    Raises ValueError unless the inputs fit a network and every layer is a circuit.
     """
-    check_inputs(x)
+    check_inputs(inputs)
     paths = {layer.source.module: layer.name for layer in mapped.layers}
     volts = {}
-    for path, inputs in capture_inputs(analog, paths, x).items():
+    for path, seen in capture_inputs(analog, paths, inputs).items():
         layer = analog.get_submodule(path)
         if not isinstance(layer, CircuitLayer):
             raise ValueError(f"layer {path!r} is not a circuit; pass a network of to_torch")
-        volts[paths[path]] = layer.voltages(inputs).double().cpu().numpy()
+        each = [layer.voltages(x) for x in seen]
+        volts[paths[path]] = torch.cat(each).double().cpu().numpy()
     return volts

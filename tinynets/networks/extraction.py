@@ -1,16 +1,27 @@
 """Read the weight layers out of a torch module."""
 
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
 
-from tinynets.networks.layers import ConvGeometry, PrunedLayer, PrunedNetwork
+from tinynets.networks.layers import ConvGeometry, DigitalModule, PrunedLayer, PrunedNetwork
+from tinynets.networks.passes import (
+    Inputs,
+    call,
+    check_inputs,
+    evaluation,
+    tensors,
+    watching,
+    without_fused_passes,
+)
 
 #: Modules with matrix products inside that this extraction cannot see.
 _OPAQUE = (
@@ -26,68 +37,74 @@ _OPAQUE = (
 
 
 def extract(
-    model: nn.Module, example: torch.Tensor, *, leave_digital: tuple[str, ...] = ()
+    model: nn.Module, example: Inputs, *, leave_digital: tuple[str, ...] = ()
 ) -> PrunedNetwork:
     """Return the Linear, Conv1d and Conv2d layers of a model as plain arrays.
 
     model: any module; it is run once in evaluation mode and not changed.
-    example: one input batch; its first dimension is the batch.
+    example: one input batch; its first dimension is the batch. A tuple or a mapping of tensors for
+        a model with several inputs.
     leave_digital: paths of modules that stay digital.
 
     Masks of `torch.nn.utils.prune` are honoured; without one, a weight counts as pruned when it is
-    exactly zero. Raises ValueError naming a module that cannot be mapped (recurrent layers,
-    attention, transposed or 3-D convolutions), that holds NaN or inf, or that never runs; and for
-    an example that is not a tensor, or not a batch.
+    exactly zero. Each layer is proved on the example: its outputs are its weights times its inputs,
+    plus its bias.
+
+    Raises ValueError naming a module that cannot be mapped (recurrent layers, attention, transposed
+    or 3-D convolutions), that gives anything else than that product (a forward of its own, hooks,
+    fake quantisation), whose weight is also read outside of it, that holds NaN or inf, or that
+    never runs; and for an example that is no batch of tensors, or a compiled program.
     """
-    if not isinstance(example, torch.Tensor):
-        raise ValueError(
-            f"example is a {type(example).__name__}; pass a tensor, such as torch.from_numpy(x)"
-        )
+    _check_model(model)
+    check_inputs(example, "example")
     modules = dict(model.named_modules())
     check_paths("leave_digital", leave_digital, modules)
     paths = [path for path in modules if _is_mappable(path, modules[path], leave_digital)]
-    n_mvm = _count_products(model, {path: modules[path] for path in paths}, example)
-    idle = [path for path in paths if path not in n_mvm]
-    if idle:
-        raise ValueError(f"modules {idle} did not run on the example; leave them digital")
+    n_mvm, n_mac = _count_products(model, {path: modules[path] for path in paths}, example)
+    if idle := [path for path in paths if path not in n_mvm]:
+        raise ValueError(
+            f"modules {idle} did not run on the example, though their weights may be read without "
+            f"them; pass leave_digital={tuple(idle)}"
+        )
     names = _names(n_mvm)
     layers = tuple(_layer(names[path], path, modules[path], n_mvm[path]) for path in n_mvm)
-    digital = tuple(
-        path
-        for path, module in modules.items()
-        if path not in n_mvm and any(True for _ in module.parameters(recurse=False))
+    rest = {path: module for path, module in modules.items() if not is_inside(path, n_mvm)}
+    digital = tuple(path for path, m in rest.items() if any(True for _ in m.parameters(False)))
+    left = [DigitalModule(path, _n_held(m), n_mac.get(path, 0)) for path, m in rest.items()]
+    if not layers:
+        raise ValueError(_nothing_to_map(left, rest))
+    return PrunedNetwork(layers, digital, tuple(x for x in left if x.n_weight or x.n_mac))
+
+
+def _check_model(model: Any) -> None:
+    """Raise ValueError for what is no plain torch module."""
+    if isinstance(model, torch.jit.ScriptModule) or not isinstance(model, nn.Module):
+        raise ValueError(
+            f"the model is a {type(model).__name__}; expected an nn.Module in Python: build it and "
+            "load its weights, since a compiled or exported program has no modules to replace"
+        )
+
+
+def _n_held(module: nn.Module) -> int:
+    """Return how many numbers a module itself holds for its products."""
+    held = [*module.parameters(False), *(b for b in module.buffers(False) if b.ndim > 1)]
+    return sum(tensor.numel() for tensor in held)
+
+
+def _nothing_to_map(left: Iterable[DigitalModule], modules: Mapping[str, nn.Module]) -> str:
+    """Return the message for a network without a layer for tiles."""
+    held = [f"{x.module} ({type(modules[x.module]).__name__})" for x in left if x.module]
+    return (
+        "the network has no weight layer to map; expected at least one nn.Linear, nn.Conv1d or "
+        f"nn.Conv2d with floating-point weights; got {', '.join(held[:5]) or 'no weights'}"
     )
-    return PrunedNetwork(layers, digital)
 
 
 def dense_weight(module: Any) -> torch.Tensor:
     """Return the weight that a module multiplies by, with any pruning mask applied."""
-    if hasattr(module, "weight_orig"):
+    if hasattr(module, "weight_mask"):
         return (module.weight_orig * module.weight_mask).detach()
     return module.weight.detach()
-
-
-@contextmanager
-def evaluation(model: nn.Module) -> Iterator[None]:
-    """Put a model in evaluation mode; restore the mode of each module afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-@contextmanager
-def watching(modules: Mapping[str, nn.Module], see: Callable[..., None]) -> Iterator[None]:
-    """Call `see(path, module, inputs, output)` after each pass through one of the modules."""
-    handles = [m.register_forward_hook(partial(see, path)) for path, m in modules.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def check_paths(what: str, paths: Iterable[str], known: Container[str]) -> None:
@@ -126,27 +143,134 @@ def _is_mappable(path: str, module: nn.Module, leave_digital: tuple[str, ...]) -
             f"module {path!r} pads 'same' with an even kernel, one side more than the other; pad "
             f"explicitly or pass leave_digital=({path!r},)"
         )
-    return isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)
+    if not isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+        return False
+    if isinstance(module.weight, nn.UninitializedParameter):
+        return True  # the pass gives it its shape
+    weight = dense_weight(module)
+    if weight.is_complex() or not weight.numel():
+        raise ValueError(
+            f"module {path!r} must have a real weight with at least one number; got "
+            f"{weight.dtype} of shape {tuple(weight.shape)}"
+        )
+    return True
 
 
 def _count_products(
-    model: nn.Module, modules: dict[str, nn.Module], example: torch.Tensor
-) -> dict[str, int]:
-    """Run the model once; return matrix-vector products per inference, in order of use."""
-    counts: dict[str, int] = {}
+    model: nn.Module, modules: dict[str, nn.Module], example: Inputs
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Run the model once, and prove the outputs of some modules.
 
-    def see(path: str, module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+    Returns their matrix-vector products per inference, in order of use, and the multiplications of
+    every module without the modules inside it.
+    """
+    n_mvm: dict[str, int] = {}
+    reads, flops = _Reads(), FlopCounterMode(display=False)
+
+    def see(path: str, module: nn.Module, x: torch.Tensor, output: torch.Tensor) -> None:
         if output.ndim < (2 if isinstance(module, nn.Linear) else dense_weight(module).ndim):
             raise ValueError(
                 f"module {path!r} gave an output of shape {tuple(output.shape)}, which has no "
                 "batch dimension; pass a batch, such as example[None]"
             )
         channels = output.shape[-1] if isinstance(module, nn.Linear) else output.shape[1]
-        counts[path] = counts.get(path, 0) + output[0].numel() // channels
+        n_mvm[path] = n_mvm.get(path, 0) + output[0].numel() // channels
+        reads.by_module[address(module.weight)] += 1
+        proofs.append(partial(_prove, path, module, x, output))
 
+    proofs: list[Callable[[], None]] = []
     with watching(modules, see), evaluation(model), torch.no_grad():
-        model(example)
-    return counts
+        with without_fused_passes(), reads, flops:
+            call(model, example)
+        for prove in proofs:
+            prove()
+    reads.check(model, modules)
+    return n_mvm, _own_products(model, flops, len(tensors(example)[0]))
+
+
+def _prove(path: str, module: Any, x: torch.Tensor, output: torch.Tensor) -> None:
+    """Raise ValueError unless a module's output is its weight times its input, plus its bias."""
+    if not torch.isfinite(x).all():
+        raise ValueError(f"the input of module {path!r} holds NaN or inf on the example")
+    weight, bias = dense_weight(module).to(x.dtype), module.bias
+    if not torch.isfinite(weight).all():
+        return  # refused when the layer is read
+    bias = None if bias is None else bias.to(x.dtype)
+    if isinstance(module, nn.Linear):
+        product = nn.functional.linear(x, weight, bias)
+    else:
+        convolve = nn.functional.conv1d if isinstance(module, nn.Conv1d) else nn.functional.conv2d
+        shape = module.stride, module.padding, module.dilation, module.groups
+        product = convolve(x, weight, bias, *shape)
+    error = float((output - product).abs().max() / product.abs().max().clamp_min(1e-30))
+    if not error <= max(1e-4, 8 * torch.finfo(output.dtype).eps):
+        raise ValueError(
+            f"module {path!r} ({type(module).__name__}) must give its weight times its input plus "
+            f"its bias; its output is off by {error:.2g} of the largest: it has a forward, hooks "
+            f"or quantisers of its own; put them into a module behind it, or pass "
+            f"leave_digital=({path!r},)"
+        )
+
+
+#: Functions that multiply by a weight. An embedding does not: it looks up rows.
+_PRODUCTS = {"linear", "conv1d", "conv2d", "matmul", "__matmul__", "__rmatmul__", "mm", "addmm"}
+_PRODUCTS |= {"bmm", "baddbmm", "mv", "einsum", "tensordot", "bilinear"}
+_PRODUCTS |= {"multi_head_attention_forward"}
+
+
+def address(tensor: torch.Tensor) -> tuple[int, int]:
+    """Return what a tensor has in common with its transposed and detached versions."""
+    return tensor.data_ptr(), tensor.numel()
+
+
+class _Reads(TorchFunctionMode):
+    """Counts the products with each weight: in all, and in passes of the modules that hold it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_module: Counter[tuple[int, int]] = Counter()
+        self.of_weight: dict[tuple[int, int], list[str]] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if (name := getattr(func, "__name__", "")) in _PRODUCTS:
+            for tensor in (*args, *kwargs.values()):
+                if isinstance(tensor, torch.Tensor):
+                    self.of_weight.setdefault(address(tensor), []).append(name)
+        return func(*args, **kwargs)
+
+    def check(self, model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
+        """Raise ValueError if the weight of one of the modules is also read outside of it."""
+        mapped = {id(module) for module in modules.values()}
+        others = {
+            id(parameter)
+            for module in model.modules()
+            if id(module) not in mapped
+            for parameter in module.parameters(recurse=False)
+        }
+        for path, module in modules.items():
+            weight: Any = module.weight
+            names = self.of_weight.get(address(weight), [])
+            if id(weight) not in others and len(names) > self.by_module[address(weight)]:
+                raise ValueError(
+                    f"the weight of module {path!r} is also read outside of it, by {names[-1]}, "
+                    f"which would miss the circuits; call the module there, or pass "
+                    f"leave_digital=({path!r},)"
+                )
+
+
+def _own_products(model: nn.Module, flops: FlopCounterMode, n_sample: int) -> dict[str, int]:
+    """Return the multiplications per inference of every module without the modules inside it."""
+    root = type(model).__name__
+    counts = {name: sum(by_op.values()) for name, by_op in flops.get_flop_counts().items()}
+    own: dict[str, int] = {}
+    for path, module in model.named_modules():
+        inside = [f"{root}.{path}.{name}".replace("..", ".") for name, _ in module.named_children()]
+        total = counts.get(f"{root}.{path}" if path else root, 0)
+        own[path] = (total - sum(counts.get(name, 0) for name in inside)) // (2 * n_sample)
+    return own
 
 
 def _names(paths: Iterable[str]) -> dict[str, str]:
@@ -162,15 +286,27 @@ def _names(paths: Iterable[str]) -> dict[str, str]:
 
 
 def _layer(name: str, path: str, module: Any, n_mvm: int) -> PrunedLayer:
-    weight = dense_weight(module).cpu().double().numpy()
+    weight, bias = weight_and_bias(module)
     mask = getattr(module, "weight_mask", None)
-    mask = weight != 0 if mask is None else mask.detach().cpu().numpy() != 0
     conv = None if isinstance(module, nn.Linear) else conv_geometry(module)
-    if conv is not None:
-        weight, mask = _ungroup(weight, conv.groups), _ungroup(mask, conv.groups)
-    bias = module.bias
-    bias = None if bias is None else bias.detach().cpu().double().numpy()
-    return PrunedLayer(name, weight, mask, bias, conv, path, n_mvm)
+    mask = weight != 0 if mask is None else _flat(mask.detach().cpu().numpy() != 0, module)
+    return PrunedLayer(name, weight, mask, None if module.bias is None else bias, conv, path, n_mvm)
+
+
+def weight_and_bias(module: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weight (n_out, n_in) with groups written out, and the bias (n_out,), as float64.
+
+    Without a bias, the second is zero.
+    """
+    weight = _flat(dense_weight(module).cpu().double().numpy(), module)
+    if module.bias is None:
+        return weight, np.zeros(len(weight))
+    return weight, module.bias.detach().cpu().double().numpy()
+
+
+def _flat(weight: np.ndarray, module: Any) -> np.ndarray:
+    """Flatten an array in the shape of a module's weight to (n_out, n_in)."""
+    return weight if isinstance(module, nn.Linear) else _ungroup(weight, module.groups)
 
 
 def conv_geometry(module: Any) -> ConvGeometry:

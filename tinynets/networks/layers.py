@@ -132,14 +132,30 @@ class PrunedLayer:
 
 
 @dataclass(frozen=True)
+class DigitalModule:
+    """A module that stays digital, without the modules inside it.
+
+    module: its path; "" is the network itself.
+    n_weight: numbers that it holds in parameters and in buffers of several dimensions.
+    n_mac: multiplications and additions of its matrix products per inference.
+    """
+
+    module: str
+    n_weight: int
+    n_mac: int
+
+
+@dataclass(frozen=True)
 class PrunedNetwork:
     """The weight layers of a network in the order in which an inference meets them.
 
     digital: torch module paths with parameters that are not mapped (batch norm, say).
+    left: everything that stays digital and holds weights or multiplies matrices.
     """
 
     layers: tuple[PrunedLayer, ...]
     digital: tuple[str, ...] = ()
+    left: tuple[DigitalModule, ...] = ()
 
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from tinynets.networks.data import Data
-from tinynets.networks.extraction import evaluation
 from tinynets.networks.masks import plain_weights
+from tinynets.networks.passes import evaluation
 from tinynets.progress import Progress, silent
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from tinynets.networks.extraction import conv_geometry, dense_weight, evaluation, watching
+from tinynets.networks.extraction import conv_geometry, dense_weight
+from tinynets.networks.passes import evaluation, watching
 
 Layers = Mapping[str, nn.Module]
 
@@ -101,8 +102,8 @@ def input_statistics(
     """
     totals: dict[str, torch.Tensor] = {}
 
-    def see(path: str, module: nn.Module, inputs: tuple[torch.Tensor, ...], _output: Any) -> None:
-        totals[path] = totals.get(path, 0) + reduce(input_rows(module, inputs[0].detach()))
+    def see(path: str, module: nn.Module, x: torch.Tensor, _output: Any) -> None:
+        totals[path] = totals.get(path, 0) + reduce(input_rows(module, x.detach()))
 
     with watching(layers, see), evaluation(model), torch.no_grad():
         for rows in x.split(batch_size):

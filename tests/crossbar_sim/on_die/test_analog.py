@@ -137,7 +137,7 @@ def test_circuit_inputs_are_voltages_of_im2col_rows():
 
 def test_nan_inputs_are_refused():
     model, x = mlp((4, 3)).eval(), torch.full((2, 4), torch.nan)
-    with pytest.raises(ValueError, match="NaN or inf on the calibration images"):
+    with pytest.raises(ValueError, match="'fc1' holds NaN or inf on the example"):
         on_ideal_die(model, x)
 
 
@@ -485,13 +485,13 @@ def test_amplifiers_and_capacitances_that_make_no_sense(make, message):
 
 def test_what_is_no_batch_of_inputs_is_refused_with_the_remedy():
     model, x = mlp((4, 3, 2)), torch.rand(5, 4)
-    with pytest.raises(ValueError, match=r"example is a ndarray; pass a tensor"):
+    with pytest.raises(ValueError, match=r"example must be a tensor, .* got ndarray"):
         extract(model, x.numpy())
     mapped = map_network(extract(model, x), Die(ResistorBank(n=4), seed=1), TileConfig(8, 8))
     for images, message in (
-        (x.numpy(), "inputs must be a tensor; got ndarray"),
-        (x[:0], r"at least one, .*got shape \(0, 4\)"),
-        (x.int(), "of a floating-point type; got .* of torch.int32"),
+        (x.numpy(), "calibration must be a tensor, .* got ndarray"),
+        (x[:0], r"at least one; got shape \(0, 4\)"),
+        (x.int(), r"cannot run on inputs of shape \(5, 4\) of torch.int32: mat1"),
     ):
         with pytest.raises(ValueError, match=message):
             to_torch(model, mapped, Hardware(), calibration=images)
