@@ -175,7 +175,7 @@ def _count_products(
             )
         channels = output.shape[-1] if isinstance(module, nn.Linear) else output.shape[1]
         n_mvm[path] = n_mvm.get(path, 0) + output[0].numel() // channels
-        reads.by_module[address(module.weight)] += 1
+        reads.by_module[address(dense_weight(module))] += 1
         proofs.append(partial(_prove, path, module, x, output))
 
     proofs: list[Callable[[], None]] = []
@@ -199,7 +199,8 @@ def _prove(path: str, module: Any, x: torch.Tensor, output: torch.Tensor) -> Non
     if isinstance(module, nn.Linear):
         product = nn.functional.linear(x, weight, bias)
     else:
-        convolve = nn.functional.conv1d if isinstance(module, nn.Conv1d) else nn.functional.conv2d
+        one = isinstance(module, nn.Conv1d)
+        convolve: Any = nn.functional.conv1d if one else nn.functional.conv2d
         shape = module.stride, module.padding, module.dilation, module.groups
         product = convolve(x, weight, bias, *shape)
     error = float((output - product).abs().max() / product.abs().max().clamp_min(1e-30))

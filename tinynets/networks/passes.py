@@ -10,7 +10,7 @@ from torch import nn
 
 #: Tensors that share their first dimension, the batch: one, or those of the positional arguments,
 #: or those of the keyword arguments of a pass.
-Inputs = torch.Tensor | tuple[torch.Tensor, ...] | Mapping[str, torch.Tensor]
+Inputs = torch.Tensor | tuple[torch.Tensor, ...] | list[torch.Tensor] | Mapping[str, torch.Tensor]
 
 
 def tensors(inputs: Inputs) -> list[torch.Tensor]:

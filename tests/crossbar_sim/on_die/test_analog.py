@@ -491,7 +491,7 @@ def test_what_is_no_batch_of_inputs_is_refused_with_the_remedy():
     for images, message in (
         (x.numpy(), "calibration must be a tensor, .* got ndarray"),
         (x[:0], r"at least one; got shape \(0, 4\)"),
-        (x.int(), r"cannot run on inputs of shape \(5, 4\) of torch.int32: mat1"),
+        (x.int(), r"cannot run on inputs of shape \(4, 4\) of torch.int32: mat1"),
     ):
         with pytest.raises(ValueError, match=message):
             to_torch(model, mapped, Hardware(), calibration=images)
