@@ -175,7 +175,8 @@ def _count_products(
             )
         channels = output.shape[-1] if isinstance(module, nn.Linear) else output.shape[1]
         n_mvm[path] = n_mvm.get(path, 0) + output[0].numel() // channels
-        reads.by_module[address(dense_weight(module))] += 1
+        if "weight" in dict(module.named_parameters(recurse=False)):
+            reads.by_module[address(dense_weight(module))] += 1
         proofs.append(partial(_prove, path, module, x, output))
 
     proofs: list[Callable[[], None]] = []
@@ -252,7 +253,9 @@ class _Reads(TorchFunctionMode):
             for parameter in module.parameters(recurse=False)
         }
         for path, module in modules.items():
-            weight: Any = module.weight
+            weight = dict(module.named_parameters(recurse=False)).get("weight")
+            if weight is None:
+                continue  # computed from others in every pass
             names = self.of_weight.get(address(weight), [])
             if id(weight) not in others and len(names) > self.by_module[address(weight)]:
                 raise ValueError(
