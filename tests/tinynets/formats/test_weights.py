@@ -13,10 +13,11 @@ from torch import nn
 
 import tinynets
 from approx import approx
+from tinynets.formats.linear_stack import linear_stack
 from tinynets.formats.weights import from_sklearn, load_weights, read_weights
 from tinynets.networks.batch_norm import foldable
 from tinynets.networks.data import digits
-from tinynets.networks.masks import masks_of
+from tinynets.networks.masks import apply_masks, masks_of
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import predict, train
 
@@ -96,6 +97,61 @@ def test_weights_that_do_not_fit(trained):
     state = trained.state_dict() | {"fc1.bias": torch.full((32,), torch.nan)}
     with pytest.raises(ValueError, match=r"\['fc1.bias'\] hold NaN"):
         load_weights(mlp((64, 32, 10)), state)
+
+
+def started(start, model):
+    return {f"{start}{name}": value for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "content"),
+    [
+        ("DataParallel", lambda m: started("module.", m)),
+        ("torch.compile", lambda m: started("_orig_mod.", m)),
+        ("both", lambda m: {"epoch": 1, "net": started("module._orig_mod.", m)}),
+        ("Lightning", lambda m: {"state_dict": started("net.", m), "hyper_parameters": {}}),
+        (
+            "a checkpoint of a training",
+            lambda m: {"model_state_dict": m.state_dict(), "optim": {"state": {}, "groups": []}},
+        ),
+    ],
+)
+def test_names_and_checkpoints_as_others_write_them(wrapped, content, tmp_path):
+    torch.manual_seed(0)
+    model, x = mlp((6, 5, 3)), torch.randn(4, 6)
+    apply_masks(model, {"fc1": torch.eye(5, 6) != 0})
+    torch.save(content(model), tmp_path / "m.pt")
+    for target in (mlp((6, 5, 3)), nn.DataParallel(mlp((6, 5, 3)))):
+        found = load_weights(target, tmp_path / "m.pt")
+        assert torch.equal(getattr(found, "module", found)(x), model(x)), wrapped
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_short_floats_are_read_exactly(dtype, tmp_path):
+    state = {name: value.to(dtype) for name, value in mlp((6, 5, 3)).state_dict().items()}
+    torch.save(state, tmp_path / "m.pt")
+    for found in (load_weights(mlp((6, 5, 3)), tmp_path / "m.pt"), linear_stack(state)):
+        for name, value in found.state_dict().items():
+            assert value.dtype == torch.float32
+            assert torch.equal(value, state[name].float())
+
+
+def test_what_of_a_checkpoint_is_meant_must_be_clear(tmp_path):
+    model = mlp((6, 5, 3))
+    torch.save({"model": model.state_dict(), "ema": model.state_dict()}, tmp_path / "m.pt")
+    with pytest.raises(ValueError, match=r"several state dicts, \['model', 'ema'\]; pass one"):
+        load_weights(model, tmp_path / "m.pt")
+    with pytest.raises(ValueError, match=r"under \['net\.'\], beside others; pass {k.removeprefix"):
+        load_weights(model, started("net.", model) | {"loss.weight": torch.ones(3)})
+    with pytest.raises(ValueError, match=r"under \['student\.', 'teacher\.'\], beside others"):
+        load_weights(model, started("teacher.", model) | started("student.", model))
+    with pytest.raises(ValueError, match=r"Missing key.*fc1.*Unexpected key.*fc3"):
+        load_weights(
+            model, {name.replace("fc1", "fc3"): v for name, v in started("", model).items()}
+        )
+    whole = {name: (value * 99).to(torch.int8) for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"int8.*save the network before it was quantised"):
+        load_weights(model, whole)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
