@@ -226,6 +226,133 @@ def test_batch_norms_without_statistics_or_used_twice_stay():
     assert foldable(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(4))) == []
 
 
+def used(model: nn.Module, n_in: int = 6) -> tuple[nn.Module, torch.Tensor]:
+    """Give a model's batch norms statistics and other parameters; return it and inputs."""
+    torch.manual_seed(0)
+    for _ in range(20):
+        model(torch.randn(32, n_in) * 2 + 1)
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm1d) and norm.affine:
+            nn.init.uniform_(norm.weight, 0.5, 2.0)
+            nn.init.normal_(norm.bias)
+    return model.eval(), torch.randn(16, n_in)
+
+
+NORMS = {
+    "weight norm by a hook": nn.utils.weight_norm,
+    "spectral norm by a hook": nn.utils.spectral_norm,
+    "weight norm": nn.utils.parametrizations.weight_norm,
+    "spectral norm": nn.utils.parametrizations.spectral_norm,
+    "none": lambda layer: layer,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated")
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("name", NORMS)
+def test_folding_into_a_weight_that_is_computed(name, affine):
+    norm = nn.BatchNorm1d(5, affine=affine)
+    model, x = used(nn.Sequential(NORMS[name](nn.Linear(6, 5)), norm, nn.ReLU(), nn.Linear(5, 3)))
+    folded = tinynets.fold_batch_norm(model)
+    assert set(folded.state_dict()) == {"0.weight", "0.bias", "3.weight", "3.bias"}
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-5, atol=1e-5)
+
+
+class Doubled(nn.Module):
+    def forward(self, x):
+        return 2 * x
+
+
+def test_a_weight_that_is_computed_in_another_way_is_named():
+    layer = nn.Linear(6, 5)
+    weight = nn.Parameter(torch.randn(5, 6))
+    del layer.weight
+    layer.register_parameter("twice", weight)
+    layer.weight = weight.detach() / 2
+    with pytest.raises(ValueError, match="weight of layer '0' is computed"):
+        tinynets.fold_batch_norm(nn.Sequential(layer, nn.BatchNorm1d(5)))
+    plain = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5))
+    nn.utils.parametrize.register_parametrization(plain[0], "weight", Doubled())
+    model, x = used(plain)
+    torch.testing.assert_close(tinynets.fold_batch_norm(model)(x), model(x), rtol=1e-5, atol=1e-5)
+
+
+class TwoReaders(nn.Module):
+    """What reads a layer's weight besides its own pass: "a module", "a tensor" or "a path"."""
+
+    def __init__(self, reader: str) -> None:
+        super().__init__()
+        self.reader, self.fc, self.norm = reader, nn.Linear(6, 6), nn.BatchNorm1d(6)
+        self.other = self.fc if reader == "a path" else nn.Linear(6, 6)
+        self.again = self.norm if reader == "a path" else nn.Identity()
+        self.other.weight = self.fc.weight
+
+    def forward(self, x):
+        y = self.norm(self.fc(x))
+        if self.reader == "a tensor":
+            return nn.functional.linear(y, self.fc.weight)
+        return y if self.reader == "a path" else self.other(y)
+
+
+@pytest.mark.parametrize("reader", ["a module", "a tensor", "a path"])
+def test_folding_where_a_weight_has_a_second_reader(reader):
+    model, x = used(TwoReaders(reader))
+    assert foldable(model) == ([] if reader == "a tensor" else foldable(model))
+    torch.testing.assert_close(tinynets.fold_batch_norm(model)(x), model(x), rtol=1e-5, atol=1e-5)
+
+
+class Standardised(nn.Linear):
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight / self.weight.std(1, keepdim=True), self.bias)
+
+
+class Activated(nn.BatchNorm1d):
+    def forward(self, x):
+        return torch.relu(super().forward(x))
+
+
+def test_what_computes_something_else_is_not_folded():
+    hooked = nn.Linear(6, 5)
+    hooked.register_forward_hook(lambda _module, _inputs, y: y.square())
+    for layer, norm in (
+        (Standardised(6, 5), nn.BatchNorm1d(5)),
+        (nn.Linear(6, 5), Activated(5)),
+        (hooked, nn.BatchNorm1d(5)),
+    ):
+        model, x = used(nn.Sequential(layer, norm))
+        assert foldable(model) == []
+        torch.testing.assert_close(tinynets.fold_batch_norm(model)(x), model(x))
+
+
+class Hidden(nn.Module):
+    """Calls a batch norm by a list that torch does not see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.norm = nn.Linear(6, 6), nn.BatchNorm1d(6)
+        self.steps = [self.fc, self.norm]
+
+    def forward(self, x):
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+def test_a_batch_norm_that_torch_does_not_see_is_named():
+    with pytest.raises(ValueError, match=r"cannot trace Hidden .*not installed as a submodule"):
+        tinynets.fold_batch_norm(Hidden())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_folding_with_mixed_dtypes(bias):
+    model, x = used(nn.Sequential(nn.Linear(6, 5, bias=bias), nn.BatchNorm1d(5)))
+    whole = model(x)
+    model[0].bfloat16()
+    folded = tinynets.fold_batch_norm(model)
+    assert folded[0].weight.dtype == folded[0].bias.dtype == torch.bfloat16
+    torch.testing.assert_close(folded(x.bfloat16()).float(), whole, rtol=0.05, atol=0.05)
+
+
 def test_a_model_that_cannot_be_traced_is_named():
     class Branching(nn.Module):
         def __init__(self):
