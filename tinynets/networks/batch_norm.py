@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
-from tinynets.networks.masks import copied, make_permanent
+from tinynets.networks.masks import FOLDED_GAIN, copied, make_permanent
 
 
 class _Tracer(torch.fx.Tracer):
@@ -101,6 +101,8 @@ def _fold(layer: Any, norm: Any) -> None:
     offset = torch.zeros_like(mean) if norm.bias is None else norm.bias
     fuse = fuse_linear_bn_weights if isinstance(layer, nn.Linear) else fuse_conv_bn_weights
     with torch.no_grad():
+        scale = gain * torch.rsqrt(variance + norm.eps)
+        layer.register_buffer(FOLDED_GAIN, scale, persistent=False)
         layer.weight, layer.bias = fuse(
             layer.weight, layer.bias, mean, variance, norm.eps, gain, offset
         )
