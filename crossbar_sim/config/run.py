@@ -7,7 +7,7 @@ import math
 import re
 import tomllib
 import warnings
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -247,7 +247,7 @@ def bank_of(options: dict[str, Any]) -> ResistorBank:
 def load_config(path: str | Path) -> RunConfig:
     """Read a run's TOML file; see `read_toml`. The file of weights is relative to its folder."""
     config = read_toml(Path(path), RunConfig)
-    replace(config.bank)  # made again to show its warnings, which `checked` has suppressed
+    config.life.later(config.chip)  # shows the bank's warnings, which `checked` has suppressed
     if config.model.weights is None:
         return config
     return config.with_weights(Path(path).parent / config.model.weights)

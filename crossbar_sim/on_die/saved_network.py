@@ -24,6 +24,8 @@ from mapping.network.mapped_network import MappedNetwork
 from netlists.circuit import Periphery, Wires
 from tinynets.files.drafts import new_directory
 from tinynets.files.npz import read_npz
+from tinynets.networks.extraction import conv_geometry
+from tinynets.networks.layers import PrunedLayer
 from tinynets.networks.masks import copied
 
 FORMAT, VERSION = "crossbar-sim network on a die", 1
@@ -98,6 +100,7 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
     try:
         for layer in mapped.layers:
             path = layer.source.module
+            _check_module(path, on_die.get_submodule(path), layer.source)
             replaced = _layer(header.layers[path], layer, next(model.parameters()).dtype)
             on_die = with_module(on_die, path, replaced)
         _restore(on_die, state)
@@ -161,6 +164,21 @@ def _layer(entry: _Circuits, mapped: MappedLayer, dtype: torch.dtype) -> Circuit
     layer = CircuitLayer(mapped, hardware, limits, dtype=dtype)
     layer.adc.set_range(entry.v_limit)
     return layer
+
+
+def _check_module(path: str, module: Any, source: PrunedLayer) -> None:
+    """Raise ValueError unless a module computes with weights of a mapped layer's shape."""
+    if isinstance(module, nn.Linear):
+        same = source.conv is None and source.weight.shape == module.weight.shape
+    else:
+        same = isinstance(module, nn.Conv1d | nn.Conv2d) and (
+            conv_geometry(module) == source.conv and module.out_channels == source.n_out
+        )
+    if not same:
+        raise ValueError(
+            f"module {path!r} is {str(module).splitlines()[0]}; expected {source.n_out} outputs of "
+            f"{source.n_in} inputs, {source.conv or 'dense'}"
+        )
 
 
 def _digital_state(on_die: nn.Module) -> dict[str, torch.Tensor]:

@@ -128,7 +128,9 @@ class Store:
         creating it right now; creating it here then waits for that process.
         """
         try:
-            with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as connection:
+            uri = f"file:{self.path}?mode=ro"
+            with closing(sqlite3.connect(uri, timeout=60.0, uri=True)) as connection:
+                connection.execute("BEGIN")  # all reads see the same moment
                 application = connection.execute("PRAGMA application_id").fetchone()[0]
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
                 state = connection.execute("PRAGMA quick_check").fetchone()[0]

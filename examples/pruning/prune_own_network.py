@@ -1,4 +1,4 @@
-"""Bring your own network: load weights safely, fold its batch norm, prune and extract it."""
+"""Bring your own network: load weights safely, prune it, fold its batch norm and extract it."""
 
 import tempfile
 from pathlib import Path
@@ -31,8 +31,8 @@ with tempfile.TemporaryDirectory() as folder:
     weights = Path(folder) / "weights.pt"
     torch.save(train(build(), data, epochs=3, learning_rate=0.01).state_dict(), weights)
     model = tinynets.load_weights(build(), weights)  # never executes code in the file
-folded = tinynets.fold_batch_norm(model)
-small = tinynets.prune(folded, data, method="activation", sparsity=0.8, epochs=3)
+pruned = tinynets.prune(model, data, method="activation", sparsity=0.8, epochs=3)
+small = tinynets.fold_batch_norm(pruned)
 network = tinynets.extract(small, torch.from_numpy(data.x_test[:1]))
 print(f"top-1 {accuracy(small, data.x_test, data.y_test):.1%}, digital: {network.digital}")
 for layer in network.layers:

@@ -1,9 +1,28 @@
-"""Checks of a bank, of a die's table and of a list of cells; each raises ValueError."""
+"""Checks of a bank, of a die's table and of a list of cells."""
+
+import warnings
 
 import numpy as np
 
 T_REFERENCE = 300.15  # kelvin; 27 degrees Celsius, the nominal temperature of SPICE
 MAX_BRANCHES = 32  # a bank's switches are one 32-bit mask
+
+
+class NoEffectWarning(UserWarning):
+    """Something is stated that changes no resistor of the bank."""
+
+
+def warn_of_no_effect(bank, stacklevel):
+    """Warn with `NoEffectWarning` of an age without drift, or a temperature without coefficient."""
+    of_age = bank.drift or bank.drift_sigma
+    of_heat = bank.tc1 or bank.tc1_sigma or bank.tc2
+    for name, value, acts, needed in (
+        ("age", bank.age, of_age, "drift or drift_sigma"),
+        ("temperature", bank.temperature - T_REFERENCE, of_heat, "tc1, tc1_sigma or tc2"),
+    ):
+        if value and not acts:
+            text = f"{name} = {getattr(bank, name):g} changes no resistor; give the bank {needed}"
+            warnings.warn(text, NoEffectWarning, stacklevel=stacklevel + 1)
 
 
 def require(condition, name, value, expected):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import ConfigDict, Field
 
-from mapping.bank.checks import MAX_BRANCHES, T_REFERENCE, require
+from mapping.bank.checks import MAX_BRANCHES, T_REFERENCE, require, warn_of_no_effect
 from mapping.bank.ladders import Ladder, nominal_ladder, warn_of_gaps
 from mapping.bank.streams import Distribution
 from tinynets.settings import (
@@ -37,7 +37,8 @@ class ResistorBank:
     resistor below 0.05 of its value.
 
     Raises ValueError for a value outside its range; warns `LadderGapWarning` where the ratio is
-    above 2 / (1 + tolerance).
+    above 2 / (1 + tolerance), and `NoEffectWarning` of an age without drift or a temperature
+    without coefficient.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
@@ -106,6 +107,7 @@ class ResistorBank:
         _check_together(self)
         if isinstance(self.ladder, str) and self.ladder != "equal" and self.n > 1:
             warn_of_gaps(self.ladder, self.ratio, self.tolerance, stacklevel=3)
+        warn_of_no_effect(self, stacklevel=3)
 
     @cached_property
     def r_nominal(self) -> np.ndarray:

@@ -150,7 +150,10 @@ def map_layer(
             "objective='aware' and fit_scale need second_moment; see calibration inputs"
         )
     if not layer.n_remaining:
-        raise ValueError(f"layer {layer.name!r} has no weight left; there is nothing to map")
+        raise ValueError(
+            f"layer {layer.name!r} has no weight left, so its outputs are its bias; pass "
+            f"leave_digital=({layer.module or layer.name!r},) to `extract`, or prune it less"
+        )
     # A cell is (word line, bit line) = (input, output): transposed against the weight.
     columns, rows = np.nonzero(layer.mask)
     scale = np.broadcast_to(_scale(layer, die, rule, second_moment), layer.n_out).copy()

@@ -69,11 +69,14 @@ class MappedLayer:
         return (self.weight - self.source.weight)[self.source.mask] / (self.largest or 1.0)
 
     def missed(self, tolerance: float) -> Missed:
-        """Return the targets missed by more than `tolerance`, a fraction of the largest weight."""
+        """Return the targets missed by more than `tolerance`, a fraction of the largest weight.
+
+        Weights that are all zero are compared with full scale, as in `error`.
+        """
         columns, rows = np.nonzero(self.source.mask)
         weight, scale = self.source.weight[columns, rows], self.g_per_weight[columns]
         predicted = self.predicted[columns, rows]
-        limit = tolerance * np.abs(weight).max()
+        limit = tolerance * (self.largest or 1.0)
         far = np.abs(predicted / scale - weight) > limit
         cells = (a[far] for a in (rows, columns, scale * weight, predicted))
         return Missed(*cells, tolerance=float(limit * scale.max()))

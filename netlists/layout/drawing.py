@@ -82,7 +82,7 @@ def tile_layout(
     *,
     programming: Programming = "switch",
 ) -> "db.Layout":
-    """Return the layout of a tile; its top cell has the tile's name.
+    """Return the layout of a tile; its top cell has the tile's name, and all others begin with it.
 
     tile: its cells with devices are drawn, and its closed branches programmed.
     bank: nominal values and number of branches.
@@ -112,7 +112,7 @@ def cell_layout(
 ) -> "db.Layout":
     """Return the layout of one cell, a differential pair of banks, with its line segments."""
     plan, layout = plan_cell(bank, technology, programming), _new_layout()
-    pen = _Pen(layout, _draw_cell(layout, plan, technology), technology)
+    pen = _Pen(layout, _draw_cell(layout, "cell", plan, technology), technology)
     half = to_dbu(technology.bit_width) // 2
     pen.box("met1", 0, plan.y_head, plan.width, plan.y_head + to_dbu(technology.word_width))
     for x in plan.x_bit:
@@ -177,9 +177,11 @@ def _places(low: int, high: int, side: int, step: int) -> range:
     return range(start, start + count * step, step)
 
 
-def _draw_cell(layout: Any, plan: CellPlan, technology: Technology) -> Any:
-    pen = _Pen(layout, layout.create_cell("cell"), technology)
-    switch = _draw_switch(layout, technology) if plan.programming == "switch" else None
+def _draw_cell(layout: Any, name: str, plan: CellPlan, technology: Technology) -> Any:
+    pen = _Pen(layout, layout.create_cell(name), technology)
+    switch = None
+    if plan.programming == "switch":
+        switch = _draw_switch(layout, f"{name}_switch", technology)
     for side, branches in enumerate(plan.branches):
         for branch in branches:
             _draw_branch(pen, plan, branch, switch)
@@ -274,13 +276,13 @@ def _draw_collector(pen: _Pen, plan: CellPlan, side: int) -> None:
 _CHANNEL, _GATE, _CONTACT = 420, 150, 270
 
 
-def _draw_switch(layout: Any, technology: Technology) -> Any:
+def _draw_switch(layout: Any, name: str, technology: Technology) -> Any:
     """Draw a transistor of minimum size with terminals S (to the resistor), D and G.
 
     The gate ends in local interconnect; the memory bit that drives it is not drawn.
     Source: poly.7 and poly.8, diffusion 0.25 um beyond the gate, gate 0.13 um beyond diffusion.
     """
-    pen = _Pen(layout, layout.create_cell("switch"), technology)
+    pen = _Pen(layout, layout.create_cell(name), technology)
     w, g, pad = _CHANNEL // 2, _GATE // 2, 165
     contact = 2 * pad + technology.rule("space", "li1")
     pen.box("diff", -w, -SWITCH_HALF, w, SWITCH_HALF)
@@ -297,7 +299,7 @@ def _draw_switch(layout: Any, technology: Technology) -> Any:
 
 def _place_cells(pen: _Pen, tile: Tile, plan: CellPlan) -> None:
     """Draw the cell once and place it wherever a cell has devices; word line 0 is at the top."""
-    cell = _draw_cell(pen.layout, plan, pen.technology)
+    cell = _draw_cell(pen.layout, f"{tile.name}_cell", plan, pen.technology)
     for i, j in np.argwhere(tile.present).tolist():
         place = klayout().Trans(j * plan.width, _row_y(tile, plan, i))
         pen.cell.insert(klayout().CellInstArray(cell.cell_index(), place))

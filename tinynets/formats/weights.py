@@ -21,34 +21,52 @@ _ACTIVATIONS = {
     "identity": nn.Identity,
 }
 
+#: Parts of names that DataParallel and torch.compile add.
+_WRAPPERS = ("module", "_orig_mod")
+
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """Return the tensors of a .safetensors file or of a .pt file that holds a state dict.
 
-    A .pt file may also hold {"state_dict": ...}. Raises ValueError for a file that is truncated,
-    holds anything but tensors (a pickled model could execute code and is refused), or has another
-    suffix; FileNotFoundError.
+    A .pt file may also be a training checkpoint that holds one state dict, under any key. Raises
+    ValueError for a file that is truncated, holds several state dicts or none (a pickled model
+    could execute code and is refused), or has another suffix; FileNotFoundError.
     """
     path = Path(path)
     check_suffix(path)
     content = WEIGHT_READERS[path.suffix](path)
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
-        raise ValueError(f"{path} holds no state dict; save model.state_dict(), not the model")
-    return dict(content)
+    if _is_state(content):
+        return dict(content)
+    states = {}
+    if isinstance(content, Mapping):
+        states = {key: value for key, value in content.items() if value and _is_state(value)}
+    if len(states) > 1:
+        raise ValueError(
+            f"{path} holds several state dicts, {list(states)}; pass one of them, such as "
+            f"torch.load(path, weights_only=True)[{next(iter(states))!r}]"
+        )
+    if not states:
+        found = f", only {list(content)[:5]}" if isinstance(content, Mapping) else ""
+        raise ValueError(
+            f"{path} holds no state dict{found}; save model.state_dict(), not the model"
+        )
+    return dict(*states.values())
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor] | str | Path) -> nn.Module:
     """Put weights into a model, in place, and return it; masks among them come into force.
 
     weights: a state dict, or a file that `read_weights` reads. A `weight_mask` beside a
-    `weight_orig`, as `torch.nn.utils.prune` saves them, masks the layer.
-    Raises ValueError for tensors that are missing, unknown, of another shape, NaN or inf.
+        `weight_orig`, as `torch.nn.utils.prune` saves them, masks the layer. What a wrapper put
+        before the names, such as "module.", "_orig_mod." or Lightning's "net.", may differ from
+        the model's if the modules are the same otherwise.
+
+    Raises ValueError for tensors that are missing, unknown, of another shape, NaN or inf, or whole
+    numbers in place of real ones.
     """
     weights = weights if isinstance(weights, Mapping) else read_weights(weights)
-    if bad := [name for name, value in weights.items() if not torch.isfinite(value).all()]:
-        raise ValueError(f"tensors {bad} hold NaN or inf; load a sound checkpoint")
+    weights = _renamed(weights, model)
+    _check_values(weights, model.state_dict())
     suffix = ".weight_mask"
     masks = {n.removesuffix(suffix): m for n, m in weights.items() if n.endswith(suffix)}
     if masks:
@@ -56,9 +74,10 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor] | str | P
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
-        first, *more = [line.strip() for line in str(error).splitlines()[1:]]
-        rest = f" (and {len(more)} more)" if more else ""
-        raise ValueError(f"the weights do not fit {type(model).__name__}: {first}{rest}") from error
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        text = " ".join(line if len(line) < 200 else f"{line[:199]}…" for line in lines[:2])
+        rest = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
+        raise ValueError(f"the weights do not fit {type(model).__name__}: {text}{rest}") from error
     return model
 
 
@@ -112,6 +131,67 @@ def from_sklearn(classifier: Any) -> nn.Sequential:
         if k < len(weights):
             model.add_module(f"{classifier.activation}{k}", _ACTIVATIONS[classifier.activation]())
     return model.eval()
+
+
+def _is_state(content: Any) -> bool:
+    return isinstance(content, Mapping) and all(map(torch.is_tensor, content.values()))
+
+
+def _check_values(
+    weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
+) -> None:
+    whole = {
+        name: value.dtype
+        for name, value in weights.items()
+        if name in expected
+        and expected[name].is_floating_point()
+        and not value.is_floating_point()
+        and not name.endswith("_mask")
+    }
+    if whole:
+        raise ValueError(
+            f"tensors {list(whole)[:3]} are of {set(whole.values())}, as quantised networks have "
+            "them; expected real numbers; save the network before it was quantised"
+        )
+    if bad := [name for name, value in weights.items() if not torch.isfinite(value).all()]:
+        raise ValueError(f"tensors {bad} hold NaN or inf; load a sound checkpoint")
+
+
+def _renamed(weights: Mapping[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the weights under the model's names, if only what wrappers add to them differs.
+
+    Raises ValueError if the file has the model's tensors inside those of a larger one.
+    """
+    homes = set(map(_home, model.state_dict()))
+    ours = {_unwrapped(home): home for home in homes}
+    theirs = {_unwrapped(_home(name)) for name in weights}
+    first = next(iter(ours), "")
+    ends = [path.removesuffix(first) for path in theirs if path.endswith(first)]
+    starts = [s for s in ends if s[-1:] in ("", ".") and {s + path for path in ours} <= theirs]
+    if len(ours) < len(homes) or not starts or ("" in starts and len(ours) < len(theirs)):
+        return dict(weights)
+    if len(ours) < len(theirs):
+        start = sorted(starts)[0]
+        raise ValueError(
+            f"the tensors of {type(model).__name__} are under {sorted(starts)}, beside others; "
+            f"pass {{k.removeprefix({start!r}): v for k, v in weights.items() "
+            f"if k.startswith({start!r})}}"
+        )
+    renamed = {}
+    for name, value in weights.items():
+        home = _home(name)
+        ours_home = ours[_unwrapped(home).removeprefix(starts[0])]
+        renamed[ours_home + name.removeprefix(home)] = value
+    return renamed if len(renamed) == len(weights) else dict(weights)
+
+
+def _home(name: str) -> str:
+    """Return the path of a tensor's module, with a dot at its end unless it is empty."""
+    return name[: name.rfind(".") + 1]
+
+
+def _unwrapped(home: str) -> str:
+    return "".join(f"{part}." for part in home.split(".")[:-1] if part not in _WRAPPERS)
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:

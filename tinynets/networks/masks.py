@@ -2,6 +2,7 @@
 
 import copy
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,8 @@ from tinynets.networks.extraction import check_paths, dense_weight, is_inside
 #: By module path: a float score or a bool mask in the shape of the module's weight.
 Scores = Mapping[str, torch.Tensor]
 Masks = dict[str, torch.Tensor]
+#: Buffer of a layer with a folded batch norm: what each output's weights were multiplied by.
+FOLDED_GAIN = "folded_gain"
 
 
 def weight_layers(model: nn.Module, exclude: tuple[str, ...] = ()) -> dict[str, nn.Module]:
@@ -42,7 +45,8 @@ def weight_layers(model: nn.Module, exclude: tuple[str, ...] = ()) -> dict[str, 
     if computed := [path for path, module in layers.items() if not _holds_weight(module)]:
         raise ValueError(
             f"the weights of layers {computed} are computed from other parameters; exclude them or "
-            "make them plain first (torch.nn.utils.parametrize.remove_parametrizations)"
+            "make them plain first (torch.nn.utils.parametrize.remove_parametrizations, or "
+            "torch.nn.utils.remove_weight_norm and remove_spectral_norm)"
         )
     return layers
 
@@ -88,8 +92,10 @@ def choose(
             for path, score in scores.items()
         }
     if empty := [path for path, mask in masks.items() if not mask.any()]:
+        scopes = "scope='layer' or " if scope == "global" else ""
         raise ValueError(
-            f"a sparsity of {sparsity:.4g} would leave no weight in layers {empty}; lower it"
+            f"a sparsity of {sparsity:.4g} would leave no weight in layers {empty}; lower it, or "
+            f"pass {scopes}exclude={tuple(empty)}"
         )
     return masks
 
@@ -183,6 +189,20 @@ def mask_of(module: nn.Module) -> torch.Tensor:
     return dense_weight(module) != 0 if mask is None else mask.detach() != 0
 
 
+def warn_of_few(layers: Mapping[str, nn.Module]) -> None:
+    """Warn of layers that pruning left with less than 1 % or fewer than 10 of their weights."""
+    masks = {path: mask_of(module) for path, module in layers.items()}
+    left = {path: (int(mask.sum()), mask.numel()) for path, mask in masks.items()}
+    few = {path: (n, of) for path, (n, of) in left.items() if n < of and n < max(10, of / 100)}
+    if few:
+        text = ", ".join(f"{path!r} {n} of {of}" for path, (n, of) in few.items())
+        warnings.warn(
+            f"pruning left few weights in layers: {text}; if accuracy suffers, pass scope='layer' "
+            f"or exclude={tuple(few)}",
+            stacklevel=4,
+        )
+
+
 @contextmanager
 def plain_weights(model: nn.Module) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
     """Yield (weight, mask) of each masked layer as plain parameters; mask them again afterwards.
@@ -208,7 +228,7 @@ def _set_mask(module: Any, mask: torch.Tensor) -> None:
 
 def _holds_weight(module: nn.Module) -> bool:
     own = dict(module.named_parameters(recurse=False))
-    return "weight" in own or "weight_orig" in own
+    return "weight" in own or ("weight_orig" in own and hasattr(module, "weight_mask"))
 
 
 def _drop_mask(module: nn.Module) -> None:

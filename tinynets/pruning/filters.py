@@ -1,5 +1,7 @@
 """Remove whole channels, so that tensors and crossbars really become smaller."""
 
+import warnings
+
 import torch
 from torch import nn
 
@@ -28,7 +30,8 @@ def prune_filters(
         below), at least one multiple. The side of a tile leaves no tile half filled.
     exclude: modules that keep their outputs; the last weight layer always does.
 
-    Fine-tune the result with `train`.
+    Fine-tune the result with `train`. Warns of layers that keep all channels although they should
+    lose some ("layer"), as before a convolution with one output, which is taken for depthwise.
     Raises ValueError for a sparsity outside [0, 1), an unknown scope, or outputs whose shape
     changed; ImportError without Torch-Pruning.
     Source: Fang et al., DepGraph, CVPR 2023, arXiv 2301.12900. Cost: one pass and one trace.
@@ -44,8 +47,9 @@ def prune_filters(
     frozen = [name for name, value in model.named_parameters() if not value.requires_grad]
     model.requires_grad_(True)  # Torch-Pruning follows gradients and prunes nothing without them
     last = extract(model, example).layers[-1].module
-    layers = weight_layers(model, exclude).values()
-    fractions = {module: _fraction(module, sparsity, round_to) for module in layers}
+    layers = weight_layers(model, exclude)
+    fractions = {module: _fraction(module, sparsity, round_to) for module in layers.values()}
+    wide = {path: m.get_parameter("weight").shape[0] for path, m in layers.items() if fractions[m]}
     pruner = tp.pruner.BasePruner(
         model,
         example,
@@ -62,6 +66,13 @@ def prune_filters(
         raise ValueError(
             f"the outputs must keep their shapes {before}; got {after}; exclude the layers that "
             "make them"
+        )
+    still = [path for path, n in wide.items() if len(layers[path].get_parameter("weight")) == n]
+    if scope == "layer" and (whole := [path for path in still if path != last]):
+        warnings.warn(
+            f"layers {whole} keep all their channels, since a layer that they are coupled to does; "
+            "only the others became smaller",
+            stacklevel=2,
         )
     for name in frozen:
         model.get_parameter(name).requires_grad_(False)

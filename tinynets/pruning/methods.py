@@ -17,6 +17,7 @@ from tinynets.networks.masks import (
     make_permanent,
     mask_of,
     n_to_keep,
+    warn_of_few,
     weight_layers,
 )
 from tinynets.networks.training import train
@@ -78,6 +79,7 @@ def in_rounds(
         step(target)
         train(model, data, **training, seed=rule.seed + k)
         progress("prune", k, len(targets))
+    warn_of_few(weight_layers(model, rule.exclude))
     return model
 
 

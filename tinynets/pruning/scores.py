@@ -11,14 +11,31 @@ import torch
 from torch import nn
 
 from tinynets.networks.extraction import conv_geometry, dense_weight
+from tinynets.networks.masks import FOLDED_GAIN
 from tinynets.networks.passes import evaluation, watching
 
 Layers = Mapping[str, nn.Module]
 
 
 def magnitude(layers: Layers) -> dict[str, torch.Tensor]:
-    """Return |weight|. Source: Han et al., NeurIPS 2015, arXiv 1506.02626. Cost: one pass."""
-    return {path: dense_weight(module).abs() for path, module in layers.items()}
+    """Return |weight|, as it was before a batch norm was folded into it.
+
+    Source: Han et al., NeurIPS 2015, arXiv 1506.02626. Cost: one pass.
+    """
+    return {path: unfolded(module, dense_weight(module).abs()) for path, module in layers.items()}
+
+
+def unfolded(module: nn.Module, score: torch.Tensor, power: int = 1) -> torch.Tensor:
+    """Return a score (n_out, ...) without the gain of a batch norm that was folded into a layer.
+
+    power: of the weight, to which the score is proportional. Batch norm makes the scale of a layer
+    arbitrary, so scores with it could not be compared with those of other layers.
+    """
+    gain = getattr(module, FOLDED_GAIN, None)
+    if gain is None or len(gain) != len(score):  # None, or channels have been removed since
+        return score
+    gain = gain.abs().pow(power).view(-1, *[1] * (score.ndim - 1))
+    return torch.where(gain > 0, score / gain, score)
 
 
 def random(layers: Layers, seed: int) -> dict[str, torch.Tensor]:
@@ -62,7 +79,9 @@ def activation(model: nn.Module, layers: Layers, x: torch.Tensor) -> dict[str, t
     """
     squares = input_statistics(model, layers, x, lambda rows: rows.square().sum(1, keepdim=True))
     return {
-        path: by_group(module).abs().mul(squares[path].sqrt()).view_as(dense_weight(module))
+        path: unfolded(
+            module, by_group(module).abs().mul(squares[path].sqrt()).view_as(dense_weight(module))
+        )
         for path, module in layers.items()
     }
 

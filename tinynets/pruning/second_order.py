@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tinynets.networks.extraction import dense_weight
-from tinynets.pruning.scores import Layers, by_group, input_statistics
+from tinynets.pruning.scores import Layers, by_group, input_statistics, unfolded
 
 
 def inverse_factors(
@@ -37,7 +37,7 @@ def saliency(layers: Layers, factors: Mapping[str, torch.Tensor]) -> dict[str, t
     for path, module in layers.items():
         diagonal = factors[path].diagonal(dim1=1, dim2=2)[:, None]
         score = (by_group(module).double() / diagonal).square()
-        scores[path] = score.view_as(dense_weight(module)).float()
+        scores[path] = unfolded(module, score.view_as(dense_weight(module)).float(), power=2)
     return scores
 
 

@@ -17,7 +17,7 @@ from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.config.run import checked
 from crossbar_sim.config.study import load_study
 from crossbar_sim.report.modelled import modelled
-from mapping.bank import LadderGapWarning
+from mapping.bank import LadderGapWarning, NoEffectWarning
 from netlists import Wires
 from tinynets.pruning.options import REGISTRY
 
@@ -209,7 +209,7 @@ def tried(raw: dict[str, Any]) -> tuple[RunConfig | None, str]:
     """Return the configuration, or none, and what is wrong with it."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", LadderGapWarning)
+            warnings.simplefilter("ignore")
             return checked(raw, RunConfig, "file"), ""
     except ConfigError as error:
         return None, str(error)
@@ -229,7 +229,7 @@ def test_any_value_of_any_key_is_taken_or_refused_in_one_line(path, annotation):
             kept = reduce(getattr, path, config)
             assert kept == (tuple(value) if isinstance(value, list) else value)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", LadderGapWarning)
+                warnings.simplefilter("ignore")
                 assert RunConfig.model_validate_json(config.model_dump_json()) == config
 
 
@@ -337,3 +337,10 @@ def test_a_run_may_prune_by_each_method_that_keeps_shapes():
                 checked(table, RunConfig, "a.toml")
         else:
             assert checked(table, RunConfig, "a.toml").prune.method == method
+
+
+def test_a_life_that_changes_nothing_is_said_when_a_file_is_read(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text('name = "a"\n[life]\nage = 8760.0')
+    with pytest.warns(NoEffectWarning, match="age = 8760 changes no resistor"):
+        load_config(path)

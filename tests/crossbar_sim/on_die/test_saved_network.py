@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 import shutil
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -263,7 +264,11 @@ def test_a_single_array_is_no_state(perceptron, kept):
 
 def test_other_models_are_refused(perceptron, kept):
     for model, message in (
-        (mlp((64, 10)), "no attribute `fc2`"),
+        (mlp((64, 10)), r"'fc1' is Linear\(.*; expected 32 outputs of 64 inputs, dense"),
+        (mlp((64, 32, 11)), "'fc2' is Linear.*; expected 10 outputs of 32 inputs, dense"),
+        (nn.Sequential(OrderedDict(fc1=nn.Conv1d(64, 32, 1))), "'fc1' is Conv1d"),
+        (nn.Sequential(OrderedDict(fc1=mlp((64, 32)))), r"'fc1' is Sequential\(;"),
+        (nn.Sequential(OrderedDict(fc1=nn.Linear(64, 32))), "no attribute `fc2`"),
         (mlp((64, 32, 10)).double(), "must be torch.float64; got torch.float32"),
         (nn.Sequential(mlp((64, 32, 10)), nn.BatchNorm1d(10)), "no attribute `fc1`"),
         (nn.Linear(64, 10), "no attribute `fc1`"),

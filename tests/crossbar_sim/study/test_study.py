@@ -2,6 +2,7 @@
 
 import csv
 import io
+import multiprocessing
 import os
 import signal
 import sqlite3
@@ -10,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -176,6 +178,24 @@ def test_two_processes_on_one_store(files, tmp_path):
     assert [process.returncode for process in both] == [0, 0]
     assert outputs[0] == outputs[1]
     assert len(Store(tmp_path / "s.sqlite").records()) == 6
+
+
+def _open_with_others(path: Path, k: int, start: Any) -> None:
+    start.wait(60)
+    Store(path).add(Record(f"{k}", "s", {}, k, {}, {}, 0.1, "v"))
+
+
+def test_many_create_one_store_at_the_same_moment(tmp_path):
+    context, n = multiprocessing.get_context("fork"), 32
+    for turn in range(3):
+        path, start = tmp_path / f"{turn}.sqlite", context.Barrier(n)
+        jobs = [context.Process(target=_open_with_others, args=(path, k, start)) for k in range(n)]
+        for job in jobs:
+            job.start()
+        for job in jobs:
+            job.join()
+        assert [job.exitcode for job in jobs] == [0] * n
+        assert len(Store(path).keys()) == n
 
 
 def test_a_cluster_that_loses_a_worker_loses_no_result(files, tmp_path):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from approx import approx
-from mapping.bank import Die, LadderGapWarning, ResistorBank
+from mapping.bank import Die, LadderGapWarning, NoEffectWarning, ResistorBank
 from mapping.bank.ladders import e_series
 from mapping.bank.streams import Term, normals, stream_key, uniforms
 
@@ -329,7 +329,9 @@ def test_switching_one_term_on_never_changes_another():
     full = ResistorBank(n=3, **ALL_TERMS)
     local_only = factors(Die(ResistorBank(n=3, sigma_local=0.05), 8))
     for off in ("sigma_lot", "sigma_gradient", "tc1_sigma", "meter_error", "sigma_on"):
-        kept = {"sigma_local": 0.05} | {off: ALL_TERMS[off], "r_on": 1e3, "temperature": 350.0}
+        kept = {"sigma_local": 0.05} | {off: ALL_TERMS[off], "r_on": 1e3}
+        if off == "tc1_sigma":
+            kept["temperature"] = 350.0
         changed = factors(Die(ResistorBank(n=3, **kept), 8))
         removed = factors(Die(ResistorBank(n=3, **(kept | {"sigma_local": 0.0})), 8))
         assert np.allclose(changed, local_only * removed, rtol=1e-14, atol=0)
@@ -533,3 +535,13 @@ def test_every_switch_may_be_stuck_but_not_twice():
     assert bank_of(1e5, p_stuck_open=0.5, p_stuck_closed=0.5).p_stuck_open == 0.5
     with pytest.raises(ValueError, match="at most 1"):
         bank_of(1e5, p_stuck_open=0.6, p_stuck_closed=0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [({"age": 8760.0}, "drift or drift_sigma"), ({"temperature": 398.15}, "tc1, tc1_sigma or tc2")],
+)
+def test_what_changes_no_resistor_is_said(options, needed):
+    with pytest.warns(NoEffectWarning, match=f"changes no resistor; give the bank {needed}"):
+        ResistorBank(n=2, **options)
+    ResistorBank(n=2, drift=0.01, tc2=1e-6, **options)  # warns of nothing

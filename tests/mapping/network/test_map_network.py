@@ -166,6 +166,15 @@ def test_a_fitted_scale_lowers_the_output_error_of_cells_chosen_alone(network, p
     assert np.array_equal(fitted.predicted[columns, rows], nearest)
 
 
+def test_weights_that_are_kept_and_zero_are_not_missed():
+    """A selection realises zero to within leakage, which is far below a fraction of full scale."""
+    zeros = PrunedLayer("z", np.zeros((3, 4)), np.ones((3, 4), bool))
+    die = Die(ResistorBank(n=4, sigma_local=0.05, r_on=1e3, r_off=1e9), seed=1)
+    layer = map_network(PrunedNetwork((zeros,)), die, TileConfig(4, 3)).layers[0]
+    assert 0 < np.abs(layer.error).max() < 0.01
+    assert len(layer.missed(0.01)) == 0
+
+
 def test_targets_out_of_reach_are_listed(network):
     coarse = Die(ResistorBank(n=1, sigma_local=0.05), seed=1)
     layer = mapped(network, coarse)

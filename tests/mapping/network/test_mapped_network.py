@@ -80,8 +80,8 @@ def test_scale_per_output_uses_each_lines_own_range(layer, bank):
 
 
 def test_a_layer_without_weights_is_refused(bank):
-    empty = PrunedLayer("none", np.zeros((2, 2)), np.zeros((2, 2), bool))
-    with pytest.raises(ValueError, match="'none' has no weight left"):
+    empty = PrunedLayer("none", np.zeros((2, 2)), np.zeros((2, 2), bool), module="a.none")
+    with pytest.raises(ValueError, match=r"'none' has no weight left.*_digital=\('a\.none',\)"):
         map_network(PrunedNetwork((empty,)), Die(bank, seed=0), TileConfig(2, 2))
 
 

@@ -73,6 +73,10 @@ def full_tile(bank: ResistorBank, n_word: int = 2, n_bit: int = 2) -> Tile:
     return Tile("full", (0, 0), rows, columns, present, chosen, chosen.copy(), g, g.copy())
 
 
+#: The drawing of one weight in the layout of the tile of `mapped`.
+CELL = "fc_0_0_cell"
+
+
 def shapes(layout, cell, layer):
     return layout.cell(cell).shapes(layout.layer(*HIGH_PO.layers[layer]))
 
@@ -281,7 +285,7 @@ def test_a_cut_line_is_caught(tile, layer, gap, message):
 
 def strap(layer, *box):
     """Return an edit that draws one box in the cell, [database units]."""
-    return lambda layout: shapes(layout, "cell", layer).insert(db.Box(*box))
+    return lambda layout: shapes(layout, CELL, layer).insert(db.Box(*box))
 
 
 def remove(cell, layer):
@@ -291,7 +295,7 @@ def remove(cell, layer):
 
 def widen_resistors(layout):
     for layer in ("poly", "poly_res"):
-        found = shapes(layout, "cell", layer)
+        found = shapes(layout, CELL, layer)
         region = db.Region(found).sized(10, 0)
         found.clear()
         found.insert(region)
@@ -304,8 +308,8 @@ PLAN = plan_cell(BANK, HIGH_PO, "switch")
     ("edit", "message"),
     [
         (widen_resistors, "20000 ohm expected; got 18"),
-        (remove("switch", "diff"), "30 .* expected; got 0"),
-        (remove("cell", "via"), "30 resistors expected; got 0|got 0"),
+        (remove(f"{CELL}_switch", "diff"), "30 .* expected; got 0"),
+        (remove(CELL, "via"), "30 resistors expected; got 0|got 0"),
         (strap("li1", 0, PLAN.y_head + 500, PLAN.width // 2, PLAN.y_head + 900), "expected; got"),
         (strap("met1", 0, 1150, PLAN.width // 2, 1300), "tied together"),
         (strap("met1", 240, 0, 590, PLAN.y_head), "shorted|tied|expected; got"),
@@ -325,7 +329,7 @@ def test_wrong_cells_are_caught(tile, edit, message):
 def test_a_long_list_of_mismatches_is_cut_short():
     tile = full_tile(BANK, 6, 6)
     layout = tile_layout(tile, BANK)
-    remove("cell", "mcon")(layout)
+    remove(f"{tile.name}_cell", "mcon")(layout)
     found = compare(layout, tile)
     assert len(found.mismatches) == 21
     assert re.fullmatch(r"and \d+ more", found.mismatches[-1])
@@ -459,6 +463,29 @@ def test_masks_are_written_when_they_are_clean(tile, tmp_path):
     with pytest.raises(ValueError, match=r"is not written, .* the first: space of resistor"):
         write_masks(tile, BANK, tmp_path / "bad", narrow)
     assert not (tmp_path / "bad").exists()
+
+
+def test_tiles_keep_their_geometry_on_one_chip(tmp_path):
+    """A layout that is read into another shares the cells of the same name with it."""
+    other = bank_of(30e3, 60e3, r_on=1e3, r_off=1e12)
+    kinds, drawn = (("a", BANK, "switch"), ("b", BANK, "via"), ("c", other, "switch")), {}
+    for name, bank, programming in kinds:
+        tile = replace(full_tile(bank), layer=name)
+        drawn[tile.name] = tile_layout(tile, bank, programming=programming)
+        write_layout(drawn[tile.name], tmp_path / f"{tile.name}.gds")
+    chip = db.Layout()
+    for name in drawn:
+        chip.read(str(tmp_path / f"{name}.gds"))
+    assert [cell.name for cell in chip.top_cells()] == list(drawn)
+    for name, layout in drawn.items():
+        alone, together = (
+            {
+                str(one.get_info(k)): db.Region(one.cell(name).begin_shapes_rec(k)).merged().area()
+                for k in one.layer_indexes()
+            }
+            for one in (layout, chip)
+        )
+        assert {k: together.get(k) for k in alone} == alone
 
 
 def test_a_tile_whose_weights_are_all_pruned(tile):

@@ -13,10 +13,11 @@ from torch import nn
 
 import tinynets
 from approx import approx
+from tinynets.formats.linear_stack import linear_stack
 from tinynets.formats.weights import from_sklearn, load_weights, read_weights
 from tinynets.networks.batch_norm import foldable
 from tinynets.networks.data import digits
-from tinynets.networks.masks import masks_of
+from tinynets.networks.masks import apply_masks, masks_of
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import predict, train
 
@@ -98,6 +99,61 @@ def test_weights_that_do_not_fit(trained):
         load_weights(mlp((64, 32, 10)), state)
 
 
+def started(start, model):
+    return {f"{start}{name}": value for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "content"),
+    [
+        ("DataParallel", lambda m: started("module.", m)),
+        ("torch.compile", lambda m: started("_orig_mod.", m)),
+        ("both", lambda m: {"epoch": 1, "net": started("module._orig_mod.", m)}),
+        ("Lightning", lambda m: {"state_dict": started("net.", m), "hyper_parameters": {}}),
+        (
+            "a checkpoint of a training",
+            lambda m: {"model_state_dict": m.state_dict(), "optim": {"state": {}, "groups": []}},
+        ),
+    ],
+)
+def test_names_and_checkpoints_as_others_write_them(wrapped, content, tmp_path):
+    torch.manual_seed(0)
+    model, x = mlp((6, 5, 3)), torch.randn(4, 6)
+    apply_masks(model, {"fc1": torch.eye(5, 6) != 0})
+    torch.save(content(model), tmp_path / "m.pt")
+    for target in (mlp((6, 5, 3)), nn.DataParallel(mlp((6, 5, 3)))):
+        found = load_weights(target, tmp_path / "m.pt")
+        assert torch.equal(getattr(found, "module", found)(x), model(x)), wrapped
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_short_floats_are_read_exactly(dtype, tmp_path):
+    state = {name: value.to(dtype) for name, value in mlp((6, 5, 3)).state_dict().items()}
+    torch.save(state, tmp_path / "m.pt")
+    for found in (load_weights(mlp((6, 5, 3)), tmp_path / "m.pt"), linear_stack(state)):
+        for name, value in found.state_dict().items():
+            assert value.dtype == torch.float32
+            assert torch.equal(value, state[name].float())
+
+
+def test_what_of_a_checkpoint_is_meant_must_be_clear(tmp_path):
+    model = mlp((6, 5, 3))
+    torch.save({"model": model.state_dict(), "ema": model.state_dict()}, tmp_path / "m.pt")
+    with pytest.raises(ValueError, match=r"several state dicts, \['model', 'ema'\]; pass one"):
+        load_weights(model, tmp_path / "m.pt")
+    with pytest.raises(ValueError, match=r"under \['net\.'\], beside others; pass {k.removeprefix"):
+        load_weights(model, started("net.", model) | {"loss.weight": torch.ones(3)})
+    with pytest.raises(ValueError, match=r"under \['student\.', 'teacher\.'\], beside others"):
+        load_weights(model, started("teacher.", model) | started("student.", model))
+    with pytest.raises(ValueError, match=r"Missing key.*fc1.*Unexpected key.*fc3"):
+        load_weights(
+            model, {name.replace("fc1", "fc3"): v for name, v in started("", model).items()}
+        )
+    whole = {name: (value * 99).to(torch.int8) for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"int8.*save the network before it was quantised"):
+        load_weights(model, whole)
+
+
 @pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
 @pytest.mark.parametrize("n_class", [10, 2])
 def test_scikit_learn_gives_the_same_probabilities(data, activation, n_class):
@@ -168,6 +224,133 @@ def test_batch_norms_without_statistics_or_used_twice_stay():
     layer, norm = nn.Linear(4, 4), nn.BatchNorm1d(4)
     assert foldable(nn.Sequential(layer, norm, nn.ReLU(), layer, norm)) == []
     assert foldable(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(4))) == []
+
+
+def used(model: nn.Module, n_in: int = 6) -> tuple[nn.Module, torch.Tensor]:
+    """Give a model's batch norms statistics and other parameters; return it and inputs."""
+    torch.manual_seed(0)
+    for _ in range(20):
+        model(torch.randn(32, n_in) * 2 + 1)
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm1d) and norm.affine:
+            nn.init.uniform_(norm.weight, 0.5, 2.0)
+            nn.init.normal_(norm.bias)
+    return model.eval(), torch.randn(16, n_in)
+
+
+NORMS = {
+    "weight norm by a hook": nn.utils.weight_norm,
+    "spectral norm by a hook": nn.utils.spectral_norm,
+    "weight norm": nn.utils.parametrizations.weight_norm,
+    "spectral norm": nn.utils.parametrizations.spectral_norm,
+    "none": lambda layer: layer,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated")
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("name", NORMS)
+def test_folding_into_a_weight_that_is_computed(name, affine):
+    norm = nn.BatchNorm1d(5, affine=affine)
+    model, x = used(nn.Sequential(NORMS[name](nn.Linear(6, 5)), norm, nn.ReLU(), nn.Linear(5, 3)))
+    folded = tinynets.fold_batch_norm(model)
+    assert set(folded.state_dict()) == {"0.weight", "0.bias", "3.weight", "3.bias"}
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-5, atol=1e-5)
+
+
+class Doubled(nn.Module):
+    def forward(self, x):
+        return 2 * x
+
+
+def test_a_weight_that_is_computed_in_another_way_is_named():
+    layer = nn.Linear(6, 5)
+    weight = nn.Parameter(torch.randn(5, 6))
+    del layer.weight
+    layer.register_parameter("twice", weight)
+    layer.weight = weight.detach() / 2
+    with pytest.raises(ValueError, match="weight of layer '0' is computed"):
+        tinynets.fold_batch_norm(nn.Sequential(layer, nn.BatchNorm1d(5)))
+    plain = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5))
+    nn.utils.parametrize.register_parametrization(plain[0], "weight", Doubled())
+    model, x = used(plain)
+    torch.testing.assert_close(tinynets.fold_batch_norm(model)(x), model(x), rtol=1e-5, atol=1e-5)
+
+
+class TwoReaders(nn.Module):
+    """What reads a layer's weight besides its own pass: "a module", "a tensor" or "a path"."""
+
+    def __init__(self, reader: str) -> None:
+        super().__init__()
+        self.reader, self.fc, self.norm = reader, nn.Linear(6, 6), nn.BatchNorm1d(6)
+        self.other = self.fc if reader == "a path" else nn.Linear(6, 6)
+        self.again = self.norm if reader == "a path" else nn.Identity()
+        self.other.weight = self.fc.weight
+
+    def forward(self, x):
+        y = self.norm(self.fc(x))
+        if self.reader == "a tensor":
+            return nn.functional.linear(y, self.fc.weight)
+        return y if self.reader == "a path" else self.other(y)
+
+
+@pytest.mark.parametrize("reader", ["a module", "a tensor", "a path"])
+def test_folding_where_a_weight_has_a_second_reader(reader):
+    model, x = used(TwoReaders(reader))
+    assert foldable(model) == ([] if reader == "a tensor" else foldable(model))
+    torch.testing.assert_close(tinynets.fold_batch_norm(model)(x), model(x), rtol=1e-5, atol=1e-5)
+
+
+class Standardised(nn.Linear):
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight / self.weight.std(1, keepdim=True), self.bias)
+
+
+class Activated(nn.BatchNorm1d):
+    def forward(self, x):
+        return torch.relu(super().forward(x))
+
+
+def test_what_computes_something_else_is_not_folded():
+    hooked = nn.Linear(6, 5)
+    hooked.register_forward_hook(lambda _module, _inputs, y: y.square())
+    for layer, norm in (
+        (Standardised(6, 5), nn.BatchNorm1d(5)),
+        (nn.Linear(6, 5), Activated(5)),
+        (hooked, nn.BatchNorm1d(5)),
+    ):
+        model, x = used(nn.Sequential(layer, norm))
+        assert foldable(model) == []
+        torch.testing.assert_close(tinynets.fold_batch_norm(model)(x), model(x))
+
+
+class Hidden(nn.Module):
+    """Calls a batch norm by a list that torch does not see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.norm = nn.Linear(6, 6), nn.BatchNorm1d(6)
+        self.steps = [self.fc, self.norm]
+
+    def forward(self, x):
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+def test_a_batch_norm_that_torch_does_not_see_is_named():
+    with pytest.raises(ValueError, match=r"cannot trace Hidden .*not installed as a submodule"):
+        tinynets.fold_batch_norm(Hidden())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_folding_with_mixed_dtypes(bias):
+    model, x = used(nn.Sequential(nn.Linear(6, 5, bias=bias), nn.BatchNorm1d(5)))
+    whole = model(x)
+    model[0].bfloat16()
+    folded = tinynets.fold_batch_norm(model)
+    assert folded[0].weight.dtype == folded[0].bias.dtype == torch.bfloat16
+    torch.testing.assert_close(folded(x.bfloat16()).float(), whole, rtol=0.05, atol=0.05)
 
 
 def test_a_model_that_cannot_be_traced_is_named():

@@ -55,6 +55,45 @@ def test_equal_scores_are_kept_in_order_of_position(n_keep):
     assert torch.equal(keep_largest(rows, n_keep), expected)
 
 
+def faint() -> nn.Sequential:
+    """Return a network whose batch norm makes its first layer's outputs very small when folded."""
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(4)
+    nn.init.uniform_(norm.weight, -2e-3, 2e-3)
+    nn.init.uniform_(norm.running_var, 0.5, 2.0)
+    rest = (nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 10))
+    return nn.Sequential(nn.Conv2d(1, 4, 3), norm, *rest).eval()
+
+
+@pytest.mark.parametrize("method", ["magnitude", "activation", "second_order"])
+def test_folding_before_pruning_keeps_the_same_weights(method):
+    data, masks = digits(seed=0, flat=False), []
+    for model in (faint(), tinynets.fold_batch_norm(faint())):
+        small = prune(model, data, method=method, sparsity=0.7, epochs=0)
+        masks.append(masks_of(small))
+    whole, folded = masks
+    assert whole["0"].any()
+    assert all(torch.equal(whole[path], folded[path]) for path in whole)
+
+
+def test_scores_of_folded_layers_whose_channels_changed_or_have_no_gain():
+    folded = tinynets.fold_batch_norm(faint())
+    folded[0].folded_gain[1] = 0.0
+    found = magnitude(weight_layers(folded))["0"]
+    assert torch.equal(found[1], folded[0].weight[1].detach().abs())
+    folded[0].folded_gain = torch.ones(3)
+    assert torch.equal(magnitude(weight_layers(folded))["0"], folded[0].weight.detach().abs())
+
+
+def test_layers_left_with_few_weights_are_named():
+    data, model = digits(seed=0, flat=True), mlp((64, 32, 10))
+    with torch.no_grad():
+        model.fc2.weight.mul_(0.1)[0, :3] = 9.0
+    with pytest.warns(UserWarning, match=r"'fc2' 3 of 320; .* exclude=\('fc2',\)"):
+        prune(model, data, method="magnitude", sparsity=0.9, epochs=0)
+    prune(model, data, method="magnitude", sparsity=0.9, scope="layer", epochs=0)  # no warning
+
+
 def test_what_is_gone_is_never_kept():
     gone = {"a": torch.tensor([[-1.0, -1.0, -1.0, 2.0]])}
     assert choose(gone, 0.25)["a"].tolist() == [[False, False, False, True]]
@@ -71,7 +110,8 @@ def test_what_is_gone_is_never_kept():
         (1.0, "layer", r"\[0, 1\); got 1.0"),
         (-0.1, "output", r"\[0, 1\)"),
         (float("nan"), "global", r"\[0, 1\)"),
-        (0.9, "layer", r"no weight in layers \['a', 'b'\]"),
+        (0.9, "layer", r"weight in layers \['a', 'b'\]; lower it, or pass exclude=\('a', 'b'\)"),
+        (0.9, "global", r"layers \['b'\]; lower it, or pass scope='layer' or exclude=\('b',\)"),
         (None, "1:3", "4 inputs a row, not a multiple of 3"),
     ],
 )
@@ -179,6 +219,9 @@ def test_weights_that_are_computed_from_others_are_named():
     with pytest.raises(ValueError, match=r"weights of layers \['0'\] are computed"):
         weight_layers(nn.Sequential(normed, nn.Linear(2, 2)))
     assert list(weight_layers(nn.Sequential(normed, nn.Linear(2, 2)), ("0",))) == ["1"]
+    hooked = nn.utils.spectral_norm(nn.Linear(3, 2))
+    with pytest.raises(ValueError, match=r"computed .*remove_spectral_norm"):
+        weight_layers(nn.Sequential(hooked, nn.Linear(2, 2)))
 
 
 def test_masks_of_torch_on_weights_and_biases_after_a_pass():

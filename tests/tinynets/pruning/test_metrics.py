@@ -266,3 +266,24 @@ def test_frozen_networks_lose_filters_too_and_stay_frozen():
     small = prune_filters(model, torch.zeros(1, 64), sparsity=0.5)
     assert small.fc1.weight.shape == (16, 64)
     assert [p.requires_grad for p in small.parameters()] == [False, False, True, True]
+
+
+class Gated(nn.Module):
+    """A convolution with one output reads the channels of another."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.gate, self.b = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 1, 1), nn.Conv2d(8, 8, 3)
+        self.fc = nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = torch.relu(self.a(x))
+        return self.fc(self.b(x * torch.sigmoid(self.gate(x))).mean((2, 3)))
+
+
+def test_layers_that_keep_their_channels_are_named():
+    pytest.importorskip("torch_pruning")
+    x = torch.randn(1, 1, 8, 8)
+    with pytest.warns(UserWarning, match=r"layers \['a'\] keep all their channels"):
+        small = prune_filters(Gated(), x, sparsity=0.5, round_to=2)
+    assert [len(m.weight) for m in (small.a, small.gate, small.b)] == [8, 1, 4]
