@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from mapping.network.header import built
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
 from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import Plan
+from netlists.circuit import Periphery, Wires
 from netlists.spice.deck_directory import network_files
 from tinynets.files.extras import optional
 
@@ -61,6 +63,27 @@ def described_plan(plan: Plan, meter: Meter) -> dict[str, Any]:
     }
 
 
+def described_circuits(wires: Wires, periphery: Periphery) -> dict[str, Any]:
+    """Return the part of a manifest that describes the wires and amplifiers of the netlists."""
+    # JSON has no infinity, so an infinite value is null.
+    return {
+        name: {k: v if v != np.inf else None for k, v in asdict(part).items()}
+        for name, part in (("wires", wires), ("periphery", periphery))
+    }
+
+
+def circuits_of(manifest: dict[str, Any]) -> tuple[Wires, Periphery] | None:
+    """Return the wires and amplifiers that a manifest states, or None; ValueError for bad ones."""
+    if "circuits" not in manifest:
+        return None
+    stated = {
+        name: {k: np.inf if v is None else v for k, v in part.items()}
+        for name, part in manifest["circuits"].items()
+    }
+    wires = built(Wires, stated["wires"], "circuits.wires")
+    return wires, built(Periphery, stated["periphery"], "circuits.periphery")
+
+
 def pack_files(mapped: MappedNetwork) -> set[str]:
     """Return the names of all files in a network's pack except manifest.json and plan.csv."""
     names = {*_ALWAYS, *_TEXTS}
@@ -72,7 +95,13 @@ def pack_files(mapped: MappedNetwork) -> set[str]:
     return names
 
 
-def write_manifest(mapped: MappedNetwork, plan: Plan, meter: Meter, draft: Path) -> None:
+def write_manifest(
+    mapped: MappedNetwork,
+    plan: Plan,
+    meter: Meter,
+    draft: Path,
+    circuits: tuple[Wires, Periphery],
+) -> None:
     """Write manifest.json, with a checksum of every file in the draft."""
     paths = sorted(path for path in draft.rglob("*") if path.is_file())
     manifest = {
@@ -80,6 +109,7 @@ def write_manifest(mapped: MappedNetwork, plan: Plan, meter: Meter, draft: Path)
         "version": VERSION,
         "versions": {name: version(name) for name in ("crossbar-sim", "numpy", "pyarrow")},
         **described(mapped),
+        "circuits": described_circuits(*circuits),
         "files": {path.relative_to(draft).as_posix(): file_digest(path) for path in paths},
         "plan": described_plan(plan, meter),
     }

@@ -53,7 +53,8 @@ def write_pack(
     meter = Meter(bank.meter_error) if meter is None else meter
     plan = best_plan(bank, meter) if plan is None else plan
     with new_directory(directory) as draft:
-        _write_files(mapped, draft, wires or Wires(), periphery or Periphery(), plan, meter)
+        circuits = wires or Wires(), periphery or Periphery()
+        _write_files(mapped, draft, circuits, plan, meter)
         _read_back(mapped, draft)
     return Path(directory)
 
@@ -70,8 +71,7 @@ def _read_back(mapped: MappedNetwork, draft: Path) -> None:
 def _write_files(
     mapped: MappedNetwork,
     draft: Path,
-    wires: Wires,
-    periphery: Periphery,
+    circuits: tuple[Wires, Periphery],
     plan: Plan,
     meter: Meter,
 ) -> None:
@@ -82,7 +82,7 @@ def _write_files(
     write_texts(mapped, draft)
     write_plan(plan, meter, draft / "plan.csv")
     if np.isfinite(mapped.die.bank.r_off):
-        write_network(mapped, wires, periphery, draft / "netlists")
+        write_network(mapped, *circuits, draft / "netlists")
     for tile in mapped.tiles:
         bits = bitstream(tile, mapped.die.bank.n)
         (draft / "bitstreams" / f"{tile.name}.bin").write_bytes(bits)
@@ -92,7 +92,7 @@ def _write_files(
     (draft / "manifest.schema.json").write_text(schema, encoding="utf-8")
     readme = rendered("netlists.fabrication", "README.md.j2", mapped=mapped)
     (draft / "README.md").write_text(readme, encoding="utf-8")
-    write_manifest(mapped, plan, meter, draft)
+    write_manifest(mapped, plan, meter, draft, circuits)
 
 
 def _picture(tile: Tile, n: int) -> bytes:

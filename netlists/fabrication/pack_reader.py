@@ -9,9 +9,11 @@ import numpy as np
 from mapping.bank import Die
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
+from netlists.circuit import Periphery, Wires
 from netlists.fabrication.manifest import (
     PackError,
     check_manifest,
+    circuits_of,
     described_plan,
     file_digest,
     read_manifest,
@@ -47,6 +49,20 @@ def read_pack(directory: str | Path, *, die: Die | None = None) -> MappedNetwork
     return mapped
 
 
+def read_circuits(directory: str | Path) -> tuple[Wires, Periphery] | None:
+    """Return the wires and amplifiers of a pack's netlists; None for an older pack.
+
+    Raises PackError for a manifest that is missing or damaged.
+    """
+    path = Path(directory) / "manifest.json"
+    try:
+        return circuits_of(read_manifest(path))
+    except PackError:
+        raise
+    except ValueError as error:
+        raise PackError(f"{path}: {str(error)[:300]}") from error
+
+
 def _read(directory: Path) -> MappedNetwork:
     path = directory / "manifest.json"
     manifest = read_manifest(path)
@@ -56,6 +72,7 @@ def _read(directory: Path) -> MappedNetwork:
         _check_file(directory, name, checksum)
     mapped = MappedNetwork.load(directory / "network.npz")
     check_manifest(manifest, mapped, path)
+    circuits_of(manifest)
     for tile in mapped.tiles:
         _check_bits(tile, directory / "bitstreams", mapped.die.bank.n)
     check_tables(mapped, directory)
