@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crossbar_sim.cli import fabrication as cli_fabrication
+from crossbar_sim.cli import networks as cli_networks
 from crossbar_sim.cli import prune as cli_prune
 from crossbar_sim.cli import schema as cli_schema
 from crossbar_sim.cli import study as cli_study
@@ -264,6 +265,7 @@ def verify(
 for _command in (
     cli_prune.prune,
     cli_study.study,
+    cli_networks.netlist,
     cli_fabrication.export,
     cli_fabrication.layout,
     cli_fabrication.board,

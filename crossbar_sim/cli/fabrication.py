@@ -5,17 +5,19 @@ from typing import Annotated, Literal
 
 import typer
 
+from crossbar_sim.cli.networks import (
+    EachInput,
+    Layers,
+    Mapped,
+    Sample,
+    SampleSeed,
+    Tiles,
+    choice,
+)
 from crossbar_sim.config import ConfigError
 from crossbar_sim.system.failures import naming
-from crossbar_sim.system.terminal import messages, within
+from crossbar_sim.system.terminal import messages, progress_bars, within
 
-Mapped = Annotated[
-    Path,
-    typer.Argument(
-        metavar="SOURCE",
-        help="Directory of a finished run, of save_network or of `crossbar-sim map`, or a pack.",
-    ),
-]
 _Relative = Annotated[
     float | None,
     typer.Option(
@@ -31,6 +33,13 @@ _Siemens = Annotated[
         help="Standard error of the meter that does not depend on the reading, in siemens.",
         show_default=False,
     ),
+]
+_Pictures = Annotated[
+    bool, typer.Option("--pictures/--no-pictures", help="Whether to draw a picture of each tile.")
+]
+_Tables = Annotated[
+    bool,
+    typer.Option("--tables/--no-tables", help="Whether to write tables of all branches and cells."),
 ]
 _Measured = Annotated[
     Path,
@@ -123,18 +132,29 @@ def export(
     output: Annotated[Path, typer.Option(help="Directory of the pack; must not exist yet.")],
     meter_relative: _Relative = None,
     meter_siemens: _Siemens = None,
+    layers: Layers = None,
+    tiles: Tiles = None,
+    sample: Sample = None,
+    seed: SampleSeed = 0,
+    each_input: EachInput = False,
+    pictures: _Pictures = True,
+    tables: _Tables = True,
 ) -> None:
     """The fabrication pack of a network: bitstreams, tables, parts, pins, netlists, checksums.
 
     Its plan.csv is the best way to read a bank with the meter. By default the meter has the
     relative error `meter_error` of the bank and no error in siemens.
+    Of tiles that are not asked for, the pack holds only network.npz, which is always whole.
     The pack is read back and compared before the command ends. Needs the extra `fab`.
     """
     from crossbar_sim.jobs.wafer_loop import export_run
 
     errors = {"relative": meter_relative, "absolute": meter_siemens}
-    with naming(output):
-        typer.echo(export_run(source, output, **errors))
+    contents = {"pictures": pictures, "tables": tables, "each_input": each_input}
+    contents["chosen"] = choice(layers, tiles, sample, seed)
+    with naming(output), progress_bars() as tell:
+        export_run(source, output, **errors, **contents, progress=tell)
+    typer.echo(output)
 
 
 def reselect(
@@ -159,8 +179,9 @@ def reselect(
     from crossbar_sim.report.wafer_report import NO_DATA
 
     readings = Readings(measured, plan, relative=meter_relative, absolute=meter_siemens)
-    with naming(output):
-        summary = reselect_run(source, readings, output, tolerance=tolerance, extra=extra)
+    how = {"tolerance": tolerance, "extra": extra}
+    with naming(output), progress_bars() as tell:
+        summary = reselect_run(source, readings, output, **how, progress=tell)
     for key, value in summary.items():
         typer.echo(f"{key},{value}")
     typer.echo(f"report,{output / 'report.html'}")

@@ -1,11 +1,13 @@
 """What a mapped network sends to a laboratory or a fab, and what it gets back."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from crossbar_sim.config import ConfigError
 from crossbar_sim.jobs.source import Source, read_source
+from crossbar_sim.ngspice.verification import chosen_tiles
 from crossbar_sim.pipeline.finished_run import pruned_model, score
 from crossbar_sim.pipeline.steps import load_data
 from crossbar_sim.report.wafer_report import (
@@ -18,14 +20,17 @@ from crossbar_sim.report.wafer_report import (
 )
 from mapping.network.mapped_network import MappedNetwork
 from mapping.network.repair import Change, on_die, reselect
+from mapping.tiling.tiles import Tile
 from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import Plan
 from netlists.fabrication.measured_wafer import Wafer, read_wafer
 from netlists.fabrication.pack import PackError, write_pack
 from netlists.fabrication.plan_file import read_plan
+from netlists.spice.deck_directory import write_network
 from tinynets.files.drafts import new_directory
 from tinynets.files.outputs import csv_text
 from tinynets.networks.training import accuracy
+from tinynets.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,17 @@ def export_run(
     *,
     relative: float | None = None,
     absolute: float | None = None,
+    chosen: Mapping[str, Any] | None = None,
+    **contents: Any,
 ) -> Path:
     """Write the fabrication pack of a mapped network, and return its directory.
 
+    directory: of a run, a saved network, a mapping or a pack; see `read_source`.
     relative: error of the meter for which the pack plans its readings, as a fraction of the
         reading; by default the meter_error of the bank.
     absolute: its error [S]; by default zero.
-
-    directory: of a run, a saved network, a mapping or a pack; see `read_source`.
+    chosen: arguments of `chosen_tiles`, for a pack of some tiles; None for all.
+    contents: fields of `netlists.fabrication.pack.Contents`.
 
     Raises ConfigError as `read_source` does, for a negative error, and when the pack does not read
     back as it was written; no pack is left then.
@@ -75,13 +83,40 @@ def export_run(
     source = read_source(directory)
     meter = _meter(Meter(source.mapped.die.bank.meter_error), relative, absolute)
     try:
-        return write_pack(source.mapped, output, **source.parts, meter=meter)
+        contents |= {"tiles": _tiles(source, chosen), "v_read": source.v_read}
+        return write_pack(source.mapped, output, **source.parts, meter=meter, **contents)
     except PackError as error:
         raise ConfigError(str(error)) from error
 
 
+def write_decks(
+    directory: Path, output: Path, *, chosen: Mapping[str, Any] | None = None, **options: Any
+) -> Path:
+    """Write the netlists of a mapped network, and return their directory.
+
+    directory: of a run, a saved network, a mapping or a pack; see `read_source`.
+    chosen: arguments of `chosen_tiles`, for the netlists of some tiles; None for all.
+    options: fields of `netlists.spice.deck_directory.Decks`.
+
+    Raises as `read_source` and `write_network` do.
+    """
+    source = read_source(directory)
+    options |= {"tiles": _tiles(source, chosen), "v_read": source.v_read}
+    return write_network(source.mapped, directory=output, **source.parts, **options)
+
+
+def _tiles(source: Source, chosen: Mapping[str, Any] | None) -> list[Tile] | None:
+    return None if chosen is None else chosen_tiles(source.mapped, **chosen)
+
+
 def reselect_run(
-    directory: Path, readings: Readings, output: Path, *, tolerance: float, extra: int = 0
+    directory: Path,
+    readings: Readings,
+    output: Path,
+    *,
+    tolerance: float,
+    extra: int = 0,
+    progress: Progress = silent,
 ) -> dict[str, float]:
     """Adapt a network to a measured wafer; write OUTPUT with pack/, changes.csv and report.html.
 
@@ -113,7 +148,7 @@ def reselect_run(
     accuracies = _accuracies(source, [mapped, old, repair.mapped])
     result = Reselection(source.name, mapped, old, wafer, repair, tolerance, accuracies)
     with new_directory(output) as draft:
-        _write_reselection(source, result, draft)
+        _write_reselection(source, result, draft, progress)
     return {
         "branches": wafer.n_branch,
         **defects(wafer),
@@ -154,9 +189,11 @@ def _accuracies(source: Source, networks: list[MappedNetwork]) -> list[dict[str,
     return [{"network": label, "accuracy": share} for label, share in zip(labels, shares)]
 
 
-def _write_reselection(source: Source, result: Reselection, directory: Path) -> None:
+def _write_reselection(
+    source: Source, result: Reselection, directory: Path, tell: Progress
+) -> None:
     survey = {"meter": result.wafer.meter, "plan": result.wafer.plan}
-    write_pack(result.repair.mapped, directory / "pack", **source.parts, **survey)
+    write_pack(result.repair.mapped, directory / "pack", **source.parts, **survey, progress=tell)
     rows = [asdict(change) | {"closed": int(change.closed)} for change in result.repair.changes]
     text = csv_text(rows, names=[field.name for field in fields(Change)])
     (directory / "changes.csv").write_bytes(text.encode())

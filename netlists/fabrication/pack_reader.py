@@ -11,6 +11,7 @@ from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery, Wires
 from netlists.fabrication.manifest import (
+    LeftOut,
     PackError,
     check_manifest,
     circuits_of,
@@ -71,11 +72,13 @@ def _read(directory: Path) -> MappedNetwork:
     for name, checksum in manifest["files"].items():
         _check_file(directory, name, checksum)
     mapped = MappedNetwork.load(directory / "network.npz")
-    check_manifest(manifest, mapped, path)
+    left_out = LeftOut.read(manifest)
+    part = left_out.of(mapped)
+    check_manifest(manifest, part, path)
     circuits_of(manifest)
-    for tile in mapped.tiles:
+    for tile in part.tiles:
         _check_bits(tile, directory / "bitstreams", mapped.die.bank.n)
-    check_tables(mapped, directory)
+    check_tables(part, directory, whole=left_out.tables)
     if "plan" in manifest:
         _check_plan(manifest["plan"], directory / "plan.csv", mapped.die.bank.n)
     return mapped

@@ -181,3 +181,63 @@ def test_a_mapping_without_its_network_is_named(mapped, tmp_path):
         read_source(path)
     with pytest.raises(FileExistsError, match="choose another"):
         save_mapping(mapped, HARDWARE, path)
+
+
+@pytest.mark.parametrize("kind", ["pack", "mapping"])
+def test_netlist_writes_decks_of_any_source(kind, mapped, tmp_path):
+    path = make(kind, mapped, tmp_path / "s")
+    done = call("netlist", path, "--output", tmp_path / "all")
+    assert done.exit_code == 0, done.output
+    v_read = 0.3 if kind == "mapping" else 0.2
+    wanted = write_network(mapped, WIRES, ENDS, tmp_path / "wanted", v_read=v_read)
+    files = [p.relative_to(wanted) for p in wanted.rglob("*") if p.is_file()]
+    assert len(files) > 2 * len(mapped.tiles)
+    for name in files:
+        assert (tmp_path / "all" / name).read_bytes() == (wanted / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "n_tile"),
+    [
+        (("--sample", "2", "--seed", "1"), 2),
+        (("--tiles", "fc_0_0, fc_1_0"), 2),
+        (("--layers", "fc", "--sample", "1"), 1),
+    ],
+)
+def test_some_tiles_are_written_alone(words, n_tile, mapped, tmp_path):
+    path = make("mapping", mapped, tmp_path / "s")
+    assert call("netlist", path, "--output", tmp_path / "n", *words).exit_code == 0
+    names = {p.stem for p in (tmp_path / "n" / "fc").glob("fc_*.cir")}
+    assert len(names) == n_tile < len(mapped.tiles)
+    less = ("--no-pictures", "--no-tables")
+    done = call("export", path, "--output", tmp_path / "p", *words, *less)
+    assert done.exit_code == 0, done.output
+    pack = tmp_path / "p"
+    assert {p.stem for p in (pack / "bitstreams").glob("*.bin")} == names
+    assert {p.stem for p in (pack / "netlists" / "fc").glob("fc_*.cir")} == names
+    absent = ("pictures", "branches.csv", "branches.parquet", "cells.csv")
+    assert not any((pack / name).exists() for name in absent)
+    with (pack / "pins.csv").open() as file:
+        assert {row["tile"] for row in csv.DictReader(file)} == names
+    assert same_switches(read_pack(pack), mapped)
+    text = (pack / "README.md").read_text()
+    assert f"These are {n_tile} of the network's {len(mapped.tiles)} tiles" in text
+    assert "pictures/" not in text
+    manifest = json.loads((pack / "manifest.json").read_text())
+    assert manifest["part"] == {"pictures": False, "tables": False, "tiles": sorted(names)}
+    manifest["part"]["tiles"] = ["fc_9_9"]
+    (pack / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="names tile 'fc_9_9', which"):
+        read_pack(pack)
+
+
+def test_what_is_not_there_cannot_be_chosen(mapped, tmp_path):
+    path = make("mapping", mapped, tmp_path / "s")
+    for words, message in (
+        (("--tiles", "fc_7_7"), "expected a tile of fc_0_0, .*; got 'fc_7_7'"),
+        (("--layers", "conv"), "expected a layer of fc; got 'conv'"),
+    ):
+        done = call("netlist", path, "--output", tmp_path / "n", *words)
+        with pytest.raises(ValueError, match=message):
+            raise done.exception
+    assert not (tmp_path / "n").exists()
