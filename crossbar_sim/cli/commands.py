@@ -262,6 +262,7 @@ def verify(
     checks.require()
 
 
+app.command("map")(cli_networks.map_)
 for _command in (
     cli_prune.prune,
     cli_study.study,

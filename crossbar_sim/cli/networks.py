@@ -1,12 +1,15 @@
-"""The command that writes the netlists of a mapped network, and what it shares with `export`."""
+"""The commands that map a network and write its netlists, and options shared with `export`."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from crossbar_sim.system.failures import naming
-from crossbar_sim.system.terminal import MAX_SEED, progress_bars
+from crossbar_sim.system.terminal import MAX_SEED, messages, progress_bars
+from tinynets.files.outputs import csv_text
 
 Mapped = Annotated[
     Path,
@@ -72,3 +75,72 @@ def netlist(
     with naming(output), progress_bars() as tell:
         write_decks(source, output, chosen=chosen, each_input=each_input, progress=tell)
     typer.echo(output)
+
+
+_Shape = Annotated[
+    str | None,
+    typer.Option(
+        help="Shape of one input without the batch, such as 784 or 3,32,32.  "
+        "\\[default: what the file says]"
+    ),
+]
+_Digital = Annotated[
+    str | None, typer.Option(help="Paths of modules that stay digital, such as head,encoder.rnn.")
+]
+_MapConfig = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run's .toml with the \\[bank], \\[die], \\[tile], \\[select], \\[wires] and "
+        "\\[periphery] to use; its \\[model] describes a file of weights, which otherwise must be "
+        "those of Linear layers.  \\[default: a run's defaults]"
+    ),
+]
+
+
+def map_(
+    network: Annotated[
+        Path,
+        typer.Argument(
+            help="Trained network as .onnx, or its weights as .safetensors or .pt (a state dict; "
+            "nothing in it is executed)."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Directory of the mapping; must not exist yet.")],
+    config: _MapConfig = None,
+    shape: _Shape = None,
+    leave_digital: _Digital = None,
+) -> None:
+    """Your own network on a die: the switches of every weight, for the commands that follow.
+
+    Writes OUTPUT, which `verify`, `netlist`, `export`, `layout`, `board` and `reselect` take.
+    Shows a table of the layers and what stays digital, and prints it as CSV.
+    """
+    from crossbar_sim.jobs.own_network import read_own, rows
+    from crossbar_sim.jobs.source import save_mapping
+    from crossbar_sim.pipeline.steps import single_thread
+
+    if output.exists():
+        raise FileExistsError(f"{output} exists; choose another directory")
+    options = {"shape": _sizes(shape), "leave_digital": tuple(_names(leave_digital))}
+    with naming(output), single_thread(), progress_bars() as tell:
+        own = read_own(network, config, **options)
+        mapped = own.mapped(tell)
+        save_mapping(mapped, own.config.hardware, output)
+    found = rows(own.network, mapped)
+    table = Table(*found[0], box=None, title=network.name)
+    for row in found:
+        table.add_row(*(escape(str(value)) for value in row.values()))
+    messages.print(table)
+    digital = ", ".join(path or "parameters of the network itself" for path in own.network.digital)
+    messages.print(f"stays digital: {digital or 'no layer with weights'}", markup=False)
+    messages.print(f"wrote {output}", markup=False, soft_wrap=True)
+    typer.echo(csv_text(found), nl=False)
+
+
+def _sizes(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    sizes = text.split(",")
+    if not all(size.strip().isdecimal() and int(size) for size in sizes):
+        raise typer.BadParameter(f"--shape must be sizes such as 3,32,32; got {text!r}")
+    return tuple(int(size) for size in sizes)
