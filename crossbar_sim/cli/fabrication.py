@@ -12,6 +12,7 @@ from crossbar_sim.cli.networks import (
     Sample,
     SampleSeed,
     Tiles,
+    announce,
     choice,
 )
 from crossbar_sim.config import ConfigError
@@ -153,7 +154,7 @@ def export(
     contents = {"pictures": pictures, "tables": tables, "each_input": each_input}
     contents["chosen"] = choice(layers, tiles, sample, seed)
     with naming(output), progress_bars() as tell:
-        export_run(source, output, **errors, **contents, progress=tell)
+        export_run(source, output, **errors, **contents, progress=tell, announce=announce)
     typer.echo(output)
 
 

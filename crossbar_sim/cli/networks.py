@@ -51,6 +51,11 @@ def choice(
     return {"names": _names(tiles), "layers": _names(layers), "n_sample": sample, "seed": seed}
 
 
+def announce(amount: object) -> None:
+    """Tell people what is going to be written."""
+    messages.print(f"writing {amount} (an estimate)", markup=False)
+
+
 def _names(text: str | None) -> list[str]:
     return [name.strip() for name in text.split(",")] if text else []
 
@@ -73,7 +78,8 @@ def netlist(
 
     chosen = choice(layers, tiles, sample, seed)
     with naming(output), progress_bars() as tell:
-        write_decks(source, output, chosen=chosen, each_input=each_input, progress=tell)
+        how = {"each_input": each_input, "progress": tell, "announce": announce}
+        write_decks(source, output, chosen=chosen, **how)
     typer.echo(output)
 
 

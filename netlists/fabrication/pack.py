@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from netlists.fabrication.pack_reader import read_pack
 from netlists.fabrication.plan_file import write_plan
 from netlists.fabrication.switch_tables import bitstream
 from netlists.fabrication.tables import write_branches, write_texts
-from netlists.spice.deck_directory import write_network
+from netlists.spice.amount import Amount, netlist_amount, unannounced
+from netlists.spice.deck_directory import Decks, write_network
 from tinynets.files.drafts import new_directory
 from tinynets.files.templates import rendered
 from tinynets.progress import Progress, silent
@@ -46,6 +47,7 @@ class Contents:
     tables: whether there are tables of branches and cells.
     each_input, v_read: of the netlists; see `netlists.spice.deck_directory.Decks`.
     progress: see `Progress`.
+    announce: called with the `Amount` that is going to be written, before anything is.
     """
 
     tiles: Sequence[Tile] | None = None
@@ -54,6 +56,26 @@ class Contents:
     each_input: bool = False
     v_read: float = 0.2
     progress: Progress = silent
+    announce: Callable[[Amount], object] = unannounced
+
+    def amount(self, mapped: MappedNetwork, wires: Wires) -> Amount:
+        """Return what a pack takes, fitted like `netlist_amount`; the bytes within 20 %."""
+        part, n = self.part(mapped), mapped.die.bank.n
+        n_weight = sum(layer.source.weight.size for layer in mapped.layers)
+        n_byte, seconds = 20_000 + 0.35 * n_weight, 0.5 + 3e-7 * n_weight
+        for tile in mapped.tiles:
+            n_byte += 33 * int(tile.present.sum()) + 1.8 * tile.present.size
+        for tile in part.tiles:
+            cells, lines = int(tile.present.sum()), tile.n_word + 2 * tile.n_bit
+            n_byte += 900 + 39 * lines + 0.8 * n * cells
+            n_byte += (156 + 152 * n) * cells if self.tables else 0
+            n_byte += 630 + 2.9 * cells + 1.4 * tile.present.size if self.pictures else 0
+            seconds += 0.013 + 9e-6 * n * cells
+        files = Amount(n_byte, 10 + 3 * len(part.tiles), seconds)
+        if not np.isfinite(mapped.die.bank.r_off):
+            return files
+        sweep = Decks(each_input=self.each_input, v_read=self.v_read).sweep(mapped)
+        return files + netlist_amount(part.layers, n, wires, sweep)
 
     def part(self, mapped: MappedNetwork) -> MappedNetwork:
         """Return the network with these tiles only."""
@@ -81,7 +103,8 @@ def write_pack(
     wires, periphery: those of the netlists, ideal by default.
     meter: the meter that banks will be read with; by default one with the bank's meter_error.
     plan: the readings of a bank; by default the best plan for that meter.
-    options: the fields of `Contents`: tiles, pictures, tables, each_input, v_read, progress.
+    options: the fields of `Contents`: tiles, pictures, tables, each_input, v_read, progress,
+        announce.
 
     The pack holds manifest.json (a SHA-256 of each file) and its schema; bitstreams/ (binary and
     hexadecimal); pictures/; branches.csv and .parquet; cells.csv (target and realised values);
@@ -89,14 +112,16 @@ def write_pack(
     finite; network.npz; README.md. It appears when it is complete and has been read back.
 
     Raises FileExistsError if the directory exists, ValueError for a network whose parts do not
-    belong together, PackError if the pack does not read back as it was written, and ImportError
-    without the extra `fab`.
+    belong together, OSError for more than the disk has room for, PackError if the pack does not
+    read back as it was written, and ImportError without the extra `fab`.
     """
     contents = Contents(**options)
     meter = Meter(mapped.die.bank.meter_error) if meter is None else meter
     plan = best_plan(mapped.die.bank, meter) if plan is None else plan
     circuits = wires or Wires(), periphery or Periphery()
-    tell = contents.progress
+    tell, amount = contents.progress, contents.amount(mapped, circuits[0])
+    amount.require_disk(Path(directory))
+    contents.announce(amount)
     with new_directory(directory) as draft:
         mapped.save(draft / "network.npz")
         write_plan(plan, meter, draft / "plan.csv")

@@ -4,7 +4,7 @@ Every branch resistor and every switch is an element. Wires and amplifiers come 
 `Circuit` that the fast engine solves; only its cells are expanded into their branches.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -20,6 +20,7 @@ from netlists.circuit import Periphery, Wires
 from netlists.circuit.build import tile_circuit
 from netlists.circuit.elements import CELL
 from netlists.circuit.size import Size, require_room
+from netlists.spice.amount import Amount, netlist_amount, unannounced
 from netlists.spice.chain import Chain, bias_layers, network_deck
 from netlists.spice.convolution_script import driver
 from netlists.spice.inputs import N_RANDOM, Sweep, live_inputs, random_inputs
@@ -44,6 +45,7 @@ class Decks:
         first layer's input vectors to the logits.
     tiles: those to write, all by default; the sums of a layer are then those of these tiles.
     progress: see `Progress`.
+    announce: called with the `Amount` that is going to be written, before anything is.
 
     Raises ValueError for options that do not go together.
     """
@@ -54,6 +56,7 @@ class Decks:
     chain: Chain | None = None
     tiles: Sequence[Tile] | None = None
     progress: Progress = silent
+    announce: Callable[[Amount], object] = unannounced
 
     def __post_init__(self) -> None:
         if self.each_input and self.v_in is not None:
@@ -77,12 +80,13 @@ def write_network(
 ) -> Path:
     """Write netlists that stock `ngspice -b` runs as they are; return the directory.
 
-    options: the fields of `Decks`: v_in, each_input, v_read, chain, tiles, progress.
+    options: the fields of `Decks`: v_in, each_input, v_read, chain, tiles, progress, announce.
 
     A convolution gets `run.py`, which runs images through its tiles.
     Raises ValueError for a bank without a finite r_off (an open switch must be a resistor), inputs
     that do not fit, or a network that is no chain; NetlistTooLarge for a netlist that would exhaust
-    this machine's memory; FileExistsError if the directory exists.
+    this machine's memory; OSError for more than the disk has room for; FileExistsError if the
+    directory exists.
     """
     directory, decks = Path(directory), Decks(**options)
     if not np.isfinite(mapped.die.bank.r_off):
@@ -106,6 +110,9 @@ def write_network(
     for name, layers in inside.items():
         sizes[name] = netlist_size(layers, n, len(sweep.of_layer(layers[0])))
         require_room(sizes[name], f"the netlist {name}")
+    amount = netlist_amount(parts, n, wires, sweep)
+    amount.require_disk(directory)
+    decks.announce(amount)
     with new_directory(directory) as draft:
         _write(draft / "cell.inc", [_cell(n)])
         _write_layers(draft, parts, mapped.die, (wires, periphery), sweep, decks.progress)
