@@ -1,7 +1,7 @@
 """The commands that make something to build: masks, a board, a pack, and its repair."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -151,7 +151,7 @@ def export(
     from crossbar_sim.jobs.wafer_loop import export_run
 
     errors = {"relative": meter_relative, "absolute": meter_siemens}
-    contents = {"pictures": pictures, "tables": tables, "each_input": each_input}
+    contents: dict[str, Any] = {"pictures": pictures, "tables": tables, "each_input": each_input}
     contents["chosen"] = choice(layers, tiles, sample, seed)
     with naming(output), progress_bars() as tell:
         export_run(source, output, **errors, **contents, progress=tell, announce=announce)
