@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crossbar_sim.cli import fabrication as cli_fabrication
+from crossbar_sim.cli import networks as cli_networks
 from crossbar_sim.cli import prune as cli_prune
 from crossbar_sim.cli import schema as cli_schema
 from crossbar_sim.cli import study as cli_study
@@ -218,9 +219,7 @@ def _print_branches(
 
 @app.command()
 def verify(
-    run_directory: Annotated[
-        Path, typer.Argument(help="Directory of a finished run, such as results/digits.")
-    ],
+    source: cli_fabrication.Mapped,
     tile: Annotated[
         list[str] | None,
         typer.Option(help="Name of a tile to check; may be repeated; all by default."),
@@ -244,19 +243,18 @@ def verify(
         int, typer.Option(min=0, max=MAX_SEED, help="Random seed of the sample and the inputs.")
     ] = 0,
 ) -> None:
-    """Output currents and voltages of a run's tiles, by ngspice and by the engine, compared.
+    """Output currents and voltages of tiles, by ngspice and by the engine, compared.
 
     Prints one CSV line per tile. Exit code 1 when a tile fails or the difference is too large.
     """
+    from crossbar_sim.jobs.source import read_source
     from crossbar_sim.ngspice.verification import chosen_tiles, random_inputs
     from crossbar_sim.ngspice.verification import verify as verify_tiles
-    from crossbar_sim.pipeline.finished_run import read_run
 
-    config, mapped = read_run(run_directory)
-    tiles = chosen_tiles(mapped, tuple(tile or ()), n_sample=sample, seed=seed)
-    v_in = random_inputs(mapped, v_read=config.periphery.v_read, n_vector=vectors, seed=seed)
-    parts = config.hardware.wires, config.hardware.periphery
-    checks = verify_tiles(mapped, v_in, *parts, tiles=tiles, tolerance=tolerance)
+    known = read_source(source)
+    tiles = chosen_tiles(known.mapped, tuple(tile or ()), n_sample=sample, seed=seed)
+    v_in = random_inputs(known.mapped, v_read=known.v_read, n_vector=vectors, seed=seed)
+    checks = verify_tiles(known.mapped, v_in, **known.parts, tiles=tiles, tolerance=tolerance)
     typer.echo("tile,vectors,current_error,voltage_error")
     for check in checks.checks:
         typer.echo(f"{check.tile},{check.n_vector},{check.i_error:.3e},{check.v_error:.3e}")
@@ -264,9 +262,11 @@ def verify(
     checks.require()
 
 
+app.command("map")(cli_networks.map_)
 for _command in (
     cli_prune.prune,
     cli_study.study,
+    cli_networks.netlist,
     cli_fabrication.export,
     cli_fabrication.layout,
     cli_fabrication.board,

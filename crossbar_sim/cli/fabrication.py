@@ -1,15 +1,24 @@
 """The commands that make something to build: masks, a board, a pack, and its repair."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from crossbar_sim.cli.networks import (
+    EachInput,
+    Layers,
+    Mapped,
+    Sample,
+    SampleSeed,
+    Tiles,
+    announce,
+    choice,
+)
 from crossbar_sim.config import ConfigError
 from crossbar_sim.system.failures import naming
-from crossbar_sim.system.terminal import within
+from crossbar_sim.system.terminal import messages, progress_bars, within
 
-_Run = Annotated[Path, typer.Argument(help="Directory of a finished run, such as results/digits.")]
 _Relative = Annotated[
     float | None,
     typer.Option(
@@ -25,6 +34,13 @@ _Siemens = Annotated[
         help="Standard error of the meter that does not depend on the reading, in siemens.",
         show_default=False,
     ),
+]
+_Pictures = Annotated[
+    bool, typer.Option("--pictures/--no-pictures", help="Whether to draw a picture of each tile.")
+]
+_Tables = Annotated[
+    bool,
+    typer.Option("--tables/--no-tables", help="Whether to write tables of all branches and cells."),
 ]
 _Measured = Annotated[
     Path,
@@ -56,7 +72,7 @@ _Extra = Annotated[
 
 
 def layout(
-    run_directory: _Run,
+    source: Mapped,
     output: Annotated[Path, typer.Option(help="Directory for GDSII, OASIS and pictures.")],
     tile: Annotated[
         list[str] | None, typer.Option(help="Name of a tile; may be repeated; all by default.")
@@ -75,12 +91,12 @@ def layout(
 
     Nothing is written when a tile fails a check. Prints the paths. Needs the extra `layout`.
     """
+    from crossbar_sim.jobs.source import read_source
     from crossbar_sim.ngspice.verification import chosen_tiles
-    from crossbar_sim.pipeline.finished_run import read_run
     from netlists.layout.mask_set import write_masks
     from netlists.layout.technology import TECHNOLOGIES
 
-    _, mapped = read_run(run_directory)
+    mapped = read_source(source).mapped
     if technology not in TECHNOLOGIES:
         known = ", ".join(TECHNOLOGIES)
         raise ConfigError(f"--technology must be one of {known}; got {technology!r}")
@@ -92,19 +108,19 @@ def layout(
 
 
 def board(
-    run_directory: _Run,
+    source: Mapped,
     tile: Annotated[str, typer.Option(help="Name of the tile to build.")],
     output: Annotated[Path, typer.Option(help="Directory for the KiCad netlist and parts list.")],
 ) -> None:
     """A tile as a board of discrete resistors and analog switches: KiCad netlist and parts list.
 
-    The bank of the run must be one of discrete resistors. Prints the paths.
+    The bank must be one of discrete resistors. Prints the paths.
     """
+    from crossbar_sim.jobs.source import read_source
     from crossbar_sim.ngspice.verification import chosen_tiles
-    from crossbar_sim.pipeline.finished_run import read_run
     from netlists.fabrication.board import tile_board, write_board
 
-    _, mapped = read_run(run_directory)
+    mapped = read_source(source).mapped
     (chosen,) = chosen_tiles(mapped, [tile])
     with naming(output):
         paths = write_board(tile_board(chosen, mapped.die.bank), output)
@@ -113,26 +129,37 @@ def board(
 
 
 def export(
-    run_directory: _Run,
+    source: Mapped,
     output: Annotated[Path, typer.Option(help="Directory of the pack; must not exist yet.")],
     meter_relative: _Relative = None,
     meter_siemens: _Siemens = None,
+    layers: Layers = None,
+    tiles: Tiles = None,
+    sample: Sample = None,
+    seed: SampleSeed = 0,
+    each_input: EachInput = False,
+    pictures: _Pictures = True,
+    tables: _Tables = True,
 ) -> None:
-    """The fabrication pack of a run: bitstreams, tables, parts, pins, netlists, checksums.
+    """The fabrication pack of a network: bitstreams, tables, parts, pins, netlists, checksums.
 
     Its plan.csv is the best way to read a bank with the meter. By default the meter has the
-    relative error `meter_error` of the run's bank and no error in siemens.
+    relative error `meter_error` of the bank and no error in siemens.
+    Of tiles that are not asked for, the pack holds only network.npz, which is always whole.
     The pack is read back and compared before the command ends. Needs the extra `fab`.
     """
     from crossbar_sim.jobs.wafer_loop import export_run
 
     errors = {"relative": meter_relative, "absolute": meter_siemens}
-    with naming(output):
-        typer.echo(export_run(run_directory, output, **errors))
+    contents: dict[str, Any] = {"pictures": pictures, "tables": tables, "each_input": each_input}
+    contents["chosen"] = choice(layers, tiles, sample, seed)
+    with naming(output), progress_bars() as tell:
+        export_run(source, output, **errors, **contents, progress=tell, announce=announce)
+    typer.echo(output)
 
 
 def reselect(
-    run_directory: _Run,
+    source: Mapped,
     measured: _Measured,
     output: Annotated[Path, typer.Option(help="Directory for the pack, changes and report.")],
     tolerance: _Tolerance = 0.005,
@@ -141,19 +168,23 @@ def reselect(
     meter_siemens: _Siemens = None,
     extra: _Extra = 0,
 ) -> None:
-    """A run adapted to a measured wafer, with as few switch changes as possible.
+    """A mapped network adapted to a measured wafer, with as few switch changes as possible.
 
     A table with a column `branch` has one reading per branch. A table with a column `reading` has
     readings of several branches together, which --plan describes. Where the meter's error is not
-    given, it is that of the plan, or else `meter_error` of the run's bank.
-    Prints accuracy before and after; writes OUTPUT/report.html, OUTPUT/pack and OUTPUT/changes.csv.
-    Needs the extra `fab`.
+    given, it is that of the plan, or else `meter_error` of the bank.
+    Prints accuracy before and after, but only for a run, which has test data. Writes
+    OUTPUT/report.html, OUTPUT/pack and OUTPUT/changes.csv. Needs the extra `fab`.
     """
     from crossbar_sim.jobs.wafer_loop import Readings, reselect_run
+    from crossbar_sim.report.wafer_report import NO_DATA
 
     readings = Readings(measured, plan, relative=meter_relative, absolute=meter_siemens)
-    with naming(output):
-        summary = reselect_run(run_directory, readings, output, tolerance=tolerance, extra=extra)
+    how = {"tolerance": tolerance, "extra": extra}
+    with naming(output), progress_bars() as tell:
+        summary = reselect_run(source, readings, output, **how, progress=tell)
     for key, value in summary.items():
         typer.echo(f"{key},{value}")
     typer.echo(f"report,{output / 'report.html'}")
+    if "accuracy_after" not in summary:
+        messages.print(f"accuracy is left out: {source} {NO_DATA}", markup=False, soft_wrap=True)

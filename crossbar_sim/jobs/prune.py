@@ -87,7 +87,7 @@ def read_task(
     if settings:
         known = {"data": data} if data in _OWN else {}
         settings = settings.model_copy(update={"seed": options.seed} | known)
-    model = _model(source, settings)
+    model = read_model(source, settings)
     weight_layers(model, options.exclude)  # an unknown name must fail before the training
     if data is not None:
         samples = read_data(data, size=size, seed=options.seed)
@@ -107,8 +107,12 @@ def read_task(
     return Task(model, samples)
 
 
-def _model(source: Path, settings: RunConfig | None) -> nn.Module:
-    """Return the network, untrained if the source is a configuration."""
+def read_model(source: Path, settings: RunConfig | None) -> nn.Module:
+    """Return the network of a file, or an untrained one if the source is a configuration.
+
+    settings: of the configuration with the architecture of a file of weights; None without one.
+    Raises ConfigError for weights that need one, ValueError as the readers do.
+    """
     model = None
     if settings:
         torch.manual_seed(settings.seed)

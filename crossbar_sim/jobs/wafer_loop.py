@@ -1,11 +1,14 @@
-"""What a finished run sends to a laboratory or a fab, and what it gets back."""
+"""What a mapped network sends to a laboratory or a fab, and what it gets back."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from crossbar_sim.config import ConfigError, RunConfig
-from crossbar_sim.pipeline.finished_run import pruned_model, read_run, score
+from crossbar_sim.config import ConfigError
+from crossbar_sim.jobs.source import Source, read_source
+from crossbar_sim.ngspice.verification import chosen_tiles
+from crossbar_sim.pipeline.finished_run import pruned_model, score
 from crossbar_sim.pipeline.steps import load_data
 from crossbar_sim.report.wafer_report import (
     DESIGNED,
@@ -17,14 +20,17 @@ from crossbar_sim.report.wafer_report import (
 )
 from mapping.network.mapped_network import MappedNetwork
 from mapping.network.repair import Change, on_die, reselect
+from mapping.tiling.tiles import Tile
 from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import Plan
 from netlists.fabrication.measured_wafer import Wafer, read_wafer
 from netlists.fabrication.pack import PackError, write_pack
 from netlists.fabrication.plan_file import read_plan
+from netlists.spice.deck_directory import write_network
 from tinynets.files.drafts import new_directory
 from tinynets.files.outputs import csv_text
 from tinynets.networks.training import accuracy
+from tinynets.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Readings:
     table: CSV or Parquet file.
     plan: plan.csv of the pack, for composite readings; None for single ones.
     relative: error of the meter, as a fraction of the reading; None for that of the plan, or
-        without a plan the meter_error of the run's bank.
+        without a plan the meter_error of the bank.
     absolute: error of the meter [S]; None for that of the plan, or without a plan zero.
     """
 
@@ -54,45 +60,79 @@ class Readings:
 
 
 def export_run(
-    run_directory: Path,
+    directory: Path,
     output: Path,
     *,
     relative: float | None = None,
     absolute: float | None = None,
+    chosen: Mapping[str, Any] | None = None,
+    **contents: Any,
 ) -> Path:
-    """Write the fabrication pack of a finished run, and return its directory.
+    """Write the fabrication pack of a mapped network, and return its directory.
 
+    directory: of a run, a saved network, a mapping or a pack; see `read_source`.
     relative: error of the meter for which the pack plans its readings, as a fraction of the
-        reading; by default the meter_error of the run's bank.
+        reading; by default the meter_error of the bank.
     absolute: its error [S]; by default zero.
+    chosen: arguments of `chosen_tiles`, for a pack of some tiles; None for all.
+    contents: fields of `netlists.fabrication.pack.Contents`.
 
-    Raises ConfigError when the directory is not a finished run, for a negative error, and when the
-    pack does not read back as it was written; no pack is left then.
+    Raises ConfigError as `read_source` does, for a negative error, and when the pack does not read
+    back as it was written; no pack is left then.
     """
-    config, mapped = read_run(run_directory)
-    meter = _meter(Meter(mapped.die.bank.meter_error), relative, absolute)
-    parts = {"wires": config.hardware.wires, "periphery": config.hardware.periphery}
+    source = read_source(directory)
+    meter = _meter(Meter(source.mapped.die.bank.meter_error), relative, absolute)
     try:
-        return write_pack(mapped, output, **parts, meter=meter)
+        contents |= {"tiles": _tiles(source, chosen), "v_read": source.v_read}
+        return write_pack(source.mapped, output, **source.parts, meter=meter, **contents)
     except PackError as error:
         raise ConfigError(str(error)) from error
 
 
-def reselect_run(
-    run_directory: Path, readings: Readings, output: Path, *, tolerance: float, extra: int = 0
-) -> dict[str, float]:
-    """Adapt a run to a measured wafer; write OUTPUT with pack/, changes.csv and report.html.
+def write_decks(
+    directory: Path, output: Path, *, chosen: Mapping[str, Any] | None = None, **options: Any
+) -> Path:
+    """Write the netlists of a mapped network, and return their directory.
 
+    directory: of a run, a saved network, a mapping or a pack; see `read_source`.
+    chosen: arguments of `chosen_tiles`, for the netlists of some tiles; None for all.
+    options: fields of `netlists.spice.deck_directory.Decks`.
+
+    Raises as `read_source` and `write_network` do.
+    """
+    source = read_source(directory)
+    options |= {"tiles": _tiles(source, chosen), "v_read": source.v_read}
+    return write_network(source.mapped, directory=output, **source.parts, **options)
+
+
+def _tiles(source: Source, chosen: Mapping[str, Any] | None) -> list[Tile] | None:
+    return None if chosen is None else chosen_tiles(source.mapped, **chosen)
+
+
+def reselect_run(
+    directory: Path,
+    readings: Readings,
+    output: Path,
+    *,
+    tolerance: float,
+    extra: int = 0,
+    progress: Progress = silent,
+) -> dict[str, float]:
+    """Adapt a network to a measured wafer; write OUTPUT with pack/, changes.csv and report.html.
+
+    directory: of a run, a saved network, a mapping or a pack; see `read_source`.
     readings: if their meter has an error, cells that must change take it into account.
     output: appears whole, or not at all.
     tolerance: largest error at which a cell stays as it is, as a fraction of the largest weight.
     extra: number of changes that a cell may have beyond those it needs.
 
-    Returns counts of branches, defects, cells and changes, and the test accuracy on the measured
-    die before and after; "off_by_1000" counts branches whose readings seem to be in another unit.
+    Returns counts of branches, defects, cells and changes, and for a run the test accuracy on the
+    measured die before and after; "off_by_1000" counts branches whose readings seem to be in
+    another unit.
     Raises ConfigError for unusable readings.
     """
-    config, mapped = read_run(run_directory)
+    source = read_source(directory)
+    mapped = source.mapped
     if output.exists():
         raise FileExistsError(f"{output} exists; choose another directory")
     try:
@@ -105,10 +145,10 @@ def reselect_run(
     except ValueError as error:
         raise ConfigError(str(error)) from error
     old = on_die(mapped, wafer.die)
-    accuracies = _accuracies(config, run_directory, [mapped, old, repair.mapped])
-    result = Reselection(config.name, mapped, old, wafer, repair, tolerance, accuracies)
+    accuracies = _accuracies(source, [mapped, old, repair.mapped])
+    result = Reselection(source.name, mapped, old, wafer, repair, tolerance, accuracies)
     with new_directory(output) as draft:
-        _write_reselection(config, result, draft)
+        _write_reselection(source, result, draft, progress)
     return {
         "branches": wafer.n_branch,
         **defects(wafer),
@@ -116,8 +156,10 @@ def reselect_run(
         "cells_off": repair.n_cell,
         "cells_unmended": repair.n_unrepaired,
         "switches_changed": len(repair.changes),
-        "accuracy_before": accuracies[-2]["accuracy"],
-        "accuracy_after": accuracies[-1]["accuracy"],
+        **{
+            f"accuracy_{when}": row["accuracy"]
+            for when, row in zip(("before", "after"), accuracies[-2:])
+        },
     }
 
 
@@ -132,21 +174,26 @@ def _meter(default: Meter, relative: float | None, absolute: float | None) -> Me
         raise ConfigError(str(error)) from error
 
 
-def _accuracies(
-    config: RunConfig, run_directory: Path, networks: list[MappedNetwork]
-) -> list[dict[str, Any]]:
-    """Return rows of network and test accuracy: digital, then as designed and measured."""
-    model, data = pruned_model(config, run_directory), load_data(config)
+def _accuracies(source: Source, networks: list[MappedNetwork]) -> list[dict[str, Any]]:
+    """Return rows of network and test accuracy: digital, then as designed and measured.
+
+    Only a run has the whole network and its data; for anything else there are no rows.
+    """
+    config = source.config
+    if config is None:
+        return []
+    model, data = pruned_model(config, source.path), load_data(config)
     digital = accuracy(model, data.x_test, data.y_test)
     shares = [digital, *(score(config, model, network) for network in networks)]
     labels = ("pruned, digital", DESIGNED, OLD, NEW)
     return [{"network": label, "accuracy": share} for label, share in zip(labels, shares)]
 
 
-def _write_reselection(config: RunConfig, result: Reselection, directory: Path) -> None:
-    parts = {"wires": config.hardware.wires, "periphery": config.hardware.periphery}
+def _write_reselection(
+    source: Source, result: Reselection, directory: Path, tell: Progress
+) -> None:
     survey = {"meter": result.wafer.meter, "plan": result.wafer.plan}
-    write_pack(result.repair.mapped, directory / "pack", **parts, **survey)
+    write_pack(result.repair.mapped, directory / "pack", **source.parts, **survey, progress=tell)
     rows = [asdict(change) | {"closed": int(change.closed)} for change in result.repair.changes]
     text = csv_text(rows, names=[field.name for field in fields(Change)])
     (directory / "changes.csv").write_bytes(text.encode())

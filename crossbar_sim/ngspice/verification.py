@@ -16,6 +16,7 @@ from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery, Wires
 from netlists.circuit.build import tile_circuit
 from netlists.circuit.size import NetlistTooLarge
+from netlists.spice.inputs import random_inputs as random_inputs
 
 #: Largest accepted difference of two solvers, as a fraction of the largest output.
 TOLERANCE = 1e-9
@@ -177,35 +178,40 @@ def verify(
 
 
 def chosen_tiles(
-    mapped: MappedNetwork, names: Iterable[str] = (), *, n_sample: int | None = None, seed: int = 0
+    mapped: MappedNetwork,
+    names: Iterable[str] = (),
+    *,
+    layers: Iterable[str] = (),
+    n_sample: int | None = None,
+    seed: int = 0,
 ) -> list[Tile]:
-    """Return the tiles of the given names, or a random sample of n_sample, or all.
+    """Return the tiles of the given names and all of the given layers, or all; or a sample of them.
+
+    n_sample: number of tiles drawn at random; None for all.
 
     Raises ValueError for a name that does not exist, or a sample that is empty.
     """
-    tiles, selected = {tile.name: tile for tile in mapped.tiles}, list(names)
-    unknown = [name for name in selected if name not in tiles]
-    if unknown:
-        raise ValueError(f"expected a tile of {', '.join(tiles)}; got {unknown[0]!r}")
-    if selected:
-        return [tiles[name] for name in selected]
+    tiles = {tile.name: tile for tile in mapped.tiles}
+    inside = {layer.name: layer.tiles for layer in mapped.layers}
+    wanted = {name: tiles[name] for name in _known(names, tiles, "tile")}
+    for layer in _known(layers, inside, "layer"):
+        wanted |= {tile.name: tile for tile in inside[layer]}
+    chosen = list(wanted.values()) or mapped.tiles
     if n_sample is None:
-        return mapped.tiles
+        return chosen
     if n_sample < 1:
         raise ValueError(f"n_sample must be >= 1; got {n_sample}")
-    drawn = np.random.default_rng(seed).permutation(len(tiles))[:n_sample]
-    return [mapped.tiles[k] for k in sorted(drawn)]
+    drawn = np.random.default_rng(seed).permutation(len(chosen))[:n_sample]
+    return [chosen[k] for k in sorted(drawn)]
 
 
-def random_inputs(
-    mapped: MappedNetwork, *, v_read: float, n_vector: int, seed: int = 0
-) -> dict[str, np.ndarray]:
-    """Return for each layer voltages (n_vector, n_in) [V], uniform in -v_read … v_read."""
-    rng = np.random.default_rng(seed)
-    return {
-        layer.name: rng.uniform(-v_read, v_read, size=(n_vector, layer.source.n_in))
-        for layer in mapped.layers
-    }
+def _known(names: Iterable[str], known: Iterable[str], what: str) -> list[str]:
+    """Return the names; ValueError for one that is not known."""
+    names, known = list(names), list(known)
+    if unknown := [name for name in names if name not in known]:
+        shown = ", ".join(known[:20]) + (f" … ({len(known)} in all)" if len(known) > 20 else "")
+        raise ValueError(f"expected a {what} of {shown}; got {unknown[0]!r}")
+    return names
 
 
 def compare(tile: str, a: Solution, b: Solution) -> TileCheck:

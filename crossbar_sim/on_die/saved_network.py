@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from torch import nn
 
 from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
-from crossbar_sim.on_die.hardware import Hardware
+from crossbar_sim.on_die.hardware import Hardware, built_hardware
 from crossbar_sim.on_die.layer_inputs import InputRange
 from crossbar_sim.on_die.to_torch import with_module
 from crossbar_sim.periphery.converters import Converters
@@ -202,3 +202,29 @@ def _restore(on_die: nn.Module, state: dict[str, np.ndarray]) -> None:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_mapping(directory: str | Path) -> tuple[MappedNetwork, Hardware]:
+    """Return the mapping of a directory of `save_network` and the hardware that its layers share.
+
+    Raises ValueError that names a file that is missing, damaged or of another version, and for
+    layers of different hardware.
+    """
+    directory = Path(directory)
+    header = _header(directory / "circuits.json")
+    for name in _SUMMED:
+        if not (directory / name).is_file():
+            raise ValueError(f"{directory / name} is missing; expected {', '.join(_FILES)}")
+        if _digest(directory / name) != header.sha256.get(name):
+            raise ValueError(f"{directory / name} is damaged: its checksum does not match")
+    mapped, names = MappedNetwork.load(directory / "mapped.npz"), set(asdict(Hardware()))
+    try:
+        found = [built_hardware(e.model_dump(include=names)) for e in header.layers.values()]
+    except ValueError as error:
+        raise ValueError(f"{directory / 'circuits.json'}: {error}") from error
+    if not found or any(hardware != found[0] for hardware in found):
+        raise ValueError(
+            f"{directory / 'circuits.json'} must give all layers the same hardware; write their "
+            "netlists one by one from Python"
+        )
+    return mapped, found[0]

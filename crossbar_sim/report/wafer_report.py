@@ -19,21 +19,23 @@ from netlists.fabrication.measured_wafer import Wafer, without_spread
 #: Most changes that the page lists; all of them are in changes.csv.
 MAX_LISTED = 24
 _CHUNK = 2**14  # cells whose covariance is held at once
+#: Why there is no accuracy.
+NO_DATA = "has no test data; give the directory of a run for the accuracy"
 #: Labels of the network on the die that it was selected for, and of the two on the measured die.
 DESIGNED, OLD, NEW = "as designed", "measured die, old switches", "measured die, reselected"
 
 
 @dataclass(frozen=True)
 class Reselection:
-    """A run on its measured wafer.
+    """A network on its measured wafer.
 
-    name: of the run.
-    designed: the network as the run made it.
+    name: of the run, or of the directory.
+    designed: the network before it was measured.
     measured: the same switches on the measured die.
     wafer: the readings.
     repair: the reselection on the measured die.
     tolerance: of the reselection, as a fraction of the largest weight.
-    accuracies: rows of network and accuracy.
+    accuracies: rows of network and accuracy; none where there are no data to test it on.
     """
 
     name: str
@@ -218,7 +220,7 @@ def draw(result: Reselection) -> dict[str, bytes]:
         "predicted": wafer_plots.predicted(
             target, {OLD: _conductances(result.measured), NEW: _conductances(result.repair.mapped)}
         ),
-        "accuracy": wafer_plots.accuracies(result.accuracies),
+        **({"accuracy": wafer_plots.accuracies(result.accuracies)} if result.accuracies else {}),
         "changes": wafer_plots.changes(most, n_changed[most.name]),
     }
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,18 @@ class MappedNetwork:
     def tiles(self) -> list[Tile]:
         """All tiles, layer after layer."""
         return [tile for layer in self.layers for tile in layer.tiles]
+
+    def part(self, tiles: Iterable[Tile]) -> "MappedNetwork":
+        """Return only these tiles, in the network's order, and the layers that have one.
+
+        Weights stay whole, so a part can be written as text but neither saved nor computed with.
+        """
+        names = {tile.name for tile in tiles}
+        layers = (
+            replace(layer, tiles=tuple(tile for tile in layer.tiles if tile.name in names))
+            for layer in self.layers
+        )
+        return replace(self, layers=tuple(layer for layer in layers if layer.tiles))
 
     def save(self, path: str | Path) -> None:
         """Write a lossless .npz file: arrays, and a header with version and checksums.

@@ -3,18 +3,20 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mapping.network.header import built
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
 from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import Plan
+from netlists.circuit import Periphery, Wires
 from netlists.spice.deck_directory import network_files
 from tinynets.files.extras import optional
 
@@ -25,8 +27,10 @@ UNITS = {"resistance": "ohm", "conductance": "siemens", "temperature": "kelvin"}
 SCHEMA: dict[str, Any] = json.loads(
     Path(__file__).with_name("pack.schema.json").read_text(encoding="utf-8")
 )
+#: Tables of branches and cells, which may be left out.
+TABLES = ("branches.csv", "branches.parquet", "cells.csv")
 #: Tables and texts that every pack has.
-_ALWAYS = ("network.npz", "branches.csv", "branches.parquet", "cells.csv", "pins.csv", "bom.csv")
+_ALWAYS = ("network.npz", "pins.csv", "bom.csv")
 _TEXTS = ("manifest.schema.json", "README.md")
 
 
@@ -61,27 +65,105 @@ def described_plan(plan: Plan, meter: Meter) -> dict[str, Any]:
     }
 
 
-def pack_files(mapped: MappedNetwork) -> set[str]:
-    """Return the names of all files in a network's pack except manifest.json and plan.csv."""
-    names = {*_ALWAYS, *_TEXTS}
-    for tile in mapped.tiles:
+def described_circuits(wires: Wires, periphery: Periphery) -> dict[str, Any]:
+    """Return the part of a manifest that describes the wires and amplifiers of the netlists."""
+    # JSON has no infinity, so an infinite value is null.
+    return {
+        name: {k: v if v != np.inf else None for k, v in asdict(part).items()}
+        for name, part in (("wires", wires), ("periphery", periphery))
+    }
+
+
+def circuits_of(manifest: dict[str, Any]) -> tuple[Wires, Periphery] | None:
+    """Return the wires and amplifiers that a manifest states, or None; ValueError for bad ones."""
+    if "circuits" not in manifest:
+        return None
+    stated = {
+        name: {k: np.inf if v is None else v for k, v in part.items()}
+        for name, part in manifest["circuits"].items()
+    }
+    wires = built(Wires, stated["wires"], "circuits.wires")
+    return wires, built(Periphery, stated["periphery"], "circuits.periphery")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The parts of a network that its pack has files of, apart from network.npz.
+
+    tiles: names of the tiles; None for all.
+    pictures, tables: whether there are pictures of the tiles, and tables of branches and cells.
+    """
+
+    tiles: tuple[str, ...] | None = None
+    pictures: bool = True
+    tables: bool = True
+
+    @staticmethod
+    def read(manifest: dict[str, Any]) -> "LeftOut":
+        """Return what a manifest, checked against the schema, says."""
+        stated = manifest.get("part", {})
+        tiles = stated.get("tiles")
+        return LeftOut(tiles and tuple(tiles), *(stated.get(k, True) for k in _KINDS))
+
+    def described(self) -> dict[str, Any]:
+        """Return the entry of the manifest; none for a whole pack."""
+        stated = {k: False for k in _KINDS if not getattr(self, k)}
+        stated |= {} if self.tiles is None else {"tiles": list(self.tiles)}
+        return {"part": stated} if stated else {}
+
+    def of(self, mapped: MappedNetwork) -> MappedNetwork:
+        """Return the network with these tiles only; PackError for one that it does not have."""
+        if self.tiles is None:
+            return mapped
+        named = {tile.name: tile for tile in mapped.tiles}
+        if unknown := [name for name in self.tiles if name not in named]:
+            raise PackError(f"manifest.json names tile {unknown[0]!r}, which network.npz lacks")
+        return mapped.part(named[name] for name in self.tiles)
+
+
+_KINDS = ("pictures", "tables")
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a manifest says beside the network: what is left out, how to measure, the circuits."""
+
+    left_out: LeftOut
+    plan: Plan
+    meter: Meter
+    circuits: tuple[Wires, Periphery]
+
+
+def pack_files(part: MappedNetwork, left_out: LeftOut) -> set[str]:
+    """Return the names of all files in a pack except manifest.json and plan.csv.
+
+    part: the network with the tiles that the pack has files of.
+    """
+    names = {*_ALWAYS, *_TEXTS, *(TABLES if left_out.tables else ())}
+    for tile in part.tiles:
         names |= {f"bitstreams/{tile.name}{suffix}" for suffix in (".bin", ".hex")}
-        names.add(f"pictures/{tile.name}.png")
-    if np.isfinite(mapped.die.bank.r_off):
-        names |= {f"netlists/{name}" for name in network_files(mapped)}
+        if left_out.pictures:
+            names.add(f"pictures/{tile.name}.png")
+    if np.isfinite(part.die.bank.r_off):
+        names |= {f"netlists/{name}" for name in network_files(part)}
     return names
 
 
-def write_manifest(mapped: MappedNetwork, plan: Plan, meter: Meter, draft: Path) -> None:
-    """Write manifest.json, with a checksum of every file in the draft."""
+def write_manifest(part: MappedNetwork, about: Described, draft: Path) -> None:
+    """Write manifest.json, with a checksum of every file in the draft.
+
+    part: the network with the tiles that the pack has files of.
+    """
     paths = sorted(path for path in draft.rglob("*") if path.is_file())
     manifest = {
         "format": FORMAT,
         "version": VERSION,
         "versions": {name: version(name) for name in ("crossbar-sim", "numpy", "pyarrow")},
-        **described(mapped),
+        **described(part),
+        **about.left_out.described(),
+        "circuits": described_circuits(*about.circuits),
         "files": {path.relative_to(draft).as_posix(): file_digest(path) for path in paths},
-        "plan": described_plan(plan, meter),
+        "plan": described_plan(about.plan, about.meter),
     }
     text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
     (draft / "manifest.json").write_text(text, encoding="utf-8")
@@ -110,7 +192,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def check_manifest(manifest: dict[str, Any], mapped: MappedNetwork, path: Path) -> None:
-    """Raise PackError unless a manifest agrees with the network of its pack."""
+    """Raise PackError unless a manifest agrees with the network of its pack.
+
+    mapped: the network with the tiles that the pack has files of.
+    """
     if manifest["die"]["id"] != mapped.die.id:
         raise PackError(f"{path.parent}: network.npz is of another die than manifest.json says")
     expected = described(mapped)
@@ -124,7 +209,7 @@ def check_manifest(manifest: dict[str, Any], mapped: MappedNetwork, path: Path) 
 
 
 def _check_names(manifest: dict[str, Any], mapped: MappedNetwork, path: Path) -> None:
-    named, files = pack_files(mapped), manifest["files"].keys()
+    named, files = pack_files(mapped, LeftOut.read(manifest)), manifest["files"].keys()
     if "plan" in manifest:
         named.add("plan.csv")
     if missing := sorted(named - files):

@@ -2,7 +2,10 @@
 
 import io
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -13,16 +16,76 @@ from mapping.tiling.tiles import Tile
 from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import Plan, best_plan
 from netlists.circuit import Periphery, Wires
-from netlists.fabrication.manifest import FORMAT, SCHEMA, VERSION, PackError, write_manifest
+from netlists.fabrication.manifest import (
+    FORMAT,
+    SCHEMA,
+    VERSION,
+    Described,
+    LeftOut,
+    PackError,
+    write_manifest,
+)
 from netlists.fabrication.pack_reader import read_pack
 from netlists.fabrication.plan_file import write_plan
 from netlists.fabrication.switch_tables import bitstream
 from netlists.fabrication.tables import write_branches, write_texts
-from netlists.spice.deck_directory import write_network
+from netlists.spice.amount import Amount, netlist_amount, unannounced
+from netlists.spice.deck_directory import Decks, write_network
 from tinynets.files.drafts import new_directory
 from tinynets.files.templates import rendered
+from tinynets.progress import Progress, silent
 
 __all__ = ["FORMAT", "SCHEMA", "VERSION", "PackError", "read_pack", "write_pack"]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a pack holds of its network; network.npz holds the whole network in any case.
+
+    tiles: those with bitstreams, netlists and rows in the tables; all by default.
+    pictures: whether there is a picture of each tile.
+    tables: whether there are tables of branches and cells.
+    each_input, v_read: of the netlists; see `netlists.spice.deck_directory.Decks`.
+    progress: see `Progress`.
+    announce: called with the `Amount` that is going to be written, before anything is.
+    """
+
+    tiles: Sequence[Tile] | None = None
+    pictures: bool = True
+    tables: bool = True
+    each_input: bool = False
+    v_read: float = 0.2
+    progress: Progress = silent
+    announce: Callable[[Amount], object] = unannounced
+
+    def amount(self, mapped: MappedNetwork, wires: Wires) -> Amount:
+        """Return what a pack takes, fitted like `netlist_amount`; the bytes within 20 %."""
+        part, n = self.part(mapped), mapped.die.bank.n
+        n_weight = sum(layer.source.weight.size for layer in mapped.layers)
+        n_byte, seconds = 20_000 + 0.35 * n_weight, 0.5 + 3e-7 * n_weight
+        for tile in mapped.tiles:
+            n_byte += 33 * int(tile.present.sum()) + 1.8 * tile.present.size
+        for tile in part.tiles:
+            cells, lines = int(tile.present.sum()), tile.n_word + 2 * tile.n_bit
+            n_byte += 900 + 39 * lines + 0.8 * n * cells
+            n_byte += (156 + 152 * n) * cells if self.tables else 0
+            n_byte += 630 + 2.9 * cells + 1.4 * tile.present.size if self.pictures else 0
+            seconds += 0.013 + 9e-6 * n * cells
+        files = Amount(n_byte, 10 + 3 * len(part.tiles), seconds)
+        if not np.isfinite(mapped.die.bank.r_off):
+            return files
+        sweep = Decks(each_input=self.each_input, v_read=self.v_read).sweep(mapped)
+        return files + netlist_amount(part.layers, n, wires, sweep)
+
+    def part(self, mapped: MappedNetwork) -> MappedNetwork:
+        """Return the network with these tiles only."""
+        return mapped if self.tiles is None else mapped.part(self.tiles)
+
+    def left_out(self, mapped: MappedNetwork) -> LeftOut:
+        """Return what the manifest says of parts that are not there."""
+        tiles = self.part(mapped).tiles
+        names = None if len(tiles) == len(mapped.tiles) else tuple(tile.name for tile in tiles)
+        return LeftOut(names, self.pictures, self.tables)
 
 
 def write_pack(
@@ -33,12 +96,15 @@ def write_pack(
     periphery: Periphery | None = None,
     meter: Meter | None = None,
     plan: Plan | None = None,
+    **options: Any,
 ) -> Path:
     """Write everything that fabrication needs; return the directory.
 
     wires, periphery: those of the netlists, ideal by default.
     meter: the meter that banks will be read with; by default one with the bank's meter_error.
     plan: the readings of a bank; by default the best plan for that meter.
+    options: the fields of `Contents`: tiles, pictures, tables, each_input, v_read, progress,
+        announce.
 
     The pack holds manifest.json (a SHA-256 of each file) and its schema; bitstreams/ (binary and
     hexadecimal); pictures/; branches.csv and .parquet; cells.csv (target and realised values);
@@ -46,15 +112,25 @@ def write_pack(
     finite; network.npz; README.md. It appears when it is complete and has been read back.
 
     Raises FileExistsError if the directory exists, ValueError for a network whose parts do not
-    belong together, PackError if the pack does not read back as it was written, and ImportError
-    without the extra `fab`.
+    belong together, OSError for more than the disk has room for, PackError if the pack does not
+    read back as it was written, and ImportError without the extra `fab`.
     """
-    bank = mapped.die.bank
-    meter = Meter(bank.meter_error) if meter is None else meter
-    plan = best_plan(bank, meter) if plan is None else plan
+    contents = Contents(**options)
+    meter = Meter(mapped.die.bank.meter_error) if meter is None else meter
+    plan = best_plan(mapped.die.bank, meter) if plan is None else plan
+    circuits = wires or Wires(), periphery or Periphery()
+    tell, amount = contents.progress, contents.amount(mapped, circuits[0])
+    amount.require_disk(Path(directory))
+    contents.announce(amount)
     with new_directory(directory) as draft:
-        _write_files(mapped, draft, wires or Wires(), periphery or Periphery(), plan, meter)
+        mapped.save(draft / "network.npz")
+        write_plan(plan, meter, draft / "plan.csv")
+        _write_files(mapped, contents, draft, circuits)
+        part = contents.part(mapped)
+        write_manifest(part, Described(contents.left_out(mapped), plan, meter, circuits), draft)
+        tell("read back", 0, 1)
         _read_back(mapped, draft)
+        tell("read back", 1, 1)
     return Path(directory)
 
 
@@ -68,31 +144,33 @@ def _read_back(mapped: MappedNetwork, draft: Path) -> None:
 
 
 def _write_files(
-    mapped: MappedNetwork,
-    draft: Path,
-    wires: Wires,
-    periphery: Periphery,
-    plan: Plan,
-    meter: Meter,
+    mapped: MappedNetwork, contents: Contents, draft: Path, circuits: tuple[Wires, Periphery]
 ) -> None:
-    (draft / "bitstreams").mkdir()
-    (draft / "pictures").mkdir()
-    mapped.save(draft / "network.npz")
-    write_branches(mapped, draft)
-    write_texts(mapped, draft)
-    write_plan(plan, meter, draft / "plan.csv")
+    """Write what a pack holds of its tiles, and what describes it to people."""
+    part, n, tell = contents.part(mapped), mapped.die.bank.n, contents.progress
+    write_texts(part, draft, cells=contents.tables)
+    if contents.tables:
+        write_branches(part, draft, tell)
     if np.isfinite(mapped.die.bank.r_off):
-        write_network(mapped, wires, periphery, draft / "netlists")
-    for tile in mapped.tiles:
-        bits = bitstream(tile, mapped.die.bank.n)
+        options = {"tiles": contents.tiles, "progress": tell}
+        sweep = {"each_input": contents.each_input, "v_read": contents.v_read}
+        write_network(mapped, *circuits, draft / "netlists", **options, **sweep)
+    (draft / "bitstreams").mkdir()
+    if contents.pictures:
+        (draft / "pictures").mkdir()
+    for k, tile in enumerate(part.tiles):
+        tell("bitstreams", k, len(part.tiles))
+        bits = bitstream(tile, n)
         (draft / "bitstreams" / f"{tile.name}.bin").write_bytes(bits)
         (draft / "bitstreams" / f"{tile.name}.hex").write_bytes(f"{bits.hex()}\n".encode())
-        (draft / "pictures" / f"{tile.name}.png").write_bytes(_picture(tile, mapped.die.bank.n))
+        if contents.pictures:
+            (draft / "pictures" / f"{tile.name}.png").write_bytes(_picture(tile, n))
+    tell("bitstreams", len(part.tiles), len(part.tiles))
     schema = json.dumps(SCHEMA, indent=1) + "\n"
     (draft / "manifest.schema.json").write_text(schema, encoding="utf-8")
-    readme = rendered("netlists.fabrication", "README.md.j2", mapped=mapped)
+    values = {"mapped": part, "n_tile": len(mapped.tiles), "contents": contents}
+    readme = rendered("netlists.fabrication", "README.md.j2", **values)
     (draft / "README.md").write_text(readme, encoding="utf-8")
-    write_manifest(mapped, plan, meter, draft)
 
 
 def _picture(tile: Tile, n: int) -> bytes:

@@ -9,9 +9,12 @@ import numpy as np
 from mapping.bank import Die
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
+from netlists.circuit import Periphery, Wires
 from netlists.fabrication.manifest import (
+    LeftOut,
     PackError,
     check_manifest,
+    circuits_of,
     described_plan,
     file_digest,
     read_manifest,
@@ -47,6 +50,20 @@ def read_pack(directory: str | Path, *, die: Die | None = None) -> MappedNetwork
     return mapped
 
 
+def read_circuits(directory: str | Path) -> tuple[Wires, Periphery] | None:
+    """Return the wires and amplifiers of a pack's netlists; None for an older pack.
+
+    Raises PackError for a manifest that is missing or damaged.
+    """
+    path = Path(directory) / "manifest.json"
+    try:
+        return circuits_of(read_manifest(path))
+    except PackError:
+        raise
+    except ValueError as error:
+        raise PackError(f"{path}: {str(error)[:300]}") from error
+
+
 def _read(directory: Path) -> MappedNetwork:
     path = directory / "manifest.json"
     manifest = read_manifest(path)
@@ -55,10 +72,13 @@ def _read(directory: Path) -> MappedNetwork:
     for name, checksum in manifest["files"].items():
         _check_file(directory, name, checksum)
     mapped = MappedNetwork.load(directory / "network.npz")
-    check_manifest(manifest, mapped, path)
-    for tile in mapped.tiles:
+    left_out = LeftOut.read(manifest)
+    part = left_out.of(mapped)
+    check_manifest(manifest, part, path)
+    circuits_of(manifest)
+    for tile in part.tiles:
         _check_bits(tile, directory / "bitstreams", mapped.die.bank.n)
-    check_tables(mapped, directory)
+    check_tables(part, directory, whole=left_out.tables)
     if "plan" in manifest:
         _check_plan(manifest["plan"], directory / "plan.csv", mapped.die.bank.n)
     return mapped

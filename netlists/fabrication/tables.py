@@ -1,6 +1,6 @@
 """The tables of a fabrication pack: their columns, how they are written, how they are checked."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,10 @@ import numpy as np
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
-from netlists.fabrication.manifest import PackError
+from netlists.fabrication.manifest import TABLES, PackError
 from netlists.fabrication.switch_tables import branch_table, write_tables
 from tinynets.files.extras import optional
+from tinynets.progress import Progress, silent
 
 #: Columns by name, all of the same length.
 Table = dict[str, Any]
@@ -88,13 +89,17 @@ def part_tables(mapped: MappedNetwork) -> Iterator[Table]:
 TEXTS = {"cells.csv": cell_tables, "pins.csv": pin_tables, "bom.csv": part_tables}
 
 
-def write_texts(mapped: MappedNetwork, directory: Path) -> None:
-    """Write cells.csv, pins.csv and bom.csv."""
-    for name, make in TEXTS.items():
+def write_texts(mapped: MappedNetwork, directory: Path, *, cells: bool = True) -> None:
+    """Write pins.csv, bom.csv and, if asked for, cells.csv."""
+    for name, make in _texts(cells).items():
         write_tables(make(mapped), directory / name)
 
 
-def write_branches(mapped: MappedNetwork, directory: Path) -> None:
+def _texts(cells: bool) -> dict[str, Callable[[MappedNetwork], Iterable[Table]]]:
+    return {name: make for name, make in TEXTS.items() if cells or name not in TABLES}
+
+
+def write_branches(mapped: MappedNetwork, directory: Path, tell: Progress = silent) -> None:
     """Write branches.csv and branches.parquet tile by tile, in bounded memory."""
     arrow, arrow_csv = optional("pyarrow", extra="fab"), optional("pyarrow.csv", extra="fab")
     parquet = optional("pyarrow.parquet", extra="fab")
@@ -103,16 +108,23 @@ def write_branches(mapped: MappedNetwork, directory: Path) -> None:
         arrow_csv.CSVWriter(str(directory / "branches.csv"), schema) as text,
         parquet.ParquetWriter(str(directory / "branches.parquet"), schema) as binary,
     ):
-        for columns in branch_tables(mapped):
+        for k, columns in enumerate(branch_tables(mapped)):
+            tell("tables", k, len(mapped.tiles))
             table = arrow.table(columns).cast(schema)
             text.write_table(table)
             binary.write_table(table)
+        tell("tables", len(mapped.tiles), len(mapped.tiles))
 
 
-def check_tables(mapped: MappedNetwork, directory: Path) -> None:
-    """Raise PackError, naming the table, if a table of a pack contradicts its network."""
-    for name, make in TEXTS.items():
+def check_tables(mapped: MappedNetwork, directory: Path, *, whole: bool = True) -> None:
+    """Raise PackError, naming the table, if a table of a pack contradicts its network.
+
+    whole: whether there are tables of branches and cells.
+    """
+    for name, make in _texts(whole).items():
         _check([directory / name], make(mapped))
+    if not whole:
+        return
     # Both are read in parallel: the measured values take longest and are computed only once.
     paths = [directory / f"branches{suffix}" for suffix in (".csv", ".parquet")]
     _check(paths, branch_tables(mapped))

@@ -4,9 +4,11 @@ Every branch resistor and every switch is an element. Wires and amplifiers come 
 `Circuit` that the fast engine solves; only its cells are expanded into their branches.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +20,55 @@ from netlists.circuit import Periphery, Wires
 from netlists.circuit.build import tile_circuit
 from netlists.circuit.elements import CELL
 from netlists.circuit.size import Size, require_room
+from netlists.spice.amount import Amount, netlist_amount, unannounced
 from netlists.spice.chain import Chain, bias_layers, network_deck
 from netlists.spice.convolution_script import driver
-from netlists.spice.text import MAX_VECTORS, input_tables, numbered, run_cards, tia
+from netlists.spice.inputs import N_RANDOM, Sweep, live_inputs, random_inputs
+from netlists.spice.text import input_tables, numbered, run_cards, tia
 from tinynets.files.drafts import new_directory
 from tinynets.files.templates import rendered
+from tinynets.progress import Progress, silent
 
 _SIDES = ("p", "n")
+
+
+@dataclass(frozen=True)
+class Decks:
+    """What `write_network` writes.
+
+    v_in: input vectors (n_batch, n_in) [V] by layer name, over which every deck sweeps. By default
+        the `run.cir` of a layer sweeps over 64 random vectors in -v_read … v_read, those of
+        `random_inputs`, and the deck of a tile over each word line alone at 0.1 V.
+    each_input: `run.cir` sweeps over each input alone instead; its size grows with their square.
+    v_read: voltage of the largest input [V].
+    chain: for dense layers with a ReLU between them; adds `network.cir`, one circuit that takes the
+        first layer's input vectors to the logits.
+    tiles: those to write, all by default; the sums of a layer are then those of these tiles.
+    progress: see `Progress`.
+    announce: called with the `Amount` that is going to be written, before anything is.
+
+    Raises ValueError for options that do not go together.
+    """
+
+    v_in: Mapping[str, np.ndarray] | None = None
+    each_input: bool = False
+    v_read: float = 0.2
+    chain: Chain | None = None
+    tiles: Sequence[Tile] | None = None
+    progress: Progress = silent
+    announce: Callable[[Amount], object] = unannounced
+
+    def __post_init__(self) -> None:
+        if self.each_input and self.v_in is not None:
+            raise ValueError("each_input and v_in are two ways to say what is swept; give one")
+        if self.chain is not None and self.tiles is not None:
+            raise ValueError("a chain needs every tile; leave out chain, or tiles")
+
+    def sweep(self, mapped: MappedNetwork) -> Sweep:
+        """Return the input vectors of a network's decks."""
+        if self.v_in is not None or self.each_input:
+            return Sweep(self.v_in, None)
+        return Sweep(None, random_inputs(mapped, v_read=self.v_read, n_vector=N_RANDOM))
 
 
 def write_network(
@@ -32,54 +76,58 @@ def write_network(
     wires: Wires,
     periphery: Periphery,
     directory: str | Path,
-    *,
-    v_in: Mapping[str, np.ndarray] | None = None,
-    chain: Chain | None = None,
+    **options: Any,
 ) -> Path:
     """Write netlists that stock `ngspice -b` runs as they are; return the directory.
 
-    v_in: input vectors (n_batch, n_in) [V] by layer name; the layer's `run.cir` sweeps over them.
-        The default is each input alone at 0.1 V.
-    chain: for dense layers with a ReLU between them; adds `network.cir`, one circuit that takes the
-        first layer's input vectors to the logits.
+    options: the fields of `Decks`: v_in, each_input, v_read, chain, tiles, progress, announce.
 
     A convolution gets `run.py`, which runs images through its tiles.
     Raises ValueError for a bank without a finite r_off (an open switch must be a resistor), inputs
     that do not fit, or a network that is no chain; NetlistTooLarge for a netlist that would exhaust
-    this machine's memory; FileExistsError if the directory exists.
+    this machine's memory; OSError for more than the disk has room for; FileExistsError if the
+    directory exists.
     """
-    directory = Path(directory)
+    directory, decks = Path(directory), Decks(**options)
     if not np.isfinite(mapped.die.bank.r_off):
         raise ValueError(
             "r_off must be finite, because a netlist needs a resistor for an open switch; got inf: "
             "give the bank a finite r_off, such as 1e12 ohm for a nearly perfect switch"
         )
-    volts = {layer.name: _inputs(layer, v_in) for layer in mapped.layers}
+    sweep = decks.sweep(mapped)
+    if decks.tiles is not None:
+        mapped = mapped.part(decks.tiles)
     biases: dict[str, MappedLayer] = {}
-    if chain:
-        chain.check(mapped)
+    if decks.chain:
+        decks.chain.check(mapped)
         biases = bias_layers(mapped)
-        volts |= {bias.name: np.array([[chain.v_bias]]) for bias in biases.values()}
+        sweep = sweep.with_biases(biases.values(), decks.chain.v_bias)
     parts = [*mapped.layers, *biases.values()]
-    decks = {f"{part.name}/run.cir": [part] for part in parts}
-    if chain:
-        decks = {"network.cir": parts} | decks
-    sizes = {
-        name: netlist_size(inside, mapped.die.bank.n, len(volts[inside[0].name]))
-        for name, inside in decks.items()
-    }
-    for name, size in sizes.items():
-        require_room(size, f"the netlist {name}")
+    inside = {f"{part.name}/run.cir": [part] for part in parts}
+    if decks.chain:
+        inside = {"network.cir": parts} | inside
+    n, sizes = mapped.die.bank.n, {}
+    for name, layers in inside.items():
+        sizes[name] = netlist_size(layers, n, len(sweep.of_layer(layers[0])))
+        require_room(sizes[name], f"the netlist {name}")
+    amount = netlist_amount(parts, n, wires, sweep)
+    amount.require_disk(directory)
+    decks.announce(amount)
     with new_directory(directory) as draft:
-        _write(draft / "cell.inc", [_cell(mapped.die.bank.n)])
-        for part in parts:
-            _write_layer(draft / part.name, part, mapped.die, wires, periphery, volts[part.name])
-        if chain:
-            deck = network_deck(mapped, biases, periphery, chain, volts[mapped.layers[0].name])
+        _write(draft / "cell.inc", [_cell(n)])
+        _write_layers(draft, parts, mapped.die, (wires, periphery), sweep, decks.progress)
+        if decks.chain:
+            volts = sweep.of_layer(mapped.layers[0])
+            deck = network_deck(mapped, biases, periphery, decks.chain, volts)
             _write(draft / "network.cir", deck)
         values = {"mapped": mapped, "wires": wires, "periphery": periphery, "sizes": sizes}
+        values["partial"] = [layer for layer in mapped.layers if _is_partial(layer)]
         _write(draft / "README.md", [rendered("netlists.spice", "README.md.j2", **values)])
     return directory
+
+
+def _is_partial(layer: MappedLayer) -> bool:
+    return sum(int(tile.present.sum()) for tile in layer.tiles) < layer.source.n_remaining
 
 
 def network_files(mapped: MappedNetwork) -> set[str]:
@@ -108,42 +156,29 @@ def netlist_size(layers: Sequence[MappedLayer], n: int, n_vector: int) -> Size:
     return Size.of_circuits(counts, n_vector)
 
 
-def _inputs(layer: MappedLayer, v_in: Mapping[str, np.ndarray] | None) -> np.ndarray:
-    """Return the input vectors (n_batch, n_in) [V] of a layer, checked."""
-    if v_in is None:
-        return 0.1 * np.eye(layer.source.n_in)
-    if layer.name not in v_in:
-        raise ValueError(f"v_in has layers {sorted(v_in)} but no {layer.name!r}; pass its voltages")
-    volts = np.asarray(v_in[layer.name], dtype=np.float64)
-    if volts.ndim != 2 or volts.shape[1] != layer.source.n_in or not np.isfinite(volts).all():
-        raise ValueError(
-            f"layer {layer.name!r}: v_in has shape {volts.shape}; expected finite voltages of "
-            f"shape (n_batch, {layer.source.n_in})"
-        )
-    if not 0 < len(volts) <= MAX_VECTORS:
-        raise ValueError(
-            f"layer {layer.name!r}: {len(volts)} input vectors; pass 1 … {MAX_VECTORS}"
-        )
-    return volts
-
-
-def _write_layer(
+def _write_layers(
     directory: Path,
-    layer: MappedLayer,
+    layers: Sequence[MappedLayer],
     die: Die,
-    wires: Wires,
-    periphery: Periphery,
-    v_in: np.ndarray,
+    circuits: tuple[Wires, Periphery],
+    sweep: Sweep,
+    tell: Progress,
 ) -> None:
-    directory.mkdir()
-    for tile in layer.tiles:
-        text = _tile(tile, die, wires, periphery.for_tile(tile.name))
-        _write(directory / f"{tile.name}.inc", text)
-        _write(directory / f"{tile.name}.cir", _run_tile(tile, v_in[:, tile.rows]))
-    _write(directory / "layer.inc", _layer(layer))
-    _write(directory / "run.cir", _run(layer, v_in))
-    if layer.source.conv:
-        _write(directory / "run.py", [driver(layer)])
+    """Write the directory of each layer; tell how many tiles are done."""
+    total, done = sum(len(layer.tiles) for layer in layers), 0
+    for layer in layers:
+        inside = directory / layer.name
+        inside.mkdir()
+        for tile in layer.tiles:
+            tell("netlists", done, total)
+            _write(inside / f"{tile.name}.inc", _tile(tile, die, *circuits))
+            _write(inside / f"{tile.name}.cir", _run_tile(tile, sweep.of_tile(layer, tile)))
+            done += 1
+        _write(inside / "layer.inc", _layer(layer))
+        _write(inside / "run.cir", _run(layer, sweep.of_layer(layer)))
+        if layer.source.conv:
+            _write(inside / "run.py", [driver(layer)])
+    tell("netlists", done, total)
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
@@ -168,6 +203,7 @@ def _cell(n: int) -> str:
 
 
 def _tile(tile: Tile, die: Die, wires: Wires, periphery: Periphery) -> Iterator[str]:
+    periphery = periphery.for_tile(tile.name)
     circuit = tile_circuit(tile, wires, periphery)
     parts, (nodes, branch_names) = circuit.elements, circuit.names
     inputs = [nodes[k] for k in parts.input_nodes]
@@ -225,24 +261,23 @@ def _layer(layer: MappedLayer) -> Iterator[str]:
 
 
 def _run(layer: MappedLayer, v_in: np.ndarray) -> Iterator[str]:
-    """Yield a deck that sweeps over all input vectors and writes the outputs to outputs.txt."""
+    """Yield a deck that sweeps over all input vectors and writes the outputs to outputs.txt.
+
+    Inputs without a word line have no table; they are grounded.
+    """
     inputs, outputs = numbered("in", layer.source.n_in), numbered("out", layer.source.n_out)
+    live = set(live_inputs(layer).tolist())
+    nodes = [name if i in live else "0" for i, name in enumerate(inputs)]
     yield f"* layer {layer.name}: {len(v_in)} input vectors"
     yield from (".include ../cell.inc", ".include layer.inc", "vsel sel 0 0")
-    yield from input_tables(inputs, v_in)
-    yield f"Xlayer {' '.join(inputs)} {' '.join(outputs)} layer_{layer.name}"
+    yield from (table for node, table in zip(nodes, input_tables(inputs, v_in)) if node != "0")
+    yield f"Xlayer {' '.join(nodes)} {' '.join(outputs)} layer_{layer.name}"
     written = [f"v({name})" for name in outputs]
     yield from run_cards(len(v_in), "outputs.txt", written, save=False)
 
 
 def _run_tile(tile: Tile, v_in: np.ndarray) -> Iterator[str]:
-    """Yield a deck that sweeps over the input vectors of one tile and writes its TIA currents.
-
-    Input vectors that drive no word line of the tile are left out; if none drives one, the first
-    vector stays.
-    """
-    driven = v_in[v_in.any(axis=1)]
-    v_in = driven if len(driven) else v_in[:1]
+    """Yield a deck that sweeps over the input vectors of one tile and writes its TIA currents."""
     inputs = numbered("in", tile.n_word)
     outputs = [f"out_{j}_{s}" for s in _SIDES for j in range(tile.n_bit)]
     currents = [f"i(v.xtile.vtia_{name})" for name in outputs]

@@ -1,6 +1,7 @@
 """The written netlists, run by stock ngspice, and the selection table."""
 
 import csv
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 
 from crossbar_sim import solve
-from mapping import Die, MappedNetwork, map_network
+from mapping import Die, MappedNetwork, TileConfig, map_network
 from netlists import Periphery, Wires, array_circuit, tile_circuit, to_spice, write_network
 from netlists.fabrication.switch_tables import write_selection
+from netlists.spice.chain import Chain
+from netlists.spice.inputs import random_inputs
 from netlists.spice.text import MAX_VECTORS, table_source
-from tinynets.networks.layers import PrunedNetwork
+from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 WIRES, ENDS = Wires(1.0, 2.0, 30.0), Periphery(tia_gain=1e4)
@@ -48,11 +51,64 @@ def test_stock_ngspice_runs_the_directory_to_the_same_outputs(mapped, tmp_path):
     assert (found[:, 2] == 0).all(), "output 2 has no weight"
 
 
-def test_each_input_alone_is_the_default(mapped, tmp_path):
-    directory = write_network(mapped, WIRES, ENDS, tmp_path / "net")
+def test_the_random_inputs_of_verify_are_the_default(mapped, tmp_path):
+    directory = write_network(mapped, WIRES, ENDS, tmp_path / "net", v_read=0.3)
     found = run_ngspice(directory / "fc" / "run.cir")
-    wanted = layer_outputs(mapped, 0.1 * np.eye(7))
+    wanted = layer_outputs(mapped, random_inputs(mapped, v_read=0.3, n_vector=64)["fc"])
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
+
+
+def test_each_input_alone_leaves_out_those_without_a_weight(mapped, tmp_path):
+    directory = write_network(mapped, WIRES, ENDS, tmp_path / "net", each_input=True)
+    found = run_ngspice(directory / "fc" / "run.cir")
+    wanted = layer_outputs(mapped, 0.1 * np.eye(7)[[0, 1, 2, 4, 5, 6]])
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
+    v_in = {"fc": np.zeros((1, 7))}
+    with pytest.raises(ValueError, match="two ways to say what is swept"):
+        write_network(mapped, WIRES, ENDS, tmp_path / "net2", each_input=True, v_in=v_in)
+
+
+def test_each_word_line_alone_is_in_the_deck_of_a_tile(mapped, tmp_path):
+    directory = write_network(mapped, WIRES, ENDS, tmp_path / "net")
+    for tile in (mapped.tiles[0], mapped.tiles[-1]):
+        deck = directory / "fc" / f"{tile.name}.cir"
+        subprocess.run(["ngspice", "-b", deck.name], cwd=deck.parent, check=True)
+        found = np.loadtxt(deck.with_suffix(".txt"), skiprows=1, ndmin=2)[:, 1:]
+        wanted = solve(tile_circuit(tile, WIRES, ENDS), 0.1 * np.eye(tile.n_word)).i_out
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-11 * np.abs(wanted).max())
+
+
+def test_the_deck_of_a_depthwise_layer_stays_small(bank, tmp_path):
+    """It has 9 inputs for each of 480 outputs, and most weights are pruned away."""
+    weight = np.zeros((480, 4320))
+    rng = np.random.default_rng(0)
+    for k in range(480):
+        weight[k, 9 * k : 9 * k + 9] = rng.normal(size=9) * (rng.random(9) < 0.1)
+    network = PrunedNetwork((PrunedLayer("dw", weight, weight != 0),))
+    mapped = map_network(network, Die(bank, seed=1), TileConfig(64, 64))
+    live = int(weight.any(axis=0).sum())
+    directory = write_network(mapped, WIRES, ENDS, tmp_path / "net")
+    assert (directory / "dw" / "run.cir").stat().st_size < 1.2e6
+    deck = (directory / "dw" / "run.cir").read_text()
+    assert len(re.findall(r"^bin_", deck, re.MULTILINE)) == live < 500
+
+
+def test_some_tiles_alone(mapped, tmp_path):
+    told: list[tuple[str, int, int]] = []
+    tiles = mapped.tiles[1:3]
+    directory = write_network(
+        mapped, WIRES, ENDS, tmp_path / "net", tiles=tiles, progress=lambda *step: told.append(step)
+    )
+    assert told == [("netlists", k, 2) for k in range(3)]
+    written = {path.stem for path in (directory / "fc").glob("fc_*.inc")}
+    assert written == {tile.name for tile in tiles}
+    assert "Not all tiles are here: the outputs of fc" in (directory / "README.md").read_text()
+    found = run_ngspice(directory / "fc" / "run.cir")
+    v_in = random_inputs(mapped, v_read=0.2, n_vector=64)["fc"]
+    wanted = layer_outputs(mapped.part(tiles), v_in)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
+    with pytest.raises(ValueError, match="a chain needs every tile"):
+        write_network(mapped, WIRES, ENDS, tmp_path / "b", tiles=tiles, chain=Chain({"fc": 0.1}))
 
 
 def test_every_branch_is_an_element_and_pruned_weights_are_none(mapped, tmp_path):

@@ -1,0 +1,152 @@
+"""The commands that map a network and write its netlists, and options shared with `export`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from crossbar_sim.system.failures import naming
+from crossbar_sim.system.terminal import MAX_SEED, messages, progress_bars
+from tinynets.files.outputs import csv_text
+
+Mapped = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE",
+        help="Directory of a finished run, of save_network or of `crossbar-sim map`, or a pack.",
+    ),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(help="Names of layers whose tiles are written, such as conv1,fc; all by default."),
+]
+Tiles = Annotated[
+    str | None,
+    typer.Option(help="Names of tiles that are written, such as fc_0_0,fc_0_1; all by default."),
+]
+Sample = Annotated[
+    int | None, typer.Option(min=1, help="Number of these tiles, drawn at random; all by default.")
+]
+SampleSeed = Annotated[
+    int, typer.Option("--seed", min=0, max=MAX_SEED, help="Random seed of the sample.")
+]
+EachInput = Annotated[
+    bool,
+    typer.Option(
+        "--each-input",
+        help="A layer's deck sweeps over each input alone, in place of 64 random vectors; its size "
+        "grows with the square of their number.",
+    ),
+]
+
+
+def choice(
+    layers: str | None, tiles: str | None, sample: int | None, seed: int
+) -> dict[str, Any] | None:
+    """Return the arguments of `chosen_tiles` that options stand for, or None for all tiles."""
+    if layers is tiles is sample is None:
+        return None
+    return {"names": _names(tiles), "layers": _names(layers), "n_sample": sample, "seed": seed}
+
+
+def announce(amount: object) -> None:
+    """Tell people what is going to be written."""
+    messages.print(f"writing {amount} (an estimate)", markup=False)
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in text.split(",")] if text else []
+
+
+def netlist(
+    source: Mapped,
+    output: Annotated[Path, typer.Option(help="Directory of the decks; must not exist yet.")],
+    layers: Layers = None,
+    tiles: Tiles = None,
+    sample: Sample = None,
+    seed: SampleSeed = 0,
+    each_input: EachInput = False,
+) -> None:
+    """SPICE decks of a mapped network, which stock `ngspice -b` runs as they are.
+
+    OUTPUT/LAYER/run.cir is a whole layer, OUTPUT/LAYER/TILE.cir a tile; OUTPUT/README.md says what
+    they sweep over, what they write, and how long ngspice takes. Prints the directory.
+    """
+    from crossbar_sim.jobs.wafer_loop import write_decks
+
+    chosen = choice(layers, tiles, sample, seed)
+    with naming(output), progress_bars() as tell:
+        how = {"each_input": each_input, "progress": tell, "announce": announce}
+        write_decks(source, output, chosen=chosen, **how)
+    typer.echo(output)
+
+
+_Shape = Annotated[
+    str | None,
+    typer.Option(
+        help="Shape of one input without the batch, such as 784 or 3,32,32.  "
+        "\\[default: what the file says]"
+    ),
+]
+_Digital = Annotated[
+    str | None, typer.Option(help="Paths of modules that stay digital, such as head,encoder.rnn.")
+]
+_MapConfig = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run's .toml with the \\[bank], \\[die], \\[tile], \\[select], \\[wires] and "
+        "\\[periphery] to use; its \\[model] describes a file of weights, which otherwise must be "
+        "those of Linear layers.  \\[default: a run's defaults]"
+    ),
+]
+
+
+def map_(
+    network: Annotated[
+        Path,
+        typer.Argument(
+            help="Trained network as .onnx, or its weights as .safetensors or .pt (a state dict; "
+            "nothing in it is executed)."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Directory of the mapping; must not exist yet.")],
+    config: _MapConfig = None,
+    shape: _Shape = None,
+    leave_digital: _Digital = None,
+) -> None:
+    """Your own network on a die: the switches of every weight, for the commands that follow.
+
+    Writes OUTPUT, which `verify`, `netlist`, `export`, `layout`, `board` and `reselect` take.
+    Shows a table of the layers and what stays digital, and prints it as CSV.
+    """
+    from crossbar_sim.jobs.own_network import read_own, rows
+    from crossbar_sim.jobs.source import save_mapping
+    from crossbar_sim.pipeline.steps import single_thread
+
+    if output.exists():
+        raise FileExistsError(f"{output} exists; choose another directory")
+    options = {"shape": _sizes(shape), "leave_digital": tuple(_names(leave_digital))}
+    with naming(output), single_thread(), progress_bars() as tell:
+        own = read_own(network, config, **options)
+        mapped = own.mapped(tell)
+        save_mapping(mapped, own.config.hardware, output)
+    found = rows(own.network, mapped)
+    table = Table(*found[0], box=None, title=network.name)
+    for row in found:
+        table.add_row(*(escape(str(value)) for value in row.values()))
+    messages.print(table)
+    digital = ", ".join(path or "parameters of the network itself" for path in own.network.digital)
+    messages.print(f"stays digital: {digital or 'no layer with weights'}", markup=False)
+    messages.print(f"wrote {output}", markup=False, soft_wrap=True)
+    typer.echo(csv_text(found), nl=False)
+
+
+def _sizes(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    sizes = text.split(",")
+    if not all(size.strip().isdecimal() and int(size) for size in sizes):
+        raise typer.BadParameter(f"--shape must be sizes such as 3,32,32; got {text!r}")
+    return tuple(int(size) for size in sizes)

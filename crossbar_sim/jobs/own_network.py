@@ -1,0 +1,132 @@
+"""Map the user's own network onto a die; neither training nor data are needed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from crossbar_sim.calibration.switches import reselect_for_wires
+from crossbar_sim.config import ConfigError, RunConfig, load_config
+from crossbar_sim.jobs.prune import read_model
+from crossbar_sim.pipeline.steps import load_data, on_aged_die
+from mapping.network.map_network import map_layers
+from mapping.network.mapped_network import MappedNetwork
+from tinynets.files.extras import optional
+from tinynets.formats.linear_stack import LinearStack
+from tinynets.formats.readers import READERS
+from tinynets.networks.extraction import extract
+from tinynets.networks.layers import PrunedNetwork
+from tinynets.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class OwnNetwork:
+    """A network of a file, to be mapped.
+
+    network: its layers, and what stays digital.
+    config: the die and everything around it.
+    """
+
+    network: PrunedNetwork
+    config: RunConfig
+
+    def mapped(self, tell: Progress = silent) -> MappedNetwork:
+        """Return the network on the die of the configuration, after [calibrate] and [life].
+
+        Raises ConfigError for a choice of switches that needs calibration data.
+        """
+        config, layers = self.config, []
+        if config.select.needs_inputs:
+            raise ConfigError(
+                '[select] with objective = "aware" or fit_scale needs data, which `map` does not '
+                'take; set objective = "error" and fit_scale = false, or map it in a run'
+            )
+        die, tile, n = config.chip, config.tile.size, len(self.network.layers)
+        rule = {"rule": config.select, "tiling": config.tile.tiling}
+        tell("select", 0, n)
+        for layer in map_layers(self.network, die, tile, **rule):
+            layers.append(layer)
+            tell("select", len(layers), n)
+        mapped = MappedNetwork(tuple(layers), die, tile)
+        if rounds := config.calibrate.rounds:
+            circuits = config.hardware.wires, config.hardware.periphery
+            mapped = reselect_for_wires(mapped, *circuits, rounds=rounds, progress=tell).mapped
+        return on_aged_die(config, mapped)
+
+
+def read_own(
+    source: Path,
+    config: Path | None = None,
+    *,
+    shape: tuple[int, ...] | None = None,
+    leave_digital: tuple[str, ...] = (),
+) -> OwnNetwork:
+    """Return the network of an ONNX file or a file of weights.
+
+    config: TOML file of a run with the die and its circuits, by default those of a run; its
+        [model], if it has one, is the architecture of a file of weights. Without it they must be
+        those of Linear layers.
+    shape: of one input without the batch; by default that of the file or of the run's data.
+    leave_digital: paths of modules that stay digital.
+
+    Raises ConfigError for another file, or an input whose shape is not known or does not fit;
+    ValueError as the readers and `extract` do.
+    """
+    if source.suffix not in READERS:
+        raise ConfigError(f"expected a file of {', '.join(READERS)}; got {str(source)!r}")
+    if not source.is_file():
+        raise ConfigError(f"{source} does not exist; give a file")
+    settings = load_config(config) if config else RunConfig(name="own")
+    described = source.suffix != ".onnx" and "model" in settings.model_fields_set
+    model = read_model(source, settings if described else None).eval()
+    if shape is None:
+        shape = _shape(source, model, settings if described else None)
+    generator = torch.Generator().manual_seed(0)
+    example = torch.rand((1, *shape), generator=generator, dtype=next(model.parameters()).dtype)
+    try:
+        network = extract(model, example, leave_digital=leave_digital)
+    except (RuntimeError, IndexError, TypeError) as error:
+        raise ConfigError(
+            f"{source} does not take an input of shape {shape}: {str(error).splitlines()[0]}; "
+            "pass --shape"
+        ) from error
+    return OwnNetwork(network, settings)
+
+
+def _shape(source: Path, model: nn.Module, described: RunConfig | None) -> tuple[int, ...]:
+    """Return the shape of one input without the batch."""
+    if described:
+        return load_data(described).x_test.shape[1:]
+    if isinstance(model, LinearStack):
+        first: Any = model.get_submodule(model.order[0])
+        return (first.in_features,)
+    graph = optional("onnx", extra="onnx").load(str(source), load_external_data=False).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    (value,) = (value for value in graph.input if value.name not in constants)
+    sizes = [size.dim_value for size in value.type.tensor_type.shape.dim][1:]
+    if not sizes or not all(sizes):
+        raise ConfigError(
+            f"{source} does not fix the size of its input {value.name!r}; pass --shape, such as "
+            "--shape 3,32,32 for colour images of 32 × 32"
+        )
+    return tuple(sizes)
+
+
+def rows(network: PrunedNetwork, mapped: MappedNetwork) -> list[dict[str, Any]]:
+    """Return what becomes of each layer."""
+    return [
+        {
+            "layer": layer.name,
+            "module": source.module,
+            "inputs": source.n_in,
+            "outputs": source.n_out,
+            "products": source.n_mvm,
+            "weights": source.n_remaining,
+            "pruned": source.mask.size - source.n_remaining,
+            "tiles": len(layer.tiles),
+            "branches": 2 * mapped.die.bank.n * source.n_remaining,
+        }
+        for source, layer in zip(network.layers, mapped.layers, strict=True)
+    ]
