@@ -32,7 +32,8 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, graph: Graph, plan: "_Plan") -> None:
         super().__init__()
-        self.shapes, self.integers, self.outputs = graph.inputs, graph.integers, graph.outputs
+        self.shapes: Mapping[str, Shape | None] = graph.inputs
+        self.integers, self.outputs = graph.integers, graph.outputs
         wanted, self.steps = set(graph.outputs), []
         for step in reversed(plan.steps):
             if wanted & set(step[2]):
@@ -55,7 +56,9 @@ class OnnxNetwork(nn.Module):
     def forward(self, *inputs: torch.Tensor) -> Any:
         values: dict[str, Any] = {n: self.get_buffer(b) for n, b in self.buffer_of.items()}
         given = _checked(self.shapes, self.integers, inputs)
-        values |= {name: given[k] for k, name in enumerate(self.shapes)} | {"": None}
+        values[""] = None
+        for k, name in enumerate(self.shapes):
+            values[name] = given[k]  # pyright: ignore[reportGeneralTypeIssues]
         for module, names, outputs in self.steps:
             found = getattr(self, module)(*(values[name] for name in names))
             several = len(outputs) > 1
@@ -160,10 +163,10 @@ def _for_any_batch(graph: Graph) -> OnnxNetwork:
 
 def _treats_samples_alone(network: OnnxNetwork, shape: Shape) -> bool:
     """Tell whether a batch of twice the size gives what its halves give, on random inputs."""
-    if None in shape:
+    sizes = [size for size in shape if size is not None]
+    if len(sizes) < len(shape):
         return False
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand((2, *map(int, shape)), generator=generator)
+    x = torch.rand((2, *sizes), generator=torch.Generator().manual_seed(0))
     x = (x > 0.5).long() if network.integers else x
     with torch.no_grad():
         halves = [_as_tuple(network(half)) for half in x]

@@ -309,7 +309,8 @@ def _batch_norm(node: Node, constants: Constants) -> Chain:
 
 
 def _recurrent(node: Node, constants: Constants) -> Chain:
-    weights, bias = tuple(_must(node, k, constants) for k in (1, 2)), _fixed(node, 3, constants)
+    weights = _must(node, 1, constants), _must(node, 2, constants)
+    bias = _fixed(node, 3, constants)
     inputs = (*node.inputs, *[""] * 8)
     plain = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
     given = node.get("activations", [])

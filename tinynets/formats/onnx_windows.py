@@ -202,7 +202,7 @@ def _grid_sample(node: Node, x: Tensor, grid: Tensor) -> Tensor:
     names = {"linear": "bilinear", "cubic": "bicubic"}
     mode = node.get("mode", "bilinear")
     edges, corners = node.get("padding_mode", "zeros"), bool(node.get("align_corners", 0))
-    return F.grid_sample(x, grid, names.get(mode, mode), edges, corners)
+    return F.grid_sample(x, grid, str(names.get(mode, mode)), edges, corners)
 
 
 WINDOWS: dict[str, Callable[..., Any]] = {

@@ -1,5 +1,6 @@
-"""Every ONNX operation that is read, against onnxruntime; and what torch's exporters write."""
+"""Every ONNX operation that is read, against onnxruntime."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from tinynets.formats.onnx_layers import LAYERS
-from tinynets.formats.onnx_operators import FUNCTIONS
+from tinynets.formats.onnx_operators import FUNCTIONS, GROUPS
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -311,3 +312,11 @@ def test_operations_do_what_onnxruntime_does(tmp_path, kind, inputs, opset, attr
 def test_every_operation_that_is_read_is_compared():
     compared = {case.values[0] for case in OPERATIONS}
     assert compared == {*FUNCTIONS, *LAYERS}
+
+
+def test_the_page_lists_what_is_read():
+    page = (ROOT / "docs" / "pruning.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| ([a-z ]+) \| ([A-Z].*) \|$", page, re.MULTILINE))
+    wanted = {"layers with weights": LAYERS, **GROUPS, "structure": ["Constant", "If"]}
+    wanted = {title: ", ".join(sorted(names)) for title, names in wanted.items()}
+    assert {title: listed.get(title) for title in wanted} == wanted
