@@ -62,7 +62,8 @@ def _constants(model: OnnxNetwork) -> dict[str, np.ndarray]:
             value = getattr(plain.get_submodule(name), tensor, None)
             if value is None:
                 raise ValueError(f"module {name!r} was replaced; save the weights alone")
-            stored = _as_stored(node, tensor, value.detach().cpu().numpy())
+            right = constant == node.inputs[1]
+            stored = _as_stored(node, tensor, value.detach().cpu().numpy(), right)
             if constant in constants and not np.array_equal(constants[constant], stored):
                 raise ValueError(
                     f"operations that share constant {constant!r} no longer agree on its values "
@@ -72,9 +73,9 @@ def _constants(model: OnnxNetwork) -> dict[str, np.ndarray]:
     return constants
 
 
-def _as_stored(node: Node, tensor: str, value: np.ndarray) -> np.ndarray:
-    """Undo what reading did to a tensor."""
-    if node.kind == "MatMul" and tensor == "weight":
+def _as_stored(node: Node, tensor: str, value: np.ndarray, right: bool) -> np.ndarray:
+    """Undo what reading did to a tensor; right: it is the right-hand side of a product."""
+    if node.kind == "MatMul" and tensor == "weight" and right:
         return value.T
     if node.kind == "Gemm":
         value = value / node.attributes.get("alpha" if tensor == "weight" else "beta", 1.0)

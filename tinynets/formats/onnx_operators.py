@@ -1,225 +1,300 @@
-"""The ONNX operations that can be read, each turned into a torch module."""
+"""The ONNX operations without weights of their own, each as a function of torch tensors.
 
+A function takes the operation and its inputs, None where one is left out. What depends on the opset
+is told apart by `node.opset`.
+"""
+
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn import functional as F
+
+from tinynets.formats.onnx_graph import Node
+from tinynets.formats.onnx_shapes import SHAPES
+from tinynets.formats.onnx_windows import WINDOWS
+
+Tensor = torch.Tensor
+Function = Callable[..., Any]
 
 
-@dataclass(frozen=True)
-class Node:
-    """One ONNX operation.
-
-    inputs: names of its inputs, "" where left out. constants: the values among them that the file
-    fixes. attributes: by name, as Python values.
-    """
-
-    kind: str
-    name: str
-    inputs: list[str]
-    output: str
-    constants: dict[str, np.ndarray]
-    attributes: dict[str, Any]
-
-    def constant(self, k: int) -> np.ndarray | None:
-        """Return the constant at input k, or None when that input is left out."""
-        return self.required(k) if k < len(self.inputs) and self.inputs[k] else None
-
-    def required(self, k: int) -> np.ndarray:
-        """Return the constant at input k, which must be there."""
-        name = self.inputs[k] if k < len(self.inputs) else ""
-        if name not in self.constants:
-            raise ValueError(f"{self.label}: input {k} must be a constant of the file")
-        if not self.constants[name].size:
-            raise self.refuse(f"a constant {name!r} without elements")
-        return self.constants[name]
-
-    @property
-    def label(self) -> str:
-        """How messages call this operation."""
-        return f"ONNX operation {self.kind} {self.name!r}"
-
-    def refuse(self, what: str) -> ValueError:
-        """Return the error for an operation that is known, but not in this form."""
-        return ValueError(f"{self.label}: {what} is not supported; simplify the exported model")
+def _each(function: Function) -> Function:
+    """Return an operation that is one function of torch."""
+    return lambda _node, *x: function(*x)
 
 
-class Call(nn.Module):
-    """An operation without weights."""
-
-    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *x: torch.Tensor) -> torch.Tensor:
-        return self.function(*x)
+def _scaled(function: Function, **defaults: float) -> Function:
+    """Return an operation with attributes that are numbers."""
+    return lambda node, x: function(x, **{k: node.get(k, v) for k, v in defaults.items()})
 
 
-class BatchNorm(_BatchNorm):
-    """Batch norm for inputs of any number of dimensions: an ONNX file does not tell it."""
-
-    def _check_input_dim(self, input: torch.Tensor) -> None:
-        pass
+def _all(function: Function) -> Function:
+    """Return an operation of any number of inputs, two at a time."""
+    return lambda _node, *x: reduce(function, x)
 
 
-def _linear(weight: np.ndarray, bias: np.ndarray | None) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-    _fill(layer, weight, None if bias is None else np.broadcast_to(bias, weight.shape[:1]))
-    return layer
+def _divide(_node: Node, a: Tensor, b: Tensor) -> Tensor:
+    whole = not a.is_floating_point() and not b.is_floating_point()
+    return torch.div(a, b, rounding_mode="trunc" if whole else None)
 
 
-def _fill(module: Any, weight: np.ndarray, bias: np.ndarray | None) -> None:
-    with torch.no_grad():
-        module.weight.copy_(torch.from_numpy(np.array(weight)))
-        if bias is not None:
-            module.bias.copy_(torch.from_numpy(np.array(bias)))
+def _power(_node: Node, a: Tensor, b: Tensor) -> Tensor:
+    return a.pow(b).to(a.dtype)
 
 
-def _gemm(node: Node) -> tuple[nn.Module, int]:
-    weight, bias = node.required(1), node.constant(2)
-    if node.attributes.get("transA"):
-        raise node.refuse("transA")
-    weight = weight if node.attributes.get("transB") else weight.T
-    scaled = None if bias is None else bias.reshape(-1) * node.attributes.get("beta", 1.0)
-    return _linear(weight * node.attributes.get("alpha", 1.0), scaled), 1
+def _modulo(node: Node, a: Tensor, b: Tensor) -> Tensor:
+    return torch.fmod(a, b) if node.get("fmod") else torch.remainder(a, b)
 
 
-def _matmul(node: Node) -> tuple[nn.Module, int]:
-    weight = node.required(1)
-    if weight.ndim != 2:
-        raise node.refuse("a right-hand side that is not a matrix")
-    return _linear(weight.T, None), 1
+def _clip(node: Node, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    if node.opset < 11:
+        low, high = node.get("min"), node.get("max")
+    if low is None and high is None:
+        return x
+    return torch.clamp(x, low, high)  # pyright: ignore[reportArgumentType]
 
 
-def _conv(node: Node) -> tuple[nn.Module, int]:
-    weight, bias = node.required(1), node.constant(2)
-    if weight.ndim not in (3, 4):
-        raise node.refuse("a convolution that is neither 1-D nor 2-D")
-    n_axis, groups = weight.ndim - 2, node.attributes.get("group", 1)
-    kind = nn.Conv1d if n_axis == 1 else nn.Conv2d
-    layer = kind(
-        weight.shape[1] * groups,
-        weight.shape[0],
-        weight.shape[2:],  # pyright: ignore[reportArgumentType]
-        stride=tuple(node.attributes.get("strides", [1] * n_axis)),
-        padding=_padding(node, n_axis),  # pyright: ignore[reportArgumentType]
-        dilation=tuple(node.attributes.get("dilations", [1] * n_axis)),
-        groups=groups,
-        bias=bias is not None,
-    )
-    _fill(layer, weight, bias)
-    return layer, 1
+def _gelu(node: Node, x: Tensor) -> Tensor:
+    return F.gelu(x, approximate=node.get("approximate", "none"))
 
 
-def _padding(node: Node, n_axis: int) -> tuple[int, ...]:
-    if node.attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise node.refuse("auto_pad")
-    pads = node.attributes.get("pads", [0] * (2 * n_axis))
-    if pads[:n_axis] != pads[n_axis:]:
-        raise node.refuse(f"uneven padding {list(pads)}")
-    return tuple(pads[:n_axis])
+def _softmax(node: Node, x: Tensor, function: Function = torch.softmax) -> Tensor:
+    if node.opset >= 13:
+        return function(x, node.get("axis", -1))
+    # Before, all axes from this one on counted as one.
+    axis = node.get("axis", 1) % max(x.ndim, 1)
+    return function(x.flatten(axis), -1).reshape(x.shape)
 
 
-def _pool(node: Node) -> tuple[nn.Module, int]:
-    kernel = tuple(node.attributes["kernel_shape"])
-    n_axis = len(kernel)
-    if n_axis not in (1, 2) or set(node.attributes.get("dilations", [1])) != {1}:
-        raise node.refuse("a pool that is neither 1-D nor 2-D, or dilated,")
-    options: dict[str, Any] = {
-        "stride": tuple(node.attributes.get("strides", [1] * n_axis)),
-        "padding": _padding(node, n_axis),
-        "ceil_mode": bool(node.attributes.get("ceil_mode", 0)),
-    }
-    if node.kind == "MaxPool":
-        return (nn.MaxPool1d if n_axis == 1 else nn.MaxPool2d)(kernel, **options), 1  # pyright: ignore
-    options["count_include_pad"] = bool(node.attributes.get("count_include_pad", 0))
-    return (nn.AvgPool1d if n_axis == 1 else nn.AvgPool2d)(kernel, **options), 1  # pyright: ignore
+def _hardmax(node: Node, x: Tensor) -> Tensor:
+    def first(x: Tensor, axis: int) -> Tensor:
+        return torch.zeros_like(x).scatter(axis, x.argmax(axis, keepdim=True), 1.0)
+
+    return _softmax(node, x, first)
 
 
-def _batch_norm(node: Node) -> tuple[nn.Module, int]:
-    scale, bias, mean, variance = (node.required(k) for k in range(1, 5))
-    norm = BatchNorm(len(scale), eps=node.attributes.get("epsilon", 1e-5))
-    _fill(norm, scale, bias)
-    norm.running_mean = torch.from_numpy(np.array(mean))
-    norm.running_var = torch.from_numpy(np.array(variance))
-    return norm, 1
-
-
-def _reshape(node: Node) -> tuple[nn.Module, int]:
-    shape = node.required(1)
-    if len(shape) < 2 or (node.attributes.get("allowzero") and 0 in shape):
-        raise node.refuse("a shape that drops the batch or has no elements")
-    # The first dimension is the batch, whatever number the export wrote there. Zero copies one.
-    rest = [int(n) for n in shape[1:]]
-
-    def reshape(x: torch.Tensor) -> torch.Tensor:
-        sizes = [x.shape[k] if n == 0 else n for k, n in enumerate(rest, 1)]
-        return x.reshape(x.shape[0], *sizes)
-
-    return Call(reshape), 1
-
-
-def _flatten(node: Node) -> tuple[nn.Module, int]:
-    if node.attributes.get("axis", 1) != 1:
-        raise node.refuse("an axis other than 1")
-    return nn.Flatten(), 1
-
-
-def _clip(node: Node) -> tuple[nn.Module, int]:
-    low, high = node.constant(1), node.constant(2)
-    ends = (None if low is None else float(low)), (None if high is None else float(high))
-    return Call(lambda x: x.clamp(*ends)), 1
-
-
-def _reduce_mean(node: Node) -> tuple[nn.Module, int]:
-    axes = node.constant(1) if len(node.inputs) > 1 else node.attributes.get("axes")
-    if axes is None:
-        raise node.refuse("a mean over everything")
-    dims, keep = tuple(int(axis) for axis in axes), bool(node.attributes.get("keepdims", 1))
-    return Call(lambda x: x.mean(dims, keepdim=keep)), 1
-
-
-def _transpose(node: Node) -> tuple[nn.Module, int]:
-    order = tuple(node.attributes["perm"])
-    return Call(lambda x: x.permute(order)), 1
-
-
-def _concat(node: Node) -> tuple[nn.Module, None]:
-    axis = node.attributes["axis"]
-    return Call(lambda *x: torch.cat(x, axis)), None
-
-
-def _global_average(_node: Node) -> tuple[nn.Module, int]:
-    return Call(lambda x: x.mean(tuple(range(2, x.ndim)), keepdim=True)), 1
-
-
-#: By ONNX name: makes the module, and says how many inputs it reads (None: all of them).
-OPERATORS: dict[str, Callable[[Node], tuple[nn.Module, int | None]]] = {
-    "Add": lambda _: (Call(torch.add), None),
-    "AveragePool": _pool,
-    "BatchNormalization": _batch_norm,
-    "Clip": _clip,
-    "Concat": _concat,
-    "Conv": _conv,
-    "Dropout": lambda _: (nn.Identity(), 1),
-    "Flatten": _flatten,
-    "Gemm": _gemm,
-    "GlobalAveragePool": _global_average,
-    "Identity": lambda _: (nn.Identity(), 1),
-    "LeakyRelu": lambda node: (nn.LeakyReLU(node.attributes.get("alpha", 0.01)), 1),
-    "MatMul": _matmul,
-    "MaxPool": _pool,
-    "Mul": lambda _: (Call(torch.mul), None),
-    "ReduceMean": _reduce_mean,
-    "Relu": lambda _: (nn.ReLU(), 1),
-    "Reshape": _reshape,
-    "Sigmoid": lambda _: (nn.Sigmoid(), 1),
-    "Softmax": lambda node: (nn.Softmax(node.attributes.get("axis", -1)), 1),
-    "Sub": lambda _: (Call(torch.sub), None),
-    "Tanh": lambda _: (nn.Tanh(), 1),
-    "Transpose": _transpose,
+_REDUCTIONS: dict[str, Function] = {
+    "ReduceL1": lambda x, dims, keep: x.abs().sum(dims, keep),
+    "ReduceL2": lambda x, dims, keep: x.square().sum(dims, keep).sqrt(),
+    "ReduceLogSum": lambda x, dims, keep: x.sum(dims, keep).log(),
+    "ReduceLogSumExp": lambda x, dims, keep: torch.logsumexp(x, dims, keep),
+    "ReduceMax": lambda x, dims, keep: x.amax(dims, keep),
+    "ReduceMean": lambda x, dims, keep: x.mean(dims, keep),
+    "ReduceMin": lambda x, dims, keep: x.amin(dims, keep),
+    "ReduceProd": lambda x, dims, keep: _product(x, dims, keep),
+    "ReduceSum": lambda x, dims, keep: x.sum(dims, keep, dtype=x.dtype),
+    "ReduceSumSquare": lambda x, dims, keep: x.square().sum(dims, keep, dtype=x.dtype),
 }
+
+
+def _product(x: Tensor, dims: tuple[int, ...], keep: bool) -> Tensor:
+    for dim in sorted((d % x.ndim for d in dims), reverse=True):
+        x = x.prod(dim, keep, dtype=x.dtype)
+    return x
+
+
+def _reduction(node: Node, x: Tensor, axes: Tensor | None = None) -> Tensor:
+    given = node.get("axes") if axes is None else axes.tolist()
+    if not given and node.get("noop_with_empty_axes"):
+        return x
+    dims = tuple(given or range(x.ndim))
+    if not dims:
+        return x
+    return _REDUCTIONS[node.kind](x, dims, bool(node.get("keepdims", 1)))
+
+
+def _arg(node: Node, x: Tensor) -> Tensor:
+    axis, keep = node.get("axis", 0), bool(node.get("keepdims", 1))
+    function = torch.argmax if node.kind == "ArgMax" else torch.argmin
+    if not node.get("select_last_index"):
+        return function(x, axis, keep)
+    return x.shape[axis] - 1 - function(x.flip(axis), axis, keep)
+
+
+def _top(node: Node, x: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    n, largest = (int(k) if k is not None else node.needs("k")), bool(node.get("largest", 1))
+    values, places = torch.topk(x, n, node.get("axis", -1), largest, bool(node.get("sorted", 1)))
+    return values, places
+
+
+def _running_sum(node: Node, x: Tensor, axis: Tensor) -> Tensor:
+    dim, back = int(axis), bool(node.get("reverse"))
+    x = x.flip(dim) if back else x
+    total = x.cumsum(dim, dtype=x.dtype)
+    total = total - x if node.get("exclusive") else total
+    return total.flip(dim) if back else total
+
+
+def _gemm(node: Node, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
+    a, b = a.T if node.get("transA") else a, b.T if node.get("transB") else b
+    product = node.get("alpha", 1.0) * (a @ b)
+    return product if c is None else product + node.get("beta", 1.0) * c
+
+
+def _einsum(node: Node, *x: Tensor) -> Tensor:
+    return torch.einsum(node.needs("equation"), *x)
+
+
+def _layer_norm(
+    node: Node, x: Tensor, scale: Tensor, shift: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    dims = tuple(range(node.get("axis", -1) % x.ndim, x.ndim))
+    mean = x.mean(dims, keepdim=True)
+    variance = (x - mean).square().mean(dims, keepdim=True)
+    inverse = (variance + node.get("epsilon", 1e-5)).rsqrt()
+    y = (x - mean) * inverse * scale
+    return (y if shift is None else y + shift), mean, inverse
+
+
+def _rms_norm(node: Node, x: Tensor, scale: Tensor) -> Tensor:
+    dims = tuple(range(node.get("axis", -1) % x.ndim, x.ndim))
+    return x * (x.square().mean(dims, keepdim=True) + node.get("epsilon", 1e-5)).rsqrt() * scale
+
+
+def _instance_norm(node: Node, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    return _by_channel(F.group_norm(x, x.shape[1], eps=node.get("epsilon", 1e-5)), scale, shift)
+
+
+def _group_norm(node: Node, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    groups = node.needs("num_groups")
+    y = F.group_norm(x, groups, eps=node.get("epsilon", 1e-5))
+    if node.opset < 21:  # one number a group then, one a channel since
+        scale, shift = (v.repeat_interleave(x.shape[1] // groups) for v in (scale, shift))
+    return _by_channel(y, scale, shift)
+
+
+def _by_channel(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    return x * scale.reshape(shape) + shift.reshape(shape)
+
+
+def _response_norm(node: Node, x: Tensor) -> Tensor:
+    size = node.needs("size")
+    if size % 2 == 0:
+        raise node.refuse("an even size")
+    options = node.get("alpha", 1e-4), node.get("beta", 0.75), node.get("bias", 1.0)
+    return F.local_response_norm(x, size, *options)
+
+
+def _unit(node: Node, x: Tensor) -> Tensor:
+    return x / x.norm(node.get("p", 2), node.get("axis", -1), keepdim=True)
+
+
+def _attention(node: Node, q: Tensor, k: Tensor, v: Tensor, *more: Tensor | None) -> Tensor:
+    """Return scaled dot-product attention, over heads that the file may give as one axis."""
+    mask = more[0] if more else None
+    if any(x is not None for x in more[1:]) or node.get("softcap") or len(node.outputs) > 1:
+        raise node.refuse("attention with a cache or a soft cap")
+    flat = q.ndim == 3
+    if flat:
+        n_q, n_kv = node.needs("q_num_heads"), node.needs("kv_num_heads")
+        heads = (q, n_q), (k, n_kv), (v, n_kv)
+        q, k, v = (x.unflatten(-1, (n, -1)).transpose(1, 2) for x, n in heads)
+    k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
+    scores = q @ k.mT * node.get("scale", 1 / math.sqrt(q.shape[-1]))
+    if mask is not None and mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, -math.inf)
+    elif mask is not None:
+        scores = scores + mask
+    if node.get("is_causal"):
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+        scores = scores.masked_fill(later, -math.inf)
+    y = scores.softmax(-1) @ v
+    return y.transpose(1, 2).flatten(2) if flat else y
+
+
+_ARITHMETIC: dict[str, Function] = {
+    "Add": _each(torch.add),
+    "And": _each(torch.logical_and),
+    "Div": _divide,
+    "Equal": _each(torch.eq),
+    "Greater": _each(torch.gt),
+    "GreaterOrEqual": _each(torch.ge),
+    "Less": _each(torch.lt),
+    "LessOrEqual": _each(torch.le),
+    "Max": _all(torch.maximum),
+    "Mean": lambda _node, *x: reduce(torch.add, x) / len(x),
+    "Min": _all(torch.minimum),
+    "Mod": _modulo,
+    "Mul": _each(torch.mul),
+    "Not": _each(torch.logical_not),
+    "Or": _each(torch.logical_or),
+    "Pow": _power,
+    "Sub": _each(torch.sub),
+    "Sum": _all(torch.add),
+    "Where": _each(torch.where),
+    "Xor": _each(torch.logical_xor),
+}
+_FUNCTIONS: dict[str, Function] = {
+    **{
+        name: _each(getattr(torch, name.lower()))
+        for name in (
+            *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh"),
+            *("Erf", "Exp", "Floor", "Log", "Neg", "Reciprocal", "Round", "Sigmoid", "Sign", "Sin"),
+            *("Sinh", "Sqrt", "Tan", "Tanh", "IsNaN", "Relu"),
+        )
+    },
+    "Celu": _scaled(F.celu, alpha=1.0),
+    "Clip": _clip,
+    "Elu": _scaled(F.elu, alpha=1.0),
+    "Gelu": _gelu,
+    "HardSigmoid": _scaled(
+        lambda x, alpha, beta: (alpha * x + beta).clamp(0, 1), alpha=0.2, beta=0.5
+    ),
+    "HardSwish": _each(F.hardswish),
+    "Hardmax": _hardmax,
+    "LeakyRelu": _scaled(lambda x, alpha: F.leaky_relu(x, alpha), alpha=0.01),
+    "LogSoftmax": lambda node, x: _softmax(node, x, torch.log_softmax),
+    "Mish": _each(F.mish),
+    "PRelu": _each(lambda x, slope: torch.where(x < 0, slope * x, x)),
+    "Selu": _scaled(
+        lambda x, alpha, gamma: gamma * torch.where(x > 0, x, alpha * torch.expm1(x)),
+        alpha=1.6732632423543772,
+        gamma=1.0507009873554805,
+    ),
+    "Softmax": _softmax,
+    "Softplus": _each(F.softplus),
+    "Softsign": _each(F.softsign),
+    "Swish": _scaled(lambda x, alpha: x * torch.sigmoid(alpha * x), alpha=1.0),
+    "ThresholdedRelu": _scaled(lambda x, alpha: torch.where(x > alpha, x, 0.0), alpha=1.0),
+}
+_REDUCING: dict[str, Function] = {
+    **dict.fromkeys(_REDUCTIONS, _reduction),
+    "ArgMax": _arg,
+    "ArgMin": _arg,
+    "CumSum": _running_sum,
+    "TopK": _top,
+}
+_PRODUCTS: dict[str, Function] = {
+    "Attention": _attention,
+    "Einsum": _einsum,
+    "Gemm": _gemm,
+    "MatMul": _each(torch.matmul),
+}
+_NORMS: dict[str, Function] = {
+    "GroupNormalization": _group_norm,
+    "InstanceNormalization": _instance_norm,
+    "LRN": _response_norm,
+    "LayerNormalization": _layer_norm,
+    "LpNormalization": _unit,
+    "RMSNormalization": _rms_norm,
+}
+
+#: What is known, in groups, as the documentation lists it.
+GROUPS: dict[str, dict[str, Function]] = {
+    "arithmetic": _ARITHMETIC,
+    "functions": _FUNCTIONS,
+    "sums and extremes": _REDUCING,
+    "products of computed tensors": _PRODUCTS,
+    "norms": _NORMS,
+    "pools and resizing": WINDOWS,
+    "shapes and places": SHAPES,
+}
+#: By ONNX name, all of them.
+FUNCTIONS: dict[str, Function] = {
+    name: function for group in GROUPS.values() for name, function in group.items()
+}
+#: The functions that return a tuple when the file reads more than their first output.
+SEVERAL = {"Dropout", "LayerNormalization", "Split", "TopK"}

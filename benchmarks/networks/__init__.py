@@ -1,0 +1,1 @@
+"""What networks of other projects become."""
