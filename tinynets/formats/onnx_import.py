@@ -58,7 +58,7 @@ class OnnxNetwork(nn.Module):
         given = _checked(self.shapes, self.integers, inputs)
         values[""] = None
         for k, name in enumerate(self.shapes):
-            values[name] = given[k]  # pyright: ignore[reportGeneralTypeIssues]
+            values[name] = given[k]
         for module, names, outputs in self.steps:
             found = getattr(self, module)(*(values[name] for name in names))
             several = len(outputs) > 1
