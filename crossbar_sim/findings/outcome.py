@@ -129,7 +129,7 @@ def write_netlists(way: Deployment, on_die: nn.Module, reads: Reads, work: Works
     few = {name: volts[:MAX_NETLIST_VECTORS] for name, volts in reads.v_in.items()}
     parts = config.hardware.wires, config.hardware.periphery
     chain = None
-    if config.model.kind == "mlp" and config.periphery.drive == "bipolar":
+    if config.network.source == "mlp" and config.periphery.drive == "bipolar":
         layers = layers_on_die(on_die, way.mapped)
         chain = Chain({name: layer.volts_per_unit for name, layer in layers.items()})
     way.tell("netlists", 0, 1)
