@@ -109,6 +109,8 @@ class RunConfig(Section):
     # that the user's Python may run.
     _folder: Path | None = PrivateAttr(default=None)
     _trusted: bool = PrivateAttr(default=False)
+    # Objects given in Python, which live as long as this; other processes read them from files.
+    _objects: tuple[Any, ...] = PrivateAttr(default=())
 
     @model_validator(mode="before")
     @classmethod
@@ -275,7 +277,29 @@ class RunConfig(Section):
         """Return this run with its files at the places of another's, as far trusted."""
         found = self.located(other._folder) if self._has_new_files else self.model_copy()
         found._folder, found._trusted = other._folder, other._trusted
+        found._objects = other._objects
         return found
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the Python that the configuration names may run."""
+        return self._trusted
+
+    @property
+    def objects(self) -> tuple[Any, ...]:
+        """The network and the data, if they were given in Python."""
+        return self._objects
+
+    def holding(self, objects: tuple[Any, ...]) -> "RunConfig":
+        """Return the same run, trusted, which keeps its network and data."""
+        found = self.trusting()
+        found._objects = objects
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        private = (state["__pydantic_private__"] or {}) | {"_objects": ()}
+        return state | {"__pydantic_private__": private}
 
     def ready(self) -> "RunConfig":
         """Return this run as it can start: its files are there, and its Python may run.

@@ -154,7 +154,7 @@ class StudyConfig(Section):
     panel: Names = ()
     """Keys whose values have their own panels in the plots."""
     yield_accuracy: Probability = 0.9
-    """Smallest accuracy of a good die."""
+    """Smallest accuracy of a good die; without labels, its agreement with the digital network."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -34,7 +34,7 @@ from crossbar_sim.pipeline.workspace import write_json
 from mapping.network.mapped_network import MappedNetwork
 from tinynets.networks.data import Data
 from tinynets.networks.layers import PrunedNetwork
-from tinynets.networks.training import accuracy
+from tinynets.networks.training import predict
 from tinynets.progress import Progress, silent
 
 _MAPPED = OnDisk("mapped.npz", MappedNetwork.save, MappedNetwork.load)
@@ -108,10 +108,10 @@ class Deployment:
         return self._trained[1] if self.weights is None else self._loaded
 
     @property
-    def digital_accuracy(self) -> float:
-        """Test accuracy of the pruned network."""
-        x, y = self.data.x_test, self.data.y_test
-        return self.kept.once("accuracy", self._training, lambda: accuracy(self.pruned, x, y))
+    def digital_outputs(self) -> np.ndarray:
+        """Outputs of the pruned network for the test samples."""
+        x = self.data.x_test
+        return self.kept.once("outputs", self._training, lambda: predict(self.pruned, x))
 
     @property
     def network(self) -> PrunedNetwork:

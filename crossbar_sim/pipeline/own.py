@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+import cloudpickle
 import numpy as np
 import torch
 from torch import nn
@@ -18,12 +19,72 @@ from torch.utils.data import DataLoader, Dataset
 
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.inputs import OBJECT, file_of, is_python
+from crossbar_sim.config.run import checked
+from tinynets.files.drafts import new_file
 from tinynets.formats.readers import read_network
 from tinynets.networks.data import Data, from_arrays, from_folder, from_npz, split, stacked
 from tinynets.networks.masks import copied
 
 #: The objects given in Python that still exist, by their SHA-256.
 _given: WeakValueDictionary[str, Any] = WeakValueDictionary()
+
+
+def given(
+    model: nn.Module,
+    data: Any,
+    *,
+    settings: Mapping[str, Any] | RunConfig | None = None,
+    name: str = "network",
+    leave_digital: tuple[str, ...] = (),
+) -> RunConfig:
+    """Return the configuration of a run of a torch module, for `run`, or as the base of a `Study`.
+
+    model: the network, trained already; it is pruned only if the settings have a table "prune".
+    data: see `as_data`.
+    settings: tables of a run as in a TOML file, or a run whose network and data are replaced.
+    name: of the run and of its directory.
+    leave_digital: paths of modules that stay digital.
+    """
+    before = settings if isinstance(settings, RunConfig) else None
+    raw = dict(before.model_dump() if before else settings or {})
+    seed = raw.get("seed", RunConfig.model_fields["seed"].default)
+    data = as_data(data, "data", seed=seed)
+    network = dict(raw.get("network", {})) | {"source": OBJECT, "source_sha256": remember(model)}
+    if before:
+        network |= {"python": None, "weights": None, "python_sha256": None, "weights_sha256": None}
+        raw["prune"] = None if before.network.is_built_in else raw["prune"]
+    if leave_digital:
+        network["leave_digital"] = leave_digital
+    raw |= {"name": name, "network": network}
+    raw["data"] = {"source": OBJECT, "source_sha256": remember(data)}
+    return checked(raw, RunConfig, "settings").holding((model, data))
+
+
+def write_objects(config: RunConfig, folder: Path) -> None:
+    """Write the objects of a configuration once, for other processes; see `look_in`."""
+    for value in config.objects:
+        path = _file(folder, remember(value))
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with new_file(path) as draft:
+                draft.write_bytes(cloudpickle.dumps(value))
+
+
+def look_in(folder: Path) -> None:
+    """Let this process find objects that the process of a study has written to a folder."""
+    _places[:] = [folder]
+
+
+_places: list[Path] = []
+
+
+def _file(folder: Path, key: str) -> Path:
+    return folder / f"{key}.pickle"
+
+
+@cache
+def _unpickled(path: Path) -> Any:
+    return cloudpickle.loads(path.read_bytes())
 
 
 def remember(value: nn.Module | Data) -> str:
@@ -46,14 +107,18 @@ def remember(value: nn.Module | Data) -> str:
     return key
 
 
-def recalled(key: str | None, what: str) -> Any:
-    """Return an object by its SHA-256; ConfigError if this process does not have it."""
-    if key not in _given:
-        raise ConfigError(
-            f"{what}.source is an object that was given in Python, which is not here; give the "
-            "same one to crossbar_sim.simulate again"
-        )
-    return _given[key]
+def recalled(config: RunConfig, table: str) -> Any:
+    """Return the network or the data given in Python; ConfigError if this process lacks it."""
+    key = getattr(config, table).source_sha256 or ""
+    if key in _given:
+        return _given[key]
+    for path in (_file(folder, key) for folder in _places):
+        if config.is_trusted and path.exists():
+            return _unpickled(path)
+    raise ConfigError(
+        f"{table}.source is an object that was given in Python, which is not here; give the same "
+        "one to crossbar_sim.simulate again"
+    )
 
 
 def own_network(config: RunConfig) -> nn.Module:
@@ -63,7 +128,7 @@ def own_network(config: RunConfig) -> nn.Module:
     """
     network = config.network
     if network.source == OBJECT:
-        return copied(recalled(network.source_sha256, "network"))
+        return copied(recalled(config, "network"))
     if is_python(network.source):
         return _module(config, network.source, network.source_sha256)
     frame = network.python and _module(config, network.python, network.python_sha256)
@@ -74,7 +139,7 @@ def own_data(config: RunConfig) -> Data:
     """Return the data of a file, a folder, a function, or given in Python; see `own_network`."""
     data = config.data
     if data.source == OBJECT:
-        return recalled(data.source_sha256, "data")
+        return recalled(config, "data")
     if is_python(data.source):
         found = call(config, data.source, data.source_sha256)
         return as_data(found, Path(data.source).name, seed=config.seed)
