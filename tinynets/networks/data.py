@@ -147,7 +147,7 @@ def stacked(name: str, dataset: Iterable[Any]) -> tuple[np.ndarray, np.ndarray |
     if hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"):
         indexed: Any = dataset
         dataset = (indexed[k] for k in range(len(indexed)))
-    rows = [row if isinstance(row, tuple | list) else (row,) for row in dataset]
+    rows: list[Any] = [row if isinstance(row, tuple | list) else (row,) for row in dataset]
     samples = [np.asarray(row[0]) for row in rows]
     shapes = {sample.shape for sample in samples}
     if len(shapes) != 1:
