@@ -11,6 +11,7 @@ from tinynets import moved
 if TYPE_CHECKING:
     from crossbar_sim.config.run import ConfigError, RunConfig, load_config
     from crossbar_sim.config.study import StudyConfig, load_study
+    from crossbar_sim.jobs.run import simulate
     from crossbar_sim.ngspice.pool import solve_tiles
     from crossbar_sim.ngspice.verification import Verification, chosen_tiles, random_inputs, verify
     from crossbar_sim.ngspice.worker import NgspiceError, NgspiceWorker, solve_ngspice
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from crossbar_sim.periphery.converters import Converters
     from crossbar_sim.periphery.noise import Noise, output_noise
     from crossbar_sim.periphery.settling import settling
+    from crossbar_sim.pipeline.own import given
     from crossbar_sim.solvers.nodal import solve, transfer_matrix
     from crossbar_sim.solvers.solution import Solution
     from crossbar_sim.study.runner import Study
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "config.run": ("ConfigError", "RunConfig", "load_config"),
     "config.study": ("StudyConfig", "load_study"),
+    "jobs.run": ("simulate",),
     "ngspice.pool": ("solve_tiles",),
     "ngspice.verification": ("Verification", "chosen_tiles", "random_inputs", "verify"),
     "ngspice.worker": ("NgspiceError", "NgspiceWorker", "solve_ngspice"),
@@ -39,6 +42,7 @@ _HOMES = {
     "periphery.converters": ("Converters",),
     "periphery.noise": ("Noise", "output_noise"),
     "periphery.settling": ("settling",),
+    "pipeline.own": ("given",),
     "solvers.nodal": ("solve", "transfer_matrix"),
     "solvers.solution": ("Solution",),
     "study.runner": ("Study",),
@@ -61,6 +65,7 @@ __all__ = [
     "chosen_tiles",
     "circuit_inputs",
     "crossbar_projection",
+    "given",
     "load_config",
     "load_network",
     "load_study",
@@ -68,6 +73,7 @@ __all__ = [
     "random_inputs",
     "save_network",
     "settling",
+    "simulate",
     "solve",
     "solve_ngspice",
     "solve_tiles",

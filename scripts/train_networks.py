@@ -1,6 +1,6 @@
 """Train, prune and write the networks that the examples and the tests load.
 
-Each configuration whose [model] names a file of weights is trained as its [train] and [prune] say
+Each configuration whose [network] names a file of weights is trained as its [train] and [prune] say
 and written to that file, with the processor that did it. Run again only to change a network: every
 figure that stands on it changes too.
 Run: python scripts/train_networks.py [CONFIG.toml ...]  (default: all of them; some minutes)
@@ -24,9 +24,9 @@ CONFIGS = (*EXAMPLES, "tests/networks/small.toml")
 def make(path: Path) -> None:
     """Train the networks of a configuration, write them, read them back and score them."""
     config = read_toml(path, RunConfig)
-    if config.model.weights is None:
-        sys.exit(f"{path}: [model] names no file of weights to write")
-    target = path.parent / config.model.weights
+    if config.network.weights is None:
+        sys.exit(f"{path}: [network] names no file of weights to write")
+    target = path.parent / config.network.weights
     data = load_data(config)
     with single_thread():
         networks = train_and_prune(config.with_weights(None), data)

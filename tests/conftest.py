@@ -78,7 +78,7 @@ def digits_mlp() -> tuple[RunConfig, Data, nn.Module]:
     """
     config = load_config(ROOT / "examples" / "runs" / "digits.toml")
     small = load_config(ROOT / "tests" / "networks" / "small.toml")
-    trained = {name: getattr(small, name) for name in ("model", "train", "prune")}
+    trained = {name: getattr(small, name) for name in ("network", "train", "prune")}
     config = config.model_copy(update=trained)
     data = load_data(config)
     return config, data, train_and_prune(config, data)[1]

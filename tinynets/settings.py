@@ -23,7 +23,7 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 #: No quantity of this program is beyond this, or nearer to zero than its inverse.
 LARGEST = 1e30
@@ -112,7 +112,11 @@ def check_fields(part: Any) -> None:
 
 def must_be(error: ValidationError) -> str:
     """Return what pydantic expected, as "must be …"."""
-    problem = error.errors()[0]
+    return said(error.errors()[0])
+
+
+def said(problem: ErrorDetails) -> str:
+    """Return what pydantic expected of one value, as "must be …"."""
     message = re.sub(r"^Input should be", "must be", problem["msg"].removeprefix("Value error, "))
     bound = next((v for k, v in problem.get("ctx", {}).items() if k in _BOUNDS), None)
     return f"{message.rpartition(' ')[0]} {bound:g}" if isinstance(bound, float) else message

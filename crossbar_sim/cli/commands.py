@@ -17,7 +17,14 @@ from crossbar_sim.cli import schema as cli_schema
 from crossbar_sim.cli import study as cli_study
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.config.run import bank_of
-from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, progress_bars, within
+from crossbar_sim.system.terminal import (
+    MAX_COUNT,
+    MAX_SEED,
+    TRUST,
+    messages,
+    progress_bars,
+    within,
+)
 from mapping.bank import ResistorBank
 
 app = typer.Typer(
@@ -63,6 +70,7 @@ def run(
     resume: Annotated[
         bool, typer.Option(help="Continuation of an interrupted run of the same settings.")
     ] = False,
+    trust: Annotated[bool, typer.Option("--trust", help=TRUST)] = False,
 ) -> None:
     """The whole path: train, prune, select resistors, write netlists, simulate, report.
 
@@ -75,7 +83,7 @@ def run(
     """
     from crossbar_sim.jobs.run import run as run_all
 
-    settings = load_config(config)
+    settings = load_config(config, trust=trust)
     settings = settings.made_quick() if quick else settings
     with progress_bars() as tell:
         directory = run_all(settings, results, resume=resume, progress=tell)
@@ -299,12 +307,14 @@ def doctor() -> None:
 
 def _summarise(config: RunConfig, directory: Path) -> None:
     """Print the headline figures to stderr."""
+    from crossbar_sim.findings.measures import shown
     from crossbar_sim.pipeline.finished_run import read_numbers
 
     numbers = read_numbers(directory)
-    table = Table("network", "test accuracy", box=None, title=config.name)
-    for row in numbers["accuracy"]:
-        table.add_row(row["network"], f"{row['accuracy']:.2%}")
+    measure = numbers["measure"]
+    table = Table("network", f"test {measure['metric']}", box=None, title=config.name)
+    for row in measure["scores"]:
+        table.add_row(row["network"], shown(row["score"], measure["metric"]))
     messages.print(table)
     worst = numbers["verification"]["worst"]
     messages.print(

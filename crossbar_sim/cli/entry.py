@@ -31,12 +31,18 @@ def main() -> None:
             explanation = explained(error)
             if explanation is None:
                 raise
-            _fail(*explanation)
+            message, code = explanation
+            _fail(message, code, lines=getattr(error, "lines", None))
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int, *, lines: list[str] | None = None) -> None:
+    """Print an error and exit.
+
+    lines: of an error that says several things; any other is one line.
+    """
     from crossbar_sim.system.terminal import messages
 
-    text = " ".join(message.split())
-    messages.print(f"crossbar-sim: {text}", style="red", markup=False, soft_wrap=True)
+    for line in lines or [message]:
+        text = " ".join(line.split())
+        messages.print(f"crossbar-sim: {text}", style="red", markup=False, soft_wrap=True)
     sys.exit(code)

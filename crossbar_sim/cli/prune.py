@@ -30,7 +30,7 @@ _Source = Annotated[
 _Config = Annotated[
     Path | None,
     typer.Option(
-        help="Run's .toml whose \\[model] describes a file of weights; without it, the weights "
+        help="Run's .toml whose \\[network] describes a file of weights; without it, the weights "
         "must be those of Linear layers."
     ),
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossbar_sim.system.failures import naming
-from crossbar_sim.system.terminal import messages, progress_bars
+from crossbar_sim.system.terminal import TRUST, messages, progress_bars
 from tinynets.files.extras import optional
 
 if TYPE_CHECKING:
@@ -52,7 +52,13 @@ _Search = Annotated[
     bool,
     typer.Option("--optimise", help="Search of the study's \\[optimise] table, not all points."),
 ]
-_Metrics = Annotated[list[str], typer.Option(help="Metric to print and plot; may be repeated.")]
+_Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Metric to print and plot; may be repeated.  \\[default: accuracy (without labels, "
+        "agreement), mvm_error and energy]"
+    ),
+]
 
 
 def study(
@@ -62,7 +68,8 @@ def study(
     dask: _Dask = None,
     output: _Output = None,
     optimise: _Search = False,
-    metric: _Metrics = ["accuracy", "mvm_error", "energy"],  # noqa: B006
+    metric: _Metrics = None,
+    trust: Annotated[bool, typer.Option("--trust", help=TRUST)] = False,
 ) -> None:
     """Accuracy, error, power and yield over many settings and dies, with confidence intervals.
 
@@ -77,7 +84,7 @@ def study(
     from crossbar_sim.study.search import optimise as search
     from crossbar_sim.study.store import Store
 
-    settings, base = load_study(config)
+    settings, base = load_study(config, trust=trust)
     _check_extras(optimise=optimise, output=output, dask=dask)
     kept = Store(store)
     with progress_bars() as tell:
@@ -94,12 +101,15 @@ def study(
         else:
             result = Study(settings, base, kept)
             result.run(n_jobs=jobs, dask=dask, progress=tell)
+            metric = metric or tables.usual_metrics(result)
             text = tables.summary_csv(result, metric)
     typer.echo(text, nl=False)
     if output:
         is_study = isinstance(result, Study)
         with naming(output):
-            paths = tables.save_study(result, output, metric) if is_study else result.save(output)
+            paths = (
+                tables.save_study(result, output, metric or []) if is_study else result.save(output)
+            )
         for path in paths:
             messages.print(f"wrote {path}", markup=False, soft_wrap=True)
     _report(result)

@@ -1,18 +1,26 @@
 """The configuration of a run: one TOML file, every key checked before anything starts."""
 
-import difflib
 import hashlib
 import json
 import math
-import re
-import tomllib
 import warnings
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, PrivateAttr, TypeAdapter, ValidationError, model_validator
 
+from crossbar_sim.config.inputs import (
+    BUILT_IN,
+    DATA_SETS,
+    DataConfig,
+    MeasureConfig,
+    NetworkConfig,
+    current,
+    located,
+    named_files,
+)
+from crossbar_sim.config.problems import ConfigError, config_error
 from crossbar_sim.config.sections import (
     BANK,
     PERIPHERY,
@@ -20,7 +28,6 @@ from crossbar_sim.config.sections import (
     DieConfig,
     GeometryConfig,
     LifeConfig,
-    ModelConfig,
     PeripheryTable,
     PruneConfig,
     SelectTable,
@@ -30,29 +37,23 @@ from crossbar_sim.config.sections import (
     TuneConfig,
     WiresConfig,
 )
+from crossbar_sim.config.toml_file import parsed
 from crossbar_sim.energy.power import Figures
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.periphery.noise import Noise
 from mapping.bank import Die, ResistorBank
 from netlists.circuit import Periphery
 from netlists.layout.floorplan import CellPlan
-from tinynets.settings import Name, Section, must_be, within
+from tinynets.settings import Name, Section, within
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
-#: Limits of a file that is parsed: its size, and the number of parts of a dotted key.
-MAX_BYTES, MAX_PARTS = 1_000_000, 40
-_TYPES = {"str", "int", "float", "bool", "nullable", "constrained-int", "constrained-float"}
 #: Largest resistance of a branch [ohm]; more is an open circuit to every solver and every meter.
 MAX_BRANCH = 1e15
 #: Largest number of branches of a bank, since both banks of a cell are searched together.
 MAX_BANK = 20
 #: Largest number of lines of a tile; the time to solve one grows with their third power.
 MAX_LINES = 512
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message is one line for the user."""
 
 
 class RunConfig(Section):
@@ -62,17 +63,19 @@ class RunConfig(Section):
     """Name of the run and of its directory."""
     seed: Annotated[int, within(0, 2**31 - 1)] = 1
     """Random seed of the data split, of training and of pruning."""
-    data: Literal["digits", "mnist5000"] = "digits"
-    """Data set."""
+    data: DataConfig = DataConfig()
+    """The data."""
     validation: Annotated[float, within(0, 0.5)] = 0.0
     """Fraction of the training images held out, by which settings may be chosen; the test images
     then only judge the result."""
-    model: ModelConfig = ModelConfig()
+    network: NetworkConfig = NetworkConfig()
     """The network."""
+    measure: MeasureConfig = MeasureConfig()
+    """The measure of how well it works."""
     train: TrainConfig = TrainConfig()
     """Its training."""
-    prune: PruneConfig = PruneConfig()
-    """Its pruning."""
+    prune: PruneConfig | None = None
+    """Its pruning; without this table, a network of your own is not pruned."""
     bank: ResistorBank = BANK
     """The bank of resistors of each weight."""
     die: DieConfig = DieConfig()
@@ -102,20 +105,34 @@ class RunConfig(Section):
     quick: bool = False
     """Whether this is a try-out with little training; set by --quick."""
 
+    # What is not part of the settings: relative files begin at the folder, and no file can say
+    # that the user's Python may run.
+    _folder: Path | None = PrivateAttr(default=None)
+    _trusted: bool = PrivateAttr(default=False)
+    # Objects given in Python, which live as long as this; other processes read them from files.
+    _objects: tuple[Any, ...] = PrivateAttr(default=())
+
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, raw: Any) -> Any:
-        """Give a table the defaults of a run's part, not of an ideal part, for missing keys."""
+        """Give a table the defaults of a run's part, not of an ideal part, for missing keys.
+
+        The program's own networks are pruned by default.
+        """
         if not isinstance(raw, dict):
             return raw
+        raw = current(raw)
+        network = raw.get("network", {})
+        source = network.get("source", "mlp") if isinstance(network, dict) else network
+        if getattr(source, "source", source) in BUILT_IN:
+            raw = raw | {"prune": {} if raw.get("prune") is None else raw["prune"]}
         parts = {"bank": asdict(BANK), "periphery": asdict(PERIPHERY)}
         tables = {key: parts[key] | raw[key] for key in parts if isinstance(raw.get(key), dict)}
         return raw | tables
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.model.kind == "lenet5" and self.data != "mnist5000":
-            raise ValueError(f"model.kind = 'lenet5' takes 28 × 28 images; got data {self.data!r}")
+        self._check_inputs()
         self.life.later(Die(self.bank))
         self._check_sizes()
         self._check_wires()
@@ -125,6 +142,20 @@ class RunConfig(Section):
                 "wires.c_bit or periphery.gbw, or a t_read in seconds"
             )
         return self
+
+    def _check_inputs(self) -> None:
+        """Raise ValueError for a network of the program and data that it does not fit."""
+        network, data = self.network.source, self.data.source
+        if network == "lenet5" and data != "mnist5000":
+            raise ValueError(
+                f"network.source = 'lenet5' takes 28 × 28 images; got data {data!r}; give it "
+                "mnist5000"
+            )
+        if network == "cnn" and data not in DATA_SETS:
+            raise ValueError(
+                f"network.source = 'cnn' takes digits or mnist5000; got data {data!r}; give an "
+                "mlp, or your own network"
+            )
 
     def _check_sizes(self) -> None:
         """Raise ValueError for possible parts that are too large for this program."""
@@ -211,26 +242,102 @@ class RunConfig(Section):
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunConfig) and self.model_dump() == other.model_dump()
+
     def with_weights(self, path: Path | None) -> "RunConfig":
         """Return the same run with the network of a file, or, for None, with one that it trains."""
-        update: dict[str, str | None] = {"weights": None, "weights_sha256": None}
-        if path is not None:
-            update = {"weights": str(path.resolve()), "weights_sha256": _sha256(path)}
-            if self.model.weights_sha256 not in (None, update["weights_sha256"]):
-                raise ConfigError(
-                    f"{path} has changed: its SHA-256 is {update['weights_sha256']}, but "
-                    f"model.weights_sha256 is {self.model.weights_sha256}"
-                )
-        return self.model_copy(update={"model": self.model.model_copy(update=update)})
+        stated = self.network.weights_sha256 if path else None
+        update = {"weights": path and str(path.resolve()), "weights_sha256": stated}
+        changed = self.model_copy(update={"network": self.network.model_copy(update=update)})
+        return changed.located(self._folder) if path else changed
+
+    def located(self, folder: Path | None) -> "RunConfig":
+        """Return the same run with absolute paths and the SHA-256 of all files it names.
+
+        folder: that relative paths begin at; None for the present one.
+
+        Raises ConfigError for a file that is missing or that has changed.
+        """
+        tables = {
+            table: getattr(self, table).model_copy(update=update)
+            for table, update in located(self, folder or Path()).items()
+        }
+        found = self.model_copy(update=tables)
+        found._folder = folder
+        return found
+
+    def trusting(self) -> "RunConfig":
+        """Return the same run, whose files of Python may run."""
+        trusting = self.model_copy()
+        trusting._trusted = True
+        return trusting
+
+    def like(self, other: "RunConfig") -> "RunConfig":
+        """Return this run with its files at the places of another's, as far trusted."""
+        found = self.located(other._folder) if self._has_new_files else self.model_copy()
+        found._folder, found._trusted = other._folder, other._trusted
+        found._objects = other._objects
+        return found
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the Python that the configuration names may run."""
+        return self._trusted
+
+    @property
+    def objects(self) -> tuple[Any, ...]:
+        """The network and the data, if they were given in Python."""
+        return self._objects
+
+    def holding(self, objects: tuple[Any, ...]) -> "RunConfig":
+        """Return the same run, trusted, which keeps its network and data."""
+        found = self.trusting()
+        found._objects = objects
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        private = (state["__pydantic_private__"] or {}) | {"_objects": ()}
+        return state | {"__pydantic_private__": private}
+
+    def ready(self) -> "RunConfig":
+        """Return this run as it can start: its files are there, and its Python may run.
+
+        Raises ConfigError otherwise.
+        """
+        self.require_trust()
+        return self.like(self)
+
+    @property
+    def _has_new_files(self) -> bool:
+        return any(
+            getattr(getattr(self, table), f"{key}_sha256") is None
+            for table, key, _, _ in named_files(self)
+        )
+
+    def require_trust(self) -> None:
+        """Raise ConfigError if a key names the user's Python, which nobody has allowed to run."""
+        python = [
+            f"{table}.{key} = '{file}:{function}'"
+            for table, key, file, function in named_files(self)
+            if function
+        ]
+        if python and not self._trusted:
+            raise ConfigError(
+                f"{', '.join(python)} would run Python code; if you trust it, say so with "
+                "--trust (in Python: trust=True)"
+            )
 
     def made_quick(self) -> "RunConfig":
         """Return the same run with few images and, where it trains, little training."""
         few = {"n_image": min(self.simulation.n_image, 4)}
         update = {"quick": True, "simulation": self.simulation.model_copy(update=few)}
-        if self.model.weights is None:
+        if self.network.weights is None:
+            update["train"] = self.train.model_copy(update={"epochs": min(self.train.epochs, 10)})
+        if self.network.weights is None and self.prune:
             rounds, epochs = self.prune.rounds, self.prune.epochs_per_round
             short = {"rounds": min(rounds, 4), "epochs_per_round": min(epochs, 8)}
-            update["train"] = self.train.model_copy(update={"epochs": min(self.train.epochs, 10)})
             update["prune"] = self.prune.model_copy(update=short)
         return self.model_copy(update=update)
 
@@ -241,58 +348,30 @@ def bank_of(options: dict[str, Any]) -> ResistorBank:
     try:
         return TypeAdapter(ResistorBank).validate_python(raw)
     except ValidationError as error:
-        raise ConfigError(f"bank: {first_problem(error, ResistorBank)}") from error
+        raise config_error(error, ResistorBank, "bank") from error
 
 
-def load_config(path: str | Path) -> RunConfig:
-    """Read a run's TOML file; see `read_toml`. The file of weights is relative to its folder."""
+def load_config(path: str | Path, *, trust: bool = False) -> RunConfig:
+    """Read a run's TOML file; see `read_toml`. The files it names are relative to its folder.
+
+    trust: whether the Python that it names may run.
+    """
     config = read_toml(Path(path), RunConfig)
     config.life.later(config.chip)  # shows the bank's warnings, which `checked` has suppressed
-    if config.model.weights is None:
-        return config
-    return config.with_weights(Path(path).parent / config.model.weights)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ConfigError(f"model.weights: {path} cannot be read ({error.strerror})") from error
+    config = config.located(Path(path).parent)
+    return config.trusting() if trust else config
 
 
 def read_toml(path: Path, kind: type[_Kind]) -> _Kind:
-    """Read a TOML file; a ConfigError names file, key, value and bounds in one line."""
-    try:
-        raw = tomllib.loads(_text(path))
-    except RecursionError as error:
-        raise ConfigError(f"{path}: not valid TOML (nested too deeply)") from error
-    except ValueError as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{path}: not valid TOML ({shortened(str(error), 200)})") from error
+    """Read a TOML file; a ConfigError names file, key, value and bounds, a line for a mistake."""
+    raw = parsed(path)
     _refuse_other_kind(path, raw, kind)
     return checked(raw, kind, f"{path}")
 
 
-def _text(path: Path) -> str:
-    """Return the text of a TOML file that can be parsed in reasonable time and memory."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    if len(content) > MAX_BYTES:
-        raise ConfigError(f"{path}: a configuration has at most {MAX_BYTES:,} bytes; got more")
-    text = content.decode().replace("\r\n", "\n")
-    # The time and memory of tomllib grow as the square of the number of parts of a dotted key.
-    if max(part.count(".") for part in re.split(r"[][,=#{}\n]", text)) > MAX_PARTS:
-        raise ConfigError(f"{path}: not valid TOML (a key of more than {MAX_PARTS} parts)")
-    return text
-
-
 def _refuse_other_kind(path: Path, raw: dict[str, Any], kind: type[BaseModel]) -> None:
     """Raise ConfigError for a study in place of a run, or the other way round."""
-    is_study, of_runs = "base" in raw, set(RunConfig.model_fields) - {"name"}
+    is_study, of_runs = "base" in raw, {*RunConfig.model_fields, "model"} - {"name"}
     if is_study and kind is RunConfig:
         raise ConfigError(
             f"{path}: expected a run; got a study, since it has a key 'base'; use "
@@ -306,68 +385,10 @@ def _refuse_other_kind(path: Path, raw: dict[str, Any], kind: type[BaseModel]) -
 
 
 def checked(raw: dict[str, Any], kind: type[_Kind], where: str) -> _Kind:
-    """Return settings as a configuration; a ConfigError names the place of the first problem."""
+    """Return settings as a configuration; a ConfigError names the place of every problem."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # `load_config` shows those of the bank, once
             return kind.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {first_problem(error, kind)}") from error
-
-
-def first_problem(error: ValidationError, kind: type) -> str:
-    """Return the first problem in one line: the key, its value and its bounds.
-
-    kind: type of the configuration, whose fields are the known keys.
-    """
-    problem = error.errors()[0]
-    # For a key with several types, pydantic also names the type, such as "str" or "tuple[…]".
-    place = [str(x) for x in problem["loc"] if x not in _TYPES and "[" not in str(x)]
-    key = shortened(".".join(place))
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"unknown key {key!r}{_instead(place, kind)}{more}"
-    if problem["type"] == "missing":
-        return f"key {key!r} is missing{more}"
-    message = shortened(must_be(error), 400) + more
-    if isinstance(problem["input"], dict | BaseModel):  # a rule about several keys together
-        return f"{key}: {message}" if key else message
-    return f"{key} = {_shown(problem['input'])}: {message}"
-
-
-def _instead(place: list[str], kind: type) -> str:
-    """Return the alternatives to an unknown key: the nearest known key, and all known keys."""
-    for part in place[:-1]:
-        kind = _table(_keys(kind).get(part)) or kind
-    known = list(_keys(kind))
-    near = difflib.get_close_matches(place[-1][:60], known, n=1)
-    guess = f"; did you mean {'.'.join([*place[:-1], near[0]])!r}?" if near else ""
-    return f"{guess}; known here: {', '.join(known)}"
-
-
-def _keys(kind: type) -> dict[str, Any]:
-    """Return the keys of a table and their types."""
-    if issubclass(kind, BaseModel):
-        return {name: field.annotation for name, field in kind.model_fields.items()}
-    return {field.name: field.type for field in fields(kind)}
-
-
-def _table(annotation: Any) -> type | None:
-    """Return the type of the table that a key is, or contains; None for a plain value."""
-    if isinstance(annotation, type) and (
-        issubclass(annotation, BaseModel) or is_dataclass(annotation)
-    ):
-        return annotation
-    return next(filter(None, map(_table, get_args(annotation))), None)
-
-
-def shortened(text: str, length: int = 60) -> str:
-    """Return a text cut to a length, with an ellipsis if it was longer."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def _shown(value: Any) -> str:
-    try:
-        return shortened(repr(value))
-    except ValueError:  # Python refuses to print integers of thousands of digits
-        return "a number of thousands of digits"
+        raise config_error(error, kind, where) from error

@@ -1,10 +1,9 @@
 """The tables of a run's configuration, with the bounds of every key."""
 
-import itertools
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from crossbar_sim.periphery.converters import Converters
 from mapping.bank import Die, ResistorBank
@@ -29,42 +28,7 @@ from tinynets.settings import (
     within,
 )
 
-#: Largest number of weights of a network: 400 MB, and three times that in training.
-MAX_WEIGHTS = 100_000_000
 _Part = TypeVar("_Part", Periphery, Converters)
-
-Width = Annotated[int, within(1, 100_000)]
-
-
-class ModelConfig(Section):
-    """The network."""
-
-    kind: Literal["mlp", "cnn", "lenet5"] = "mlp"
-    """Architecture: "mlp" with the sizes of hidden, "cnn" with channels, or "lenet5"."""
-    hidden: Annotated[tuple[Width, ...], Field(strict=False, max_length=100)] = (32,)
-    """Sizes of the hidden layers of an mlp."""
-    channels: Annotated[tuple[Width, Width], Field(strict=False)] = (8, 16)
-    """Channels of the two convolutions of a cnn."""
-    weights: str | None = None
-    """File of the network, already trained and pruned as in [train] and [prune], relative to the
-    configuration's folder; none to train the network in the run."""
-    weights_sha256: str | None = None
-    """SHA-256 of that file; filled in when the configuration is read, and checked if given."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.weights_sha256 and not self.weights:
-            raise ValueError("weights_sha256 needs weights; got none; give both, or neither")
-        # The largest images, of MNIST, have 28 × 28 pixels; nine weights connect two channels.
-        dense = sum(a * b for a, b in itertools.pairwise((784, *self.hidden, 10)))
-        first, second = self.channels
-        n_weight = {"mlp": dense, "cnn": 9 * first * second + 1960 * second}.get(self.kind, 0)
-        if n_weight > MAX_WEIGHTS:
-            raise ValueError(
-                f"a network has at most {MAX_WEIGHTS:,} weights; got up to {n_weight:,}; lower "
-                "hidden or channels"
-            )
-        return self
 
 
 class TrainConfig(Section):
@@ -81,7 +45,7 @@ class TrainConfig(Section):
 class PruneConfig(Section):
     """Pruning: the fraction of zeros, and the way to it."""
 
-    # "filters" would change the shapes that [model] states.
+    # "filters" would change the shapes that [network] states.
     method: Annotated[str, OneOf((*METHODS, "tiles"))] = "iterative_magnitude"
     """A method of `tinynets.pruning`, or "tiles", which removes weights that share a bit line
     together, so that fewer lines and tiles remain."""

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 from scipy.stats import qmc
 
+from crossbar_sim.config.inputs import current_key
 from crossbar_sim.config.run import ConfigError, RunConfig, checked, load_config, read_toml
 from tinynets.settings import LARGEST, Count, Name, Positive, Probability, Section, Seed, within
 
@@ -153,7 +154,7 @@ class StudyConfig(Section):
     panel: Names = ()
     """Keys whose values have their own panels in the plots."""
     yield_accuracy: Probability = 0.9
-    """Smallest accuracy of a good die."""
+    """Smallest accuracy of a good die; without labels, its agreement with the digital network."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -220,14 +221,14 @@ def _single(keys: Iterable[str]) -> list[str]:
 
 def _value(config: RunConfig, keys: str) -> Any:
     """Return the value of a key, such as "bank.n", or of the first of several."""
-    return reduce(getattr, _single([keys])[0].split("."), config)
+    return reduce(getattr, current_key(_single([keys])[0]).split("."), config)
 
 
-def load_study(path: str | Path) -> tuple[StudyConfig, RunConfig]:
-    """Read a study's TOML file and the run that it varies; see `read_toml`."""
+def load_study(path: str | Path, *, trust: bool = False) -> tuple[StudyConfig, RunConfig]:
+    """Read a study's TOML file and the run that it varies; see `load_config`."""
     path = Path(path)
     config = read_toml(path, StudyConfig)
-    return config, load_config(path.parent / config.base)
+    return config, load_config(path.parent / config.base, trust=trust)
 
 
 def with_values(base: RunConfig, values: dict[str, Any]) -> RunConfig:
@@ -236,13 +237,16 @@ def with_values(base: RunConfig, values: dict[str, Any]) -> RunConfig:
     Several keys, "tile.n_word, tile.n_bit", get the same value.
     """
     raw = base.model_dump()
-    single = [(key, v) for keys, v in values.items() for key in _single([keys])]
+    single = [(current_key(key), v) for keys, v in values.items() for key in _single([keys])]
     for key, value in single:
         *sections, last = key.split(".")
         place = raw
         for section in sections:
+            if section == "prune" and place.get(section) is None:
+                place[section] = {}  # a network of your own is not pruned until a key says so
             place = place.get(section)
             if not isinstance(place, dict):
                 raise ConfigError(f"the study varies {key!r}, which is not a key of a run")
         place[last] = value
-    return checked(raw, RunConfig, f"the study sets {values}")
+        place.pop(f"{last}_sha256", None)  # that of the file before
+    return checked(raw, RunConfig, f"the study sets {values}").like(base)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from crossbar_sim.config import RunConfig
+from crossbar_sim.findings.measures import accuracy_of
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.pipeline.deployment import Deployment
 from tinynets.networks.training import predict
@@ -63,7 +64,7 @@ def cost_table(way: Deployment) -> list[dict[str, Any]]:
         rows.append(
             {
                 "term": label,
-                "accuracy": float((logits.argmax(1) == data.y_test).mean()),
+                "accuracy": accuracy_of(logits, data),
                 "error": float(((logits - ideal) ** 2).mean() ** 0.5) / size,
             }
         )

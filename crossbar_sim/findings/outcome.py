@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
 from crossbar_sim.config import RunConfig
+from crossbar_sim.findings.measures import accuracy_of, compared, measured, metric_of
 from crossbar_sim.findings.non_idealities import cost_table
 from crossbar_sim.findings.selection_rules import compare_rules
 from crossbar_sim.findings.yardstick import yardstick
@@ -27,7 +29,7 @@ from netlists.fabrication.switch_tables import write_selection
 from netlists.spice.chain import Chain
 from netlists.spice.deck_directory import write_network
 from tinynets.networks.layers import PrunedNetwork
-from tinynets.networks.training import accuracy
+from tinynets.networks.training import predict
 from tinynets.progress import Progress
 
 #: The stage whose inputs the circuits are solved for.
@@ -59,7 +61,9 @@ class Outcome:
     network: the layers of the pruned network.
     simulated: the answers of all tiles.
     outputs: target and realised outputs of the tiles.
-    accuracies: rows of network and accuracy.
+    accuracies: rows of network and accuracy, None without labels.
+    measure: the metric of the run, and its value for each network.
+    fidelity: how near the outputs on the die are to the digital ones, in all and by layer.
     costs: rows of each non-ideality's cost.
     rules: rows of other selection rules.
     calibrated: rows of what the choice against the wires did to each layer.
@@ -73,6 +77,8 @@ class Outcome:
     simulated: Simulated
     outputs: Outputs
     accuracies: list[dict[str, Any]]
+    measure: dict[str, Any]
+    fidelity: dict[str, Any]
     costs: list[dict[str, Any]]
     rules: list[dict[str, Any]]
     calibrated: list[dict[str, Any]]
@@ -85,7 +91,10 @@ def find_outcome(
 ) -> Outcome:
     """Train, prune, map, write netlists, simulate and score."""
     way = Deployment(config, Kept(work), tell)
-    networks = {"float": way.dense, "pruned": way.pruned}
+    metric_of(config, way.data)  # one that cannot be is refused before the work
+    networks = {"digital": way.pruned}
+    if config.prune:
+        networks = {"float": way.dense, "pruned": way.pruned}
     networks |= {label: way.on_die(parts) for label, parts in stage_parts(config).items()}
     work.once("selection.csv", lambda draft: write_selection(way.mapped, draft))
     images = way.data.x_test[: config.simulation.n_image]
@@ -94,13 +103,16 @@ def find_outcome(
     names = [tile.name for tile in way.mapped.tiles]
     simulated = simulate(way, reads, Questions(worker, names, limits=True))
     simulated.verification.require()
+    accuracies, measure = score(way, networks)
     return Outcome(
         config,
         way.mapped,
         way.network,
         simulated,
         tile_outputs(way, reads, simulated),
-        score(way, networks),
+        accuracies,
+        measure,
+        compared(way, list(networks.values())[-1]),
         weigh_costs(way, work),
         weigh_rules(way, reads, work),
         way.selection.layers if config.calibrate.rounds else [],
@@ -129,7 +141,7 @@ def write_netlists(way: Deployment, on_die: nn.Module, reads: Reads, work: Works
     few = {name: volts[:MAX_NETLIST_VECTORS] for name, volts in reads.v_in.items()}
     parts = config.hardware.wires, config.hardware.periphery
     chain = None
-    if config.model.kind == "mlp" and config.periphery.drive == "bipolar":
+    if config.network.source == "mlp" and config.periphery.drive == "bipolar":
         layers = layers_on_die(on_die, way.mapped)
         chain = Chain({name: layer.volts_per_unit for name, layer in layers.items()})
     way.tell("netlists", 0, 1)
@@ -161,15 +173,21 @@ def all_on(way: Deployment) -> tuple[Tile, Solution]:
     return tile, solve(circuit, np.full(tile.n_word, way.config.periphery.v_read), nodes=True)
 
 
-def score(way: Deployment, networks: Mapping[str, nn.Module]) -> list[dict[str, Any]]:
-    """Return the accuracy of each network on the whole test set."""
-    data, rows = way.data, []
+def score(
+    way: Deployment, networks: Mapping[str, nn.Module]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the accuracy and the metric of each network on the whole test set."""
+    data, rows, scores = way.data, [], []
     way.tell("accuracy", 0, len(networks))
     for k, (label, network) in enumerate(networks.items()):
-        share = accuracy(network, data.x_test, data.y_test)
+        outputs = predict(network, data.x_test)
+        share = accuracy_of(outputs, data)
         rows.append({"network": label, "accuracy": share, "n_image": len(data.x_test)})
+        value = measured(way.config, data, outputs, way.digital_outputs)
+        scores.append({"network": label, "score": value})
         way.tell("accuracy", k + 1, len(networks))
-    return rows
+    metric = metric_of(way.config, data)
+    return rows, {"metric": Path(metric).name, "scores": scores}
 
 
 def weigh_costs(way: Deployment, work: Workspace) -> list[dict[str, Any]]:

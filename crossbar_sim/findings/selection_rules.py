@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from crossbar_sim.findings.measures import accuracy_of
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.input_moments import second_moments
 from crossbar_sim.on_die.to_torch import to_torch
 from crossbar_sim.pipeline.deployment import Deployment
 from mapping.network.map_network import SelectionRule, map_network
 from mapping.network.mapped_network import MappedNetwork
-from tinynets.networks.training import accuracy
+from tinynets.networks.training import predict
 
 #: The rules that the report compares. The lightest subset may err by half a step of 8 bits.
 RULES = {
@@ -44,7 +45,7 @@ def compare_rules(way: Deployment, v_rms: float) -> list[dict[str, Any]]:
                 "n_closed": sum(layer.n_closed for layer in mapped.layers),
                 "power": v_rms**2 * g_total,
                 "rms_error": rms_error(mapped),
-                "accuracy": accuracy(on_die, data.x_test, data.y_test),
+                "accuracy": accuracy_of(predict(on_die, data.x_test), data),
             }
         )
     return rows

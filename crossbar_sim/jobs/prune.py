@@ -1,6 +1,6 @@
 """Prune the user's own network: read it, prune it, count what that saves."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from crossbar_sim.config import ConfigError, RunConfig, load_config
+from crossbar_sim.config.inputs import DATA_SETS, DataConfig
 from crossbar_sim.jobs.prune_options import Options
+from crossbar_sim.pipeline.own import fitted
 from crossbar_sim.pipeline.steps import build_model, load_data
 from mapping.tiling.compact import count_lines, split, split_dense
 from mapping.tiling.tiles import TileConfig
@@ -27,8 +29,6 @@ from tinynets.pruning.compression import quantise
 from tinynets.pruning.filters import prune_filters
 from tinynets.pruning.for_tiles import prune_for_tiles
 from tinynets.pruning.metrics import FULL_BITS, compare, measure
-
-_OWN = ("digits", "mnist5000")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def read_task(
     if not source.is_file():
         raise ConfigError(f"{source} does not exist; give a file")
     if settings:
-        known = {"data": data} if data in _OWN else {}
+        known = {"data": DataConfig(source=data)} if data in DATA_SETS else {}
         settings = settings.model_copy(update={"seed": options.seed} | known)
     model = read_model(source, settings)
     weight_layers(model, options.exclude)  # an unknown name must fail before the training
@@ -132,7 +132,7 @@ def read_data(name: str, *, size: tuple[int, int] | None, seed: int) -> Data:
 
     size: (height, width) of a folder's images. Raises ConfigError for anything else.
     """
-    if name in _OWN:
+    if name in DATA_SETS:
         return getattr(tasks, name)(seed=seed, flat=False)
     if name.endswith(".npz") and Path(name).is_file():
         return tasks.from_npz(name, seed=seed)
@@ -141,35 +141,6 @@ def read_data(name: str, *, size: tuple[int, int] | None, seed: int) -> Data:
     if size is None:
         raise ConfigError(f"--data {name} is a folder of images; pass --size HEIGHT WIDTH")
     return tasks.from_folder(name, size=size, seed=seed)
-
-
-def fitted(model: nn.Module, data: Data) -> Data:
-    """Return the data in the shape that a classifier takes: unchanged, or with flat samples.
-
-    Raises ConfigError if it takes neither, or has fewer outputs than the data have classes.
-    """
-    problem = ""
-    for flat in (False, True):
-        shapes = [(len(x), -1) if flat else x.shape for x in (data.x_train, data.x_test)]
-        x_train, x_test = data.x_train.reshape(shapes[0]), data.x_test.reshape(shapes[1])
-        try:
-            with torch.no_grad():
-                y = model.eval()(torch.from_numpy(x_test[:2]))
-        except (RuntimeError, IndexError, ValueError, TypeError) as error:
-            problem = problem or str(error).splitlines()[0]
-            continue
-        if y.ndim == 2 and len(y) == len(x_test[:2]):
-            if y.shape[1] < data.n_class:
-                raise ConfigError(
-                    f"data {data.name!r} have {data.n_class} classes, but the network has "
-                    f"{y.shape[1]} outputs; pass other --data"
-                )
-            return replace(data, x_train=x_train, x_test=x_test)
-        problem = problem or (f"outputs must have shape (n_sample, n_class); got {tuple(y.shape)}")
-    raise ConfigError(
-        f"the network does not take the samples of data {data.name!r}, of shape "
-        f"{data.x_test.shape[1:]}: {problem}"
-    )
 
 
 def pruned(task: Task, options: Options, tell: Progress) -> nn.Module:

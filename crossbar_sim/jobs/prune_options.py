@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crossbar_sim.config import RunConfig
+from crossbar_sim.config.sections import PruneConfig
 from mapping.tiling.tiles import TileConfig
 from tinynets.pruning.options import GROUPS, METHODS, PruneOptions, check_method
 from tinynets.pruning.schedules import sparsities
@@ -45,7 +46,7 @@ class Options:
         """
         values: dict[str, Any] = {}
         if settings:
-            rule = settings.prune
+            rule = settings.prune or PruneConfig()
             values = rule.model_dump(include={"method", "sparsity", "rounds", "bits"})
             values |= {"epochs": rule.epochs_per_round, "learning_rate": rule.learning_rate}
             values["tile"] = TileConfig(settings.tile.n_word, settings.tile.n_bit)

@@ -1,15 +1,39 @@
 """The whole path: from a trained network to a simulated die and its report."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from crossbar_sim.config import RunConfig
 from crossbar_sim.findings.outcome import find_outcome
 from crossbar_sim.ngspice.worker import NgspiceWorker
+from crossbar_sim.pipeline.own import given
 from crossbar_sim.pipeline.steps import single_thread
 from crossbar_sim.pipeline.warm_up import compile_kernels
 from crossbar_sim.pipeline.workspace import Workspace
 from crossbar_sim.report.run_report import write_report
 from tinynets.progress import Progress, silent
+
+
+def simulate(
+    model: nn.Module,
+    data: Any,
+    *,
+    name: str = "network",
+    root: str | Path = "results",
+    settings: Mapping[str, Any] | RunConfig | None = None,
+    **options: Any,
+) -> Path:
+    """Take a torch module the whole path of `run`; return the directory `root/<name>`.
+
+    options: leave_digital, paths of modules that stay digital; and resume and progress of `run`.
+
+    The other arguments are those of `given`.
+    """
+    digital = {"leave_digital": tuple(options.pop("leave_digital", ()))}
+    return run(given(model, data, settings=settings, name=name, **digital), root, **options)
 
 
 def run(
@@ -27,6 +51,7 @@ def run(
     The directory appears only when everything is done. Raises ConfigError, NgspiceError if ngspice
     cannot be used, and VerificationError if the two solvers disagree.
     """
+    config = config.ready()
     with NgspiceWorker(time_limit=config.simulation.time_limit) as worker, single_thread():
         worker.probe()  # if ngspice does not work, fail before the work
         compile_kernels(progress)

@@ -19,7 +19,9 @@ from crossbar_sim.periphery.converters import Converters, n_pass
 from crossbar_sim.pipeline.kept import Kept, OnDisk
 from crossbar_sim.pipeline.steps import (
     build_model,
+    build_pruned,
     calibrate_on_die,
+    layers_of,
     load_data,
     load_validation,
     network_on_die,
@@ -31,9 +33,8 @@ from crossbar_sim.pipeline.trained import training_part
 from crossbar_sim.pipeline.workspace import write_json
 from mapping.network.mapped_network import MappedNetwork
 from tinynets.networks.data import Data
-from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedNetwork
-from tinynets.networks.training import accuracy
+from tinynets.networks.training import predict
 from tinynets.progress import Progress, silent
 
 _MAPPED = OnDisk("mapped.npz", MappedNetwork.save, MappedNetwork.load)
@@ -107,16 +108,17 @@ class Deployment:
         return self._trained[1] if self.weights is None else self._loaded
 
     @property
-    def digital_accuracy(self) -> float:
-        """Test accuracy of the pruned network."""
-        x, y = self.data.x_test, self.data.y_test
-        return self.kept.once("accuracy", self._training, lambda: accuracy(self.pruned, x, y))
+    def digital_outputs(self) -> np.ndarray:
+        """Outputs of the pruned network for the test samples."""
+        x = self.data.x_test
+        return self.kept.once("outputs", self._training, lambda: predict(self.pruned, x))
 
     @property
     def network(self) -> PrunedNetwork:
         """The layers of the pruned network."""
-        image = torch.from_numpy(self.data.x_test[:1])
-        return self.kept.once("layers", self._training, lambda: extract(self.pruned, image))
+        return self.kept.once(
+            "layers", self._training, lambda: layers_of(self.config, self.pruned, self.data)
+        )
 
     @property
     def selection(self) -> Selection:
@@ -158,7 +160,8 @@ class Deployment:
             return dense.eval(), pruned.eval()
 
         def load(path: Path) -> tuple[nn.Module, nn.Module]:
-            return self._read(path / "dense.pt"), self._read(path / "pruned.pt")
+            dense = build_model(self.config)
+            return _filled(dense, path / "dense.pt"), self._read(path / "pruned.pt")
 
         return self.kept.once("train", self._training, make, OnDisk("model", _save_models, load))
 
@@ -169,9 +172,7 @@ class Deployment:
         return self.kept.once("load", self._training, lambda: self._read(path))
 
     def _read(self, path: Path) -> nn.Module:
-        model = build_model(self.config)
-        model.load_state_dict(torch.load(path, weights_only=True))
-        return model.eval()
+        return _filled(build_pruned(self.config), path)
 
     def _unwired(self) -> MappedNetwork:
         return select_on_die(self.config, self.pruned, self.data, self.tell)
@@ -235,6 +236,11 @@ def reads_of(
         circuit_inputs(on_die, mapped, torch.from_numpy(images)),
         {name: n_pass(converters, signed=sign) for name, sign in signed.items()},
     )
+
+
+def _filled(model: nn.Module, path: Path) -> nn.Module:
+    model.load_state_dict(torch.load(path, weights_only=True))
+    return model.eval()
 
 
 def _save_models(models: tuple[nn.Module, nn.Module], draft: Path) -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from crossbar_sim.config import ConfigError, RunConfig
-from crossbar_sim.pipeline.steps import build_model, load_data, network_on_die
+from crossbar_sim.pipeline.steps import build_pruned, load_data, network_on_die
 from crossbar_sim.pipeline.workspace import left_behind
 from mapping.bank import Die
 from mapping.network.header import first_problem
@@ -81,7 +81,7 @@ def pruned_model(config: RunConfig, directory: Path) -> nn.Module:
         with zipfile.ZipFile(path) as file:  # torch itself ignores wrong checksums
             if damaged := file.testzip():
                 raise ValueError(f"{path} is damaged: the checksum of {damaged} does not match")
-        return load_weights(build_model(config), path).eval()
+        return load_weights(build_pruned(config), path).eval()
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         named = "" if str(path) in str(error) else f"{path}: "
         raise ConfigError(f"{named}{error}; repeat the run") from error

@@ -12,25 +12,27 @@ from torch import nn
 
 from crossbar_sim.calibration.switches import Calibration, reselect_for_wires
 from crossbar_sim.calibration.tune import fine_tune, fit_outputs, train_noise_aware
-from crossbar_sim.config import RunConfig
+from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.input_moments import second_moments
 from crossbar_sim.on_die.readout import Response
 from crossbar_sim.on_die.to_torch import to_torch
+from crossbar_sim.pipeline.own import fitted, flattened, own_data, own_network
 from crossbar_sim.pipeline.trained import load_trained
 from mapping.network.map_network import SecondMoment, map_layers
 from mapping.network.mapped_network import MappedNetwork
 from mapping.network.repair import on_die, reselect
+from tinynets.networks.batch_norm import fold_batch_norm
 from tinynets.networks.data import Data, digits, mnist5000
-from tinynets.networks.extraction import extract
+from tinynets.networks.extraction import check_paths, extract
 from tinynets.networks.layers import PrunedNetwork
+from tinynets.networks.masks import copied, make_permanent
 from tinynets.networks.models import digits_cnn, lenet5, mlp
 from tinynets.networks.training import train
 from tinynets.progress import Progress, silent
 from tinynets.pruning import prune
 from tinynets.pruning.compression import quantise
 from tinynets.pruning.for_tiles import prune_for_tiles
-from tinynets.pruning.methods import make_permanent
 
 
 def load_data(config: RunConfig) -> Data:
@@ -44,14 +46,33 @@ def load_data(config: RunConfig) -> Data:
 
 
 def load_validation(config: RunConfig) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the samples and labels that a configuration holds out for validation, or None."""
-    part = _for_selection(config, _whole_data(config))
+    """Return the samples and labels that are held out for validation, or None.
+
+    Raises ConfigError if the data bring their own, and the configuration holds out others.
+    """
+    whole = _whole_data(config)
+    if whole.x_validation is not None and whole.y_validation is not None:
+        if config.validation:
+            raise ConfigError(
+                f"data {whole.name!r} bring x_validation, so validation must be 0; got "
+                f"{config.validation}"
+            )
+        return whole.x_validation, whole.y_validation
+    part = _for_selection(config, whole)
     return (part.x_test, part.y_test) if part else None
 
 
 def _whole_data(config: RunConfig) -> Data:
-    load = {"digits": digits, "mnist5000": mnist5000}[config.data]
-    return load(seed=config.seed, flat=config.model.kind == "mlp")
+    """Return the data with samples of the shape that the network takes."""
+    data = _data(config)
+    if config.network.is_built_in:
+        return flattened(data) if config.network.source == "mlp" else data
+    return fitted(build_model(config), data)
+
+
+def _data(config: RunConfig) -> Data:
+    load = {"digits": digits, "mnist5000": mnist5000}.get(config.data.source)
+    return load(seed=config.seed, flat=False) if load else own_data(config)
 
 
 def _for_selection(config: RunConfig, whole: Data) -> Data | None:
@@ -60,61 +81,88 @@ def _for_selection(config: RunConfig, whole: Data) -> Data | None:
     return whole.for_selection(share=config.validation, seed=config.seed)
 
 
-def build_model(config: RunConfig) -> nn.Sequential:
-    """Return the untrained network of a configuration."""
-    size = {"digits": 8, "mnist5000": 28}[config.data]
-    if config.model.kind == "mlp":
-        return mlp((size**2, *config.model.hidden, 10))
-    if config.model.kind == "lenet5":
+def build_model(config: RunConfig) -> nn.Module:
+    """Return the network of a configuration before it is trained or pruned in the run."""
+    network, data = config.network, config.data.source
+    size = {"digits": 8, "mnist5000": 28}.get(data, 0)
+    if network.source == "mlp":
+        sizes = (size**2, 10) if size else _sizes(_data(config))
+        return mlp((sizes[0], *network.hidden, sizes[1]))
+    if network.source == "lenet5":
         return lenet5()
-    return digits_cnn(config.model.channels, size)
+    return digits_cnn(network.channels, size) if network.source == "cnn" else own_network(config)
+
+
+def _sizes(data: Data) -> tuple[int, int]:
+    return int(np.prod(data.x_train.shape[1:])), data.n_class
+
+
+def build_pruned(config: RunConfig) -> nn.Module:
+    """Return a network with the modules that the pruned one has."""
+    model = make_permanent(build_model(config))
+    return fold_batch_norm(model) if config.network.fold_batch_norm else model
 
 
 def train_and_prune(
     config: RunConfig, data: Data, tell: Progress = silent
 ) -> tuple[nn.Module, nn.Module]:
-    """Return a trained network and a pruned copy of it, or read both from their file."""
-    if config.model.weights:
+    """Return a trained network and a pruned copy of it, or read both from their file.
+
+    A network of the user's own is trained and pruned only if the configuration says so.
+    """
+    if config.network.weights:
         dense, pruned = build_model(config), build_model(config)
         load_trained(config, dense, pruned)
         return dense.eval(), pruned.eval()
     torch.manual_seed(config.seed)
     model = build_model(config)
-    train(
-        model,
-        data,
-        **config.train.model_dump(),
-        seed=config.seed,
-        progress=tell,
-    )
+    check_paths("network.leave_digital", config.network.leave_digital, dict(model.named_modules()))
+    if config.network.is_trained:
+        options = config.train.model_dump()
+        train(model, data, **options, seed=config.seed, progress=tell)
     return model, pruned_copy(config, model, data, tell)
 
 
 def pruned_copy(config: RunConfig, model: nn.Module, data: Data, tell: Progress) -> nn.Module:
-    """Return a copy of a model, pruned and then quantised as configured.
+    """Return a copy of a model, pruned, folded and then quantised as configured.
 
     With a sparsity of 0 no weight is removed, but the rounds of training stay, so that a dense
     network is trained as long as the pruned ones that it is compared with.
     """
+    rule, own = config.prune, config.network
+    pruned = make_permanent(_pruned(config, model, data, tell) if rule else copied(model)).eval()
+    if own.fold_batch_norm:
+        pruned = fold_batch_norm(pruned)
+    if rule and rule.noise:
+        options = {"epochs": rule.epochs_per_round, "learning_rate": rule.learning_rate}
+        pruned = train_noise_aware(
+            pruned, data, sigma=rule.noise, exclude=own.leave_digital, seed=config.seed, **options
+        )
+    return quantise(pruned, rule.bits, exclude=own.leave_digital) if rule and rule.bits else pruned
+
+
+def _pruned(config: RunConfig, model: nn.Module, data: Data, tell: Progress) -> nn.Module:
     rule = config.prune
+    assert rule is not None
     options: dict[str, Any] = {
         "sparsity": rule.sparsity,
         "rounds": rule.rounds,
         "epochs": rule.epochs_per_round,
         "learning_rate": rule.learning_rate,
+        "exclude": config.network.leave_digital,
         "seed": config.seed,
         "progress": tell,
     }
     if rule.method == "tiles":
         size = {"n_word": config.tile.n_word, "n_bit": config.tile.n_bit}
-        pruned = prune_for_tiles(model, data, **size, **options)
-    else:
-        pruned = prune(model, data, method=rule.method, **options)
-    pruned = make_permanent(pruned)
-    if rule.noise:
-        options = {"epochs": rule.epochs_per_round, "learning_rate": rule.learning_rate}
-        pruned = train_noise_aware(pruned, data, sigma=rule.noise, seed=config.seed, **options)
-    return quantise(pruned, rule.bits) if rule.bits else pruned
+        return prune_for_tiles(model, data, **size, **options)
+    return prune(model, data, method=rule.method, **options)
+
+
+def layers_of(config: RunConfig, model: nn.Module, data: Data) -> PrunedNetwork:
+    """Return the layers of a network that go onto the die."""
+    image = torch.from_numpy(data.x_test[:1])
+    return extract(model, image, leave_digital=config.network.leave_digital)
 
 
 def map_on_die(
@@ -134,7 +182,7 @@ def select_on_die(
     tell: Progress = silent,
 ) -> MappedNetwork:
     """Select the switches for the weights alone, as if wires were ideal."""
-    network = extract(model, torch.from_numpy(data.x_test[:1]))
+    network = layers_of(config, model, data)
     n, layers = len(network.layers), []
     tell("select", 0, n)
     die, tile = config.chip, config.tile.size
@@ -159,7 +207,7 @@ def calibrate_on_die(
     tell: Progress = silent,
 ) -> Calibration:
     """Re-select the switches for the matrices that the tiles realise with their wires."""
-    network = extract(model, torch.from_numpy(data.x_test[:1]))
+    network = layers_of(config, model, data)
     aware = config.select.objective == "aware"
     return reselect_for_wires(
         mapped,

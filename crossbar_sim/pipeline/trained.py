@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from crossbar_sim.config import ConfigError, RunConfig
+from crossbar_sim.config.inputs import OBJECT
+from crossbar_sim.config.run import checked
 from tinynets.files.drafts import new_file
 from tinynets.formats.weights import load_weights
 
@@ -25,14 +27,15 @@ def training_part(config: RunConfig) -> dict[str, Any]:
 
     If whole lines are pruned, the size of the tiles is one of them.
     """
-    names = {"seed", "data", "validation", "model", "train", "prune"}
-    return config.as_json(include=names | ({"tile"} if config.prune.method == "tiles" else set()))
+    names = {"seed", "data", "validation", "network", "train", "prune"}
+    of_tiles = config.prune is not None and config.prune.method == "tiles"
+    return config.as_json(include=names | ({"tile"} if of_tiles else set()))
 
 
 def training_settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings that the trained and the pruned network depend on, as JSON values."""
     kept = training_part(config)
-    kept["model"] = {k: v for k, v in kept["model"].items() if not k.startswith("weights")}
+    kept["network"] = {k: v for k, v in kept["network"].items() if not k.startswith("weights")}
     return kept
 
 
@@ -57,18 +60,19 @@ def save_trained(
 
 
 def load_trained(config: RunConfig, dense: nn.Module, pruned: nn.Module) -> str:
-    """Load the weights of `config.model.weights` into both networks; return what made them.
+    """Load the weights of `config.network.weights` into both networks; return what made them.
 
     Raises ConfigError for a file that cannot be read, that was made with other training settings,
     or whose tensors do not fit.
     """
-    path = Path(config.model.weights or "")
+    path = Path(config.network.weights or "")
     tensors, about = _read(path)
-    theirs, mine = json.loads(about["settings"]), training_settings(config)
+    made = {"name": "trained"} | json.loads(about["settings"])
+    theirs, mine = (training_settings(x) for x in (checked(made, RunConfig, f"{path}"), config))
     if different := _differences(theirs, mine):
         raise ConfigError(
             f"{path} holds a network trained with {different}; give the configuration those "
-            "settings, or remove model.weights from it to train a network"
+            "settings, or remove network.weights from it to train a network"
         )
     for part, model in zip(_PARTS, (dense, pruned)):
         prefix = f"{part}."
@@ -82,9 +86,17 @@ def load_trained(config: RunConfig, dense: nn.Module, pruned: nn.Module) -> str:
 
 def origin(config: RunConfig) -> str:
     """Return the origin of a run's network, in words for its report."""
-    if config.model.weights is None:
+    network = config.network
+    if not network.is_built_in:
+        steps = {"trained": network.is_trained, "pruned": config.prune is not None}
+        done = " and ".join(step for step, is_done in steps.items() if is_done)
+        name = (
+            network.source if network.source == OBJECT else f"read from {Path(network.source).name}"
+        )
+        return f"{name}, " + (f"{done} in this run" if done else "and taken as it is")
+    if network.weights is None:
         return "trained and pruned in this run"
-    path = Path(config.model.weights)
+    path = Path(network.weights)
     return f"read from {path.name}, trained and pruned on {_read(path)[1]['made_on']}"
 
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from crossbar_sim.findings.measures import SHARES, shown
 from crossbar_sim.solvers.solution import Solution
 from mapping.tiling.tiles import Tile
 from netlists.circuit.elements import CELL
@@ -117,18 +118,34 @@ def energy_parts(analog: Mapping[str, float]) -> bytes:
     return png(figure)
 
 
-def accuracy_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Draw test accuracy from the float network to the die."""
-    return network_bars(rows, [BLUE] * 2 + [ORANGE] * (len(rows) - 2), height=2.9)
+def score_bars(metric: str, scores: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draw the metric of a run from the float network to the die."""
+    n_digital = sum(row["network"] in ("float", "pruned", "digital") for row in scores)
+    colours = [BLUE] * n_digital + [ORANGE] * (len(scores) - n_digital)
+    if metric in SHARES:
+        rows = [{"network": row["network"], "accuracy": row["score"]} for row in scores]
+        return network_bars(rows, colours, height=2.9, label=f"test {metric} [%]")
+    figure, axes = canvas(6.4, 2.9)
+    values = [row["score"] for row in scores][::-1]
+    names = [row["network"] for row in scores][::-1]
+    _bars(axes, names, values, colours[::-1], [shown(value, metric) for value in values])
+    axes.set(xlabel=metric)
+    axes.margins(x=0.25)
+    return png(figure)
 
 
-def network_bars(rows: Sequence[Mapping[str, Any]], colours: list[str], height: float) -> bytes:
+def network_bars(
+    rows: Sequence[Mapping[str, Any]],
+    colours: list[str],
+    height: float,
+    label: str = "test accuracy [%]",
+) -> bytes:
     """Draw test accuracies from top to bottom, each in its colour; height of the plot [inch]."""
     figure, axes = canvas(6.4, height)
     values = [100 * row["accuracy"] for row in rows][::-1]
     notes = [f"{value:.2f} %" for value in values]
     _bars(axes, [row["network"] for row in rows][::-1], values, colours[::-1], notes)
-    axes.set(xlabel="test accuracy [%]", xlim=(max(0, min(values) - 10), 104))
+    axes.set(xlabel=label, xlim=(max(0, min(values) - 10), 104))
     return png(figure)
 
 
@@ -137,11 +154,12 @@ def cost_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
     figure, axes = canvas(6.4, 3.4)
     labels = [row["term"] for row in rows][::-1]
     errors = np.array([max(row["error"], 1e-9) for row in rows][::-1])
-    notes = [f"{row['accuracy']:.2%}" for row in rows][::-1]
+    labelled = rows[0]["accuracy"] is not None
+    notes = [f"{row['accuracy']:.2%}" if labelled else "" for row in rows][::-1]
     _bars(axes, labels, errors, [ORANGE, *[BLUE] * (len(rows) - 1)], notes)
     axes.set(
         xscale="log",
-        xlabel="rms error of the logits (label: test accuracy)",
+        xlabel="rms error of the logits" + (" (label: test accuracy)" if labelled else ""),
         title="Each non-ideality alone, and all together",
     )
     axes.margins(x=0.25)

@@ -12,6 +12,7 @@ import jinja2
 import numpy as np
 
 from crossbar_sim.energy.inference import network_energy, verdict
+from crossbar_sim.findings.measures import shown
 from crossbar_sim.findings.outcome import Outcome, Outputs
 from crossbar_sim.ngspice.verification import TileCheck
 from crossbar_sim.pipeline.tile_limits import physics_numbers
@@ -62,6 +63,8 @@ def report_numbers(outcome: Outcome) -> dict[str, Any]:
         "seed": config.seed,
         "die": {"id": mapped.die.id, "seed": mapped.die.seed},
         "accuracy": outcome.accuracies,
+        "measure": outcome.measure,
+        "fidelity": outcome.fidelity,
         "sparsity": outcome.network.sparsity,
         "digital_modules": list(outcome.network.digital),
         "layers": [layer_numbers(layer, mapped.tile, mapped.die.bank.n) for layer in mapped.layers],
@@ -154,7 +157,7 @@ def draw(outcome: Outcome, numbers: dict[str, Any]) -> dict[str, bytes]:
     energy, yardstick = numbers["energy"], numbers["yardstick"]
     errors = {layer.name: layer.error for layer in outcome.mapped.layers}
     return {
-        "accuracy": plots.accuracy_bars(outcome.accuracies),
+        "accuracy": plots.score_bars(**outcome.measure),
         "costs": plots.cost_bars(outcome.costs),
         "selection": plots.selection_errors(errors),
         "conductances": plots.conductances(tile),
@@ -179,7 +182,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"si": si, "number": number}
+    environment.filters |= {"si": si, "number": number, "shown": shown}
     encoded = {name: base64.b64encode(data).decode() for name, data in pictures.items()}
     return environment.get_template(template).render(r=numbers, pictures=encoded)
 

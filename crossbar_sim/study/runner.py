@@ -17,6 +17,7 @@ import numpy as np
 
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.study import StudyConfig, with_values
+from crossbar_sim.pipeline.own import write_objects
 from crossbar_sim.study.intervals import Interval, nested_interval, yield_interval
 from crossbar_sim.study.store import Record, Store
 from crossbar_sim.study.trial import run_trial, source_digest, trained_path, training_key
@@ -114,6 +115,7 @@ class Study:
 
     def __post_init__(self) -> None:
         self.points = self.points or self.config.points()
+        self.base = self.base.ready()
 
     @cached_property
     def by_point(self) -> list[list[Trial]]:
@@ -148,6 +150,8 @@ class Study:
 
         A failed trial is added to `failures` and does not stop the others.
         """
+        for trial in self.trials:
+            trial.config.require_trust()
         # Points with the same configuration share its trials.
         trials = list({trial.key: trial for trial in self.trials}.values())
         networks = self._train({training_key(t.config): t.config for t in trials}, n_jobs)
@@ -199,6 +203,7 @@ class Study:
     def _train(self, configs: dict[str, RunConfig], n_jobs: int) -> dict[str, Path]:
         """Train each network once, and keep it beside the store."""
         directory = self.store.path.with_name(f"{self.store.path.stem}.networks")
+        write_objects(self.base, directory)
         calls = ((config, directory) for config in configs.values())
         return dict(zip(configs, _in_processes(trained_path, calls, n_jobs), strict=True))
 
@@ -255,9 +260,10 @@ class Study:
 
     def _summarise(self, point: dict[str, Any], records: list[Record]) -> PointSummary:
         metrics = {name: self._interval(name, records) for name in records[0].metrics}
-        good = sum(r.metrics["accuracy"] >= self.config.yield_accuracy for r in records)
-        share, each = yield_interval(good, len(records)), self.config.trainings
-        return PointSummary(point, len(records) // each, metrics, share, each)
+        share = "accuracy" if "accuracy" in metrics else "agreement"
+        good = sum(r.metrics[share] >= self.config.yield_accuracy for r in records)
+        yield_, each = yield_interval(good, len(records)), self.config.trainings
+        return PointSummary(point, len(records) // each, metrics, yield_, each)
 
 
 @dataclass(frozen=True)

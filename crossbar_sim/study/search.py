@@ -57,7 +57,8 @@ class Search:
             for name in dict.fromkeys([*self.aims.names, *self.aims.budget]):
                 row |= tried.summary.metrics[name].columns(name)
             row |= {"within_budget": tried.feasible, "best": tried.best}
-            row |= {"accuracy": tried.summary.metric("accuracy").value} if tried.best else {}
+            shown = tried.summary.metrics.get("accuracy") if tried.best else None
+            row |= {"accuracy": shown.value} if shown else {}
             rows.append(row)
         return csv_text(rows, digits=6)
 

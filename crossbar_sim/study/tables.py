@@ -24,9 +24,20 @@ def summary_csv(study: Study, metrics: list[str]) -> str:
     return csv_text(rows, digits=6)
 
 
+def usual_metrics(study: Study) -> list[str]:
+    """Return the metrics of most interest."""
+    found = study.summary()
+    labelled = not found or "accuracy" in found[0].metrics
+    return ["accuracy" if labelled else "agreement", "mvm_error", "energy"]
+
+
 def of_images(summary: PointSummary) -> float:
-    """Return the half width that the number of test images leaves to a point's accuracy."""
-    return image_half_width(summary.metric("accuracy").value, summary.metric("n_test").value)
+    """Return the half width that the number of test images leaves to a point's accuracy.
+
+    Without labels, to its agreement with the digital network.
+    """
+    share = "accuracy" if "accuracy" in summary.metrics else "agreement"
+    return image_half_width(summary.metric(share).value, summary.metric("n_test").value)
 
 
 def covered(summaries: list[PointSummary]) -> str:

@@ -11,18 +11,20 @@ from torch import nn
 
 from crossbar_sim.config import RunConfig
 from crossbar_sim.energy.inference import network_energy
+from crossbar_sim.findings.measures import accuracy_of, fidelity, measured
 from crossbar_sim.findings.selection_rules import rms_error
 from crossbar_sim.ngspice.verification import chosen_tiles
 from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.on_die.circuit_layer import circuit_layers
 from crossbar_sim.pipeline.deployment import Deployment, reads_of, training_text
 from crossbar_sim.pipeline.kept import Kept
+from crossbar_sim.pipeline.own import look_in
 from crossbar_sim.pipeline.steps import load_data, single_thread, train_and_prune
 from crossbar_sim.pipeline.tiles import Questions, Simulated, simulate
 from crossbar_sim.system import machine
 from mapping.selection.bits import effective_bits
 from tinynets.files.drafts import new_file
-from tinynets.networks.training import accuracy
+from tinynets.networks.training import accuracy, predict
 
 #: Number of images whose currents give a trial's power.
 N_POWER_IMAGE = 8
@@ -30,10 +32,11 @@ N_POWER_IMAGE = 8
 _TRAINING_CODE = (
     "tinynets/**/*.py",
     "crossbar_sim/pipeline/steps.py",
+    "crossbar_sim/pipeline/own.py",
     "crossbar_sim/calibration/tune.py",
 )
 #: Metrics of test images, by which no setting may be chosen.
-OF_TESTS = ("accuracy", "loss")
+OF_TESTS = ("accuracy", "loss", "agreement", "output_error", "score")
 #: Results that the trials of this process share.
 KEPT = Kept()
 
@@ -62,6 +65,7 @@ def trained_path(config: RunConfig, cache: Path) -> Path:
 
     A network that another kind of machine trained is not used, since its weights may differ.
     """
+    look_in(cache)
     path = cache / f"{training_key(config)}-{machine.key()}.pt"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -78,9 +82,12 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
     network: file of the pruned network's weights.
 
     The metrics:
-    accuracy: fraction of the test images that are classified correctly.
+    accuracy: fraction of the test images that are classified correctly, if they have labels.
     n_test: number of test images.
     loss: accuracy of the digital network minus this accuracy.
+    agreement: fraction of the test images with the same largest output as in the digital network.
+    output_error: rms difference from the digital outputs, as a fraction of their rms.
+    score: value of `measure.metric`, if one is given.
     accuracy_validation: accuracy on images that `validation` holds out for choosing settings.
     mvm_error, mvm_error_p99: rms and 99th percentile of the error of the tiles' matrices with
         wires, as a fraction of the largest weight.
@@ -96,15 +103,15 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
     n_saturated: see `CircuitLayer`.
     ngspice_error: largest difference from ngspice, if `simulation.check_tiles` asks for it.
     """
+    look_in(network.parent)
     with single_thread():
         way = Deployment(config, KEPT, weights=network)
         on_die, data = way.on_die(config.hardware), way.data
-        share = accuracy(on_die, data.x_test, data.y_test)
+        outputs = predict(on_die, data.x_test)
         simulated = _simulated(way, on_die)
         return {
-            "accuracy": share,
-            "loss": way.digital_accuracy - share,
-            "n_test": float(len(data.y_test)),
+            **_test_metrics(way, outputs),
+            "n_test": float(len(data.x_test)),
             "n_saturated": float(sum(x.n_saturated for x in circuit_layers(on_die).values())),
             **_matrix_metrics(way),
             **_size_metrics(way),
@@ -112,6 +119,18 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
             **_checked(simulated),
             **_validated(way, on_die),
         }
+
+
+def _test_metrics(way: Deployment, outputs: np.ndarray) -> dict[str, float]:
+    data, digital = way.data, way.digital_outputs
+    near = fidelity(outputs, digital)
+    found = {"agreement": near["agreement"], "output_error": near["relative_error"]}
+    share, before = accuracy_of(outputs, data), accuracy_of(digital, data)
+    if share is not None and before is not None:
+        found = {"accuracy": share, "loss": before - share} | found
+    if way.config.measure.metric:
+        found["score"] = measured(way.config, data, outputs, digital)
+    return found
 
 
 def _simulated(way: Deployment, on_die: nn.Module) -> Simulated:
@@ -130,7 +149,7 @@ def _simulated(way: Deployment, on_die: nn.Module) -> Simulated:
 
 
 def _validated(way: Deployment, on_die: nn.Module) -> dict[str, float]:
-    held_out = way.validation
+    held_out = way.validation if way.data.has_labels else None
     return {"accuracy_validation": accuracy(on_die, *held_out)} if held_out else {}
 
 

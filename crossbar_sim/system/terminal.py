@@ -14,6 +14,8 @@ from tinynets.progress import Progress
 MAX_SEED = 2**31 - 1
 #: Largest count that an option takes.
 MAX_COUNT = 1_000_000
+#: Help of --trust.
+TRUST = "Run the Python that the configuration names; without this, none is run."
 
 
 def within(low: float, high: float, *, ends: bool = True) -> Callable[[Any], Any]:

@@ -50,7 +50,7 @@ def test_the_snippets_do_what_the_text_says(names):
 def test_the_table_has_every_metric(names):
     rows = re.findall(r"^\| (`.*?) \|", TEXT, re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    if_asked = {"ngspice_error", "accuracy_validation"}
+    if_asked = {"ngspice_error", "accuracy_validation", "score"}
     assert named == {*names["study"].records()[0].metrics, *if_asked}
 
 

@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 
 from approx import approx
 from crossbar_sim.cli.commands import app
-from crossbar_sim.config import load_config
+from crossbar_sim.config import ConfigError, load_config
 from crossbar_sim.config.study import Range, load_study, with_values
 from crossbar_sim.jobs.run import run
 from crossbar_sim.jobs.wafer_loop import pruned_model, read_run, score
 from crossbar_sim.study.runner import Study
-from mapping import Die
+from mapping import Die, MappedNetwork
 from mapping.network.repair import on_die
 from mapping.wafer.meter import Meter
 from netlists import read_pack
@@ -110,7 +110,26 @@ def says(text: str) -> Callable[[str, Path, Path], None]:
     return check
 
 
+def own_network_is_done(said: str, output: Path, _: Path) -> None:
+    """A good network on every die, netlists that ngspice has checked, and a pack of the same."""
+    assert float(said.partition("accuracy on 2 dies: ")[2].partition("%")[0]) > 85
+    numbers = json.loads((output / "own" / "report.json").read_text())
+    assert {layer["name"] for layer in numbers["layers"]} == {
+        "stem",
+        "depthwise",
+        "dilated",
+        "head",
+    }
+    assert numbers["verification"]["passed"]
+    assert numbers["fidelity"]["agreement"] > 0.9
+    assert list((output / "own" / "netlists").rglob("*.cir"))
+    mapped = MappedNetwork.load(output / "own" / "mapped.npz")
+    for a, b in zip(read_pack(output / "pack").tiles, mapped.tiles, strict=True):
+        assert np.array_equal(a.g_pos, b.g_pos)
+
+
 CHECKS = {
+    "own_network": own_network_is_done,
     "compaction": says("fc1, clustered: "),
     "flyhash": says("crossbar: "),
     "strong_lottery": says("one_extra_layer, n = 12: 3 layers"),
@@ -125,6 +144,8 @@ def test_a_script_runs(path, request, monkeypatch, capsys, tmp_path):
     if path.stem in NEEDS:
         pytest.importorskip(NEEDS[path.stem])
     source, arguments, done = path.read_text(), [str(tmp_path)], tmp_path
+    if path.stem == "own_network":
+        arguments = [*arguments, "2"]
     if path.stem.startswith("wafer"):
         done = request.getfixturevalue("finished")
         arguments = [str(done), *arguments]
@@ -132,7 +153,7 @@ def test_a_script_runs(path, request, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "argv", [str(path), *arguments])
     runpy.run_path(str(path), run_name="__main__")
     CHECKS.get(path.stem, says("%"))(capsys.readouterr().out, tmp_path, done)
-    assert len(source.splitlines()) < 45
+    assert len(source.splitlines()) < 60
     assert "python examples" not in source or f"python {path.relative_to(ROOT)}" in source
 
 
@@ -145,6 +166,9 @@ def test_every_check_is_of_a_script():
 def test_a_run_is_valid(path):
     config = load_config(path)
     assert config.name == path.stem
+    if path.stem == "own_network":
+        with pytest.raises(ConfigError, match="say so with --trust"):
+            config.ready()
     quick = config.made_quick()
     assert quick.simulation.n_image < config.simulation.n_image
     assert quick.digest != config.digest

@@ -55,7 +55,7 @@ class OnnxNetwork(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> Any:
         values: dict[str, Any] = {n: self.get_buffer(b) for n, b in self.buffer_of.items()}
-        given = _checked(self.shapes, self.integers, inputs)
+        given: Any = _checked(self.shapes, self.integers, inputs)
         values[""] = None
         for k, name in enumerate(self.shapes):
             values[name] = given[k]
@@ -64,7 +64,7 @@ class OnnxNetwork(nn.Module):
             several = len(outputs) > 1
             values |= {n: found[k] if several else found for k, n in enumerate(outputs) if n}
         results = tuple(values[name] for name in self.outputs)
-        return results if len(results) > 1 else results[0]
+        return results[0] if len(self.outputs) == 1 else results
 
 
 @torch.fx.wrap

@@ -1,6 +1,6 @@
 """Real data, from an installed package or the user, split without leaks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,10 +22,11 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".we
 
 @dataclass(frozen=True)
 class Data:
-    """A classification task.
+    """A classification task, or samples without labels.
 
     x_train, x_test: (n_sample, ...) float32.
-    y_train, y_test: (n_sample,) int64 labels.
+    y_train, y_test: (n_sample,) int64 labels, or none at all, (0,).
+    x_validation, y_validation: samples for choosing settings, if they come apart.
     """
 
     name: str
@@ -33,25 +34,47 @@ class Data:
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+    x_validation: np.ndarray | None = None
+    y_validation: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for part in ("train", "test"):
+        for part in ("train", "test", "validation"):
             x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
+            if part == "validation" and x is None and y is None:
+                continue
+            if x is None or y is None:
+                raise ValueError(f"data {self.name!r}: give x_validation and y_validation, or none")
             for what, array, dtype in (("x", x, np.float32), ("y", y, np.int64)):
                 if array.dtype != dtype:
                     raise ValueError(
                         f"data {self.name!r}: {what}_{part} is {array.dtype}; expected "
                         f"{dtype.__name__}; pass {what}_{part}.astype(np.{dtype.__name__})"
                     )
-            _check_samples(self.name, f"{part} samples", x, y)
-        if min(self.y_train.min(), self.y_test.min()) < 0 or self.y_test.max() >= self.n_class:
+            _check_samples(self.name, f"{part} samples", x, y, labelled=self.has_labels)
+        if self.has_labels and (
+            min(self.y_train.min(), self.y_test.min()) < 0 or self.y_test.max() >= self.n_class
+        ):
             raise ValueError(
                 f"data {self.name!r}: labels must be 0 … {self.n_class - 1} as in training"
             )
 
     @property
+    def has_labels(self) -> bool:
+        """Whether samples have labels."""
+        return bool(len(self.y_train) or len(self.y_test))
+
+    def require_labels(self, what: str) -> None:
+        """Raise ValueError for something that is done without labels, such as "training"."""
+        if not self.has_labels:
+            raise ValueError(
+                f"data {self.name!r} have no labels, so {what} is not possible; bring y_train and "
+                "y_test"
+            )
+
+    @property
     def n_class(self) -> int:
         """Number of classes, counted on the training labels."""
+        self.require_labels("counting classes")
         return int(self.y_train.max()) + 1
 
     def for_selection(self, *, share: float = 0.2, seed: int = 0) -> "Data":
@@ -65,9 +88,8 @@ class Data:
 
         Raises ValueError as `split` does.
         """
-        return split(
-            f"{self.name}, validation", self.x_train, self.y_train, seed=seed, test_share=share
-        )
+        labels = self.y_train if self.has_labels else None
+        return split(f"{self.name}, validation", self.x_train, labels, seed=seed, test_share=share)
 
 
 def digits(*, seed: int, flat: bool, test_share: float = 0.25) -> Data:
@@ -114,37 +136,57 @@ def from_dataset(
 
     A dataset with `__getitem__` and `__len__` alone is read by index.
     """
+    return split(name, *stacked(name, dataset), seed=seed, test_share=test_share)
+
+
+def stacked(name: str, dataset: Iterable[Any]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the samples (n_sample, ...) and the labels (n_sample,) of a finite dataset.
+
+    A dataset of samples alone, or of tuples of one, has no labels: None.
+    """
     if hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"):
         indexed: Any = dataset
         dataset = (indexed[k] for k in range(len(indexed)))
-    pairs = [(np.asarray(sample), int(label)) for sample, label in dataset]
-    shapes = {sample.shape for sample, _ in pairs}
+    rows: list[Any] = [row if isinstance(row, tuple | list) else (row,) for row in dataset]
+    samples = [np.asarray(row[0]) for row in rows]
+    shapes = {sample.shape for sample in samples}
     if len(shapes) != 1:
         raise ValueError(
             f"data {name!r}: samples must exist and have one shape; got {sorted(shapes)}"
         )
-    labels = np.array([label for _, label in pairs])
-    return split(name, np.stack([x for x, _ in pairs]), labels, seed=seed, test_share=test_share)
+    labelled = all(len(row) > 1 for row in rows)
+    return np.stack(samples), np.array([int(row[1]) for row in rows]) if labelled else None
 
 
 def from_npz(path: str | Path, *, seed: int = 0, test_share: float = 0.2) -> Data:
-    """Return the data of an NPZ file: x_train, y_train, x_test, y_test, or x and y to be split.
+    """Return the data of an NPZ file; see `from_arrays`.
 
     Objects in the file are refused, so reading it executes nothing. Raises ValueError naming
     missing arrays, or for a file that is damaged or unpacks to over 2 GiB; `from_dataset` takes
     more.
     """
     arrays = read_npz(path, most=MAX_BYTES, itemsize=np.dtype(np.float32).itemsize)
-    whole = ("x_train", "y_train", "x_test", "y_test")
-    if set(whole) <= set(arrays):
-        x_train, y_train, x_test, y_test = (arrays[key] for key in whole)
-        return Data(
-            str(path), _samples(x_train), _labels(y_train), _samples(x_test), _labels(y_test)
-        )
-    if {"x", "y"} <= set(arrays):
-        return split(str(path), arrays["x"], arrays["y"], seed=seed, test_share=test_share)
+    return from_arrays(str(path), arrays, seed=seed, test_share=test_share)
+
+
+def from_arrays(
+    name: str, arrays: Mapping[str, Any], *, seed: int = 0, test_share: float = 0.2
+) -> Data:
+    """Return data of arrays x_train, y_train, x_test, y_test, or of x and y, which are split.
+
+    Further: x_validation and y_validation. Without labels, the arrays y are left out. Raises
+    ValueError naming missing arrays.
+    """
+    parts = ["train", "test", *(["validation"] if "x_validation" in arrays else [])]
+    if {"x_train", "x_test"} <= set(arrays):
+        whole = {f"x_{part}": _samples(arrays[f"x_{part}"]) for part in parts}
+        labels = {f"y_{part}": _labels(arrays.get(f"y_{part}", ())) for part in parts}
+        return Data(name, **whole, **labels)
+    if "x" in arrays:
+        return split(name, arrays["x"], arrays.get("y"), seed=seed, test_share=test_share)
     raise ValueError(
-        f"{path} holds arrays {sorted(arrays)}; expected x and y, or {', '.join(whole)}"
+        f"{name} holds arrays {sorted(arrays)}; expected x and y, or x_train, y_train, x_test, "
+        "y_test; without labels, leave the arrays y out"
     )
 
 
@@ -182,7 +224,7 @@ def split(name: str, x: Any, y: Any, *, seed: int, test_share: float) -> Data:
     """Return samples split into training and test parts with equal fractions of each class.
 
     x: (n_sample, ...).
-    y: (n_sample,) whole numbers from 0.
+    y: (n_sample,) whole numbers from 0, or None for samples without labels.
 
     Copies of one sample all go to the same side, so no test sample was trained on.
     Raises ValueError for no samples, labels that do not fit, a class with fewer than two,
@@ -190,24 +232,27 @@ def split(name: str, x: Any, y: Any, *, seed: int, test_share: float) -> Data:
     """
     from sklearn.model_selection import train_test_split
 
-    x, y = _samples(x), _labels(y)
-    _check_samples(name, "samples", x, y)
+    labelled = y is not None
+    x, y = _samples(x), _labels(y if labelled else ())
+    _check_samples(name, "samples", x, y, labelled=labelled)
     seen: dict[bytes, int] = {}
     group = np.array([seen.setdefault(sample.tobytes(), len(seen)) for sample in x])
     first = np.unique(group, return_index=True)[1]
-    if np.any(np.bincount(y[first]) == 1):
+    if labelled and np.any(np.bincount(y[first]) == 1):
         raise ValueError(f"data {name!r}: a class has only one sample; expected two or more")
-    n_class, n_test = len(np.unique(y)), int(np.ceil(test_share * len(first)))
+    n_class, n_test = len(np.unique(y)) or 1, int(np.ceil(test_share * len(first)))
     if min(n_test, len(first) - n_test) < n_class:
         raise ValueError(
             f"data {name!r}: {len(first)} different samples cannot be split into {n_test} for "
             f"tests and the rest for training, each with all {n_class} classes; bring more"
         )
+    classes = y[first] if labelled else None
     sides = train_test_split(
-        np.arange(len(first)), test_size=test_share, stratify=y[first], random_state=seed
+        np.arange(len(first)), test_size=test_share, stratify=classes, random_state=seed
     )
     train, test = (_members(np.asarray(side), group, first) for side in sides)
-    return Data(name, x[train], y[train], x[test], y[test])
+    labels = (y[train], y[test]) if labelled else (y, y)
+    return Data(name, x[train], labels[0], x[test], labels[1])
 
 
 def _members(groups: np.ndarray, group: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -217,9 +262,9 @@ def _members(groups: np.ndarray, group: np.ndarray, first: np.ndarray) -> np.nda
     return np.concatenate([firsts, copies])
 
 
-def _check_samples(name: str, what: str, x: np.ndarray, y: np.ndarray) -> None:
-    """Raise ValueError unless there are samples, all finite, each with a label."""
-    if len(x) == 0 or len(x) != len(y):
+def _check_samples(name: str, what: str, x: np.ndarray, y: np.ndarray, *, labelled: bool) -> None:
+    """Raise ValueError unless there are samples, all finite, each with a label if any has one."""
+    if len(x) == 0 or (labelled and len(x) != len(y)):
         raise ValueError(
             f"data {name!r}: {len(x)} {what} and {len(y)} labels; expected the same number, at "
             "least one"

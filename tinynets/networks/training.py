@@ -63,6 +63,7 @@ def train(
         return model.eval()
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("no parameter of the model can be trained; set requires_grad, or epochs=0")
+    data.require_labels("training")
     x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
     order = torch.Generator().manual_seed(how.seed)
     n_batch = -(-len(x) // how.batch_size)

@@ -238,7 +238,7 @@ ERRORS = [
     (("m.pt", "--data", "cifar"), "--data must be digits, mnist5000, an .npz or a folder"),
     (("m.pt", "--data", "wide.npz"), "does not take the samples of data 'wide.npz', of shape"),
     (("m.pt", "--data", "many.npz"), "'many.npz' have 12 classes, but the network has 10 outputs"),
-    (("m.pt", "--data", "half.npz"), "holds arrays ['x']; expected x and y"),
+    (("m.pt", "--data", "half.npz"), "holds arrays ['y']; expected x and y"),
     (("m.pt", "--data", "digits", "--method", "nonsense"), "method must be one of"),
     (("m.pt", "--data", "digits", "--sparsity", "1.0"), "sparsity must be in [0, 1); got 1.0"),
     (("m.pt", "--data", "digits", "--scope", "row"), "scope must be"),
@@ -277,7 +277,7 @@ def test_errors_are_one_line(call, config, trained, tmp_path, arguments, message
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "wide.npz", x=rng.random((60, 65)), y=np.arange(60) % 10)
     np.savez(tmp_path / "many.npz", x=rng.random((72, 64)), y=np.arange(72) % 12)
-    np.savez(tmp_path / "half.npz", x=np.zeros(3))
+    np.savez(tmp_path / "half.npz", y=np.zeros(3))
     code, out, err = call(*arguments)
     assert (code, out) == (2, "")
     assert message in err

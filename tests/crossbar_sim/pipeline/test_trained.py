@@ -16,7 +16,7 @@ from tinynets.networks.training import accuracy
 
 ROOT = Path(__file__).parents[3]
 SMALL = ROOT / "tests" / "networks" / "small.toml"
-CONFIGS = [SMALL, *sorted((ROOT / "examples" / "runs").glob("*.toml"))]
+CONFIGS = [SMALL, *sorted((ROOT / "examples" / "runs").glob("digits*.toml"))]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -34,7 +34,7 @@ def test_the_networks_of_the_repository_are_sparse_and_good(path):
 
 
 def test_all_files_together_are_small():
-    files = [config.model.weights for config in map(load_config, CONFIGS)]
+    files = [config.network.weights for config in map(load_config, CONFIGS)]
     assert sum(Path(file or "").stat().st_size for file in files) < 200e3
 
 
@@ -73,7 +73,7 @@ def test_hardware_may_differ_from_what_the_network_was_trained_for(config):
 
 def test_the_file_is_part_of_what_a_run_is(config):
     assert config.digest != config.with_weights(None).digest
-    path = Path(config.model.weights or "")
+    path = Path(config.network.weights or "")
     tensors = safetensors.torch.load_file(path)
     tensors["pruned.fc1.bias"] += 1
     with safetensors.safe_open(path, framework="pt") as file:
@@ -99,7 +99,7 @@ def test_a_checksum_of_no_file_is_refused():
     ],
 )
 def test_damaged_files(config, damage, message):
-    path = Path(config.model.weights or "")
+    path = Path(config.network.weights or "")
     with safetensors.safe_open(path, framework="pt") as file:
         about = file.metadata()
     tensors, about = damage(safetensors.torch.load_file(path), about)
@@ -114,7 +114,7 @@ def test_files_that_are_no_safetensors_or_not_there(config, tmp_path):
     with pytest.raises(ConfigError, match="cannot be read as a safetensors file"):
         train_and_prune(config.with_weights(None).with_weights(path), load_data(config))
     path.unlink()
-    with pytest.raises(ConfigError, match=r"model\.weights: .*small\.safetensors cannot be read"):
+    with pytest.raises(ConfigError, match=r"network\.weights: .*small\.safetensors cannot be read"):
         load_config(tmp_path / "small.toml")
 
 
