@@ -182,6 +182,15 @@ EXPLAINED = {
     "masks, misses = np.full(len(targets), (1), np.int64), np.zeros((n_line, n_in))": (
         "equivalent: every cell is chosen in the first sweep, before its mask is read"
     ),
+    "mapping/selection/activation_aware.py: masks[cell] = (1)": (
+        "equivalent: the solver writes the mask before it is read"
+    ),
+    "crossbar_sim/periphery/noise.py: "
+    "size = max(2, _MAX_TRANSFERS // len(circuit.elements.branch_ohm))": (
+        "equivalent: how many transfers are computed at a time"
+    ),
+    "mapping/selection/select.py: if second_moment.shape != (n_in, n_in) or "
+    "np.max(rows, initial=-2) >= n_in:": "equivalent: either is below every row",
 }
 
 

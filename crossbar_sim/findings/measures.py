@@ -14,7 +14,7 @@ from crossbar_sim.config.inputs import is_python
 from crossbar_sim.pipeline.deployment import Deployment, layers_on_die
 from crossbar_sim.pipeline.own import call
 from tinynets.networks.data import Data
-from tinynets.networks.extraction import watching
+from tinynets.networks.passes import watching
 from tinynets.networks.training import predict
 
 #: Metrics that are fractions of the samples.
@@ -39,8 +39,8 @@ def measured(config: RunConfig, data: Data, outputs: np.ndarray, digital: np.nda
     """
     metric, labels = metric_of(config, data), data.y_test if data.has_labels else None
     if is_python(metric):
-        value = call(config, metric, config.measure.metric_sha256, outputs, digital, labels)
-        if not np.isscalar(value) and np.ndim(value):
+        value: Any = call(config, metric, config.measure.metric_sha256, outputs, digital, labels)
+        if np.ndim(value) or isinstance(value, str | None):
             raise ConfigError(f"{metric} must return one number; got {type(value).__name__}")
         return float(value)
     if labels is not None and metric == "accuracy":

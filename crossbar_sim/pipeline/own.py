@@ -61,13 +61,16 @@ def given(
 
 
 def write_objects(config: RunConfig, folder: Path) -> None:
-    """Write the objects of a configuration once, for other processes; see `look_in`."""
+    """Write the objects of a configuration for other processes; see `look_in`.
+
+    What is there already is replaced and never read, since reading it would execute it.
+    """
     for value in config.objects:
         path = _file(folder, remember(value))
-        if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            with new_file(path) as draft:
-                draft.write_bytes(cloudpickle.dumps(value))
+        folder.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        with new_file(path) as draft:
+            draft.write_bytes(cloudpickle.dumps(value))
 
 
 def look_in(folder: Path) -> None:

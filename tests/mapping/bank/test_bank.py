@@ -531,6 +531,18 @@ def test_the_film_of_sky130():
     assert (bank.r_on, bank.sigma_on, bank.r_off) == (1e3, 0.05, 1e12)
 
 
+def test_the_parts_of_a_board_and_the_default_size():
+    bank = ResistorBank.discrete_e24()
+    assert (bank.r_on, bank.sigma_on, bank.r_off) == (70.0, 0.1, 1e9)
+    assert (bank.tc1_sigma, bank.meter_error) == (100e-6, 1e-3)
+    assert ResistorBank().n == 12
+
+
+def test_the_mean_resistance_follows_both_temperature_coefficients():
+    bank = bank_of(1e5, 2e5, tc1=1e-3, tc2=2e-6, temperature=400.15)
+    assert bank.temperature_factor == approx(1.12, rel=1e-12)
+
+
 def test_every_switch_may_be_stuck_but_not_twice():
     assert bank_of(1e5, p_stuck_open=0.5, p_stuck_closed=0.5).p_stuck_open == 0.5
     with pytest.raises(ValueError, match="at most 1"):
