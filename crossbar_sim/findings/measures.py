@@ -90,8 +90,8 @@ def compared(way: Deployment, on_die: nn.Module) -> dict[str, Any]:
     layers, squares = layers_on_die(on_die, way.mapped), {}
     paths = {layer.source.module: layer.name for layer in way.mapped.layers}
 
-    def see(path: str, _module: nn.Module, inputs: tuple[torch.Tensor], y: torch.Tensor) -> None:
-        wanted = way.pruned.get_submodule(path)(*inputs)
+    def see(path: str, _module: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
+        wanted = way.pruned.get_submodule(path)(x)
         change, size = squares.get(path, (0.0, 0.0))
         squares[path] = (
             change + float(((y - wanted).double() ** 2).sum()),
