@@ -190,10 +190,10 @@ def mask_of(module: nn.Module) -> torch.Tensor:
 
 
 def warn_of_few(layers: Mapping[str, nn.Module]) -> None:
-    """Warn of layers that pruning left with less than 1 % or fewer than 10 of their weights."""
+    """Warn of layers left with less than 1 % of their weights, or under 10 and less than 10 %."""
     masks = {path: mask_of(module) for path, module in layers.items()}
     left = {path: (int(mask.sum()), mask.numel()) for path, mask in masks.items()}
-    few = {path: (n, of) for path, (n, of) in left.items() if n < of and n < max(10, of / 100)}
+    few = {p: (n, of) for p, (n, of) in left.items() if n < max(min(10, of / 10), of / 100)}
     if few:
         text = ", ".join(f"{path!r} {n} of {of}" for path, (n, of) in few.items())
         warnings.warn(
