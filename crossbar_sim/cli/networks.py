@@ -137,8 +137,14 @@ def map_(
     for row in found:
         table.add_row(*(escape(str(value)) for value in row.values()))
     messages.print(table)
-    digital = ", ".join(path or "parameters of the network itself" for path in own.network.digital)
-    messages.print(f"stays digital: {digital or 'no layer with weights'}", markup=False)
+    if not own.network.left:
+        messages.print("stays digital: no layer with weights")
+    for path, (weights, products) in own.network.digital_fractions.items():
+        messages.print(
+            f"stays digital: {path or 'the network itself'}, {weights:.2%} of the weights and "
+            f"{products:.2%} of the multiplications",
+            markup=False,
+        )
     messages.print(f"wrote {output}", markup=False, soft_wrap=True)
     typer.echo(csv_text(found), nl=False)
 

@@ -173,6 +173,16 @@ class PrunedNetwork:
         raise KeyError(f"no layer {name!r}; there are {[layer.name for layer in self.layers]}")
 
     @property
+    def digital_fractions(self) -> dict[str, tuple[float, float]]:
+        """By module that stays digital: its fractions of all weights and of all multiplications.
+
+        Of the layers, all weights count, pruned ones too.
+        """
+        n_weight = sum(x.n_weight for x in (*self.layers, *self.left))
+        n_mac = sum(x.n_weight * x.n_mvm for x in self.layers) + sum(x.n_mac for x in self.left)
+        return {x.module: (x.n_weight / n_weight, x.n_mac / n_mac) for x in self.left}
+
+    @property
     def sparsity(self) -> float:
         """Fraction of the weights of all layers that are pruned."""
         total = sum(layer.n_weight for layer in self.layers)

@@ -281,3 +281,10 @@ def test_a_transformer_runs_through_its_circuits_in_torchs_fused_pass():
         analog, mapped = on_die(model, x, leave, dac_range=1e3)
         with torch.no_grad():
             assert gap(analog(x), realised(model, mapped)(x)) < 1e-4
+
+
+def test_what_stays_digital_has_its_fractions_of_weights_and_work():
+    model = nn.Sequential(nn.Linear(6, 30), nn.ReLU(), nn.Linear(30, 4, bias=False)).eval()
+    network = extract(model, X, leave_digital=("2",))
+    fractions = network.digital_fractions
+    assert fractions == {"2": (120 / (180 + 120), 120 / (180 + 120))}
