@@ -18,6 +18,7 @@ from tinynets.formats.linear_stack import LinearStack
 from tinynets.formats.readers import READERS
 from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedNetwork
+from tinynets.networks.passes import call
 from tinynets.progress import Progress, silent
 
 
@@ -66,7 +67,7 @@ def read_own(
     """Return the network of an ONNX file or a file of weights.
 
     config: TOML file of a run with the die and its circuits, by default those of a run; its
-        [model], if it has one, is the architecture of a file of weights. Without it they must be
+        [network], if it has one, is the architecture of a file of weights. Without it they must be
         those of Linear layers.
     shape: of one input without the batch; by default that of the file or of the run's data.
     leave_digital: paths of modules that stay digital.
@@ -79,20 +80,21 @@ def read_own(
     if not source.is_file():
         raise ConfigError(f"{source} does not exist; give a file")
     settings = load_config(config) if config else RunConfig(name="own")
-    described = source.suffix != ".onnx" and "model" in settings.model_fields_set
+    described = source.suffix != ".onnx" and "network" in settings.model_fields_set
     model = read_model(source, settings if described else None).eval()
     if shape is None:
         shape = _shape(source, model, settings if described else None)
     generator = torch.Generator().manual_seed(0)
     example = torch.rand((1, *shape), generator=generator, dtype=next(model.parameters()).dtype)
     try:
-        network = extract(model, example, leave_digital=leave_digital)
-    except (RuntimeError, IndexError, TypeError) as error:
+        with torch.no_grad():
+            call(model, example)
+    except ValueError as error:
         raise ConfigError(
             f"{source} does not take an input of shape {shape}: {str(error).splitlines()[0]}; "
             "pass --shape"
         ) from error
-    return OwnNetwork(network, settings)
+    return OwnNetwork(extract(model, example, leave_digital=leave_digital), settings)
 
 
 def _shape(source: Path, model: nn.Module, described: RunConfig | None) -> tuple[int, ...]:
