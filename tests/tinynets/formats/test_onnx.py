@@ -14,7 +14,6 @@ from tinynets.networks.data import digits
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import predict, train
 
-pytestmark = pytest.mark.training
 
 onnx = pytest.importorskip("onnx")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
@@ -246,6 +245,7 @@ def test_damaged_files_and_several_inputs(tmp_path):
         from_onnx(two)(torch.zeros(1))
 
 
+@pytest.mark.training
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.filterwarnings("ignore::UserWarning")
