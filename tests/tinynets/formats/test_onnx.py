@@ -14,7 +14,6 @@ from tinynets.networks.data import digits
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import predict, train
 
-
 onnx = pytest.importorskip("onnx")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
 
