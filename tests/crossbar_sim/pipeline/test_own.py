@@ -94,7 +94,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_weights_fill_the_network_of_a_function_and_are_taken_as_they_are(folder):
+def test_weights_fill_the_network_of_a_function_as_they_are(folder):
     config = load_config(folder / "own.toml", trust=True)
     data = load_data(config)
     dense, pruned = train_and_prune(config, data)
@@ -303,6 +303,8 @@ TENSORS = tuple(torch.from_numpy(a) for a in samples().values())
 )
 def test_data_of_every_kind_are_the_same(found):
     one, other = as_data(found, "d", seed=2), from_arrays("d", samples(), seed=2)
+    assert vars(one).keys() == vars(other).keys()
+    assert len(one.x_train) > 0
     for name, array in vars(other).items():
         assert np.array_equal(getattr(one, name), array), name
 

@@ -131,6 +131,7 @@ def test_short_floats_are_read_exactly(dtype, tmp_path):
     state = {name: value.to(dtype) for name, value in mlp((6, 5, 3)).state_dict().items()}
     torch.save(state, tmp_path / "m.pt")
     for found in (load_weights(mlp((6, 5, 3)), tmp_path / "m.pt"), linear_stack(state)):
+        assert found.state_dict().keys() == state.keys()
         for name, value in found.state_dict().items():
             assert value.dtype == torch.float32
             assert torch.equal(value, state[name].float())
