@@ -239,7 +239,7 @@ def _sha256(path: Path, key: str) -> str:
 
 
 def current(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return settings in today's words: [model] was [network], and data was a plain value."""
+    """Return settings in today's words: [network] was [model], and data was a plain value."""
     words = {current_key(key) if key == "model" else key: value for key, value in raw.items()}
     if len(words) < len(raw):
         return raw  # both words: the former one is an unknown key

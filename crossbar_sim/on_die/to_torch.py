@@ -127,6 +127,7 @@ class _Product(nn.Module):
         self.bias = None if layer.bias is None else torch.tensor(layer.bias).to(dtype)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the outputs for inputs, both in the torch layer's shapes."""
         conv = self.conv
         if conv is None:
             return nn.functional.linear(input, self.weight, self.bias)
