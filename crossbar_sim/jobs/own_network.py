@@ -13,7 +13,6 @@ from crossbar_sim.jobs.prune import read_model
 from crossbar_sim.pipeline.steps import load_data, on_aged_die
 from mapping.network.map_network import map_layers
 from mapping.network.mapped_network import MappedNetwork
-from tinynets.files.extras import optional
 from tinynets.formats.linear_stack import LinearStack
 from tinynets.formats.readers import READERS
 from tinynets.networks.extraction import extract
@@ -104,16 +103,20 @@ def _shape(source: Path, model: nn.Module, described: RunConfig | None) -> tuple
     if isinstance(model, LinearStack):
         first: Any = model.get_submodule(model.order[0])
         return (first.in_features,)
-    graph = optional("onnx", extra="onnx").load(str(source), load_external_data=False).graph
-    constants = {tensor.name for tensor in graph.initializer}
-    (value,) = (value for value in graph.input if value.name not in constants)
-    sizes = [size.dim_value for size in value.type.tensor_type.shape.dim][1:]
+    shapes: Any = model.shapes  # of the inputs that an ONNX file declares
+    (name, declared), *others = shapes.items()
+    if others:
+        raise ConfigError(
+            f"{source} has inputs {list(shapes)}; `map` takes networks of one input; in Python, "
+            "`tinynets.extract` takes a tuple of tensors"
+        )
+    sizes = tuple(declared or ())[1:]
     if not sizes or not all(sizes):
         raise ConfigError(
-            f"{source} does not fix the size of its input {value.name!r}; pass --shape, such as "
+            f"{source} does not fix the size of its input {name!r}; pass --shape, such as "
             "--shape 3,32,32 for colour images of 32 × 32"
         )
-    return tuple(sizes)
+    return sizes
 
 
 def rows(network: PrunedNetwork, mapped: MappedNetwork) -> list[dict[str, Any]]:
