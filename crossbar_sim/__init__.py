@@ -3,10 +3,10 @@
 The names below are loaded on first use: a worker process needs no torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tinynets import moved
+from tinynets.lazily import lazily
 
 if TYPE_CHECKING:
     from crossbar_sim.config.run import ConfigError, RunConfig, load_config
@@ -83,10 +83,4 @@ __all__ = [
 ]
 
 moved.install()
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"crossbar_sim.{module}"), name)
-    raise AttributeError(f"module 'crossbar_sim' has no attribute {name!r}")
+__getattr__ = lazily(__name__, _HOMES)

@@ -4,10 +4,10 @@ The names below are loaded on first use, so that the numerical modules (`subset_
 `networks.layers`) can be imported without torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tinynets import moved
+from tinynets.lazily import lazily
 
 if TYPE_CHECKING:
     from tinynets.flyhash import FlyHash
@@ -27,29 +27,23 @@ if TYPE_CHECKING:
     from tinynets.pruning.for_tiles import prune_for_tiles
     from tinynets.pruning.metrics import compare, measure
 
-_HOME = {
-    "ConvGeometry": "tinynets.networks.layers",
-    "FlyHash": "tinynets.flyhash",
-    "PrunedLayer": "tinynets.networks.layers",
-    "PrunedNetwork": "tinynets.networks.layers",
-    "compare": "tinynets.pruning.metrics",
-    "edge_popup": "tinynets.pruning.edge_popup",
-    "extract": "tinynets.networks.extraction",
-    "fold_batch_norm": "tinynets.networks.batch_norm",
-    "from_onnx": "tinynets.formats.onnx_import",
-    "from_sklearn": "tinynets.formats.weights",
-    "linear_stack": "tinynets.formats.linear_stack",
-    "load_weights": "tinynets.formats.weights",
-    "low_rank": "tinynets.pruning.compression",
-    "measure": "tinynets.pruning.metrics",
-    "prune": "tinynets.pruning.methods",
-    "prune_filters": "tinynets.pruning.filters",
-    "prune_for_tiles": "tinynets.pruning.for_tiles",
-    "quantise": "tinynets.pruning.compression",
-    "save_onnx": "tinynets.formats.onnx_export",
-    "save_weights": "tinynets.formats.weights",
-    "strong_ticket": "tinynets.lottery.strong",
-    "tickets": "tinynets.lottery.winning_tickets",
+_HOMES = {
+    "flyhash": ("FlyHash",),
+    "formats.linear_stack": ("linear_stack",),
+    "formats.onnx_export": ("save_onnx",),
+    "formats.onnx_import": ("from_onnx",),
+    "formats.weights": ("from_sklearn", "load_weights", "save_weights"),
+    "lottery.strong": ("strong_ticket",),
+    "lottery.winning_tickets": ("tickets",),
+    "networks.batch_norm": ("fold_batch_norm",),
+    "networks.extraction": ("extract",),
+    "networks.layers": ("ConvGeometry", "PrunedLayer", "PrunedNetwork"),
+    "pruning.compression": ("low_rank", "quantise"),
+    "pruning.edge_popup": ("edge_popup",),
+    "pruning.filters": ("prune_filters",),
+    "pruning.for_tiles": ("prune_for_tiles",),
+    "pruning.methods": ("prune",),
+    "pruning.metrics": ("compare", "measure"),
 }
 
 __all__ = [
@@ -78,9 +72,4 @@ __all__ = [
 ]
 
 moved.install()
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'tinynets' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+__getattr__ = lazily(__name__, _HOMES)

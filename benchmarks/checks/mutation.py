@@ -47,6 +47,10 @@ MODULES = {
         "crossbar_sim/periphery/test_converters",
         "crossbar_sim/on_die/test_analog",
     ),
+    "crossbar_sim/periphery/conversion.py": (
+        "crossbar_sim/periphery/test_converters",
+        "crossbar_sim/on_die/test_analog",
+    ),
     "crossbar_sim/on_die/readout.py": (
         "crossbar_sim/on_die/test_analog",
         "crossbar_sim/on_die/test_saved_network",

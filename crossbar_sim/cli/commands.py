@@ -81,10 +81,10 @@ def run(
     Exit codes: 0 done; 1 ngspice or the machine failed, or ngspice and the engine disagree; 2 bad
     configuration; 130, 143 interrupted.
     """
+    settings = load_config(config, trust=trust)  # mistakes are told before torch is loaded
+    settings = settings.made_quick() if quick else settings
     from crossbar_sim.jobs.run import run as run_all
 
-    settings = load_config(config, trust=trust)
-    settings = settings.made_quick() if quick else settings
     with progress_bars() as tell:
         directory = run_all(settings, results, resume=resume, progress=tell)
     _summarise(settings, directory)
@@ -171,14 +171,15 @@ def precision(
 
     Example: crossbar-sim precision --n 8:14 --ladder equal --scatter 0.2 --output results/law
     """
-    from crossbar_sim.study import precision_law as law
-
     bank = _bank_of(config, ladder, ratio, scatter, distribution, meter)
     drawn: dict[str, Any] = {"differential": differential, "band": band, "seed": seed}
     if bits is not None:
         _print_branches(bank, bits, yield_, **drawn)
         return
-    measured = law.measure_law(bank, _numbers(branches), n_instance=instances, **drawn)
+    numbers = _numbers(branches)
+    from crossbar_sim.study import precision_law as law
+
+    measured = law.measure_law(bank, numbers, n_instance=instances, **drawn)
     typer.echo(law.to_csv(measured), nl=False)
     messages.print(law.describe(measured), markup=False)
     if measured.useful is not None:

@@ -79,13 +79,14 @@ def study(
     trial failed.
     """
     from crossbar_sim.config.study import load_study
+
+    settings, base = load_study(config, trust=trust)  # mistakes are told before torch is loaded
+    _check_extras(optimise=optimise, output=output, dask=dask)
     from crossbar_sim.study import tables
     from crossbar_sim.study.runner import Study
     from crossbar_sim.study.search import optimise as search
     from crossbar_sim.study.store import Store
 
-    settings, base = load_study(config, trust=trust)
-    _check_extras(optimise=optimise, output=output, dask=dask)
     kept = Store(store)
     with progress_bars() as tell:
         if optimise:

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
-from crossbar_sim.periphery.converters import Converters, Errors, broadcast, quantise
+from crossbar_sim.periphery.conversion import Errors, adc_errors, broadcast, quantise
+from crossbar_sim.periphery.converters import Converters
 
 #: Outputs that exceed the range by less than this fraction of it count as within the range.
 _SLACK = 1e-6
@@ -33,7 +34,7 @@ class Adc:
         self.v_limit = v_limit
         self.errors = [
             Errors.joined(
-                [self.converters.adc_errors(n_bit, name, v_limit or 1.0) for name, n_bit in group]
+                [adc_errors(self.converters, n_bit, name, v_limit or 1.0) for name, n_bit in group]
             )
             for group in self.groups
         ]

@@ -12,7 +12,7 @@ from crossbar_sim.on_die.adc import Adc
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.layer_inputs import InputRange, output_size, patches
 from crossbar_sim.on_die.readout import Readout, Response, grouped, merged, respond
-from crossbar_sim.periphery.converters import broadcast, passes
+from crossbar_sim.periphery.conversion import broadcast, dac_errors, passes
 from crossbar_sim.periphery.noise import Noise
 from mapping.network.mapped_layer import MappedLayer
 
@@ -52,7 +52,7 @@ class CircuitLayer(nn.Module):
         self.name, self.conv = mapped.name, layer.conv
         self.hardware, self.input_range = hardware, input_range
         self.restart()
-        self.dac_errors = converters.dac_errors(layer.n_in, mapped.name)
+        self.dac_errors = dac_errors(converters, layer.n_in, mapped.name)
         self.readouts = nn.ModuleList(
             Readout(response, self.conv, self.dac_errors, hardware, dtype)
             for response in _together(mapped, hardware, responses)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from crossbar_sim.on_die.hardware import Hardware
-from crossbar_sim.periphery.converters import Errors, broadcast
+from crossbar_sim.periphery.conversion import Errors, broadcast
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery

@@ -7,7 +7,7 @@ closes no switch, as long as the others determine the branches.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from mapping.bank import ResistorBank
 from mapping.wafer.meter import Meter
@@ -148,7 +148,7 @@ def _agree(residual: np.ndarray, sigma: np.ndarray, g_open: np.ndarray, n_spare:
         return np.ones(len(residual), bool)
     leakage = g_open.sum(axis=1, keepdims=True)
     square = np.square(residual) / (np.square(sigma) + np.square(leakage) + 1e-300)
-    return square.sum(axis=1) <= chi2.isf(_CHANCE, n_spare)
+    return square.sum(axis=1) <= chdtri(n_spare, _CHANCE)
 
 
 def _basis(closed: np.ndarray) -> np.ndarray:

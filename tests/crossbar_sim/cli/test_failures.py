@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.study.store import Store
 from crossbar_sim.system.failures import explained, naming
 from mapping import ResistorBank
+from processes import children, is_alive, needs_proc, wait
 
 COMMAND = [sys.executable, "-c", "from crossbar_sim.cli import main; main()"]
 RUN = """
@@ -69,38 +69,6 @@ def started(*arguments: object, until: Callable[[int], bool]) -> subprocess.Pope
     wait(lambda: until(process.pid))
     assert process.poll() is None, process.stderr.read()
     return process
-
-
-def wait(condition: Callable[[], bool], limit: float = 180.0) -> bool:
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def children(pid: int) -> list[int]:
-    """Return the processes that a process has started."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = status.read_text().rpartition(")")[2].split()[:2]
-        except OSError:
-            continue
-        if int(parent) == pid and state != "Z":
-            found.append(int(status.parent.name))
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc here")
 
 
 @needs_proc
@@ -154,23 +122,14 @@ def handles(pid: int, number: int) -> bool:
 def test_workers_of_a_study_end_with_it(files):
     store = files / "s.sqlite"
     arguments = ("study", files / "study.toml", "--store", store, "--jobs", 2)
-    for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
-        process = started(*arguments, until=lambda pid: has_more(store))
-        workers = children(process.pid)
-        process.send_signal(number)
-        error = process.communicate(timeout=60)[1].decode()
-        assert process.returncode == code
-        assert wait(lambda workers=workers: not any(map(is_alive, workers)), 30)
+    process = started(*arguments, until=lambda pid: store.exists() and Store(store).keys())
+    workers = children(process.pid)
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 143
+    assert wait(lambda: not any(map(is_alive, workers)), 30)
     assert "terminated; the same command goes on from here" in error
     assert "Traceback" not in error
-
-
-def has_more(store: Path, seen=[0]) -> bool:  # noqa: B006
-    """Return whether the store has a trial more than when this was true the last time."""
-    n_trial = len(Store(store).keys()) if store.exists() else 0
-    more = n_trial > seen[0]
-    seen[0] = n_trial if more else seen[0]
-    return more
 
 
 @needs_proc

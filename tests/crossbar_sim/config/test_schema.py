@@ -1,14 +1,13 @@
 """What a configuration may say: the JSON Schema, and the page of its keys."""
 
 import json
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+from commands import command
 from crossbar_sim.config.schema import KINDS, json_schema, reference
 
 ROOT = Path(__file__).parents[3]
@@ -61,8 +60,4 @@ def test_the_page_of_keys_is_that_of_the_tables() -> None:
 
 
 def test_the_command_prints_a_schema() -> None:
-    code = (
-        "import sys; from crossbar_sim.cli import main; sys.argv[1:] = ['schema', 'study']; main()"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(run.stdout) == json_schema("study")
+    assert json.loads(command("schema", "study").stdout) == json_schema("study")

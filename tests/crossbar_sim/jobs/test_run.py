@@ -1,7 +1,6 @@
 """The main job, end to end on real digits with a real ngspice, as a user runs it."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 import torch
 
 from approx import approx
+from commands import command
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.pipeline.finished_run import read_numbers
 from crossbar_sim.pipeline.workspace import Workspace
@@ -72,7 +72,7 @@ def test_the_run_ends_with_the_path_of_its_report(done):
 
 
 def test_the_report_follows_its_schema(done):
-    schema = json.loads(call("schema", "report").stdout)
+    schema = json.loads(command("schema", "report").stdout)
     jsonschema.Draft202012Validator(schema).validate(read_numbers(done[0]))
     broken = read_numbers(done[0]) | {"seed": "one"}
     with pytest.raises(jsonschema.ValidationError):
@@ -110,7 +110,7 @@ def test_the_report_needs_no_network(done):
 
 
 def test_the_same_seed_gives_the_same_numbers(done, config, tmp_path):
-    again = call("run", config, "--results", tmp_path)
+    again = command("run", config, "--results", tmp_path)
     assert again.returncode == 0, again.stderr
     first, second = (
         json.loads((path / "report.json").read_text()) for path in (done[0], tmp_path / "small")
@@ -132,7 +132,7 @@ def test_an_interrupted_run_resumes(done, config, tmp_path):
     process.wait()
     assert not (tmp_path / "small").exists(), "nothing under its final name"
     model = (partial / "model" / "pruned.pt").stat().st_mtime_ns
-    resumed = call("run", config, "--results", tmp_path, "--resume")
+    resumed = command("run", config, "--results", tmp_path, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert (tmp_path / "small" / "model" / "pruned.pt").stat().st_mtime_ns == model
     assert json.loads((tmp_path / "small" / "report.json").read_text()) == json.loads(
@@ -143,34 +143,34 @@ def test_an_interrupted_run_resumes(done, config, tmp_path):
 def test_bad_configuration_is_one_line_and_code_2(tmp_path):
     path = tmp_path / "bad.toml"
     path.write_text('name = "bad"\n[prune]\nsparsity = 1.2')
-    result = call("run", path, "--results", tmp_path / "results")
+    result = command("run", path, "--results", tmp_path / "results")
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "bad.toml: prune.sparsity = 1.2: must be less than 1" in result.stderr
     assert not (tmp_path / "results").exists()
 
 
-def test_without_ngspice_it_says_how_to_get_it(config, tmp_path):
-    environment = os.environ | {"NGSPICE_LIBRARY_PATH": "/nowhere/libngspice.so"}
-    result = call("run", config, "--results", tmp_path / "results", env=environment)
+def test_without_ngspice_it_says_how_to_get_it(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "/nowhere/libngspice.so")
+    result = command("run", config, "--results", tmp_path / "results")
     assert result.returncode == 1
     assert "/nowhere/libngspice.so" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "results").exists()
-    doctor = call("doctor", env=environment)
+    doctor = command("doctor")
     assert doctor.returncode == 1
     assert "make setup" in doctor.stderr
 
 
 def test_doctor(done):
-    result = call("doctor")
+    result = command("doctor")
     assert result.returncode == 0, result.stderr
     for word in ("KLU", "libngspice", "torch", "threads"):
         assert word in result.stdout
 
 
 def test_help_teaches():
-    text = call("run", "--help").stdout
+    text = command("run", "--help").stdout
     for word in ("--quick", "--resume", "report.html", "Exit code"):
         assert word in text
 
@@ -236,11 +236,11 @@ epochs = 1
 
 def test_a_network_quantised_calibrated_aged_mended_and_tuned(tmp_path):
     (tmp_path / "lived.toml").write_text(LIVED)
-    result = call("run", tmp_path / "lived.toml", "--quick", "--results", tmp_path)
+    result = command("run", tmp_path / "lived.toml", "--quick", "--results", tmp_path)
     assert result.returncode == 0, result.stderr
     directory = tmp_path / "lived"
     numbers = json.loads((directory / "report.json").read_text())
-    schema = json.loads(call("schema", "report").stdout)
+    schema = json.loads(command("schema", "report").stdout)
     jsonschema.Draft202012Validator(schema).validate(numbers)
     assert [layer["layer"] for layer in numbers["calibrated"]] == ["fc1", "fc2"]
     for layer in numbers["calibrated"]:

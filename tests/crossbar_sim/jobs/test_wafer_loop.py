@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from approx import approx
+from commands import command
 from crossbar_sim.cli.commands import app
 from crossbar_sim.config import ConfigError
 from crossbar_sim.config.study import with_values
@@ -47,12 +48,7 @@ n_image = 1
 def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("exchange")
     (root / "small.toml").write_text(SMALL)
-    done = subprocess.run(
-        [*COMMAND, "run", str(root / "small.toml"), "--results", str(root)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = command("run", root / "small.toml", "--results", root)
     assert done.returncode == 0, done.stderr
     return root / "small"
 
@@ -173,18 +169,17 @@ def test_a_wafer_as_designed_needs_no_change(run_directory, tmp_path):
 
 def test_the_commands(run_directory, tmp_path):
     pack = tmp_path / "pack"
-    export = [*COMMAND, "export", str(run_directory), "--output", str(pack)]
+    export = ["export", run_directory, "--output", pack]
     export += ["--meter-relative", "0", "--meter-siemens", "2e-9"]
-    done = subprocess.run(export, capture_output=True, text=True, check=False)
+    done = command(*export)
     assert (done.returncode, done.stdout.strip()) == (0, str(pack)), done.stderr
     assert read_plan(pack / "plan.csv", 6)[1] == Meter(absolute=2e-9)
-    again = subprocess.run(export, capture_output=True, text=True, check=False)
+    again = command(*export)
     assert again.returncode == 1
     assert "exists" in again.stderr
     bad = tmp_path / "bad.csv"
     bad.write_text("a,b\n1,2\n")
-    reselect = [*COMMAND, "reselect", str(run_directory), str(bad), "--output", str(tmp_path / "r")]
-    done = subprocess.run(reselect, capture_output=True, text=True, check=False)
+    done = command("reselect", run_directory, bad, "--output", tmp_path / "r")
     assert done.returncode == 2
     assert "expected layer, input" in done.stderr
     assert not (tmp_path / "r").exists()
@@ -209,13 +204,13 @@ def test_composite_readings_need_what_they_follow(run_directory, tmp_path):
 def test_the_meter_of_the_command_comes_before_that_of_the_plan(run_directory, tmp_path):
     write_plan(weighing_plan(6), Meter(relative=1e-3), tmp_path / "plan.csv")
     (tmp_path / "w.csv").write_text("layer,input,output,side,reading,ohm\n")
-    command = ["reselect", run_directory, tmp_path / "w.csv", "--output", tmp_path / "new"]
-    command += ["--plan", tmp_path / "plan.csv"]
+    words = ["reselect", run_directory, tmp_path / "w.csv", "--output", tmp_path / "new"]
+    words += ["--plan", tmp_path / "plan.csv"]
     for more, message in (
         ([], "at least half must be usable"),
         (["--meter-relative", "0"], "give the meter's error"),
     ):
-        found = CliRunner().invoke(app, [*map(str, command), *more])
+        found = CliRunner().invoke(app, [*map(str, words), *more])
         assert isinstance(found.exception, ConfigError)
         assert message in str(found.exception)
 

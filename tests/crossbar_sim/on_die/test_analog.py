@@ -17,7 +17,7 @@ from crossbar_sim.ngspice.process import Job
 from crossbar_sim.on_die.layer_inputs import InputRange, input_ranges, patches
 from crossbar_sim.on_die.readout import Readout, grouped, merged, respond
 from crossbar_sim.on_die.to_torch import circuit_inputs
-from crossbar_sim.periphery.converters import Errors
+from crossbar_sim.periphery.conversion import Errors, adc_errors
 from crossbar_sim.periphery.noise import Noise, output_noise
 from crossbar_sim.solvers.solution import Solution
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
@@ -200,7 +200,7 @@ def test_converter_errors_move_the_outputs_by_their_size():
     wanted = np.zeros(20)
     for tile in mapped.tiles:
         limit = analog[0].adc.v_limit
-        errors = offset.adc_errors(tile.n_bit, tile.name, limit)
+        errors = adc_errors(offset, tile.n_bit, tile.name, limit)
         wanted[tile.columns] += errors.offset.numpy() * limit
     np.testing.assert_allclose(error.detach(), wanted, atol=1e-5)
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from approx import approx
-from crossbar_sim.periphery.converters import Converters, Errors, n_pass, passes, quantise
+from crossbar_sim.periphery.conversion import Errors, adc_errors, dac_errors, passes, quantise
+from crossbar_sim.periphery.converters import Converters, n_pass
 
 X = torch.linspace(-1.5, 1.5, 121)[:, None] * torch.tensor([1.0, 0.3])
 MODES = [
@@ -44,11 +45,11 @@ def test_number_of_passes():
 
 def test_errors_have_the_stated_spread_and_come_from_the_seed():
     real = Converters(dac_gain_sigma=0.01, dac_offset_sigma=2e-3, adc_offset_sigma=3e-3, seed=4)
-    errors = real.dac_errors(4000, "fc")
+    errors = dac_errors(real, 4000, "fc")
     assert float(errors.gain.std()) == approx(0.01, rel=0.05)
     assert float(errors.offset.std()) == approx(2e-3 / 0.2, rel=0.05)
-    assert float(real.adc_errors(4000, "fc", 0.5).offset.std()) == approx(6e-3, rel=0.05)
-    again, other = real.dac_errors(4000, "fc"), real.dac_errors(4000, "fc2")
+    assert float(adc_errors(real, 4000, "fc", 0.5).offset.std()) == approx(6e-3, rel=0.05)
+    again, other = dac_errors(real, 4000, "fc"), dac_errors(real, 4000, "fc2")
     assert torch.equal(errors.gain, again.gain)
     assert not torch.equal(errors.gain, other.gain)
 
@@ -60,7 +61,7 @@ def test_a_gain_and_an_offset_act_as_their_signs_say():
 
 
 def test_the_error_curve_is_smooth_and_as_high_as_stated():
-    errors = Converters(dac_inl=0.01).dac_errors(50, "fc")
+    errors = dac_errors(Converters(dac_inl=0.01), 50, "fc")
     u = torch.linspace(0, 1, 2001)[:, None].expand(-1, 50)
     deviation = errors.apply(u) - u
     assert torch.allclose(deviation.abs().max(dim=0).values, torch.tensor(0.01), rtol=1e-3, atol=0)
@@ -70,7 +71,7 @@ def test_the_error_curve_is_smooth_and_as_high_as_stated():
 
 
 def test_ideal_converters_make_no_error():
-    errors = Converters().adc_errors(3, "fc", 0.1)
+    errors = adc_errors(Converters(), 3, "fc", 0.1)
     assert torch.equal(errors.apply(torch.full((2, 3), 0.7)), torch.full((2, 3), 0.7))
 
 
@@ -121,9 +122,9 @@ def test_pulses_take_one_bit_of_a_dac():
 def test_the_errors_of_a_seed_are_the_same_for_ever():
     """Kept numbers: a die's converters must not become others when the code changes."""
     real = Converters(dac_gain_sigma=0.01, adc_gain_sigma=0.02, seed=1)
-    assert real.dac_errors(2, "fc").gain.tolist() == approx(
+    assert dac_errors(real, 2, "fc").gain.tolist() == approx(
         [3.66278016e-3, -8.50715092e-4], rel=1e-6
     )
-    assert real.adc_errors(2, "fc", 0.5).gain.tolist() == approx(
+    assert adc_errors(real, 2, "fc", 0.5).gain.tolist() == approx(
         [1.14237377e-2, 1.08775189e-2], rel=1e-6
     )

@@ -2,22 +2,13 @@
 
 import csv
 import io
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+from commands import command
 from crossbar_sim.study.precision_law import draw_law, measure_law, save_law, to_csv
 from mapping import ResistorBank
-
-COMMAND = [sys.executable, "-c", "from crossbar_sim.cli import main; main()", "precision"]
-
-
-def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +41,7 @@ def test_a_meter_limits_the_useful_branches():
 
 
 def test_the_command_prints_csv_for_a_pipe(tmp_path):
-    result = call("--n", "4,6,8", "--instances", 100, "--output", tmp_path / "law")
+    result = command("precision", "--n", "4,6,8", "--instances", 100, "--output", tmp_path / "law")
     assert result.returncode == 0, result.stderr
     found = np.genfromtxt(io.StringIO(result.stdout), delimiter=",", names=True)
     assert found["n"].tolist() == [4, 6, 8]
@@ -58,7 +49,7 @@ def test_the_command_prints_csv_for_a_pipe(tmp_path):
 
 
 def test_the_inverse():
-    result = call("--bits", 5, "--yield", 0.99)
+    result = command("precision", "--bits", 5, "--yield", 0.99)
     assert result.returncode == 0, result.stderr
     assert 4 <= int(result.stdout) <= 9
 
@@ -76,7 +67,7 @@ def test_the_inverse():
     ],
 )
 def test_mistakes_are_one_line_and_code_2(arguments, message):
-    result = call(*arguments)
+    result = command("precision", *arguments)
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
