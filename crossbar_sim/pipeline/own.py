@@ -22,8 +22,8 @@ from crossbar_sim.config.inputs import OBJECT, file_of, is_python
 from crossbar_sim.config.run import checked
 from tinynets.files.drafts import new_file
 from tinynets.formats.readers import read_network
+from tinynets.modules.replacing import copied
 from tinynets.networks.data import Data, from_arrays, from_folder, from_npz, split, stacked
-from tinynets.networks.masks import copied
 
 #: The objects given in Python that still exist, by their SHA-256.
 _given: WeakValueDictionary[str, Any] = WeakValueDictionary()

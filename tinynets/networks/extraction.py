@@ -12,6 +12,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from tinynets.modules.replacing import is_inside
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.layers import ConvGeometry, DigitalModule, PrunedLayer, PrunedNetwork
 from tinynets.networks.passes import (
     Inputs,
@@ -50,13 +52,17 @@ def extract(
     exactly zero. Each layer is proved on the example: its outputs are its weights times its inputs,
     plus its bias.
 
-    Raises ValueError naming a module that cannot be mapped (recurrent layers, attention, transposed
-    or 3-D convolutions), that gives anything else than that product (a forward of its own, hooks,
-    fake quantisation), whose weight is also read outside of it, that holds NaN or inf, or that
-    never runs; and for an example that is no batch of tensors, or a compiled program.
+    Attention has layers of its own: see `tinynets.modules.unpacking.unpacked`.
+
+    Raises ValueError naming a module that cannot be mapped (recurrent layers, transposed or 3-D
+    convolutions, subclasses of attention), that gives anything else than that product (a forward
+    of its own, hooks, fake quantisation), whose weight is also read outside of it, that holds NaN
+    or inf, or that never runs; and for an example that is no batch of tensors, or a compiled
+    program.
     """
     _check_model(model)
     check_inputs(example, "example")
+    model = unpacked(model, leave=leave_digital)
     modules = dict(model.named_modules())
     check_paths("leave_digital", leave_digital, modules)
     paths = [path for path in modules if _is_mappable(path, modules[path], leave_digital)]
@@ -111,11 +117,6 @@ def check_paths(what: str, paths: Iterable[str], known: Container[str]) -> None:
     """Raise ValueError, with the name of the option, for paths that a model does not have."""
     if unknown := [path for path in paths if path not in known]:
         raise ValueError(f"{what} names {unknown}, which the model does not have")
-
-
-def is_inside(path: str, roots: Iterable[str]) -> bool:
-    """Return whether a module is one of the roots, or inside one."""
-    return any(path == root or path.startswith(f"{root}.") for root in roots)
 
 
 def safe_name(path: str) -> str:

@@ -127,8 +127,6 @@ def test_attention_can_stay_digital_while_its_neighbours_are_mapped():
         def forward(self, x):
             return self.after(self.attention(x, x, x)[0])
 
-    with pytest.raises(ValueError, match=r"leave_digital=\('attention',\)"):
-        extract(Block(), torch.zeros(1, 4, 8))
     network = extract(Block(), torch.zeros(1, 4, 8), leave_digital=("attention",))
     assert [(layer.module, layer.n_mvm) for layer in network.layers] == [("after", 4)]
     assert network.digital == ("attention", "attention.out_proj")
