@@ -1,16 +1,20 @@
 """Give each matrix of a network that is inside one of torch's modules a layer of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from torch import nn
 
 from tinynets.modules.attention import Attention
 from tinynets.modules.packed import Unpacked, is_plain
+from tinynets.modules.recurrent import RecurrentCell, RecurrentLayers
 from tinynets.modules.replacing import copied, is_inside, with_module
 
 #: By kind of torch's modules, what is put in its place.
-_KINDS: dict[type[nn.Module], type[Unpacked]] = {
+_KINDS: dict[type[nn.Module], Callable[[Any], Unpacked]] = {
     nn.MultiheadAttention: Attention,
+    **dict.fromkeys((nn.LSTM, nn.GRU, nn.RNN), RecurrentLayers),
+    **dict.fromkeys((nn.LSTMCell, nn.GRUCell, nn.RNNCell), RecurrentCell),
 }
 
 

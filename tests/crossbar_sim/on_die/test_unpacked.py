@@ -53,6 +53,13 @@ KINDS: dict[str, tuple[Any, tuple[int, ...], str]] = {
         (6, 5, 8),
         "layers.1.self_attn.k_proj",
     ),
+    "lstm": (
+        lambda: First(nn.LSTM(4, 3, 2, bidirectional=True, batch_first=True)),
+        (6, 5, 4),
+        "inner.hh_l1_reverse",
+    ),
+    "gru": (lambda: First(nn.GRU(4, 6, batch_first=True)), (6, 5, 4), "inner.ih_l0"),
+    "rnn": (lambda: First(nn.RNN(4, 6, batch_first=True)), (6, 5, 4), "inner.hh_l0"),
 }
 
 
