@@ -98,11 +98,12 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
     state = read_npz(directory / "state.npz")
     paths = [layer.source.module for layer in mapped.layers]
     on_die = unpacked(copied(model), only=paths).eval()
+    dtype = next(on_die.parameters()).dtype
     try:
         for layer in mapped.layers:
             path = layer.source.module
             _check_module(path, on_die.get_submodule(path), layer.source)
-            replaced = _layer(header.layers[path], layer, next(model.parameters()).dtype)
+            replaced = _layer(header.layers[path], layer, dtype)
             on_die = with_module(on_die, path, replaced)
         _restore(on_die, state)
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:

@@ -7,6 +7,7 @@ from torch import nn
 
 from tinynets.modules.attention import Attention
 from tinynets.modules.packed import Unpacked, is_plain
+from tinynets.modules.quantised import QUANTISED, Dequantised, is_half
 from tinynets.modules.recurrent import RecurrentCell, RecurrentLayers
 from tinynets.modules.replacing import copied, is_inside, with_module
 
@@ -15,6 +16,7 @@ _KINDS: dict[type[nn.Module], Callable[[Any], Unpacked]] = {
     nn.MultiheadAttention: Attention,
     **dict.fromkeys((nn.LSTM, nn.GRU, nn.RNN), RecurrentLayers),
     **dict.fromkeys((nn.LSTMCell, nn.GRUCell, nn.RNNCell), RecurrentCell),
+    **dict.fromkeys(QUANTISED, Dequantised),
 }
 
 
@@ -34,6 +36,7 @@ def unpacked(
         path
         for path, module in model.named_modules()
         if is_plain(module, *_KINDS)
+        and not is_half(module)
         and not is_inside(path, leave)
         and (wanted is None or any(is_inside(one, (path,)) for one in wanted - {path}))
     ]

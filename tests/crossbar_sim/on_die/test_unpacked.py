@@ -1,11 +1,14 @@
 """Modules that hold several matrices: on the die, in ngspice, saved, calibrated and pruned."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.ao import quantization
+from torch.ao.quantization import DeQuantStub, QuantStub
 
 from crossbar_sim import Hardware, load_network, save_network, to_torch
 from crossbar_sim.calibration.tune import fit_outputs
@@ -34,6 +37,21 @@ class First(nn.Module):
         return self.inner(*[x] * self.repeat)[0]
 
 
+def dynamic(model: nn.Module) -> nn.Module:
+    return quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+
+
+def static() -> nn.Module:
+    """Return a small quantised network; its last layer takes what the first has rounded."""
+    parts = [nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(108, 4)]
+    model: Any = nn.Sequential(QuantStub(), *parts, DeQuantStub()).eval()
+    model.qconfig = quantization.get_default_qconfig("x86")
+    quantization.fuse_modules(model, [["1", "2"]], inplace=True)
+    ready = quantization.prepare(model)
+    ready(torch.randn(50, 2, 6, 6))
+    return quantization.convert(ready)
+
+
 #: By kind: the network, the shape of a batch, and a layer of it that is a child of its own.
 KINDS: dict[str, tuple[Any, tuple[int, ...], str]] = {
     "attention": (
@@ -59,16 +77,25 @@ KINDS: dict[str, tuple[Any, tuple[int, ...], str]] = {
         "inner.hh_l1_reverse",
     ),
     "gru": (lambda: First(nn.GRU(4, 6, batch_first=True)), (6, 5, 4), "inner.ih_l0"),
+    "dynamic": (lambda: dynamic(nn.Sequential(nn.Linear(8, 6))), (6, 8), "0.matrix"),
+    "quantised": (static, (6, 2, 6, 6), "1.matrix"),
     "rnn": (lambda: First(nn.RNN(4, 6, batch_first=True)), (6, 5, 4), "inner.hh_l0"),
 }
 
 
+@pytest.mark.filterwarnings(
+    "ignore:torch.ao",
+    "ignore:Please use quant_min",
+    "ignore:torch.quantize",
+    "ignore:TypedStorage",
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_its_matrices_are_on_the_die(kind, tmp_path: Path):
     torch.manual_seed(0)
     make, shape, path = KINDS[kind]
     model, x = make().eval(), torch.randn(shape)
-    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    state = {name: value for name, value in model.state_dict().items() if torch.is_tensor(value)}
+    kept = copy.deepcopy(state)
     network = extract(model, x)
     mapped = map_network(network, COARSE, TileConfig(8, 8))
     analog = to_torch(model, mapped, WIDE, calibration=x)
@@ -83,8 +110,8 @@ def test_all_its_matrices_are_on_the_die(kind, tmp_path: Path):
         assert float((y_wanted - y_digital).abs().max() / size) > 1e-3  # a die so coarse shows
     assert path in circuit_layers(analog)
     assert set(circuit_layers(analog)) == {layer.module for layer in network.layers}
-    assert model.state_dict().keys() == kept.keys()
-    assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+    now = model.state_dict()
+    assert all(torch.equal(now[name], value) for name, value in kept.items())
 
     again, _ = load_network(make(), save_network(analog, mapped, tmp_path / "saved"))
     assert torch.equal(again(x), y)
