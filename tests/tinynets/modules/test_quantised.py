@@ -39,7 +39,7 @@ def static(*layers: nn.Module, shape: tuple[int, ...], fuse: bool) -> nn.Module:
 )
 def test_static_layers_keep_their_rounding(layer, shape, fuse):
     torch.manual_seed(0)
-    theirs = static(layer, nn.ReLU(), shape=shape, fuse=fuse)
+    theirs: Any = static(layer, nn.ReLU(), shape=shape, fuse=fuse)
     ours, x = unpacked(theirs), torch.randn(20, *shape)
     y, wanted = ours(x), theirs(x)
     step = float(theirs[1].scale)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
+from torch.utils._pytree import tree_map
 
 from tinynets import extract
 from tinynets.modules.unpacking import unpacked
@@ -43,8 +44,8 @@ def test_outputs_and_final_states_are_torchs(kind, more, options):
     x = torch.randn(2, 5, 4)
     with torch.no_grad():
         y, last = theirs(x)
-        start = torch.utils._pytree.tree_map(torch.rand_like, last)
-        one = torch.utils._pytree.tree_map(lambda part: part[:, 0], start)
+        start = tree_map(torch.rand_like, last)
+        one = tree_map(lambda part: part[:, 0], start)
         for mine in (ours, loaded):
             assert is_close(mine(x), (y, last))
             assert is_close(mine(x, start), theirs(x, start))
