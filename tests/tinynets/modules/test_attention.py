@@ -9,9 +9,10 @@ from torch import nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils import prune as torch_prune
 
-from tinynets import extract, fold_batch_norm, load_weights, save_weights
+from tinynets import extract, fold_batch_norm, load_weights, prune, save_weights
 from tinynets.modules.attention import Attention
 from tinynets.modules.unpacking import unpacked
+from tinynets.networks.data import digits
 from tinynets.networks.masks import masks_of
 
 CAUSAL = torch.ones(5, 5, dtype=torch.bool).triu(1)
@@ -163,3 +164,26 @@ def test_batch_norms_fold_beside_attention():
     folded = fold_batch_norm(model)
     assert isinstance(folded.norm, nn.Identity)
     assert is_close(folded(x), model(x))
+
+
+def test_projections_are_pruned_unless_the_whole_module_is_excluded():
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.fc = nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.reshape(-1, 8, 8)
+            return self.fc(self.attention(x, x, x)[0].flatten(1))
+
+    options: Any = {"sparsity": 0.5, "scope": "layer", "rounds": 1, "epochs": 0}
+    model, data = Net(), digits(seed=0, flat=True)
+    shares = {
+        path: float(m.float().mean()) for path, m in masks_of(prune(model, data, **options)).items()
+    }
+    inside = [f"attention.{name}_proj" for name in ("q", "k", "v", "out")]
+    assert shares == dict.fromkeys([*inside, "fc"], 0.5)
+    left = prune(model, data, exclude=("attention",), **options)
+    assert type(left.attention) is nn.MultiheadAttention
+    assert bool(left.attention.get_parameter("in_proj_weight").all())
