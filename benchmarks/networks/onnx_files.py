@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 import tinynets
 from benchmarks.common import machine, print_table, save_json
 from tinynets.formats.onnx_import import from_onnx
-from tinynets.networks.masks import copied
+from tinynets.modules.replacing import copied
 
 #: Sizes that a file leaves open, by the name that it gives them.
 NAMED = {"sequence": 576, "sequence_length": 3, "seq_len": 12, "src_len": 9, "tgt_len": 5}

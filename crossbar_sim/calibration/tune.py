@@ -29,10 +29,12 @@ from mapping.network.map_network import SelectionRule, Tiling, map_layer
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import TileConfig
+from tinynets.modules.replacing import copied
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.data import Data
 from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
-from tinynets.networks.masks import apply_masks, copied, make_permanent, masks_of, weight_layers
+from tinynets.networks.masks import apply_masks, make_permanent, masks_of, weight_layers
 from tinynets.networks.passes import evaluation
 from tinynets.networks.training import Training, train
 from tinynets.progress import Progress, silent
@@ -53,6 +55,7 @@ def fit_outputs(on_die: nn.Module, digital: nn.Module, images: torch.Tensor) -> 
     Raises ValueError for fewer than two images, which make no line.
     """
     on_die = _restarted(copy.deepcopy(on_die))
+    digital = unpacked(digital, only=circuit_layers(on_die))
     for path in circuit_layers(on_die):
         _fit(on_die, path, _outputs(digital, path, images), images)
     return _restarted(on_die)
@@ -108,7 +111,7 @@ def fine_tune_layer_by_layer(
     Source: chip-in-the-loop fine-tuning of Wan et al., Nature 608 (2022) 504.
     """
     how = Training(**training)
-    network = make_permanent(copied(model)).eval()
+    network = make_permanent(unpacked(copied(model))).eval()
     range_images = torch.from_numpy(data.x_train)
     moment_images = range_images[:n_calibration]
     plan = extract(network, range_images[:1])
@@ -160,7 +163,7 @@ def train_noise_aware(
     if not 0 < sigma < math.inf:
         raise ValueError(f"sigma must be > 0, a fraction of the largest weight; got {sigma}")
     how = Training(**training)
-    model = make_permanent(copied(model))
+    model = make_permanent(unpacked(copied(model), leave=exclude))
     layers, noisy = weight_layers(model), weight_layers(model, exclude)
     stream = torch.Generator().manual_seed(how.seed)
     for path, module in layers.items():

@@ -16,6 +16,7 @@ from mapping.tiling.compact import count_lines, split, split_dense
 from mapping.tiling.tiles import TileConfig
 from tinynets.formats.readers import READERS, read_network
 from tinynets.formats.weights import WEIGHT_READERS
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks import data as tasks
 from tinynets.networks.data import Data
 from tinynets.networks.extraction import extract
@@ -88,7 +89,8 @@ def read_task(
         known = {"data": DataConfig(source=data)} if data in DATA_SETS else {}
         settings = settings.model_copy(update={"seed": options.seed} | known)
     model = read_model(source, settings)
-    weight_layers(model, options.exclude)  # an unknown name must fail before the training
+    # An unknown name must fail before the training.
+    weight_layers(unpacked(model, leave=options.exclude), options.exclude)
     if data is not None:
         samples = read_data(data, size=size, seed=options.seed)
     elif settings:

@@ -9,6 +9,7 @@ from torch import nn
 
 from crossbar_sim.on_die.layer_inputs import capture_inputs, patches
 from mapping.network.map_network import SecondMoment
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.networks.passes import Inputs
 
@@ -23,7 +24,8 @@ def second_moments(model: nn.Module, network: PrunedNetwork, moment_images: Inpu
     Layers that are already mapped have the weights that they are believed to realise, so that a
     layer also makes up for the errors of the layers before it.
     """
-    model = copy.deepcopy(model).eval()
+    paths = [layer.module for layer in network.layers]
+    model = unpacked(copy.deepcopy(model), only=paths).eval()
 
     def second_moment(name: str, believed: Mapping[str, np.ndarray]) -> np.ndarray:
         for done, weight in believed.items():

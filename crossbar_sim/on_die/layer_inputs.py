@@ -1,12 +1,13 @@
 """The inputs of a network's layers: their ranges on real images, and a convolution's rows."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.layers import ConvGeometry
 from tinynets.networks.passes import Inputs, call, evaluation, split, watching
 
@@ -45,7 +46,7 @@ def input_ranges(
 
 
 def capture_inputs(
-    model: nn.Module, paths: Iterable[str], inputs: Inputs
+    model: nn.Module, paths: Collection[str], inputs: Inputs
 ) -> dict[str, list[torch.Tensor]]:
     """Run a model and return the inputs of the modules at some paths, pass by pass."""
     captured: dict[str, list[torch.Tensor]] = {}
@@ -53,6 +54,7 @@ def capture_inputs(
     def see(path: str, _module: nn.Module, x: torch.Tensor, _output: object) -> None:
         captured.setdefault(path, []).append(x.detach())
 
+    model = unpacked(model, only=paths)
     modules = {path: model.get_submodule(path) for path in paths}
     with watching(modules, see), evaluation(model), torch.no_grad():
         call(model, inputs)

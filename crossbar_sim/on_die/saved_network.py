@@ -15,7 +15,6 @@ from torch import nn
 from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
 from crossbar_sim.on_die.hardware import Hardware, built_hardware
 from crossbar_sim.on_die.layer_inputs import InputRange
-from crossbar_sim.on_die.to_torch import with_module
 from crossbar_sim.periphery.converters import Converters
 from crossbar_sim.periphery.noise import Noise
 from mapping.network.header import built, check_start, first_problem
@@ -24,9 +23,10 @@ from mapping.network.mapped_network import MappedNetwork
 from netlists.circuit import Periphery, Wires
 from tinynets.files.drafts import new_directory
 from tinynets.files.npz import read_npz
+from tinynets.modules.replacing import copied, with_module
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.extraction import conv_geometry
 from tinynets.networks.layers import PrunedLayer
-from tinynets.networks.masks import copied
 
 FORMAT, VERSION = "crossbar-sim network on a die", 1
 _SUMMED = ("mapped.npz", "state.npz")
@@ -96,12 +96,14 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
             raise ValueError(f"{directory / name} is damaged: its checksum does not match")
     mapped = MappedNetwork.load(directory / "mapped.npz")
     state = read_npz(directory / "state.npz")
-    on_die = copied(model).eval()
+    paths = [layer.source.module for layer in mapped.layers]
+    on_die = unpacked(copied(model), only=paths).eval()
+    dtype = next(on_die.parameters()).dtype
     try:
         for layer in mapped.layers:
             path = layer.source.module
             _check_module(path, on_die.get_submodule(path), layer.source)
-            replaced = _layer(header.layers[path], layer, next(model.parameters()).dtype)
+            replaced = _layer(header.layers[path], layer, dtype)
             on_die = with_module(on_die, path, replaced)
         _restore(on_die, state)
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:

@@ -21,8 +21,9 @@ from crossbar_sim.on_die.readout import Response, ideal_response
 from crossbar_sim.periphery.converters import Converters
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
+from tinynets.modules.replacing import copied, with_module
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.extraction import dense_weight, weight_and_bias
-from tinynets.networks.masks import copied
 from tinynets.networks.passes import Inputs, call, check_inputs, part, split, watching
 
 #: Number of samples on which the ideal die is compared with the realised weights.
@@ -50,6 +51,7 @@ def to_torch(
     bias, or shape), or if with ideal parts it would not give what the realised weights give.
     """
     check_inputs(calibration, "calibration")
+    model = unpacked(model, only=[layer.source.module for layer in mapped.layers])
     check_mapped(model, mapped)
     prove_ideal(model, mapped, part(calibration, 0, _N_PROOF))
     analog = copied(model).eval()
@@ -158,10 +160,11 @@ def put_on_die(
     """Replace one layer of a network by circuits, in place; other layers may be circuits already.
 
     The arguments are those of `to_torch`. Returns the network, which is a new one only if the layer
-    is the whole network.
+    is the whole network, or inside a module that is unpacked for it.
     """
     check_inputs(calibration, "calibration")
     path = layer.source.module
+    network = unpacked(network, only=[path])
     limits = _range(hardware.converters, input_ranges(network, [path], calibration)[path])
     replaced = CircuitLayer(layer, hardware, limits, dtype=_dtype(network, path))
     network = with_module(network, path, replaced)
@@ -172,27 +175,6 @@ def put_on_die(
 def _dtype(network: nn.Module, path: str) -> torch.dtype:
     """Return the type in which a weight layer computes."""
     return dense_weight(network.get_submodule(path)).dtype
-
-
-def with_module(network: nn.Module, path: str, module: nn.Module) -> nn.Module:
-    """Put a module at a path, and at all other paths of the module that is there.
-
-    Returns the network, or the module itself at the path "". Raises AttributeError for a path that
-    does not exist in the network.
-    """
-    replaced = network.get_submodule(path)  # without this, torch would add an unknown path
-    if not path:
-        return module
-    everywhere = network.named_modules(remove_duplicate=False)
-    for place in [place for place, there in everywhere if there is replaced]:
-        network.set_submodule(place, module)
-    for other in network.modules():
-        # Their fused passes would read the weight of the module that was here.
-        if isinstance(other, nn.TransformerEncoderLayer):
-            other.activation_relu_or_gelu = 0
-        elif isinstance(other, nn.TransformerEncoder):
-            other.use_nested_tensor = False
-    return network
 
 
 def _range(converters: Converters, seen: InputRange) -> InputRange:

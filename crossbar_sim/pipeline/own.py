@@ -22,8 +22,9 @@ from crossbar_sim.config.inputs import OBJECT, file_of, is_python
 from crossbar_sim.config.run import checked
 from tinynets.files.drafts import new_file
 from tinynets.formats.readers import read_network
+from tinynets.modules.replacing import copied
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.data import Data, from_arrays, from_folder, from_npz, split, stacked
-from tinynets.networks.masks import copied
 
 #: The objects given in Python that still exist, by their SHA-256.
 _given: WeakValueDictionary[str, Any] = WeakValueDictionary()
@@ -98,7 +99,10 @@ def remember(value: nn.Module | Data) -> str:
     digest = hashlib.sha256()
     if isinstance(value, nn.Module):
         digest.update(repr(value).encode())
-        for name, tensor in value.state_dict().items():
+        state = value.state_dict()
+        if not all(map(torch.is_tensor, state.values())):  # of quantised modules
+            state = unpacked(value).state_dict()
+        for name, tensor in state.items():
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
     else:

@@ -22,11 +22,13 @@ from crossbar_sim.pipeline.trained import load_trained
 from mapping.network.map_network import SecondMoment, map_layers
 from mapping.network.mapped_network import MappedNetwork
 from mapping.network.repair import on_die, reselect
+from tinynets.modules.replacing import copied
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.batch_norm import fold_batch_norm
 from tinynets.networks.data import Data, digits, mnist5000
 from tinynets.networks.extraction import check_paths, extract
 from tinynets.networks.layers import PrunedNetwork
-from tinynets.networks.masks import copied, make_permanent
+from tinynets.networks.masks import make_permanent
 from tinynets.networks.models import digits_cnn, lenet5, mlp
 from tinynets.networks.training import train
 from tinynets.progress import Progress, silent
@@ -100,6 +102,7 @@ def _sizes(data: Data) -> tuple[int, int]:
 def build_pruned(config: RunConfig) -> nn.Module:
     """Return a network with the modules that the pruned one has."""
     model = make_permanent(build_model(config))
+    model = unpacked(model, leave=config.network.leave_digital)
     return fold_batch_norm(model) if config.network.fold_batch_norm else model
 
 
@@ -116,7 +119,9 @@ def train_and_prune(
         return dense.eval(), pruned.eval()
     torch.manual_seed(config.seed)
     model = build_model(config)
-    check_paths("network.leave_digital", config.network.leave_digital, dict(model.named_modules()))
+    left = config.network.leave_digital
+    known = dict(unpacked(model, leave=left).named_modules())
+    check_paths("network.leave_digital", left, known)
     if config.network.is_trained:
         options = config.train.model_dump()
         train(model, data, **options, seed=config.seed, progress=tell)
@@ -131,6 +136,7 @@ def pruned_copy(config: RunConfig, model: nn.Module, data: Data, tell: Progress)
     """
     rule, own = config.prune, config.network
     pruned = make_permanent(_pruned(config, model, data, tell) if rule else copied(model)).eval()
+    pruned = unpacked(pruned, leave=own.leave_digital)
     if own.fold_batch_norm:
         pruned = fold_batch_norm(pruned)
     if rule and rule.noise:

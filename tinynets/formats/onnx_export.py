@@ -10,7 +10,8 @@ from tinynets.files.drafts import new_file
 from tinynets.files.extras import optional
 from tinynets.formats.onnx_import import OnnxNetwork
 from tinynets.formats.onnx_operators import Node
-from tinynets.networks.masks import copied, make_permanent
+from tinynets.modules.replacing import copied
+from tinynets.networks.masks import make_permanent
 
 
 def save_onnx(model: nn.Module, source: str | Path, path: str | Path) -> Path:

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from tinynets.files.drafts import new_file
-from tinynets.networks.masks import apply_masks, copied, make_permanent
+from tinynets.modules.replacing import copied
+from tinynets.networks.masks import apply_masks, make_permanent
 
 _ACTIVATIONS = {
     "relu": nn.ReLU,

@@ -16,7 +16,7 @@ from torch import nn
 
 from tinynets.lottery.gadgets import one_weight, subset, whole_units
 from tinynets.lottery.random_layers import PASSIVE, LayerError, build_copies, build_pair
-from tinynets.networks.masks import copied
+from tinynets.modules.replacing import copied
 
 _CHOICES = {"one_weight": one_weight, "subset_sum": subset, "filters": whole_units}
 METHODS = (*_CHOICES, "one_extra_layer")

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from tinynets.modules.replacing import copied
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.data import Data
 from tinynets.networks.extraction import dense_weight
 from tinynets.networks.masks import (
     Masks,
     apply_masks,
     choose,
-    copied,
     make_permanent,
     weight_layers,
 )
@@ -99,6 +100,7 @@ def tickets(model: nn.Module, fit: Trainer, **options: Any) -> Iterator[Ticket]:
     al., ICML 2020, arXiv 1912.05671. Cost: one training a round.
     """
     rule = TicketOptions(**options)
+    model = unpacked(model, leave=rule.exclude)
     layers = weight_layers(model, rule.exclude)
     rates = dict.fromkeys(layers, rule.rate) | {list(layers)[-1]: rule.last_rate}
     masks = {p: torch.ones_like(dense_weight(m), dtype=torch.bool) for p, m in layers.items()}
@@ -115,7 +117,7 @@ def train_from(
     model: nn.Module, start: Mapping[str, torch.Tensor], masks: Masks, fit: Trainer, *, seed: int
 ) -> nn.Module:
     """Return a copy of the model, trained under the masks from the given weights."""
-    model = make_permanent(copied(model))
+    model = make_permanent(unpacked(copied(model), only=masks))
     model.load_state_dict(dict(start))
     apply_masks(model, masks)
     fit(model, seed, None)

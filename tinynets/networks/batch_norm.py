@@ -9,14 +9,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
-from tinynets.networks.masks import FOLDED_GAIN, copied, make_permanent
+from tinynets.modules.packed import Unpacked
+from tinynets.modules.replacing import copied
+from tinynets.networks.masks import FOLDED_GAIN, make_permanent
 
 
 class _Tracer(torch.fx.Tracer):
-    """Stops at modules without parts, since only the order of modules matters."""
+    """Stops at modules that do not call others, since only the order of modules matters."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        inner = any(True for _ in m.children())
+        inner = any(True for _ in m.children()) and not isinstance(m, Unpacked)
         return not inner or super().is_leaf_module(m, module_qualified_name)
 
 

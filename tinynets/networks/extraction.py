@@ -1,6 +1,7 @@
 """Read the weight layers out of a torch module."""
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
@@ -12,6 +13,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from tinynets.modules.replacing import is_inside
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.layers import ConvGeometry, DigitalModule, PrunedLayer, PrunedNetwork
 from tinynets.networks.passes import (
     Inputs,
@@ -48,15 +51,18 @@ def extract(
 
     Masks of `torch.nn.utils.prune` are honoured; without one, a weight counts as pruned when it is
     exactly zero. Each layer is proved on the example: its outputs are its weights times its inputs,
-    plus its bias.
+    plus its bias. A layer without weights left is its bias, which stays digital, with a warning.
 
-    Raises ValueError naming a module that cannot be mapped (recurrent layers, attention, transposed
-    or 3-D convolutions), that gives anything else than that product (a forward of its own, hooks,
+    Attention and recurrent layers have layers inside: see `tinynets.modules.unpacking.unpacked`.
+
+    Raises ValueError naming a module that cannot be mapped (transposed or 3-D convolutions, a
+    subclass of attention), that gives anything else than that product (a forward of its own, hooks,
     fake quantisation), whose weight is also read outside of it, that holds NaN or inf, or that
     never runs; and for an example that is no batch of tensors, or a compiled program.
     """
     _check_model(model)
     check_inputs(example, "example")
+    model = unpacked(model, leave=leave_digital)
     modules = dict(model.named_modules())
     check_paths("leave_digital", leave_digital, modules)
     paths = [path for path in modules if _is_mappable(path, modules[path], leave_digital)]
@@ -67,13 +73,27 @@ def extract(
             f"them; pass leave_digital={tuple(idle)}"
         )
     names = _names(n_mvm)
-    layers = tuple(_layer(names[path], path, modules[path], n_mvm[path]) for path in n_mvm)
-    rest = {path: module for path, module in modules.items() if not is_inside(path, n_mvm)}
+    every = [_layer(names[path], path, modules[path], n_mvm[path]) for path in n_mvm]
+    layers = tuple(layer for layer in every if layer.n_remaining)
+    mapped = [layer.module for layer in layers]
+    rest = {path: module for path, module in modules.items() if not is_inside(path, mapped)}
     digital = tuple(path for path, m in rest.items() if any(True for _ in m.parameters(False)))
     left = [DigitalModule(path, _n_held(m), n_mac.get(path, 0)) for path, m in rest.items()]
     if not layers:
         raise ValueError(_nothing_to_map(left, rest))
-    return PrunedNetwork(layers, digital, tuple(x for x in left if x.n_weight or x.n_mac))
+    biases = {x.module: _only_bias(x) for x in every if not x.n_remaining}
+    if biases:
+        warnings.warn(
+            f"layers {list(biases)} have no weight left, so they stay digital, as their biases",
+            stacklevel=2,
+        )
+    left = [biases.get(x.module, x) for x in left if x.n_weight or x.n_mac]
+    return PrunedNetwork(layers, digital, tuple(left))
+
+
+def _only_bias(layer: PrunedLayer) -> DigitalModule:
+    """Return what stays digital of a layer without a weight."""
+    return DigitalModule(layer.module, 0 if layer.bias is None else layer.n_out, 0)
 
 
 def _check_model(model: Any) -> None:
@@ -111,11 +131,6 @@ def check_paths(what: str, paths: Iterable[str], known: Container[str]) -> None:
     """Raise ValueError, with the name of the option, for paths that a model does not have."""
     if unknown := [path for path in paths if path not in known]:
         raise ValueError(f"{what} names {unknown}, which the model does not have")
-
-
-def is_inside(path: str, roots: Iterable[str]) -> bool:
-    """Return whether a module is one of the roots, or inside one."""
-    return any(path == root or path.startswith(f"{root}.") for root in roots)
 
 
 def safe_name(path: str) -> str:

@@ -1,6 +1,5 @@
 """Choose the weights to keep by their scores, and put masks into force or make them permanent."""
 
-import copy
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
-from tinynets.networks.extraction import check_paths, dense_weight, is_inside
+from tinynets.modules.replacing import is_inside
+from tinynets.networks.extraction import check_paths, dense_weight
 
 #: By module path: a float score or a bool mask in the shape of the module's weight.
 Scores = Mapping[str, torch.Tensor]
@@ -166,16 +166,6 @@ def make_permanent(model: nn.Module) -> nn.Module:
             if f"{tensor}_orig" in dict(module.named_parameters(recurse=False)):
                 torch_prune.remove(module, tensor)
     return model
-
-
-def copied(model: nn.Module) -> nn.Module:
-    """Return a deep copy, even of a masked model that has just run, which torch cannot copy."""
-    for module in model.modules():
-        held = vars(module)  # what a hook recomputes in every pass, such as weight × mask
-        for name, value in held.items():
-            if isinstance(value, torch.Tensor) and not value.is_leaf:
-                held[name] = value.detach()
-    return copy.deepcopy(model)
 
 
 def masks_of(model: nn.Module) -> Masks:

@@ -5,7 +5,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from tinynets.networks.masks import check_finite, copied, make_permanent, weight_layers
+from tinynets.modules.replacing import copied
+from tinynets.modules.unpacking import unpacked
+from tinynets.networks.masks import check_finite, make_permanent, weight_layers
 
 
 def quantise(model: nn.Module, bits: int, *, exclude: tuple[str, ...] = ()) -> nn.Module:
@@ -17,7 +19,7 @@ def quantise(model: nn.Module, bits: int, *, exclude: tuple[str, ...] = ()) -> n
     Source: Jacob et al., CVPR 2018, arXiv 1712.05877.
     """
     check_bits(bits)
-    model = make_permanent(copied(model))
+    model = make_permanent(unpacked(copied(model), leave=exclude))
     layers, top = weight_layers(model, exclude), 2 ** (bits - 1) - 1
     check_finite(layers)
     for module in layers.values():
@@ -48,7 +50,7 @@ def low_rank(model: nn.Module, energy: float, *, exclude: tuple[str, ...] = ()) 
     """
     if not 0.0 < energy <= 1.0:
         raise ValueError(f"energy must be in (0, 1]; got {energy}")
-    model = make_permanent(copied(model))
+    model = make_permanent(unpacked(copied(model), leave=exclude))
     layers = weight_layers(model, exclude)
     check_finite(layers)
     for path, module in layers.items():

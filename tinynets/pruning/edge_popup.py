@@ -7,13 +7,14 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from tinynets.modules.replacing import copied
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.data import Data
 from tinynets.networks.extraction import dense_weight
 from tinynets.networks.masks import (
     apply_masks,
     check_finite,
     choose,
-    copied,
     keep_largest,
     make_permanent,
     weight_layers,
@@ -74,7 +75,7 @@ def edge_popup(
     how = Training(**({"epochs": 30, "learning_rate": 0.01} | training))
     if init not in INITS:
         raise ValueError(f"init must be one of {INITS}; got {init!r}")
-    model = make_permanent(copied(model))
+    model = make_permanent(unpacked(copied(model), leave=exclude))
     model.requires_grad_(False)
     layers = weight_layers(model, exclude)
     if init == "as_is":

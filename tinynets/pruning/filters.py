@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from tinynets.files.extras import optional
+from tinynets.modules.replacing import copied
 from tinynets.networks.extraction import extract
-from tinynets.networks.masks import copied, make_permanent, weight_layers
+from tinynets.networks.masks import make_permanent, weight_layers
 
 
 def prune_filters(
@@ -46,8 +47,9 @@ def prune_filters(
     model = make_permanent(copied(model)).eval()
     frozen = [name for name, value in model.named_parameters() if not value.requires_grad]
     model.requires_grad_(True)  # Torch-Pruning follows gradients and prunes nothing without them
-    last = extract(model, example).layers[-1].module
     layers = weight_layers(model, exclude)
+    known = weight_layers(model)
+    last = [one.module for one in extract(model, example).layers if one.module in known][-1]
     fractions = {module: _fraction(module, sparsity, round_to) for module in layers.values()}
     wide = {path: m.get_parameter("weight").shape[0] for path, m in layers.items() if fractions[m]}
     pruner = tp.pruner.BasePruner(

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from tinynets.modules.replacing import copied
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.data import Data
 from tinynets.networks.extraction import extract
 from tinynets.networks.masks import (
     apply_masks,
     choose,
-    copied,
     mask_of,
     n_to_keep,
     weight_layers,
@@ -108,7 +109,8 @@ def prune_for_tiles(
     Raises ValueError as `TileOptions`, `crossbar_scores` and `masks.choose` do, and for a grouped
     convolution, whose groups would not line up with tiles.
     """
-    rule, model = TileOptions(**options), copied(model)
+    rule = TileOptions(**options)
+    model = unpacked(copied(model), leave=rule.exclude)
     n_to_keep(rule.sparsity, rule.scope)
     layers = weight_layers(model, rule.exclude)
     if grouped := [path for path, m in layers.items() if getattr(m, "groups", 1) > 1]:

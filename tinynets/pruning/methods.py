@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from tinynets.modules.replacing import copied
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.data import Data
 from tinynets.networks.masks import (
     Masks,
     apply_masks,
     choose,
-    copied,
     make_permanent,
     mask_of,
     n_to_keep,
@@ -54,7 +55,7 @@ def prune(
                 f"scope {rule.scope!r} is reached in one step; pass schedule='one_shot'"
             )
         rule = replace(rule, sparsity=1 - n_of_m[0] / n_of_m[1])
-    rule, model = replace(rule, schedule=schedule), copied(model)
+    rule, model = replace(rule, schedule=schedule), unpacked(copied(model), leave=rule.exclude)
 
     def step(sparsity: float) -> None:
         prune_once(model, data, replace(rule, sparsity=sparsity))

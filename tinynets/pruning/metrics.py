@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from tinynets.modules.replacing import copied
 from tinynets.networks.data import Data
 from tinynets.networks.extraction import extract
 from tinynets.networks.flops import Counts, count
-from tinynets.networks.masks import copied, make_permanent
+from tinynets.networks.masks import make_permanent
 from tinynets.networks.training import accuracy
 
 #: Bits of a parameter at full precision.

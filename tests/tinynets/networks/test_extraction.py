@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune as torch_prune
 
 from approx import approx
 from tinynets.networks.extraction import conv_geometry, extract, safe_name
@@ -69,17 +70,21 @@ class Idle(nn.Module):
         return self.used(x)
 
 
+class OwnLSTM(nn.LSTM):
+    """A subclass, whose pass may be anything."""
+
+
 @pytest.mark.parametrize(
     ("model", "example", "message"),
     [
-        (nn.Sequential(nn.LSTM(4, 4)), torch.zeros(1, 3, 4), r"'0' \(LSTM\) cannot be mapped"),
+        (nn.Sequential(OwnLSTM(4, 4)), torch.zeros(1, 3, 4), r"'0' \(OwnLSTM\) cannot be mapped"),
         (nn.Sequential(nn.ConvTranspose2d(1, 1, 3)), torch.zeros(1, 1, 4, 4), "leave_digital"),
         (nn.Conv2d(1, 1, 3, padding_mode="circular"), torch.zeros(1, 1, 4, 4), "circular"),
         (Idle(), torch.zeros(1, 2), r"\['idle'\] did not run"),
         (nn.ReLU(), torch.zeros(1, 2), "no weight layer"),
         (mlp((4, 2)), torch.zeros(4), r"module 'fc1' gave an output of shape \(2,\), which has no"),
         (nn.Conv2d(1, 2, 3), torch.zeros(1, 4, 4), "no batch dimension; pass a batch"),
-        (nn.LSTM(4, 4), torch.zeros(1, 3, 4), r"\(LSTM\) cannot be mapped .* nothing else"),
+        (OwnLSTM(4, 4), torch.zeros(1, 3, 4), r"\(OwnLSTM\) cannot be mapped .* nothing else"),
         (
             nn.Sequential(nn.Conv1d(1, 1, 2, padding="same")),
             torch.zeros(1, 1, 4),
@@ -127,8 +132,6 @@ def test_attention_can_stay_digital_while_its_neighbours_are_mapped():
         def forward(self, x):
             return self.after(self.attention(x, x, x)[0])
 
-    with pytest.raises(ValueError, match=r"leave_digital=\('attention',\)"):
-        extract(Block(), torch.zeros(1, 4, 8))
     network = extract(Block(), torch.zeros(1, 4, 8), leave_digital=("attention",))
     assert [(layer.module, layer.n_mvm) for layer in network.layers] == [("after", 4)]
     assert network.digital == ("attention", "attention.out_proj")
@@ -153,3 +156,17 @@ def test_the_mode_of_every_module_comes_back():
     assert (
         [module.training for module in model.modules()] == modes == [True, True, False, True, True]
     )
+
+
+def test_a_layer_without_weights_left_is_its_bias():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3), nn.Linear(3, 2, bias=False)).eval()
+    for k in (1, 2):
+        torch_prune.random_unstructured(model[k], "weight", 1.0)
+    with pytest.warns(UserWarning, match=r"layers \['1', '2'\] have no weight left"):
+        network = extract(model, torch.ones(2, 4))
+    assert [layer.module for layer in network.layers] == ["0"]
+    assert [(x.module, x.n_weight, x.n_mac) for x in network.left] == [("1", 3, 0), ("2", 0, 0)]
+    assert network.digital == ("1", "2")
+    torch_prune.random_unstructured(model[0], "weight", 1.0)
+    with pytest.raises(ValueError, match="no weight layer to map"):
+        extract(model, torch.ones(2, 4))

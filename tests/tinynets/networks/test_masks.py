@@ -8,12 +8,12 @@ from torch.nn.utils import prune as torch_prune
 
 import tinynets
 from approx import approx
+from tinynets.modules.replacing import copied
 from tinynets.networks.data import digits
 from tinynets.networks.extraction import extract
 from tinynets.networks.masks import (
     apply_masks,
     choose,
-    copied,
     keep_largest,
     make_permanent,
     masks_of,
