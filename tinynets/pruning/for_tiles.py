@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tinynets.networks.data import Data
+from tinynets.networks.data import Data, inputs
 from tinynets.networks.extraction import extract
 from tinynets.networks.masks import (
     apply_masks,
@@ -113,7 +113,7 @@ def prune_for_tiles(
     layers = weight_layers(model, rule.exclude)
     if grouped := [path for path, m in layers.items() if getattr(m, "groups", 1) > 1]:
         raise ValueError(f"layers {grouped} are grouped convolutions; exclude them")
-    read = extract(model, torch.from_numpy(data.x_train[:1]), leave_digital=rule.exclude)
+    read = extract(model, inputs(data.x_train[:1]), leave_digital=rule.exclude)
     cost = {layer.module: layer.n_mvm**rule.by_reads for layer in read.layers}
 
     def step(sparsity: float) -> None:
