@@ -109,7 +109,9 @@ def named(inputs: Mapping[str, Any]) -> np.ndarray:
 
     Raises ValueError for no samples, arrays of other numbers, or not as many samples in each.
     """
-    arrays = {name: np.asarray(array) for name, array in inputs.items()}
+    arrays = {name: np.asarray(inputs[name]) for name in sorted(inputs)}
+    # Numbers come first: a network's first input is never a mask.
+    arrays = dict(sorted(arrays.items(), key=lambda item: item[1].dtype.kind == "b"))
     if len({len(array) if array.ndim else 0 for array in arrays.values()}) != 1:
         shapes = {name: array.shape for name, array in arrays.items()}
         raise ValueError(f"all inputs must have the same number of samples; got {shapes}")

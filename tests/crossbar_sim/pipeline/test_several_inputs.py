@@ -95,5 +95,5 @@ def test_other_inputs_are_refused_by_name(folder, arrays, message):
 
 def test_a_built_in_network_has_one_input(folder):
     (folder / "own.toml").write_text('name = "o"\n[data]\nsource = "words.npz"')
-    with pytest.raises(ConfigError, match="'mlp' has one input; data .* have ids, mask"):
+    with pytest.raises(ConfigError, match=r"'mlp' has one input; data .* have ids, mask"):
         load_data(load_config(folder / "own.toml"))

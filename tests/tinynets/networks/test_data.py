@@ -54,9 +54,7 @@ def test_all_of_mnist_is_read_from_files_that_are_the_right_ones(tmp_path, monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(mnist, "URL", (tmp_path / "server").as_uri())
     mnist.read_mnist.cache_clear()
-    with pytest.raises(
-        ValueError, match=r"MNIST is not in .*crossbar-sim/mnist, and file:.*put tra"
-    ):
+    with pytest.raises(ValueError, match=r"MNIST is not in .*, and file:.*; put train-im"):
         tasks.mnist(seed=0, flat=True)
     rng = np.random.default_rng(0)
     (tmp_path / "server").mkdir()
@@ -99,6 +97,7 @@ def test_several_inputs_keep_their_kinds_and_stay_together(tmp_path):
     labelled, bare = from_npz(tmp_path / "d.npz"), from_safetensors(tmp_path / "d.safetensors")
     assert (labelled.has_labels, bare.has_labels) == (True, False)
     assert np.array_equal(labelled.x_test, bare.x_test)
+    assert labelled.x_test.dtype.names == ("ids", "scale", "mask")
     found = tasks.inputs(labelled.x_test)
     assert isinstance(found, dict)
     kinds = {name: tensor.dtype for name, tensor in found.items()}
