@@ -3,13 +3,13 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from tinynets.networks.data import Data
 from tinynets.networks.extraction import extract
 from tinynets.networks.flops import Counts, count
 from tinynets.networks.masks import copied, make_permanent
+from tinynets.networks.passes import Inputs
 from tinynets.networks.training import accuracy
 
 #: Bits of a parameter at full precision.
@@ -38,7 +38,7 @@ class Metrics:
 
 def measure(
     model: nn.Module,
-    example: torch.Tensor,
+    example: Inputs,
     data: Data | None = None,
     *,
     bits: int = FULL_BITS,
