@@ -31,16 +31,16 @@ from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import TileConfig
 from tinynets.modules.replacing import copied
 from tinynets.modules.unpacking import unpacked
-from tinynets.networks.data import Data
+from tinynets.networks.data import Data, inputs
 from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.networks.masks import apply_masks, make_permanent, masks_of, weight_layers
-from tinynets.networks.passes import evaluation
+from tinynets.networks.passes import Inputs, call, evaluation, part, split, tensors
 from tinynets.networks.training import Training, train
 from tinynets.progress import Progress, silent
 
 
-def fit_outputs(on_die: nn.Module, digital: nn.Module, images: torch.Tensor) -> nn.Module:
+def fit_outputs(on_die: nn.Module, digital: nn.Module, images: Inputs) -> nn.Module:
     """Return a copy whose outputs are scaled and shifted to come nearest to the digital ones.
 
     Layer after layer, each output's gain and bias become those of the least squares line from what
@@ -112,15 +112,15 @@ def fine_tune_layer_by_layer(
     """
     how = Training(**training)
     network = make_permanent(unpacked(copied(model))).eval()
-    range_images = torch.from_numpy(data.x_train)
-    moment_images = range_images[:n_calibration]
-    plan = extract(network, range_images[:1])
+    range_images = inputs(data.x_train)
+    moment_images = part(range_images, 0, n_calibration)
+    plan = extract(network, part(range_images, 0, 1))
     masks = masks_of(network)
     mapped: list[MappedLayer] = []
     progress("put on the die", 0, len(plan.layers))
     for k, planned in enumerate(plan.layers):
         # As it has been trained by now, under the name that its places on the die go by.
-        layer = replace(extract(network, range_images[:1]).layers[0], name=planned.name)
+        layer = replace(extract(network, part(range_images, 0, 1)).layers[0], name=planned.name)
         mapped.append(_mapped(layer, network, plan, chip, moment_images))
         target = _outputs(network, layer.module, moment_images)
         network = put_on_die(network, mapped[-1], chip.hardware, calibration=range_images)
@@ -135,7 +135,7 @@ def fine_tune_layer_by_layer(
 
 
 def _mapped(
-    layer: PrunedLayer, network: nn.Module, plan: PrunedNetwork, chip: Chip, x: torch.Tensor
+    layer: PrunedLayer, network: nn.Module, plan: PrunedNetwork, chip: Chip, x: Inputs
 ) -> MappedLayer:
     """Select the switches of the layer that goes on the die next."""
     moment = None
@@ -200,7 +200,7 @@ def _restarted(on_die: nn.Module) -> nn.Module:
     return on_die
 
 
-def _fit(on_die: nn.Module, path: str, target: torch.Tensor, images: torch.Tensor) -> None:
+def _fit(on_die: nn.Module, path: str, target: torch.Tensor, images: Inputs) -> None:
     """Give one layer the gains and offsets that bring its outputs nearest to their targets."""
     layer = on_die.get_submodule(path)
     assert isinstance(layer, CircuitLayer)
@@ -210,10 +210,10 @@ def _fit(on_die: nn.Module, path: str, target: torch.Tensor, images: torch.Tenso
         layer.bias.mul_(gain).add_(offset)
 
 
-def _outputs(network: nn.Module, path: str, images: torch.Tensor) -> torch.Tensor:
+def _outputs(network: nn.Module, path: str, images: Inputs) -> torch.Tensor:
     """Return what a weight layer gives for images: (n_out, n_value)."""
-    if len(images) < 2:
-        raise ValueError(f"gain and offset need at least 2 images, better 300; got {len(images)}")
+    if (n := len(tensors(images)[0])) < 2:
+        raise ValueError(f"gain and offset need at least 2 images, better 300; got {n}")
     outputs: list[torch.Tensor] = []
 
     def keep(module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
@@ -225,8 +225,8 @@ def _outputs(network: nn.Module, path: str, images: torch.Tensor) -> torch.Tenso
     handle = network.get_submodule(path).register_forward_hook(keep)
     try:
         with evaluation(network), torch.no_grad():
-            for batch in images.split(BATCH):
-                network(batch)
+            for batch in split(images, BATCH):
+                call(network, batch)
     finally:
         handle.remove()
     return torch.cat(outputs, dim=1)

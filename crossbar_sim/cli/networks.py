@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crossbar_sim.system.failures import naming
-from crossbar_sim.system.terminal import MAX_SEED, messages, progress_bars
+from crossbar_sim.system.terminal import MAX_SEED, TRUST, messages, progress_bars
 from tinynets.files.outputs import csv_text
 
 Mapped = Annotated[
@@ -115,6 +115,7 @@ def map_(
     config: _MapConfig = None,
     shape: _Shape = None,
     leave_digital: _Digital = None,
+    trust: Annotated[bool, typer.Option("--trust", help=TRUST)] = False,
 ) -> None:
     """Your own network on a die: the switches of every weight, for the commands that follow.
 
@@ -129,7 +130,7 @@ def map_(
         raise FileExistsError(f"{output} exists; choose another directory")
     options = {"shape": _sizes(shape), "leave_digital": tuple(_names(leave_digital))}
     with naming(output), single_thread(), progress_bars() as tell:
-        own = read_own(network, config, **options)
+        own = read_own(network, config, trust=trust, **options)
         mapped = own.mapped(tell)
         save_mapping(mapped, own.config.hardware, output)
     found = rows(own.network, mapped)

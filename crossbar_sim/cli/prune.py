@@ -37,8 +37,9 @@ _Config = Annotated[
 _Data = Annotated[
     str | None,
     typer.Option(
-        help="Data set: digits, mnist5000, an .npz (x_train, y_train, x_test, y_test, or x and y), "
-        "or a folder with one folder of images per class.  \\[default: the configuration's]"
+        help="Data set: digits, mnist, mnist5000, an .npz (x_train, y_train, x_test, y_test, or "
+        "x and y), or a folder with one folder of images per class.  "
+        "\\[default: the configuration's]"
     ),
 ]
 _Size = Annotated[

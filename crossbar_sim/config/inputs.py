@@ -18,7 +18,9 @@ from tinynets.settings import Section, within
 #: Largest number of weights of a network: 400 MB, and three times that in training.
 MAX_WEIGHTS = 100_000_000
 BUILT_IN = ("mlp", "cnn", "lenet5")
-DATA_SETS = ("digits", "mnist5000")
+DATA_SETS = ("digits", "mnist", "mnist5000")
+#: Suffixes of files of arrays.
+ARRAYS = (".npz", ".safetensors")
 METRICS = ("accuracy", "top-5", "agreement", "relative error", "mse", "cosine")
 #: Suffixes of files of weights, and of all files that hold a network.
 WEIGHTS = (".safetensors", ".pt", ".pth")
@@ -141,10 +143,12 @@ class DataConfig(Section):
     """The data: samples for training and calibration, and others for tests."""
 
     source: str = "digits"
-    """"digits", "mnist5000"; an .npz, relative to the configuration's folder, with arrays x_train,
-    y_train, x_test, y_test (and x_validation, y_validation), or x and y to be split, labels left
-    out if there are none; a folder with a folder of images for each class; or "data.py:make", a
-    function that returns data, which runs only with --trust."""
+    """"digits", "mnist", "mnist5000"; an .npz or .safetensors, relative to the configuration's
+    folder, with arrays x_train, y_train, x_test, y_test (and x_validation, y_validation), or x and
+    y to be split, labels left out if there are none; for a network with several inputs or with
+    integers, the names of its inputs in place of x, such as tokens_train and mask_train; a folder
+    with a folder of images for each class; or "data.py:make", a function that returns data, which
+    runs only with --trust."""
     size: Annotated[tuple[Width, Width] | None, Field(strict=False)] = None
     """Height and width to which the images of a folder are scaled."""
     source_sha256: Sha256 | None = None
@@ -207,11 +211,11 @@ def located(config: Any, folder: Path) -> dict[str, dict[str, str]]:
 
 def _check_data(path: Path, data: DataConfig) -> None:
     """Raise ConfigError unless a path is a file of arrays, or a folder whose size is given."""
-    if not path.is_dir() and (not path.is_file() or path.suffix != ".npz"):
+    if not path.is_dir() and (not path.is_file() or path.suffix not in ARRAYS):
         raise ConfigError(
-            f"data.source = {data.source!r}: must be 'digits', 'mnist5000', an .npz, a folder of "
-            f"images, or {_HELP.format('data', 'make')}; {path} is "
-            + ("another file" if path.is_file() else "not there")
+            f"data.source = {data.source!r}: must be 'digits', 'mnist', 'mnist5000', a file "
+            f"({', '.join(ARRAYS)}), a folder of images, or {_HELP.format('data', 'make')}; "
+            + f"{path} is {'another file' if path.is_file() else 'not there'}"
         )
     if path.is_dir() != (data.size is not None):
         raise ConfigError(

@@ -146,15 +146,15 @@ class RunConfig(Section):
     def _check_inputs(self) -> None:
         """Raise ValueError for a network of the program and data that it does not fit."""
         network, data = self.network.source, self.data.source
-        if network == "lenet5" and data != "mnist5000":
+        if network == "lenet5" and data not in ("mnist", "mnist5000"):
             raise ValueError(
                 f"network.source = 'lenet5' takes 28 × 28 images; got data {data!r}; give it "
-                "mnist5000"
+                "mnist or mnist5000"
             )
         if network == "cnn" and data not in DATA_SETS:
             raise ValueError(
-                f"network.source = 'cnn' takes digits or mnist5000; got data {data!r}; give an "
-                "mlp, or your own network"
+                f"network.source = 'cnn' takes digits, mnist or mnist5000; got data {data!r}; give "
+                "an mlp, or your own network"
             )
 
     def _check_sizes(self) -> None:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import torch
 
 from crossbar_sim.findings.measures import accuracy_of
 from crossbar_sim.on_die.hardware import Hardware
@@ -12,6 +11,7 @@ from crossbar_sim.on_die.to_torch import to_torch
 from crossbar_sim.pipeline.deployment import Deployment
 from mapping.network.map_network import SelectionRule, map_network
 from mapping.network.mapped_network import MappedNetwork
+from tinynets.networks.data import inputs
 from tinynets.networks.training import predict
 
 #: The rules that the report compares. The lightest subset may err by half a step of 8 bits.
@@ -32,7 +32,7 @@ def compare_rules(way: Deployment, v_rms: float) -> list[dict[str, Any]]:
     ideal hardware.
     """
     data, die, tile = way.data, way.mapped.die, way.mapped.tile
-    images = torch.from_numpy(data.x_train[: way.config.select.n_calibration])
+    images = inputs(data.x_train[: way.config.select.n_calibration])
     moments = second_moments(way.pruned, way.network, images)
     rows = []
     for label, rule in RULES.items():

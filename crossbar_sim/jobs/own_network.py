@@ -15,9 +15,10 @@ from mapping.network.map_network import map_layers
 from mapping.network.mapped_network import MappedNetwork
 from tinynets.formats.linear_stack import LinearStack
 from tinynets.formats.readers import READERS
+from tinynets.networks.data import inputs
 from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedNetwork
-from tinynets.networks.passes import call
+from tinynets.networks.passes import Inputs, call, tensors
 from tinynets.progress import Progress, silent
 
 
@@ -60,6 +61,7 @@ def read_own(
     source: Path,
     config: Path | None = None,
     *,
+    trust: bool = False,
     shape: tuple[int, ...] | None = None,
     leave_digital: tuple[str, ...] = (),
 ) -> OwnNetwork:
@@ -68,8 +70,9 @@ def read_own(
     config: TOML file of a run with the die and its circuits, by default those of a run; its
         [network], if it has one, is the architecture of a file of weights. Without it they must be
         those of Linear layers.
+    trust: whether Python that the configuration names may run.
     shape: of one input without the batch; by default that of the file or of the run's data.
-    leave_digital: paths of modules that stay digital.
+    leave_digital: paths of modules that stay digital; by default those of [network].
 
     Raises ConfigError for another file, or an input whose shape is not known or does not fit;
     ValueError as the readers and `extract` do.
@@ -78,28 +81,42 @@ def read_own(
         raise ConfigError(f"expected a file of {', '.join(READERS)}; got {str(source)!r}")
     if not source.is_file():
         raise ConfigError(f"{source} does not exist; give a file")
-    settings = load_config(config) if config else RunConfig(name="own")
+    settings = load_config(config, trust=trust) if config else RunConfig(name="own")
     described = source.suffix != ".onnx" and "network" in settings.model_fields_set
     model = read_model(source, settings if described else None).eval()
-    if shape is None:
-        shape = _shape(source, model, settings if described else None)
-    generator = torch.Generator().manual_seed(0)
-    example = torch.rand((1, *shape), generator=generator, dtype=next(model.parameters()).dtype)
+    example = _example(source, model, settings, shape)
     try:
         with torch.no_grad():
             call(model, example)
     except ValueError as error:
+        sizes = ", ".join(str(tuple(tensor.shape[1:])) for tensor in tensors(example))
         raise ConfigError(
-            f"{source} does not take an input of shape {shape}: {str(error).splitlines()[0]}; "
-            "pass --shape"
+            f"{source} does not take an input of shape {sizes}: {str(error).splitlines()[0]}; "
+            "pass --shape, or --config with [data]"
         ) from error
-    return OwnNetwork(extract(model, example, leave_digital=leave_digital), settings)
+    left = leave_digital or settings.network.leave_digital
+    return OwnNetwork(extract(model, example, leave_digital=left), settings)
 
 
-def _shape(source: Path, model: nn.Module, described: RunConfig | None) -> tuple[int, ...]:
+def _example(
+    source: Path, model: nn.Module, settings: RunConfig, shape: tuple[int, ...] | None
+) -> Inputs:
+    """Return one sample: the first of [data] if it has several inputs, else random numbers."""
+    described = source.suffix != ".onnx" and "network" in settings.model_fields_set
+    several = len(getattr(model, "shapes", ())) > 1
+    if shape is None and (described or (several and "data" in settings.model_fields_set)):
+        network = settings.network.model_copy(update={"source": str(source)} if several else {})
+        samples = load_data(settings.model_copy(update={"network": network})).x_test[:1]
+        if samples.dtype.names:
+            return inputs(samples)
+        shape = samples.shape[1:]
+    shape = shape or _shape(source, model)
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand((1, *shape), generator=generator, dtype=next(model.parameters()).dtype)
+
+
+def _shape(source: Path, model: nn.Module) -> tuple[int, ...]:
     """Return the shape of one input without the batch."""
-    if described:
-        return load_data(described).x_test.shape[1:]
     if isinstance(model, LinearStack):
         first: Any = model.get_submodule(model.order[0])
         return (first.in_features,)
@@ -107,8 +124,8 @@ def _shape(source: Path, model: nn.Module, described: RunConfig | None) -> tuple
     (name, declared), *others = shapes.items()
     if others:
         raise ConfigError(
-            f"{source} has inputs {list(shapes)}; `map` takes networks of one input; in Python, "
-            "`tinynets.extract` takes a tuple of tensors"
+            f"{source} has inputs {list(shapes)}; pass --config with a file whose [data] holds "
+            f"arrays of these names, such as {next(iter(shapes))}_train"
         )
     sizes = tuple(declared or ())[1:]
     if not sizes or not all(sizes):

@@ -18,11 +18,12 @@ from tinynets.formats.readers import READERS, read_network
 from tinynets.formats.weights import WEIGHT_READERS
 from tinynets.modules.unpacking import unpacked
 from tinynets.networks import data as tasks
-from tinynets.networks.data import Data
+from tinynets.networks.data import Data, inputs
 from tinynets.networks.extraction import extract
 from tinynets.networks.flops import Counts, count
 from tinynets.networks.layers import PrunedLayer
 from tinynets.networks.masks import weight_layers
+from tinynets.networks.passes import Inputs
 from tinynets.networks.training import train
 from tinynets.progress import Progress
 from tinynets.pruning import prune
@@ -40,9 +41,9 @@ class Task:
     data: Data
 
     @property
-    def example(self) -> torch.Tensor:
+    def example(self) -> Inputs:
         """One input."""
-        return torch.from_numpy(self.data.x_test[:1])
+        return inputs(self.data.x_test[:1])
 
 
 def read_settings(source: Path, config: Path | None) -> RunConfig | None:
@@ -130,7 +131,7 @@ def read_model(source: Path, settings: RunConfig | None) -> nn.Module:
 
 
 def read_data(name: str, *, size: tuple[int, int] | None, seed: int) -> Data:
-    """Return "digits", "mnist5000", the arrays of an .npz, or the images of a folder.
+    """Return "digits", "mnist", "mnist5000", the arrays of an .npz, or the images of a folder.
 
     size: (height, width) of a folder's images. Raises ConfigError for anything else.
     """
@@ -139,7 +140,9 @@ def read_data(name: str, *, size: tuple[int, int] | None, seed: int) -> Data:
     if name.endswith(".npz") and Path(name).is_file():
         return tasks.from_npz(name, seed=seed)
     if not Path(name).is_dir():
-        raise ConfigError(f"--data must be digits, mnist5000, an .npz or a folder; got {name!r}")
+        raise ConfigError(
+            f"--data must be digits, mnist, mnist5000, an .npz or a folder; got {name!r}"
+        )
     if size is None:
         raise ConfigError(f"--data {name} is a folder of images; pass --size HEIGHT WIDTH")
     return tasks.from_folder(name, size=size, seed=seed)

@@ -32,7 +32,7 @@ from crossbar_sim.pipeline.steps import (
 from crossbar_sim.pipeline.trained import training_part
 from crossbar_sim.pipeline.workspace import write_json
 from mapping.network.mapped_network import MappedNetwork
-from tinynets.networks.data import Data
+from tinynets.networks.data import Data, inputs
 from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.training import predict
 from tinynets.progress import Progress, silent
@@ -233,7 +233,7 @@ def reads_of(
     """Return the reads of the tiles for images (n_image, ...)."""
     signed = {k: layer.input_range.signed for k, layer in layers_on_die(on_die, mapped).items()}
     return Reads(
-        circuit_inputs(on_die, mapped, torch.from_numpy(images)),
+        circuit_inputs(on_die, mapped, inputs(images)),
         {name: n_pass(converters, signed=sign) for name, sign in signed.items()},
     )
 

@@ -24,7 +24,17 @@ from tinynets.files.drafts import new_file
 from tinynets.formats.readers import read_network
 from tinynets.modules.replacing import copied
 from tinynets.modules.unpacking import unpacked
-from tinynets.networks.data import Data, from_arrays, from_folder, from_npz, split, stacked
+from tinynets.networks.data import (
+    Data,
+    from_arrays,
+    from_folder,
+    from_npz,
+    from_safetensors,
+    inputs,
+    split,
+    stacked,
+)
+from tinynets.networks.passes import call as passed
 
 #: The objects given in Python that still exist, by their SHA-256.
 _given: WeakValueDictionary[str, Any] = WeakValueDictionary()
@@ -108,7 +118,8 @@ def remember(value: nn.Module | Data) -> str:
     else:
         for name, array in vars(value).items():
             if isinstance(array, np.ndarray):
-                digest.update(f"{name} {array.shape}".encode() + array.tobytes())
+                kind = array.dtype if array.dtype.names else ""
+                digest.update(f"{name} {array.shape}{kind}".encode() + array.tobytes())
     key = digest.hexdigest()
     _given[key] = value
     return key
@@ -153,7 +164,8 @@ def own_data(config: RunConfig) -> Data:
     if Path(data.source).is_dir():
         assert data.size is not None  # checked when the configuration is read
         return from_folder(data.source, size=data.size, seed=config.seed)
-    return from_npz(data.source, seed=config.seed)
+    reader = from_safetensors if Path(data.source).suffix == ".safetensors" else from_npz
+    return reader(data.source, seed=config.seed)
 
 
 def as_data(found: Any, name: str, *, seed: int) -> Data:
@@ -161,7 +173,8 @@ def as_data(found: Any, name: str, *, seed: int) -> Data:
 
     found: `Data`; a dictionary of arrays as `from_arrays` takes; (x_train, y_train, x_test,
         y_test); (x, y) or x, which are split; a torch `Dataset` or `DataLoader`, which is split; or
-        a pair of them, for training and for tests. An array may be a tensor.
+        a pair of them, for training and for tests. An array may be a tensor; x may be a dictionary
+        of the network's inputs.
     seed: of the split.
     """
     names: tuple[str, ...] = ()
@@ -190,7 +203,9 @@ def _dataset(found: Any) -> Any:
     return found.dataset if isinstance(found, DataLoader) else found
 
 
-def _array(value: Any) -> np.ndarray:
+def _array(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _array(part) for key, part in value.items()}
     return value.detach().cpu().numpy() if torch.is_tensor(value) else np.asarray(value)
 
 
@@ -251,13 +266,13 @@ def fitted(model: nn.Module, data: Data) -> Data:
 
     Raises ConfigError if it takes neither, or has fewer outputs than the data have classes.
     """
-    problem = ""
-    for flat in (False, True):
+    problem, names = "", data.x_test.dtype.names
+    for flat in (False,) if names else (False, True):
         found = flattened(data) if flat else data
         try:
             with torch.no_grad():
-                y = model.eval()(torch.from_numpy(found.x_test[:2]))
-        except (RuntimeError, IndexError, ValueError, TypeError) as error:
+                y = passed(model.eval(), inputs(found.x_test[:2]))
+        except ValueError as error:
             problem = problem or str(error).splitlines()[0]
             continue
         if _fits(y, data, n=len(data.x_test[:2])):
@@ -265,9 +280,9 @@ def fitted(model: nn.Module, data: Data) -> Data:
         what = f"of shape {tuple(y.shape)}" if torch.is_tensor(y) else f"a {type(y).__name__}"
         wanted = "(n_sample, n_class)" if data.has_labels else "(n_sample, n_output, ...)"
         problem = problem or f"outputs must be one tensor {wanted}; got {what}"
+    what = f"with inputs {', '.join(names)}" if names else f"of shape {data.x_test.shape[1:]}"
     raise ConfigError(
-        f"the network does not take the samples of data {data.name!r}, of shape "
-        f"{data.x_test.shape[1:]}: {problem}"
+        f"the network does not take the samples of data {data.name!r}, {what}: {problem}"
     )
 
 

@@ -25,7 +25,7 @@ from mapping.network.repair import on_die, reselect
 from tinynets.modules.replacing import copied
 from tinynets.modules.unpacking import unpacked
 from tinynets.networks.batch_norm import fold_batch_norm
-from tinynets.networks.data import Data, digits, mnist5000
+from tinynets.networks.data import Data, digits, inputs, mnist, mnist5000
 from tinynets.networks.extraction import check_paths, extract
 from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.masks import make_permanent
@@ -68,12 +68,17 @@ def _whole_data(config: RunConfig) -> Data:
     """Return the data with samples of the shape that the network takes."""
     data = _data(config)
     if config.network.is_built_in:
+        if names := data.x_train.dtype.names:
+            raise ConfigError(
+                f"network.source = {config.network.source!r} has one input; data {data.name!r} "
+                f"have {', '.join(names)}; give a network of yours, or data x"
+            )
         return flattened(data) if config.network.source == "mlp" else data
     return fitted(build_model(config), data)
 
 
 def _data(config: RunConfig) -> Data:
-    load = {"digits": digits, "mnist5000": mnist5000}.get(config.data.source)
+    load = {"digits": digits, "mnist": mnist, "mnist5000": mnist5000}.get(config.data.source)
     return load(seed=config.seed, flat=False) if load else own_data(config)
 
 
@@ -86,7 +91,7 @@ def _for_selection(config: RunConfig, whole: Data) -> Data | None:
 def build_model(config: RunConfig) -> nn.Module:
     """Return the network of a configuration before it is trained or pruned in the run."""
     network, data = config.network, config.data.source
-    size = {"digits": 8, "mnist5000": 28}.get(data, 0)
+    size = {"digits": 8, "mnist": 28, "mnist5000": 28}.get(data, 0)
     if network.source == "mlp":
         sizes = (size**2, 10) if size else _sizes(_data(config))
         return mlp((sizes[0], *network.hidden, sizes[1]))
@@ -167,7 +172,7 @@ def _pruned(config: RunConfig, model: nn.Module, data: Data, tell: Progress) -> 
 
 def layers_of(config: RunConfig, model: nn.Module, data: Data) -> PrunedNetwork:
     """Return the layers of a network that go onto the die."""
-    image = torch.from_numpy(data.x_test[:1])
+    image = inputs(data.x_test[:1])
     return extract(model, image, leave_digital=config.network.leave_digital)
 
 
@@ -228,7 +233,7 @@ def calibrate_on_die(
 def _moments(
     config: RunConfig, model: nn.Module, network: PrunedNetwork, data: Data
 ) -> SecondMoment:
-    images = torch.from_numpy(data.x_train[: config.select.n_calibration])
+    images = inputs(data.x_train[: config.select.n_calibration])
     return second_moments(model, network, images)
 
 
@@ -244,7 +249,7 @@ def network_on_die(
 
     Training images, never test images, fix the ranges of converters and all that is tuned.
     """
-    images = torch.from_numpy(data.x_train)
+    images = inputs(data.x_train)
     on_die = to_torch(model, mapped, hardware, calibration=images, responses=responses)
     return tuned(config, on_die, model, data)
 
@@ -253,7 +258,7 @@ def tuned(config: RunConfig, on_die: nn.Module, digital: nn.Module, data: Data) 
     """Return a network on the die, tuned by [tune]."""
     rule = config.tune
     if rule.n_output:
-        on_die = fit_outputs(on_die, digital, torch.from_numpy(data.x_train[: rule.n_output]))
+        on_die = fit_outputs(on_die, digital, inputs(data.x_train[: rule.n_output]))
     if rule.epochs:
         options = {"epochs": rule.epochs, "learning_rate": rule.learning_rate}
         on_die = fine_tune(on_die, data, **options, seed=config.seed)

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from tinynets.files.extras import optional
 from tinynets.files.npz import read_npz
+from tinynets.networks.mnist import read_mnist
+from tinynets.networks.passes import Inputs
 
 #: Total size of the arrays of an NPZ file [bytes]; a small file can claim or unpack to any size.
 MAX_BYTES = 2**31
@@ -24,7 +27,8 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".we
 class Data:
     """A classification task, or samples without labels.
 
-    x_train, x_test: (n_sample, ...) float32.
+    x_train, x_test: (n_sample, ...) float32; or (n_sample,) with a field for each input of the
+        network, see `named`.
     y_train, y_test: (n_sample,) int64 labels, or none at all, (0,).
     x_validation, y_validation: samples for choosing settings, if they come apart.
     """
@@ -45,11 +49,16 @@ class Data:
             if x is None or y is None:
                 raise ValueError(f"data {self.name!r}: give x_validation and y_validation, or none")
             for what, array, dtype in (("x", x, np.float32), ("y", y, np.int64)):
-                if array.dtype != dtype:
+                if array.dtype != dtype and not (what == "x" and array.dtype.names):
                     raise ValueError(
                         f"data {self.name!r}: {what}_{part} is {array.dtype}; expected "
                         f"{dtype.__name__}; pass {what}_{part}.astype(np.{dtype.__name__})"
                     )
+            if x.dtype != self.x_train.dtype:
+                raise ValueError(
+                    f"data {self.name!r}: x_{part} has other inputs or sizes than x_train: "
+                    f"{x.dtype} and {self.x_train.dtype}"
+                )
             _check_samples(self.name, f"{part} samples", x, y, labelled=self.has_labels)
         if self.has_labels and (
             min(self.y_train.min(), self.y_test.min()) < 0 or self.y_test.max() >= self.n_class
@@ -92,6 +101,43 @@ class Data:
         return split(f"{self.name}, validation", self.x_train, labels, seed=seed, test_share=share)
 
 
+def named(inputs: Mapping[str, Any]) -> np.ndarray:
+    """Return samples of a network with several inputs, or with integers, as one array of records.
+
+    inputs: by name of the network's input, an array (n_sample, ...) each. Whole numbers become
+        int64, real ones float32, and booleans stay.
+
+    Raises ValueError for no samples, arrays of other numbers, or not as many samples in each.
+    """
+    arrays = {name: np.asarray(inputs[name]) for name in sorted(inputs)}
+    # Numbers come first: a network's first input is never a mask.
+    arrays = dict(sorted(arrays.items(), key=lambda item: item[1].dtype.kind == "b"))
+    if len({len(array) if array.ndim else 0 for array in arrays.values()}) != 1:
+        shapes = {name: array.shape for name, array in arrays.items()}
+        raise ValueError(f"all inputs must have the same number of samples; got {shapes}")
+    kept = {n: a if a.dtype.kind == "b" else _numbers(n, a) for n, a in arrays.items()}
+    fields = [(name, array.dtype, array.shape[1:]) for name, array in kept.items()]
+    records = np.empty(len(next(iter(kept.values()))), dtype=fields)
+    for name, array in kept.items():
+        records[name] = array
+    return records
+
+
+def _numbers(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"input {name!r} must be numbers or booleans; got {array.dtype}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is refused
+        return array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+
+
+def inputs(samples: np.ndarray) -> Inputs:
+    """Return samples of `Data` as a network takes them: one tensor, or tensors by name."""
+    if not samples.dtype.names:
+        return torch.from_numpy(samples)
+    parts = {name: samples[name] for name in samples.dtype.names}
+    return {name: torch.from_numpy(part.copy(order="C")) for name, part in parts.items()}
+
+
 def digits(*, seed: int, flat: bool, test_share: float = 0.25) -> Data:
     """Return scikit-learn's 1,797 handwritten digits of 8 × 8 pixels, scaled to 0 … 1.
 
@@ -106,6 +152,23 @@ def digits(*, seed: int, flat: bool, test_share: float = 0.25) -> Data:
     images = bunch.data / 16.0
     images = images if flat else images.reshape(-1, 1, 8, 8)
     return split("digits", images, bunch.target, seed=seed, test_share=test_share)
+
+
+def mnist(*, seed: int, flat: bool) -> Data:
+    """Return all of MNIST: 60,000 training and the 10,000 test images, scaled to 0 … 1.
+
+    seed: not used, since the split is MNIST's own.
+    flat: images as (784,), else (1, 28, 28).
+
+    Raises ValueError as `read_mnist` does.
+    Source: LeCun et al., Proc. IEEE 86 (1998).
+    """
+    shape = (-1, 784) if flat else (-1, 1, 28, 28)
+    arrays = read_mnist()
+    x = {part: arrays[f"{part}-images"].reshape(shape) for part in ("train", "t10k")}
+    x = {part: images.astype(np.float32) / np.float32(255) for part, images in x.items()}
+    y = {part: arrays[f"{part}-labels"].astype(np.int64) for part in x}
+    return Data("mnist", x["train"], y["train"], x["t10k"], y["t10k"])
 
 
 def mnist5000(*, seed: int, flat: bool, test_share: float = 0.2) -> Data:
@@ -142,20 +205,26 @@ def from_dataset(
 def stacked(name: str, dataset: Iterable[Any]) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the samples (n_sample, ...) and the labels (n_sample,) of a finite dataset.
 
+    A sample may be a dictionary of the network's inputs.
+
     A dataset of samples alone, or of tuples of one, has no labels: None.
     """
     if hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"):
         indexed: Any = dataset
         dataset = (indexed[k] for k in range(len(indexed)))
     rows: list[Any] = [row if isinstance(row, tuple | list) else (row,) for row in dataset]
+    labelled = all(len(row) > 1 for row in rows)
+    labels = np.array([int(row[1]) for row in rows]) if labelled else None
+    if rows and isinstance(rows[0][0], Mapping):
+        parts = {key: [np.asarray(row[0][key]) for row in rows] for key in rows[0][0]}
+        return named({key: np.stack(part) for key, part in parts.items()}), labels
     samples = [np.asarray(row[0]) for row in rows]
     shapes = {sample.shape for sample in samples}
     if len(shapes) != 1:
         raise ValueError(
             f"data {name!r}: samples must exist and have one shape; got {sorted(shapes)}"
         )
-    labelled = all(len(row) > 1 for row in rows)
-    return np.stack(samples), np.array([int(row[1]) for row in rows]) if labelled else None
+    return np.stack(samples), labels
 
 
 def from_npz(path: str | Path, *, seed: int = 0, test_share: float = 0.2) -> Data:
@@ -169,25 +238,59 @@ def from_npz(path: str | Path, *, seed: int = 0, test_share: float = 0.2) -> Dat
     return from_arrays(str(path), arrays, seed=seed, test_share=test_share)
 
 
+def from_safetensors(path: str | Path, *, seed: int = 0, test_share: float = 0.2) -> Data:
+    """Return the data of a safetensors file, whose tensors are named as `from_arrays` says.
+
+    Raises ValueError naming missing tensors, or for a file that is damaged or has over 2 GiB.
+    """
+    import safetensors.torch
+
+    if (n_byte := Path(path).stat().st_size) > MAX_BYTES:
+        raise ValueError(f"{path} has {n_byte / 2**30:.3g} GiB; at most 2 GiB are read")
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a safetensors file ({error})") from error
+    arrays = {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        for name, tensor in tensors.items()
+    }
+    return from_arrays(str(path), arrays, seed=seed, test_share=test_share)
+
+
 def from_arrays(
     name: str, arrays: Mapping[str, Any], *, seed: int = 0, test_share: float = 0.2
 ) -> Data:
     """Return data of arrays x_train, y_train, x_test, y_test, or of x and y, which are split.
 
-    Further: x_validation and y_validation. Without labels, the arrays y are left out. Raises
-    ValueError naming missing arrays.
+    Further: x_validation and y_validation. Without labels, the arrays y are left out. x is a
+    network's only input, as float32; otherwise an array is named after the input that takes it, for
+    instance tokens_train and mask_train, or tokens and mask; see `named`. Raises ValueError naming
+    missing arrays.
     """
-    parts = ["train", "test", *(["validation"] if "x_validation" in arrays else [])]
-    if {"x_train", "x_test"} <= set(arrays):
-        whole = {f"x_{part}": _samples(arrays[f"x_{part}"]) for part in parts}
+    every = ("train", "test", "validation")
+    parts = [part for part in every if _inputs_of(arrays, f"_{part}") is not None]
+    if {"train", "test"} <= set(parts):
+        whole = {f"x_{part}": _samples(_inputs_of(arrays, f"_{part}")) for part in parts}
         labels = {f"y_{part}": _labels(arrays.get(f"y_{part}", ())) for part in parts}
         return Data(name, **whole, **labels)
-    if "x" in arrays:
-        return split(name, arrays["x"], arrays.get("y"), seed=seed, test_share=test_share)
+    if not parts and (found := _inputs_of(arrays, "")) is not None:
+        return split(name, found, arrays.get("y"), seed=seed, test_share=test_share)
     raise ValueError(
         f"{name} holds arrays {sorted(arrays)}; expected x and y, or x_train, y_train, x_test, "
-        "y_test; without labels, leave the arrays y out"
+        "y_test, with the inputs' names in place of x if the network has several; without labels, "
+        "leave the arrays y out"
     )
+
+
+def _inputs_of(arrays: Mapping[str, Any], suffix: str) -> Any:
+    """Return the array of x, or the arrays of all inputs by name; None if there are none.
+
+    suffix: of the part, such as "_train"; "" for data that are still to be split.
+    """
+    found = {k.removesuffix(suffix): v for k, v in arrays.items() if k.endswith(suffix)}
+    found.pop("y", None)
+    return found["x"] if found.keys() == {"x"} else found or None
 
 
 def from_folder(
@@ -223,7 +326,7 @@ def from_folder(
 def split(name: str, x: Any, y: Any, *, seed: int, test_share: float) -> Data:
     """Return samples split into training and test parts with equal fractions of each class.
 
-    x: (n_sample, ...).
+    x: (n_sample, ...), or arrays by the name of the network's input.
     y: (n_sample,) whole numbers from 0, or None for samples without labels.
 
     Copies of one sample all go to the same side, so no test sample was trained on.
@@ -269,12 +372,17 @@ def _check_samples(name: str, what: str, x: np.ndarray, y: np.ndarray, *, labell
             f"data {name!r}: {len(x)} {what} and {len(y)} labels; expected the same number, at "
             "least one"
         )
-    if not np.isfinite(x).all():
+    fields = [x[field] for field in x.dtype.names] if x.dtype.names else [x]
+    if not all(np.isfinite(field).all() for field in fields):
         raise ValueError(f"data {name!r}: the {what} hold NaN or inf")
 
 
 def _samples(x: Any) -> np.ndarray:
+    if isinstance(x, Mapping):
+        return named(x)
     samples = np.asarray(x)
+    if samples.dtype.names:
+        return samples
     if samples.dtype.kind not in "biuf":
         raise ValueError(f"samples must be real numbers; got {samples.dtype}")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is refused

@@ -284,11 +284,14 @@ def _own_products(model: nn.Module, flops: FlopCounterMode, n_sample: int) -> di
     """Return the multiplications per inference of every module without the modules inside it."""
     root = type(model).__name__
     counts = {name: sum(by_op.values()) for name, by_op in flops.get_flop_counts().items()}
+    total: dict[str, int] = {}
     own: dict[str, int] = {}
-    for path, module in model.named_modules():
-        inside = [f"{root}.{path}.{name}".replace("..", ".") for name, _ in module.named_children()]
-        total = counts.get(f"{root}.{path}" if path else root, 0)
-        own[path] = (total - sum(counts.get(name, 0) for name in inside)) // (2 * n_sample)
+    for path, module in reversed(list(model.named_modules())):  # the inner ones first
+        names = [name for name, _ in module.named_children()]
+        inside = sum(total.get(f"{path}.{name}".lstrip("."), 0) for name in names)
+        # A ModuleList never runs itself, and has no count.
+        total[path] = counts.get(f"{root}.{path}" if path else root, inside)
+        own[path] = (total[path] - inside) // (2 * n_sample)
     return own
 
 

@@ -51,6 +51,10 @@ def check_inputs(inputs: Any, what: str = "inputs") -> None:
 def call(model: nn.Module, inputs: Inputs) -> Any:
     """Return what a model gives for inputs; raise ValueError for inputs that it does not take."""
     named = dict(inputs) if isinstance(inputs, Mapping) else {}
+    if named and (order := getattr(model, "shapes", None)):  # an ONNX network's inputs, in order
+        if set(order) != set(named):
+            raise ValueError(f"the network has inputs {list(order)}; got {list(named)}")
+        named, inputs = {}, tuple(named[name] for name in order)
     try:
         return model(**named) if named else model(*tensors(inputs))
     except (RuntimeError, TypeError, IndexError) as error:
@@ -62,7 +66,11 @@ def call(model: nn.Module, inputs: Inputs) -> Any:
 
 def part(inputs: Inputs, start: int, stop: int | None = None) -> Inputs:
     """Return the samples start … stop - 1 of inputs."""
-    rows = slice(start, stop)
+    return chosen(inputs, slice(start, stop))
+
+
+def chosen(inputs: Inputs, rows: slice | torch.Tensor) -> Inputs:
+    """Return some samples of inputs."""
     if isinstance(inputs, torch.Tensor):
         return inputs[rows]
     if isinstance(inputs, Mapping):

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from tinynets.networks.data import Data
+from tinynets.networks.data import Data, inputs
 from tinynets.networks.masks import plain_weights
-from tinynets.networks.passes import evaluation
+from tinynets.networks.passes import call, chosen, evaluation, split
 from tinynets.progress import Progress, silent
 
 
@@ -64,9 +64,9 @@ def train(
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("no parameter of the model can be trained; set requires_grad, or epochs=0")
     data.require_labels("training")
-    x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
+    x, y = inputs(data.x_train), torch.from_numpy(data.y_train)
     order = torch.Generator().manual_seed(how.seed)
-    n_batch = -(-len(x) // how.batch_size)
+    n_batch = -(-len(y) // how.batch_size)
     progress("train", 0, how.epochs)
     model.train()
     with plain_weights(model) as masked:
@@ -75,12 +75,12 @@ def train(
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, how.epochs * n_batch)
         loss = torch.tensor(0.0)
         for epoch in range(how.epochs):
-            batches = torch.randperm(len(x), generator=order).split(how.batch_size)
+            batches = torch.randperm(len(y), generator=order).split(how.batch_size)
             for k, rows in enumerate(batches):
                 if on_step:
                     on_step(epoch * n_batch + k)
                 optimiser.zero_grad()
-                loss = _loss(model(x[rows]), y[rows], data)
+                loss = _loss(call(model, chosen(x, rows)), y[rows], data)
                 loss.backward()
                 optimiser.step()
                 schedule.step()
@@ -115,7 +115,7 @@ def predict(model: nn.Module, x: np.ndarray, *, batch_size: int = 512) -> np.nda
     The mode of each module is restored afterwards.
     """
     with evaluation(model), torch.no_grad():
-        parts = [model(rows).double() for rows in torch.from_numpy(x).split(batch_size)]
+        parts = [call(model, rows).double() for rows in split(inputs(x), batch_size)]
     return torch.cat(parts).numpy()
 
 

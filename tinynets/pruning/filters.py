@@ -9,11 +9,12 @@ from tinynets.files.extras import optional
 from tinynets.modules.replacing import copied
 from tinynets.networks.extraction import extract
 from tinynets.networks.masks import make_permanent, weight_layers
+from tinynets.networks.passes import Inputs, call
 
 
 def prune_filters(
     model: nn.Module,
-    example: torch.Tensor,
+    example: Inputs,
     *,
     sparsity: float,
     scope: str = "layer",
@@ -89,7 +90,7 @@ def _fraction(module: nn.Module, sparsity: float, round_to: int) -> float:
     return 1.0 - (left + 0.5) / n if left < n else 0.0
 
 
-def _shapes(model: nn.Module, example: torch.Tensor) -> list[tuple[int, ...]]:
+def _shapes(model: nn.Module, example: Inputs) -> list[tuple[int, ...]]:
     with torch.no_grad():
-        y = model(example)
+        y = call(model, example)
     return [tuple(part.shape) for part in (y if isinstance(y, tuple | list) else (y,))]

@@ -14,7 +14,7 @@ from torch import nn
 
 from tinynets.modules.replacing import copied
 from tinynets.modules.unpacking import unpacked
-from tinynets.networks.data import Data
+from tinynets.networks.data import Data, inputs
 from tinynets.networks.extraction import extract
 from tinynets.networks.masks import (
     apply_masks,
@@ -115,7 +115,7 @@ def prune_for_tiles(
     layers = weight_layers(model, rule.exclude)
     if grouped := [path for path, m in layers.items() if getattr(m, "groups", 1) > 1]:
         raise ValueError(f"layers {grouped} are grouped convolutions; exclude them")
-    read = extract(model, torch.from_numpy(data.x_train[:1]), leave_digital=rule.exclude)
+    read = extract(model, inputs(data.x_train[:1]), leave_digital=rule.exclude)
     cost = {layer.module: layer.n_mvm**rule.by_reads for layer in read.layers}
 
     def step(sparsity: float) -> None:

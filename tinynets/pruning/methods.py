@@ -10,7 +10,7 @@ from torch import nn
 
 from tinynets.modules.replacing import copied
 from tinynets.modules.unpacking import unpacked
-from tinynets.networks.data import Data
+from tinynets.networks.data import Data, inputs
 from tinynets.networks.masks import (
     Masks,
     apply_masks,
@@ -21,6 +21,7 @@ from tinynets.networks.masks import (
     warn_of_few,
     weight_layers,
 )
+from tinynets.networks.passes import Inputs, chosen
 from tinynets.networks.training import train
 from tinynets.progress import Progress, silent
 from tinynets.pruning import scores, second_order
@@ -113,8 +114,8 @@ def prune_once(model: nn.Module, data: Data, rule: PruneOptions) -> Masks:
     return masks
 
 
-def _calibration(data: Data, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _calibration(data: Data, seed: int) -> tuple[Inputs, torch.Tensor]:
     """Return random training samples and their labels."""
     order = torch.randperm(len(data.x_train), generator=torch.Generator().manual_seed(seed))
     rows = order[:N_CALIBRATION]
-    return torch.from_numpy(data.x_train)[rows], torch.from_numpy(data.y_train)[rows]
+    return chosen(inputs(data.x_train), rows), torch.from_numpy(data.y_train)[rows]

@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from tinynets.modules.replacing import copied
@@ -11,6 +10,7 @@ from tinynets.networks.data import Data
 from tinynets.networks.extraction import extract
 from tinynets.networks.flops import Counts, count
 from tinynets.networks.masks import make_permanent
+from tinynets.networks.passes import Inputs
 from tinynets.networks.training import accuracy
 
 #: Bits of a parameter at full precision.
@@ -39,7 +39,7 @@ class Metrics:
 
 def measure(
     model: nn.Module,
-    example: torch.Tensor,
+    example: Inputs,
     data: Data | None = None,
     *,
     bits: int = FULL_BITS,

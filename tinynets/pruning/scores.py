@@ -12,7 +12,7 @@ from torch import nn
 
 from tinynets.networks.extraction import conv_geometry, dense_weight
 from tinynets.networks.masks import FOLDED_GAIN
-from tinynets.networks.passes import evaluation, watching
+from tinynets.networks.passes import Inputs, call, evaluation, split, watching
 
 Layers = Mapping[str, nn.Module]
 
@@ -46,7 +46,7 @@ def random(layers: Layers, seed: int) -> dict[str, torch.Tensor]:
 
 
 def gradient(
-    model: nn.Module, layers: Layers, x: torch.Tensor, y: torch.Tensor
+    model: nn.Module, layers: Layers, x: Inputs, y: torch.Tensor
 ) -> dict[str, torch.Tensor]:
     """Return |gradient × weight|: the first-order change of the loss when a weight goes.
 
@@ -60,7 +60,7 @@ def gradient(
         for parameter in frozen:
             parameter.requires_grad_(True)
         with evaluation(model):
-            loss = nn.functional.cross_entropy(model(x), y)
+            loss = nn.functional.cross_entropy(call(model, x), y)
             gradients = torch.autograd.grad(loss, held)
     finally:
         for parameter in frozen:
@@ -71,7 +71,7 @@ def gradient(
     }
 
 
-def activation(model: nn.Module, layers: Layers, x: torch.Tensor) -> dict[str, torch.Tensor]:
+def activation(model: nn.Module, layers: Layers, x: Inputs) -> dict[str, torch.Tensor]:
     """Return |weight| times the norm of the input it multiplies.
 
     Source: Sun et al., Wanda, ICLR 2024, arXiv 2306.11695. Cost: one forward pass. It is meant
@@ -110,7 +110,7 @@ def input_rows(module: Any, x: torch.Tensor) -> torch.Tensor:
 def input_statistics(
     model: nn.Module,
     layers: Layers,
-    x: torch.Tensor,
+    x: Inputs,
     reduce: Callable[[torch.Tensor], torch.Tensor],
     *,
     batch_size: int = 64,
@@ -125,8 +125,8 @@ def input_statistics(
         totals[path] = totals.get(path, 0) + reduce(input_rows(module, x.detach()))
 
     with watching(layers, see), evaluation(model), torch.no_grad():
-        for rows in x.split(batch_size):
-            model(rows)
+        for rows in split(x, batch_size):
+            call(model, rows)
     if idle := [path for path in layers if path not in totals]:
         raise ValueError(f"layers {idle} did not run on the calibration inputs; exclude them")
     return totals

@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 from tinynets.networks.extraction import dense_weight
+from tinynets.networks.passes import Inputs
 from tinynets.pruning.scores import Layers, by_group, input_statistics, unfolded
 
 
 def inverse_factors(
-    model: nn.Module, layers: Layers, x: torch.Tensor, *, damping: float = 0.01
+    model: nn.Module, layers: Layers, x: Inputs, *, damping: float = 0.01
 ) -> dict[str, torch.Tensor]:
     """Return the upper Cholesky factor of each layer's inverse Hessian: (groups, n_in, n_in).
 

@@ -235,7 +235,7 @@ ERRORS = [
     (("m.h5",), "expected a .toml, .onnx, .safetensors or .pt file"),
     (("none.pt", "--data", "digits"), "none.pt does not exist"),
     (("m.pt",), "m.pt comes without data; pass --data"),
-    (("m.pt", "--data", "cifar"), "--data must be digits, mnist5000, an .npz or a folder"),
+    (("m.pt", "--data", "cifar"), "--data must be digits, mnist, mnist5000, an .npz or a folder"),
     (("m.pt", "--data", "wide.npz"), "does not take the samples of data 'wide.npz', of shape"),
     (("m.pt", "--data", "many.npz"), "'many.npz' have 12 classes, but the network has 10 outputs"),
     (("m.pt", "--data", "half.npz"), "holds arrays ['y']; expected x and y"),

@@ -246,7 +246,10 @@ def test_a_study_may_vary_files(folder):
             '[data]\nsource = "none.npz"',
             "data.source = 'none.npz': must be 'digits'.* is not there",
         ),
-        ('[data]\nsource = "net.py"', "an .npz, a folder of images.* is another file"),
+        (
+            '[data]\nsource = "net.py"',
+            r"a file \(.npz, .safetensors\), a folder of images.* is another file",
+        ),
         ('[data]\nsource = "."', r"a folder of images needs size = \[height, width\]"),
         ('[data]\nsource = "data.npz"\nsize = [8, 8]', "size is for folders of images"),
         ('[network]\nsource = "none.onnx"', "network.source: .*none.onnx cannot be read"),
@@ -259,7 +262,7 @@ def test_a_study_may_vary_files(folder):
         ('[measure]\nmetric = "f1"', "measure.metric = 'f1': must be 'accuracy', 'top-5'"),
         (
             '[network]\nsource = "cnn"\n[data]\nsource = "data.npz"',
-            "'cnn' takes digits or mnist5000",
+            "'cnn' takes digits, mnist or mnist5000",
         ),
         ('[network]\nsource = "given in Python"', "given in Python, which is not here"),
     ],

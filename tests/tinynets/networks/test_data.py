@@ -1,20 +1,26 @@
 """Data of the user's own: arrays, data sets and folders; splits that do not leak."""
 
+import gzip
+import hashlib
 import io
 import zipfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch.utils.data import TensorDataset
 
 from tinynets.networks import data as tasks
+from tinynets.networks import mnist
 from tinynets.networks.data import (
     Data,
     digits,
     from_dataset,
     from_folder,
     from_npz,
+    from_safetensors,
     mnist5000,
     split,
 )
@@ -42,6 +48,84 @@ def test_mnist_digits():
     train = {image.tobytes() for image in data.x_train}
     assert not any(image.tobytes() in train for image in data.x_test)
     assert mnist5000(seed=1, flat=True).x_train.shape == (4000, 784)
+
+
+def test_all_of_mnist_is_read_from_files_that_are_the_right_ones(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(mnist, "URL", (tmp_path / "server").as_uri())
+    mnist.read_mnist.cache_clear()
+    with pytest.raises(ValueError, match=r"MNIST is not in .*, and file:.*; put train-im"):
+        tasks.mnist(seed=0, flat=True)
+    rng = np.random.default_rng(0)
+    (tmp_path / "server").mkdir()
+    for name, shape in (("train", (30, 28, 28)), ("t10k", (20, 28, 28))):
+        images = rng.integers(0, 256, shape, dtype=np.uint8)
+        labels = (np.arange(len(images)) % 10).astype(np.uint8)
+        for kind, head, array in (("images", 16, images), ("labels", 8, labels)):
+            content = bytes(head) + array.tobytes()
+            sha256 = hashlib.sha256(content).hexdigest()
+            monkeypatch.setitem(mnist.SHA256, f"{name}-{kind}", sha256)
+            file = f"{name}-{kind}-idx{3 if kind == 'images' else 1}-ubyte"
+            (tmp_path / "server" / f"{file}.gz").write_bytes(gzip.compress(content))
+    data = tasks.mnist(seed=0, flat=False)
+    assert data.x_test.shape == (20, 1, 28, 28)
+    assert np.array_equal(data.x_test[:, 0] * 255, images)
+    assert np.array_equal(data.y_test, labels)
+    kept = mnist.folder() / "t10k-labels-idx1-ubyte"
+    kept.write_bytes(kept.read_bytes()[:-1] + b"7")
+    mnist.read_mnist.cache_clear()
+    with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte is not the file of MNIST"):
+        tasks.mnist(seed=0, flat=False)
+    mnist.read_mnist.cache_clear()
+
+
+def tokens(n: int = 30) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    return {
+        "ids": rng.integers(0, 9, (n, 5), dtype=np.int32),
+        "mask": rng.random((n, 5)) < 0.8,
+        "scale": rng.random(n),
+    }
+
+
+def test_several_inputs_keep_their_kinds_and_stay_together(tmp_path):
+    given = tokens()
+    parts = {f"{k}_{p}": a[rows] for k, a in given.items() for p, rows in PARTS.items()}
+    np.savez(tmp_path / "d.npz", **parts, y_train=np.arange(20) % 2, y_test=np.arange(10) % 2)
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in parts.items()}
+    save_file(tensors, tmp_path / "d.safetensors")
+    labelled, bare = from_npz(tmp_path / "d.npz"), from_safetensors(tmp_path / "d.safetensors")
+    assert (labelled.has_labels, bare.has_labels) == (True, False)
+    assert np.array_equal(labelled.x_test, bare.x_test)
+    assert labelled.x_test.dtype.names == ("ids", "scale", "mask")
+    found = tasks.inputs(labelled.x_test)
+    assert isinstance(found, dict)
+    kinds = {name: tensor.dtype for name, tensor in found.items()}
+    assert kinds == {"ids": torch.int64, "mask": torch.bool, "scale": torch.float32}
+    for name, tensor in found.items():
+        assert np.array_equal(tensor.numpy(), given[name][20:].astype(tensor.numpy().dtype))
+    whole = tasks.from_arrays("whole", given)
+    order = [np.flatnonzero((given["ids"] == row).all(1))[0] for row in whole.x_test["ids"]]
+    assert np.array_equal(whole.x_test["mask"], given["mask"][order])
+
+
+PARTS = {"train": slice(0, 20), "test": slice(20, 30)}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"ids": np.zeros((4, 2)), "mask": np.zeros((3, 2))}, "the same number of samples; got"),
+        ({"ids": np.array(["a"] * 4), "mask": np.zeros(4)}, "'ids' must be numbers or booleans"),
+        ({"ids": np.zeros(4), "mask": np.full(4, np.nan)}, "hold NaN or inf"),
+        ({"ids_train": np.zeros(4), "ids_test": np.zeros((4, 2))}, "other inputs or sizes"),
+        ({"ids_train": np.zeros(4), "mask_test": np.zeros(4)}, "other inputs or sizes"),
+        ({"ids_train": np.zeros(4)}, "expected x and y"),
+    ],
+)
+def test_inputs_that_do_not_fit_together(arrays, message):
+    with pytest.raises(ValueError, match=message):
+        tasks.from_arrays("d", arrays)
 
 
 def test_copies_of_a_sample_stay_on_one_side():
@@ -93,8 +177,8 @@ def test_npz_files(tmp_path, data):
     assert same(from_npz(tmp_path / "parts.npz"), data)
     np.savez(tmp_path / "whole.npz", x=data.x_test, y=data.y_test)
     assert len(from_npz(tmp_path / "whole.npz", test_share=0.5).x_test) == 225
-    np.savez(tmp_path / "odd.npz", images=data.x_test)
-    with pytest.raises(ValueError, match=r"\['images'\]; expected x and y"):
+    np.savez(tmp_path / "odd.npz", images_train=data.x_test)
+    with pytest.raises(ValueError, match=r"\['images_train'\]; expected x and y"):
         from_npz(tmp_path / "odd.npz")
     np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object), y=np.zeros(1))
     with pytest.raises(
