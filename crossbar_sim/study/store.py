@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 #: Marks a file as a store ("xbar"), so that no other program's database is ever written to.
 _APPLICATION = 0x78626172
 _SCHEMA = 2
+#: How long to wait for other processes that write [s].
+_PATIENCE = 60.0
 _TABLE = """
 CREATE TABLE trial (
     key TEXT PRIMARY KEY,
@@ -129,7 +132,7 @@ class Store:
         """
         try:
             uri = f"file:{self.path}?mode=ro"
-            with closing(sqlite3.connect(uri, timeout=60.0, uri=True)) as connection:
+            with closing(sqlite3.connect(uri, timeout=_PATIENCE, uri=True)) as connection:
                 connection.execute("BEGIN")  # all reads see the same moment
                 application = connection.execute("PRAGMA application_id").fetchone()[0]
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -155,9 +158,9 @@ class Store:
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         try:
-            connection = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
+            connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
             with closing(connection):
-                connection.execute("PRAGMA journal_mode = WAL")
+                _keep_a_log(connection)
                 connection.execute("PRAGMA synchronous = FULL")
                 yield connection
         except sqlite3.OperationalError as error:
@@ -168,3 +171,16 @@ class Store:
             f"the store {self.path} cannot be read or written: {error}; its trials are safe; make "
             "room or change permissions and repeat the command, or name another --store"
         )
+
+
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log, which SQLite does not wait for while others open the file."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
