@@ -6,55 +6,68 @@ from tinynets.files.compiled import kernels
 
 #: Lets sums be taken in any order, so that they use vector instructions.
 FAST = {"contract", "reassoc"}
-#: Rows that are eliminated at once.
-_BLOCK = 32
+#: Rows up to which a matrix is not halved.
+_SMALL = 32
 
 kernel = kernels()
 fast_kernel = kernels(fastmath=FAST)
 
 
-@fast_kernel
+@kernel
 def invert(a):
-    """Invert a matrix (n, n) in place, by Gauss-Jordan elimination of blocks.
+    """Invert a matrix (n, n) in place, by halves.
 
-    With P the inverse of a block on the diagonal, and C and R its columns and rows elsewhere,
+    With P = A^-1, X = P B and S = C - B^T X, of the blocks A, B, C of the matrix,
 
-        P    P R            the block and its rows
-       -C P  rest - C P R   all other rows.
+        P + X S^-1 X^T   -X S^-1
+        -S^-1 X^T         S^-1.
     """
     n = len(a)
-    update = np.empty((n, n))
-    for start in range(0, n, _BLOCK):
-        stop = min(start + _BLOCK, n)
-        pivot = a[start:stop, start:stop].copy()
-        _sweep(pivot)
-        columns = a[:, start:stop].copy()
-        columns[start:stop] = 0.0
-        rows = np.dot(pivot, a[start:stop])
-        rows[:, start:stop] = pivot
-        a[:, start:stop] = 0.0
-        np.dot(columns, rows, update)
-        for i in range(n):
-            for j in range(n):
-                a[i, j] -= update[i, j]
-        a[start:stop] = rows
+    if n <= _SMALL:
+        _sweep(a)
+        return
+    half = n // 2
+    p, b = a[:half, :half].copy(), a[:half, half:].copy()
+    invert(p)
+    x = np.dot(p, b)
+    s = a[half:, half:] - np.dot(np.ascontiguousarray(b.T), x)
+    invert(s)
+    xs = np.dot(x, s)
+    a[:half, :half] = p + np.dot(xs, np.ascontiguousarray(x.T))
+    a[:half, half:] = -xs
+    a[half:, :half] = -xs.T
+    a[half:, half:] = s
 
 
 @fast_kernel
 def _sweep(a):
-    """Invert a small matrix in place, one row after another."""
+    """Invert a small matrix in place, by Gauss-Jordan elimination of two rows at a time."""
     n = len(a)
-    for k in range(n):
-        scale = 1.0 / a[k, k]
-        a[k, k] = 1.0
+    for k in range(0, n - 1, 2):
+        scale = 1.0 / (a[k, k] * a[k + 1, k + 1] - a[k, k + 1] * a[k + 1, k])
+        first, both, second = scale * a[k + 1, k + 1], -scale * a[k, k + 1], scale * a[k, k]
+        a[k, k] = a[k + 1, k + 1] = 1.0
+        a[k, k + 1] = a[k + 1, k] = 0.0
         for j in range(n):
-            a[k, j] *= scale
+            x, y = a[k, j], a[k + 1, j]
+            a[k, j], a[k + 1, j] = first * x + both * y, both * x + second * y
         for i in range(n):
-            if i != k:
-                factor = a[i, k]
-                a[i, k] = 0.0
+            if i < k or i > k + 1:
+                x, y = a[i, k], a[i, k + 1]
+                a[i, k] = a[i, k + 1] = 0.0
                 for j in range(n):
-                    a[i, j] -= factor * a[k, j]
+                    a[i, j] -= x * a[k, j] + y * a[k + 1, j]
+    if n % 2:
+        last = n - 1
+        scale = 1.0 / a[last, last]
+        a[last, last] = 1.0
+        for j in range(n):
+            a[last, j] *= scale
+        for i in range(last):
+            x = a[i, last]
+            a[i, last] = 0.0
+            for j in range(n):
+                a[i, j] -= x * a[last, j]
 
 
 @fast_kernel
