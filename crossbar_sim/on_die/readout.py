@@ -1,8 +1,11 @@
 """From the DACs of a layer's tiles to its ADCs: the circuits of the tiles as torch matrices."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import repeat
 
+import numba
 import numpy as np
 import torch
 from torch import nn
@@ -10,6 +13,7 @@ from torch import nn
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.periphery.conversion import Errors, broadcast
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
+from crossbar_sim.transfer.elimination import one_blas_thread
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery
 from netlists.circuit.build import tile_circuit
@@ -53,6 +57,15 @@ def respond(tile: Tile, hardware: Hardware) -> Response:
         rest = solve(unclipped, np.zeros(tile.n_word)).v_out[0]
     sigma = np.zeros(tile.n_bit) if noise is None else noise.pair_volts(circuit)
     return Response(((tile.name, tile.n_bit),), tile.rows, tile.columns, volts, rest, sigma)
+
+
+def respond_all(tiles: Sequence[Tile], hardware: Hardware) -> list[Response]:
+    """Return the responses of tiles, in their order, by as many threads as numba may use."""
+    n_thread = min(numba.get_num_threads(), len(tiles))
+    if n_thread < 2:
+        return [respond(tile, hardware) for tile in tiles]
+    with one_blas_thread(), ThreadPoolExecutor(n_thread) as pool:
+        return list(pool.map(respond, tiles, repeat(hardware)))
 
 
 def ideal_response(tile: Tile) -> Response:

@@ -45,7 +45,7 @@ def to_torch(
     calibration: inputs (never test data) that fix the range of every DAC and ADC without a given
         one: the largest input of the layer, over all its passes, and the largest output of its
         tiles.
-    responses: by tile, if `crossbar_sim.on_die.readout.respond` has computed them already.
+    responses: by tile, if `crossbar_sim.on_die.readout.respond_all` has computed them already.
 
     Raises ValueError naming the layer if the model is not the one that was mapped (another weight,
     bias, or shape), or if with ideal parts it would not give what the realised weights give.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -20,10 +21,17 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def one_blas_thread() -> Any:
+    """Return a context in which BLAS has one thread; whoever starts threads enters it before.
+
+    On blocks of this size more threads cost more time than they save.
+    """
+    return _threads().limit(limits=1, user_api="blas")
+
+
 def eliminate(lines: Lines) -> np.ndarray:
     """Return the transfer matrix (n_word, n_line) [S] of an array."""
-    # One thread: on blocks of this size more threads cost more time than they save.
-    with _threads().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         return cheapest(lines)(lines)
 
 

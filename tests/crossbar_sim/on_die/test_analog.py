@@ -15,7 +15,7 @@ from approx import approx
 from crossbar_sim import Converters, Hardware, solve, solve_ngspice, to_torch, transfer_matrix
 from crossbar_sim.ngspice.process import Job
 from crossbar_sim.on_die.layer_inputs import InputRange, input_ranges, patches
-from crossbar_sim.on_die.readout import Readout, grouped, merged, respond
+from crossbar_sim.on_die.readout import Readout, grouped, merged, respond, respond_all
 from crossbar_sim.on_die.to_torch import circuit_inputs
 from crossbar_sim.periphery.conversion import Errors, adc_errors
 from crossbar_sim.periphery.noise import Noise, output_noise
@@ -388,6 +388,9 @@ def test_tiles_side_by_side_and_added_up_read_what_each_reads(mapped):
     layer = mapped.layers[0]
     wires, ends = Wires(2, 2), Periphery(v_offset_sigma=1e-3, v_swing=np.inf)
     responses = [respond(tile, Hardware(wires, ends)) for tile in layer.tiles]
+    for one, other in zip(responses, respond_all(layer.tiles, Hardware(wires, ends)), strict=True):
+        assert one.tiles == other.tiles
+        np.testing.assert_array_equal(one.volts, other.volts)
     x = torch.rand(5, layer.source.n_in)
     alone = torch.zeros(5, layer.source.n_out)
     for response in responses:

@@ -1,8 +1,11 @@
 """Three ways to eliminate an array give the matrix that Kirchhoff's law gives."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import mpmath
 import numpy as np
 import pytest
+import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +14,7 @@ from crossbar_sim.transfer.array_lines import Lines
 from crossbar_sim.transfer.by_columns import eliminate_columns
 from crossbar_sim.transfer.by_devices import eliminate_devices
 from crossbar_sim.transfer.by_rows import eliminate_rows
-from crossbar_sim.transfer.elimination import cheapest
+from crossbar_sim.transfer.elimination import cheapest, eliminate, one_blas_thread
 from crossbar_sim.transfer.symmetric_inverse import invert
 from netlists import Wires, array_circuit
 
@@ -102,3 +105,19 @@ def test_the_inverse(n):
     found = matrix.copy()
     invert(found)
     np.testing.assert_allclose(found @ matrix, np.eye(n), rtol=0, atol=1e-12)
+
+
+def test_blas_has_one_thread_in_several_threads_and_all_of_them_afterwards():
+    def counts() -> list[int]:
+        found = threadpoolctl.threadpool_info()
+        return [one["num_threads"] for one in found if one["user_api"] == "blas"]
+
+    def work(_: int) -> list[int]:
+        eliminate(lines_of((5, 5), 1.0, 1, seed=0))
+        return counts()
+
+    before = counts()
+    with one_blas_thread(), ThreadPoolExecutor(3) as pool:
+        inside = list(pool.map(work, range(12)))
+    assert {n for each in inside for n in each} == {1}
+    assert counts() == before
