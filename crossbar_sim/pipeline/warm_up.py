@@ -8,12 +8,16 @@ import numpy as np
 from crossbar_sim.calibration.switches import reselect_for_wires
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
 from crossbar_sim.system.terminal import messages, progress_bars
+from crossbar_sim.transfer.array_lines import lines_of
+from crossbar_sim.transfer.by_columns import eliminate_columns
+from crossbar_sim.transfer.by_devices import eliminate_devices
+from crossbar_sim.transfer.by_rows import eliminate_rows
 from mapping.bank import Die, ResistorBank
 from mapping.network.map_network import SelectionRule, map_network
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import TileConfig
 from netlists.circuit import Periphery, Wires
-from netlists.circuit.build import tile_circuit
+from netlists.circuit.build import array_circuit, tile_circuit
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.progress import Progress, silent
 
@@ -29,7 +33,12 @@ def compile_kernels(tell: Progress = silent) -> None:
 
     Takes about half a minute on a new machine, and a tenth of a second once all is compiled.
     """
-    steps = [*(lambda rule=rule: _mapped(rule) for rule in _RULES), _solved, _calibrated]
+    steps = [
+        *(lambda rule=rule: _mapped(rule) for rule in _RULES),
+        _solved,
+        _eliminated,
+        _calibrated,
+    ]
     for done, step in enumerate(steps):
         tell("kernels", done, len(steps))
         step()
@@ -58,6 +67,12 @@ def _solved() -> None:
         for n_batch in (1, 12):
             solve(circuit, np.full((n_batch, tile.n_word), 0.1), nodes=True)
         transfer_matrix(circuit)
+
+
+def _eliminated() -> None:
+    circuit = array_circuit(np.full((2, 2), 1e-4), Wires(1.0, 1.0))
+    for eliminate in (eliminate_columns, eliminate_devices, eliminate_rows):
+        eliminate(lines_of(circuit))
 
 
 def _calibrated() -> None:
