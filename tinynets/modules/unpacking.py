@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from tinynets.modules.attention import Attention
+from tinynets.modules.convolution import CONVOLUTIONS, Convolution
 from tinynets.modules.packed import Unpacked, is_plain
 from tinynets.modules.quantised import QUANTISED, Dequantised, is_half
 from tinynets.modules.recurrent import RecurrentCell, RecurrentLayers
@@ -17,6 +18,7 @@ _KINDS: dict[type[nn.Module], Callable[[Any], Unpacked]] = {
     **dict.fromkeys((nn.LSTM, nn.GRU, nn.RNN), RecurrentLayers),
     **dict.fromkeys((nn.LSTMCell, nn.GRUCell, nn.RNNCell), RecurrentCell),
     **dict.fromkeys(QUANTISED, Dequantised),
+    **dict.fromkeys(CONVOLUTIONS, Convolution),
 }
 
 
