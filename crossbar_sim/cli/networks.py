@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crossbar_sim.system.failures import naming
-from crossbar_sim.system.terminal import MAX_SEED, messages, progress_bars
+from crossbar_sim.system.terminal import MAX_SEED, TRUST, messages, progress_bars
 from tinynets.files.outputs import csv_text
 
 Mapped = Annotated[
@@ -20,7 +20,9 @@ Mapped = Annotated[
 ]
 Layers = Annotated[
     str | None,
-    typer.Option(help="Names of layers whose tiles are written, such as conv1,fc; all by default."),
+    typer.Option(
+        help="Names of layers, all of whose tiles are meant, such as conv1,fc; all by default."
+    ),
 ]
 Tiles = Annotated[
     str | None,
@@ -43,12 +45,13 @@ EachInput = Annotated[
 
 
 def choice(
-    layers: str | None, tiles: str | None, sample: int | None, seed: int
+    layers: str | None, tiles: str | list[str] | None, sample: int | None = None, seed: int = 0
 ) -> dict[str, Any] | None:
     """Return the arguments of `chosen_tiles` that options stand for, or None for all tiles."""
     if layers is tiles is sample is None:
         return None
-    return {"names": _names(tiles), "layers": _names(layers), "n_sample": sample, "seed": seed}
+    names = tiles if isinstance(tiles, list) else _names(tiles)
+    return {"names": names, "layers": _names(layers), "n_sample": sample, "seed": seed}
 
 
 def announce(amount: object) -> None:
@@ -97,7 +100,7 @@ _MapConfig = Annotated[
     Path | None,
     typer.Option(
         help="Run's .toml with the \\[bank], \\[die], \\[tile], \\[select], \\[wires] and "
-        "\\[periphery] to use; its \\[model] describes a file of weights, which otherwise must be "
+        "\\[periphery] to use; its \\[network] describes a file of weights, which otherwise must be "
         "those of Linear layers.  \\[default: a run's defaults]"
     ),
 ]
@@ -115,6 +118,7 @@ def map_(
     config: _MapConfig = None,
     shape: _Shape = None,
     leave_digital: _Digital = None,
+    trust: Annotated[bool, typer.Option("--trust", help=TRUST)] = False,
 ) -> None:
     """Your own network on a die: the switches of every weight, for the commands that follow.
 
@@ -127,7 +131,8 @@ def map_(
 
     if output.exists():
         raise FileExistsError(f"{output} exists; choose another directory")
-    options = {"shape": _sizes(shape), "leave_digital": tuple(_names(leave_digital))}
+    options: dict[str, Any] = {"shape": _sizes(shape), "trust": trust}
+    options["leave_digital"] = tuple(_names(leave_digital))
     with naming(output), single_thread(), progress_bars() as tell:
         own = read_own(network, config, **options)
         mapped = own.mapped(tell)

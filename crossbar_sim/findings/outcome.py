@@ -103,7 +103,7 @@ def find_outcome(
     names = [tile.name for tile in way.mapped.tiles]
     simulated = simulate(way, reads, Questions(worker, names, limits=True))
     simulated.verification.require()
-    accuracies, measure = score(way, networks)
+    accuracies, measure, fidelity = score(way, networks)
     return Outcome(
         config,
         way.mapped,
@@ -112,7 +112,7 @@ def find_outcome(
         tile_outputs(way, reads, simulated),
         accuracies,
         measure,
-        compared(way, list(networks.values())[-1]),
+        fidelity,
         weigh_costs(way, work),
         weigh_rules(way, reads, work),
         way.selection.layers if config.calibrate.rounds else [],
@@ -175,19 +175,27 @@ def all_on(way: Deployment) -> tuple[Tile, Solution]:
 
 def score(
     way: Deployment, networks: Mapping[str, nn.Module]
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the accuracy and the metric of each network on the whole test set."""
-    data, rows, scores = way.data, [], []
+) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
+    """Return the accuracy and the metric of each network on all test samples.
+
+    The third is the fidelity of the last network, on its die, by the same pass. With noise it has
+    a pass of its own, in which the noise starts anew.
+    """
+    data, rows, scores, near = way.data, [], [], None
     way.tell("accuracy", 0, len(networks))
     for k, (label, network) in enumerate(networks.items()):
-        outputs = predict(network, data.x_test)
+        if k + 1 < len(networks) or way.config.hardware.noise:
+            outputs = predict(network, data.x_test)
+        else:
+            outputs, near = compared(way, network)
         share = accuracy_of(outputs, data)
         rows.append({"network": label, "accuracy": share, "n_image": len(data.x_test)})
         value = measured(way.config, data, outputs, way.digital_outputs)
         scores.append({"network": label, "score": value})
         way.tell("accuracy", k + 1, len(networks))
+    near = near or compared(way, list(networks.values())[-1])[1]
     metric = metric_of(way.config, data)
-    return rows, {"metric": Path(metric).name, "scores": scores}
+    return rows, {"metric": Path(metric).name, "scores": scores}, near
 
 
 def weigh_costs(way: Deployment, work: Workspace) -> list[dict[str, Any]]:

@@ -62,6 +62,7 @@ def read_own(
     *,
     shape: tuple[int, ...] | None = None,
     leave_digital: tuple[str, ...] = (),
+    trust: bool = False,
 ) -> OwnNetwork:
     """Return the network of an ONNX file or a file of weights.
 
@@ -70,6 +71,7 @@ def read_own(
         those of Linear layers.
     shape: of one input without the batch; by default that of the file or of the run's data.
     leave_digital: paths of modules that stay digital.
+    trust: whether the Python that the configuration names may run.
 
     Raises ConfigError for another file, or an input whose shape is not known or does not fit;
     ValueError as the readers and `extract` do.
@@ -78,7 +80,7 @@ def read_own(
         raise ConfigError(f"expected a file of {', '.join(READERS)}; got {str(source)!r}")
     if not source.is_file():
         raise ConfigError(f"{source} does not exist; give a file")
-    settings = load_config(config) if config else RunConfig(name="own")
+    settings = load_config(config, trust=trust) if config else RunConfig(name="own")
     described = source.suffix != ".onnx" and "network" in settings.model_fields_set
     model = read_model(source, settings if described else None).eval()
     if shape is None:

@@ -45,5 +45,7 @@ def unpacked(
     model = copied(model) if found else model
     for path in found:
         module = model.get_submodule(path)
-        model = with_module(model, path, _KINDS[type(module)](module))
+        replaced = _KINDS[type(module)](module)
+        replaced.path = path
+        model = with_module(model, path, replaced)
     return model

@@ -397,6 +397,10 @@ def test_a_run_without_labels_from_one_file_and_the_same_from_objects(folder):
     assert 0 < fidelity["relative_error"] < 0.2
     assert [row["name"] for row in fidelity["layers"]] == [row["name"] for row in numbers["layers"]]
     assert all(0 < row["relative_error"] < 0.2 for row in fidelity["layers"])
+    norm = {"module": "2", "weights": 10 / 55, "products": 0.0}
+    assert numbers["digital_fractions"] == [norm]
+    html = (folder / "runs" / "own" / "report.html").read_text()
+    assert "<td>2</td><td>18.18 %</td><td>0.00 %</td>" in html
 
     settings = {"simulation": {"n_image": 2}, "measure": {"metric": "agreement"}}
     arrays = np.load(folder / "data.npz")
