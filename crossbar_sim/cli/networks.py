@@ -20,9 +20,7 @@ Mapped = Annotated[
 ]
 Layers = Annotated[
     str | None,
-    typer.Option(
-        help="Names of layers, all of whose tiles are meant, such as conv1,fc; all by default."
-    ),
+    typer.Option(help="Names of layers whose tiles are taken, such as conv1,fc; all by default."),
 ]
 Tiles = Annotated[
     str | None,
@@ -100,8 +98,8 @@ _MapConfig = Annotated[
     Path | None,
     typer.Option(
         help="Run's .toml with the \\[bank], \\[die], \\[tile], \\[select], \\[wires] and "
-        "\\[periphery] to use; its \\[network] describes a file of weights, which otherwise must be "
-        "those of Linear layers.  \\[default: a run's defaults]"
+        "\\[periphery] to use; its \\[network] describes a file of weights, which otherwise must "
+        "be those of Linear layers.  \\[default: a run's defaults]"
     ),
 ]
 

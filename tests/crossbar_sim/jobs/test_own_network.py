@@ -135,7 +135,7 @@ def test_the_architecture_may_be_trusted_python(weights, tmp_path):
     tables = '[network]\nsource = "own.safetensors"\npython = "net.py:make"\n'
     path.write_text(CONFIG + tables + '[data]\nsource = "data.npz"\n')
     words = ("map", weights, "--output", tmp_path / "m", "--config", path)
-    with pytest.raises(ConfigError, match="net.py:make' would run Python code; .* --trust"):
+    with pytest.raises(ConfigError, match=r"net.py:make' would run Python code; .* --trust"):
         raise call(*words).exception
     done = call(*words, "--trust")
     assert done.exit_code == 0, done.output
