@@ -86,7 +86,8 @@ def run(
     from crossbar_sim.jobs.run import run as run_all
 
     with progress_bars() as tell:
-        directory = run_all(settings, results, resume=resume, progress=tell)
+        how = {"progress": tell, "announce": cli_networks.announce_run}
+        directory = run_all(settings, results, resume=resume, **how)
     _summarise(settings, directory)
     typer.echo(directory / "report.html")
 

@@ -57,6 +57,11 @@ def announce(amount: object) -> None:
     messages.print(f"writing {amount} (an estimate)", markup=False)
 
 
+def announce_run(amount: object) -> None:
+    """Tell people what a run takes after training."""
+    messages.print(f"{amount} (an estimate)", markup=False, soft_wrap=True)
+
+
 def _names(text: str | None) -> list[str]:
     return [name.strip() for name in text.split(",")] if text else []
 

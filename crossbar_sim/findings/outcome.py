@@ -1,7 +1,7 @@
 """All results of a run, step by step: from a trained network to a simulated die and its scores."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from crossbar_sim.config import RunConfig
+from crossbar_sim.findings.estimate import RunAmount, run_amount
 from crossbar_sim.findings.measures import accuracy_of, compared, measured, metric_of
 from crossbar_sim.findings.non_idealities import cost_table
 from crossbar_sim.findings.selection_rules import compare_rules
@@ -36,6 +37,8 @@ from tinynets.progress import Progress
 WIRED = "mapped, wires and TIA"
 #: Largest number of vectors in a layer's own netlist; a convolution has one for each position.
 MAX_NETLIST_VECTORS = 64
+#: Time that needs no announcement [s].
+QUICK = 2.0
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,25 @@ class Outcome:
 
 
 def find_outcome(
-    config: RunConfig, work: Workspace, worker: NgspiceWorker, tell: Progress
+    config: RunConfig,
+    work: Workspace,
+    worker: NgspiceWorker,
+    tell: Progress,
+    announce: Callable[[RunAmount], object],
 ) -> Outcome:
-    """Train, prune, map, write netlists, simulate and score."""
+    """Train, prune, map, write netlists, simulate and score.
+
+    announce: called before the mapping, if what follows takes more than `QUICK` seconds.
+
+    Raises OSError if the disk cannot hold what the run writes.
+    """
     way = Deployment(config, Kept(work), tell)
     metric_of(config, way.data)  # one that cannot be is refused before the work
+    if not work.path("netlists").exists():
+        amount = run_amount(config, way.network, MAX_NETLIST_VECTORS)
+        amount.files.require_disk(work.directory, "free some, or take fewer weights or branches")
+        if amount.seconds > QUICK:
+            announce(amount)
     networks = {"digital": way.pruned}
     if config.prune:
         networks = {"float": way.dense, "pruned": way.pruned}
