@@ -86,7 +86,8 @@ def run(
     from crossbar_sim.jobs.run import run as run_all
 
     with progress_bars() as tell:
-        directory = run_all(settings, results, resume=resume, progress=tell)
+        how = {"progress": tell, "announce": cli_networks.announce_run}
+        directory = run_all(settings, results, resume=resume, **how)
     _summarise(settings, directory)
     typer.echo(directory / "report.html")
 
@@ -233,6 +234,7 @@ def verify(
         list[str] | None,
         typer.Option(help="Name of a tile to check; may be repeated; all by default."),
     ] = None,
+    layers: cli_networks.Layers = None,
     sample: Annotated[
         int | None,
         typer.Option(min=1, help="Number of tiles to check, drawn at random; all by default."),
@@ -261,7 +263,7 @@ def verify(
     from crossbar_sim.ngspice.verification import verify as verify_tiles
 
     known = read_source(source)
-    tiles = chosen_tiles(known.mapped, tuple(tile or ()), n_sample=sample, seed=seed)
+    tiles = chosen_tiles(known.mapped, **cli_networks.choice(layers, tile, sample, seed) or {})
     v_in = random_inputs(known.mapped, v_read=known.v_read, n_vector=vectors, seed=seed)
     checks = verify_tiles(known.mapped, v_in, **known.parts, tiles=tiles, tolerance=tolerance)
     typer.echo("tile,vectors,current_error,voltage_error")

@@ -77,6 +77,7 @@ def layout(
     tile: Annotated[
         list[str] | None, typer.Option(help="Name of a tile; may be repeated; all by default.")
     ] = None,
+    layers: Layers = None,
     programming: Annotated[
         Literal["switch", "via"],
         typer.Option(
@@ -100,7 +101,8 @@ def layout(
     if technology not in TECHNOLOGIES:
         known = ", ".join(TECHNOLOGIES)
         raise ConfigError(f"--technology must be one of {known}; got {technology!r}")
-    tiles, bank, film = chosen_tiles(mapped, tile or ()), mapped.die.bank, TECHNOLOGIES[technology]
+    tiles = chosen_tiles(mapped, **choice(layers, tile) or {})
+    bank, film = mapped.die.bank, TECHNOLOGIES[technology]
     with naming(output):
         paths = write_masks(tiles, bank, output, film, programming=programming)
     for path in paths:

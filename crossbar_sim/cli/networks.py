@@ -20,7 +20,7 @@ Mapped = Annotated[
 ]
 Layers = Annotated[
     str | None,
-    typer.Option(help="Names of layers whose tiles are written, such as conv1,fc; all by default."),
+    typer.Option(help="Names of layers whose tiles are taken, such as conv1,fc; all by default."),
 ]
 Tiles = Annotated[
     str | None,
@@ -43,17 +43,23 @@ EachInput = Annotated[
 
 
 def choice(
-    layers: str | None, tiles: str | None, sample: int | None, seed: int
+    layers: str | None, tiles: str | list[str] | None, sample: int | None = None, seed: int = 0
 ) -> dict[str, Any] | None:
     """Return the arguments of `chosen_tiles` that options stand for, or None for all tiles."""
     if layers is tiles is sample is None:
         return None
-    return {"names": _names(tiles), "layers": _names(layers), "n_sample": sample, "seed": seed}
+    names = tiles if isinstance(tiles, list) else _names(tiles)
+    return {"names": names, "layers": _names(layers), "n_sample": sample, "seed": seed}
 
 
 def announce(amount: object) -> None:
     """Tell people what is going to be written."""
     messages.print(f"writing {amount} (an estimate)", markup=False)
+
+
+def announce_run(amount: object) -> None:
+    """Tell people what a run takes after training."""
+    messages.print(f"{amount} (an estimate)", markup=False, soft_wrap=True)
 
 
 def _names(text: str | None) -> list[str]:
@@ -97,8 +103,8 @@ _MapConfig = Annotated[
     Path | None,
     typer.Option(
         help="Run's .toml with the \\[bank], \\[die], \\[tile], \\[select], \\[wires] and "
-        "\\[periphery] to use; its \\[model] describes a file of weights, which otherwise must be "
-        "those of Linear layers.  \\[default: a run's defaults]"
+        "\\[periphery] to use; its \\[network] describes a file of weights, which otherwise must "
+        "be those of Linear layers.  \\[default: a run's defaults]"
     ),
 ]
 
@@ -128,7 +134,10 @@ def map_(
 
     if output.exists():
         raise FileExistsError(f"{output} exists; choose another directory")
-    options = {"shape": _sizes(shape), "leave_digital": tuple(_names(leave_digital))}
+    options: dict[str, Any] = {
+        "shape": _sizes(shape),
+        "leave_digital": tuple(_names(leave_digital)),
+    }
     with naming(output), single_thread(), progress_bars() as tell:
         own = read_own(network, config, trust=trust, **options)
         mapped = own.mapped(tell)

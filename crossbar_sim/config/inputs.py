@@ -1,6 +1,7 @@
 """The tables of what comes from outside: the network, its data and its measure.
 
-A file counts by its content: its SHA-256 is part of the configuration. Python of the user is never
+A file counts by its content: its SHA-256 is part of the configuration. Of Python, the files that it
+imports from its own folder count too. Python of the user is never
 run because a file says so; see `RunConfig.trusting`.
 """
 
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from crossbar_sim.config.problems import ConfigError
+from crossbar_sim.config.python_files import python_sha256
 from tinynets.settings import Section, within
 
 #: Largest number of weights of a network: 400 MB, and three times that in training.
@@ -92,7 +94,7 @@ class NetworkConfig(Section):
     """SHA-256 of the file of source; filled in when the configuration is read, and checked if
     given."""
     python_sha256: Sha256 | None = None
-    """SHA-256 of the file of python, likewise."""
+    """SHA-256 of the file of python and of the files that it imports from its folder, likewise."""
     weights_sha256: Sha256 | None = None
     """SHA-256 of the file of weights, likewise."""
 
@@ -198,7 +200,7 @@ def located(config: Any, folder: Path) -> dict[str, dict[str, str]]:
         path = (folder / Path(file).expanduser()).resolve()
         if table == "data" and not function:
             _check_data(path, config.data)
-        found = _sha256(path, f"{table}.{key}")
+        found = _sha256(path, f"{table}.{key}", is_python=bool(function))
         stated = getattr(getattr(config, table), f"{key}_sha256")
         if stated not in (None, found):
             raise ConfigError(
@@ -228,10 +230,15 @@ def _check_data(path: Path, data: DataConfig) -> None:
         )
 
 
-def _sha256(path: Path, key: str) -> str:
-    """Return the SHA-256 of a file, or of the names and contents of a folder's files."""
+def _sha256(path: Path, key: str, *, is_python: bool) -> str:
+    """Return the SHA-256 of a file, or of the names and contents of a folder's files.
+
+    is_python: whether the files that it imports from its folder count too.
+    """
     digest = hashlib.sha256()
     try:
+        if is_python:
+            return python_sha256(path)
         if not path.is_dir():
             return hashlib.sha256(path.read_bytes()).hexdigest()
         for file in sorted(p for p in path.rglob("*") if p.is_file()):

@@ -82,8 +82,8 @@ def relative_error(difference: float, size: float) -> float:
     return float((difference / size) ** 0.5)
 
 
-def compared(way: Deployment, on_die: nn.Module) -> dict[str, Any]:
-    """Return the fidelity of a network on its die on all test samples, and that of each layer.
+def compared(way: Deployment, on_die: nn.Module) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return the outputs of a network on its die, its fidelity, and that of each layer.
 
     The error of a layer is that of its own outputs, for the inputs that it gets on the die.
     """
@@ -110,7 +110,7 @@ def compared(way: Deployment, on_die: nn.Module) -> dict[str, Any]:
         }
         for path, name in paths.items()
     ]
-    return fidelity(outputs, way.digital_outputs) | {"layers": rows}
+    return outputs, fidelity(outputs, way.digital_outputs) | {"layers": rows}
 
 
 def shown(value: float, metric: str) -> str:

@@ -1,7 +1,7 @@
 """All results of a run, step by step: from a trained network to a simulated die and its scores."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from crossbar_sim.config import RunConfig
+from crossbar_sim.findings.estimate import RunAmount, run_amount
 from crossbar_sim.findings.measures import accuracy_of, compared, measured, metric_of
 from crossbar_sim.findings.non_idealities import cost_table
 from crossbar_sim.findings.selection_rules import compare_rules
@@ -36,6 +37,8 @@ from tinynets.progress import Progress
 WIRED = "mapped, wires and TIA"
 #: Largest number of vectors in a layer's own netlist; a convolution has one for each position.
 MAX_NETLIST_VECTORS = 64
+#: Time that needs no announcement [s].
+QUICK = 2.0
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,25 @@ class Outcome:
 
 
 def find_outcome(
-    config: RunConfig, work: Workspace, worker: NgspiceWorker, tell: Progress
+    config: RunConfig,
+    work: Workspace,
+    worker: NgspiceWorker,
+    tell: Progress,
+    announce: Callable[[RunAmount], object],
 ) -> Outcome:
-    """Train, prune, map, write netlists, simulate and score."""
+    """Train, prune, map, write netlists, simulate and score.
+
+    announce: called before the mapping, if what follows takes more than `QUICK` seconds.
+
+    Raises OSError if the disk cannot hold what the run writes.
+    """
     way = Deployment(config, Kept(work), tell)
     metric_of(config, way.data)  # one that cannot be is refused before the work
+    if not work.path("netlists").exists():
+        amount = run_amount(config, way.network, MAX_NETLIST_VECTORS)
+        amount.files.require_disk(work.directory, "free some, or take fewer weights or branches")
+        if amount.seconds > QUICK:
+            announce(amount)
     networks = {"digital": way.pruned}
     if config.prune:
         networks = {"float": way.dense, "pruned": way.pruned}
@@ -103,7 +120,7 @@ def find_outcome(
     names = [tile.name for tile in way.mapped.tiles]
     simulated = simulate(way, reads, Questions(worker, names, limits=True))
     simulated.verification.require()
-    accuracies, measure = score(way, networks)
+    accuracies, measure, fidelity = score(way, networks)
     return Outcome(
         config,
         way.mapped,
@@ -112,7 +129,7 @@ def find_outcome(
         tile_outputs(way, reads, simulated),
         accuracies,
         measure,
-        compared(way, list(networks.values())[-1]),
+        fidelity,
         weigh_costs(way, work),
         weigh_rules(way, reads, work),
         way.selection.layers if config.calibrate.rounds else [],
@@ -175,19 +192,27 @@ def all_on(way: Deployment) -> tuple[Tile, Solution]:
 
 def score(
     way: Deployment, networks: Mapping[str, nn.Module]
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the accuracy and the metric of each network on the whole test set."""
-    data, rows, scores = way.data, [], []
+) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
+    """Return the accuracy and the metric of each network on all test samples.
+
+    The third is the fidelity of the last network, on its die, by the same pass. With noise it has
+    a pass of its own, in which the noise starts anew.
+    """
+    data, rows, scores, near = way.data, [], [], None
     way.tell("accuracy", 0, len(networks))
     for k, (label, network) in enumerate(networks.items()):
-        outputs = predict(network, data.x_test)
+        if k + 1 < len(networks) or way.config.hardware.noise:
+            outputs = predict(network, data.x_test)
+        else:
+            outputs, near = compared(way, network)
         share = accuracy_of(outputs, data)
         rows.append({"network": label, "accuracy": share, "n_image": len(data.x_test)})
         value = measured(way.config, data, outputs, way.digital_outputs)
         scores.append({"network": label, "score": value})
         way.tell("accuracy", k + 1, len(networks))
+    near = near or compared(way, list(networks.values())[-1])[1]
     metric = metric_of(way.config, data)
-    return rows, {"metric": Path(metric).name, "scores": scores}
+    return rows, {"metric": Path(metric).name, "scores": scores}, near
 
 
 def weigh_costs(way: Deployment, work: Workspace) -> list[dict[str, Any]]:

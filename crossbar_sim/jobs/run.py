@@ -1,12 +1,13 @@
 """The whole path: from a trained network to a simulated die and its report."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from crossbar_sim.config import RunConfig
+from crossbar_sim.findings.estimate import RunAmount
 from crossbar_sim.findings.outcome import find_outcome
 from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.pipeline.own import given
@@ -28,7 +29,8 @@ def simulate(
 ) -> Path:
     """Take a torch module the whole path of `run`; return the directory `root/<name>`.
 
-    options: leave_digital, paths of modules that stay digital; and resume and progress of `run`.
+    options: leave_digital, paths of modules that stay digital; and resume, progress and announce of
+        `run`.
 
     The other arguments are those of `given`.
     """
@@ -42,21 +44,24 @@ def run(
     *,
     resume: bool = False,
     progress: Progress = silent,
+    announce: Callable[[RunAmount], object] = lambda _amount: None,
 ) -> Path:
     """Take a run's whole path and return the directory `root/<name>` with its report.
 
     resume: whether to continue an interrupted run of the same settings.
     progress: told of every step; see `tinynets.progress.Progress`.
+    announce: told what the steps after training take, if that is more than seconds.
 
     The directory appears only when everything is done. Raises ConfigError, NgspiceError if ngspice
-    cannot be used, and VerificationError if the two solvers disagree.
+    cannot be used, OSError if the disk cannot hold it, and
+    VerificationError if the two solvers disagree.
     """
     config = config.ready()
     with NgspiceWorker(time_limit=config.simulation.time_limit) as worker, single_thread():
         worker.probe()  # if ngspice does not work, fail before the work
         compile_kernels(progress)
         work = Workspace(Path(root), config, resume=resume)
-        outcome = find_outcome(config, work, worker, progress)
+        outcome = find_outcome(config, work, worker, progress, announce)
         progress("report", 0, 1)
         write_report(outcome, work.directory)
         progress("report", 1, 1)

@@ -1,6 +1,7 @@
 """The user's own network and data: from files, from trusted Python, or given as objects."""
 
 import hashlib
+import importlib
 import inspect
 import sys
 import types
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.inputs import OBJECT, file_of, is_python
+from crossbar_sim.config.python_files import neighbours, python_sha256
 from crossbar_sim.config.run import checked
 from tinynets.files.drafts import new_file
 from tinynets.formats.readers import read_network
@@ -222,7 +224,7 @@ def call(config: RunConfig, function: str, sha256: str | None, *arguments: Any) 
     """Return what a function of the user's Python returns.
 
     function: file and name, such as "net.py:make".
-    sha256: of the file, None for any content.
+    sha256: of the file and its neighbours, None for any content.
 
     Torch's random numbers begin at the run's seed. Raises ConfigError if the configuration is not
     trusted, if the file has changed, or if its code fails.
@@ -244,21 +246,44 @@ def call(config: RunConfig, function: str, sha256: str | None, *arguments: Any) 
 @cache
 def _function(path: str, name: str, sha256: str | None) -> Callable[..., Any]:
     """Execute a file of Python and return one of its functions."""
-    code = Path(path).read_bytes()
-    if sha256 not in (None, hashlib.sha256(code).hexdigest()):
-        raise ConfigError(f"{path} has changed since the configuration was read; start again")
+    code, folder = Path(path).read_bytes(), str(Path(path).parent)
+    if sha256 not in (None, python_sha256(Path(path))):
+        raise ConfigError(
+            f"{path}, or a file beside it that it imports, has changed since the configuration was "
+            "read; start again"
+        )
+    _forget_others(neighbours(Path(path)))
     module = types.ModuleType(f"own_{Path(path).stem}")
     module.__file__ = path
     sys.modules[module.__name__] = module
-    sys.path.insert(0, str(Path(path).parent))  # it may import its neighbours
+    sys.path.insert(0, folder)  # it may import its neighbours
+    importlib.invalidate_caches()
     try:
         exec(compile(code, path, "exec"), module.__dict__)
     finally:
-        sys.path.remove(str(Path(path).parent))
+        sys.path.remove(folder)
     found = getattr(module, name, None)
     if not callable(found):
         raise ConfigError(f"{path} has no function {name!r}")
     return found
+
+
+#: The neighbours that files of Python have brought along: their SHA-256, by path.
+_brought: dict[str, str] = {}
+
+
+def _forget_others(beside: Mapping[str, Path]) -> None:
+    """Let neighbours be imported anew if another file, or an older one, goes by one of their names.
+
+    beside: files by module.
+    """
+    now = {name: (str(f), hashlib.sha256(f.read_bytes()).hexdigest()) for name, f in beside.items()}
+    held = {name: getattr(sys.modules.get(name), "__file__", None) for name in now}
+    ours = {name: file for name, file in held.items() if file in _brought}
+    if any(now[name] != (file, _brought[file]) for name, file in ours.items()):
+        for name in ours:
+            del sys.modules[name]
+    _brought.update(now.values())
 
 
 def fitted(model: nn.Module, data: Data) -> Data:

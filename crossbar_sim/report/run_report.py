@@ -67,6 +67,10 @@ def report_numbers(outcome: Outcome) -> dict[str, Any]:
         "fidelity": outcome.fidelity,
         "sparsity": outcome.network.sparsity,
         "digital_modules": list(outcome.network.digital),
+        "digital_fractions": [
+            {"module": path, "weights": weights, "products": products}
+            for path, (weights, products) in outcome.network.digital_fractions.items()
+        ],
         "layers": [layer_numbers(layer, mapped.tile, mapped.die.bank.n) for layer in mapped.layers],
         "reach": REACH,
         "rules": outcome.rules,

@@ -157,12 +157,14 @@ def map_layer(
     # A cell is (word line, bit line) = (input, output): transposed against the weight.
     columns, rows = np.nonzero(layer.mask)
     scale = np.broadcast_to(_scale(layer, die, rule, second_moment), layer.n_out).copy()
-    target = (scale[:, None] * layer.weight)[columns, rows]
+    target = scale[columns] * layer.weight[columns, rows]
     cells = Cells(layer.name, rows, columns)
     chosen, g_pos, g_neg = _choose(cells, target, die, rule, second_moment)
+    blocks = split(layer.mask, config, tiling)
     devices = (chosen.chosen_pos, chosen.chosen_neg, g_pos, g_neg)
-    full = [layer.mask, *(_spread(values, layer, rows, columns) for values in devices)]
-    tiles = tuple(_cut(layer.name, block, full) for block in split(layer.mask, config, tiling))
+    cut = [_cut(layer.mask, blocks)]
+    cut += [_cut(_spread(values, layer, rows, columns), blocks) for values in devices]
+    tiles = tuple(Tile(layer.name, b.index, b.rows, b.columns, *p) for b, *p in zip(blocks, *cut))
     return MappedLayer(layer, scale, _spread(chosen.predicted, layer, rows, columns), tiles)
 
 
@@ -210,7 +212,6 @@ def _spread(
     return matrix
 
 
-def _cut(layer: str, block: Block, full: list[np.ndarray]) -> Tile:
-    """Cut a block's tile out of the layer's (n_out, n_in) matrices, which are in a tile's order."""
-    parts = (matrix[np.ix_(block.columns, block.rows)].T.copy() for matrix in full)
-    return Tile(layer, block.index, block.rows, block.columns, *parts)
+def _cut(matrix: np.ndarray, blocks: list[Block]) -> list[np.ndarray]:
+    """Cut the blocks' tiles (n_word, n_bit) out of a layer's (n_out, n_in) matrix."""
+    return [matrix[np.ix_(block.columns, block.rows)].T.copy() for block in blocks]

@@ -21,6 +21,7 @@ PER_LINE, PER_ZERO, PER_VOLTAGE, PER_PORT = 61, 9.1, 26, 21
 SECONDS_PER_BYTE = 1e-7
 #: What a file takes on a disk beyond its bytes, on average.
 _BLOCK = 2048
+_FEWER = "write fewer layers or tiles (--layers, --tiles, --sample)"
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,15 @@ class Amount:
             f"about {self.seconds:,.1f} s"
         )
 
-    def require_disk(self, directory: Path) -> None:
-        """Raise OSError that names the directory if its disk has less room."""
+    def require_disk(self, directory: Path, remedy: str = _FEWER) -> None:
+        """Raise OSError that names the directory, and a remedy, if its disk has less room."""
         there = next(path for path in directory.absolute().parents if path.exists())
         needed, free = self.n_byte + _BLOCK * self.n_file, shutil.disk_usage(there).free
         if needed > free:
             raise OSError(
                 errno.ENOSPC,
                 f"needs about {needed / 1e9:.2g} GB, but its disk has only {free / 1e9:.2g} GB "
-                "free; write fewer layers or tiles (--layers, --tiles, --sample)",
+                f"free; {remedy}",
                 str(directory),
             )
 

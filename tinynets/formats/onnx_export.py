@@ -59,12 +59,12 @@ def _constants(model: OnnxNetwork) -> dict[str, np.ndarray]:
     plain: Any = make_permanent(copied(model))
     constants: dict[str, np.ndarray] = {}
     for name, (node, tensors) in plain.origins.items():
+        held = plain.get_submodule(name).state_dict()
         for tensor, constant in tensors.items():
-            value = getattr(plain.get_submodule(name), tensor, None)
-            if value is None:
+            if (value := held.get(tensor)) is None:
                 raise ValueError(f"module {name!r} was replaced; save the weights alone")
             right = constant == node.inputs[1]
-            stored = _as_stored(node, tensor, value.detach().cpu().numpy(), right)
+            stored = _as_stored(node, tensor, value.cpu().numpy(), right)
             if constant in constants and not np.array_equal(constants[constant], stored):
                 raise ValueError(
                     f"operations that share constant {constant!r} no longer agree on its values "

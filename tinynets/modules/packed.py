@@ -16,13 +16,15 @@ class Unpacked(nn.Module):
     packing: by name of a tensor of torch's module, those of the children that it holds, such as
         "q_proj.weight", in order.
 
+    path: in the network, for messages.
+
     A `state_dict` has the names of torch's module, and such a one can be loaded, as long as the
     children are plain layers; masks and circuits stand under the names of the children.
     """
 
     def __init__(self, packing: dict[str, tuple[str, ...]]) -> None:
         super().__init__()
-        self.packing = packing
+        self.packing, self.path = packing, ""
         self.register_state_dict_post_hook(_pack)
         self.register_load_state_dict_pre_hook(_unpack)
 

@@ -90,8 +90,8 @@ class RecurrentLayers(_Recurrent):
         """
         if isinstance(input, PackedSequence):
             raise ValueError(
-                "a recurrent layer on the die takes padded sequences, not a PackedSequence; pad "
-                "them, or leave the layer digital with leave_digital"
+                f"module {self.path!r}, a recurrent layer on the die, takes padded sequences, not "
+                f"a PackedSequence; pad them, or pass leave_digital=({self.path!r},)"
             )
         is_batch = input.ndim == 3
         x = input if self.batch_first or not is_batch else input.transpose(0, 1)

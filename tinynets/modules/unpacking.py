@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from tinynets.modules.attention import Attention
+from tinynets.modules.convolution import CONVOLUTIONS, Convolution
 from tinynets.modules.packed import Unpacked, is_plain
 from tinynets.modules.quantised import QUANTISED, Dequantised, is_half
 from tinynets.modules.recurrent import RecurrentCell, RecurrentLayers
@@ -17,6 +18,7 @@ _KINDS: dict[type[nn.Module], Callable[[Any], Unpacked]] = {
     **dict.fromkeys((nn.LSTM, nn.GRU, nn.RNN), RecurrentLayers),
     **dict.fromkeys((nn.LSTMCell, nn.GRUCell, nn.RNNCell), RecurrentCell),
     **dict.fromkeys(QUANTISED, Dequantised),
+    **dict.fromkeys(CONVOLUTIONS, Convolution),
 }
 
 
@@ -43,5 +45,7 @@ def unpacked(
     model = copied(model) if found else model
     for path in found:
         module = model.get_submodule(path)
-        model = with_module(model, path, _KINDS[type(module)](module))
+        replaced = _KINDS[type(module)](module)
+        replaced.path = path
+        model = with_module(model, path, replaced)
     return model

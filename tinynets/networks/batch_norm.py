@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
+from tinynets.modules.convolution import Convolution
 from tinynets.modules.packed import Unpacked
 from tinynets.modules.replacing import copied
 from tinynets.networks.masks import FOLDED_GAIN, make_permanent
@@ -27,9 +28,9 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
 
     A batch norm is folded when it alone reads a Conv1d, Conv2d or Linear layer, both run once, and
     nothing else reads their parameters or changes their outputs (a hook, a subclass); `Identity`
-    takes its place. A Linear layer's output is taken to be (n_batch, n_out). The others stay, and
-    `extract` lists them as digital. Masks become permanent, as do weight norm and spectral norm of
-    a folded layer.
+    takes its place. The same goes for the `matrix` of an unpacked transposed or 3-D convolution. A
+    Linear layer's output is taken to be (n_batch, n_out). The others stay, and `extract` lists them
+    as digital. Masks become permanent, as do weight norm and spectral norm of a folded layer.
     Raises ValueError for a model whose graph torch.fx cannot trace, or a layer whose weight is
     computed in another way.
     Source: Jacob et al., CVPR 2018, arXiv 1712.05877, by torch.nn.utils.fusion.
@@ -61,6 +62,8 @@ def foldable(model: nn.Module) -> list[tuple[str, str]]:
         paths = str(before.target), str(node.target)
         layer, norm = (model.get_submodule(path) for path in paths)
         once = len(before.users) == 1 and all(calls[path] == 1 for path in paths)
+        if isinstance(layer, Convolution) and not layer._forward_hooks:
+            layer, paths = layer.matrix, (f"{paths[0]}.matrix", paths[1])
         if once and not read & set(paths) and _fits(layer, norm):
             pairs.append(paths)
     return pairs

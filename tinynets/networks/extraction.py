@@ -53,12 +53,13 @@ def extract(
     exactly zero. Each layer is proved on the example: its outputs are its weights times its inputs,
     plus its bias. A layer without weights left is its bias, which stays digital, with a warning.
 
-    Attention and recurrent layers have layers inside: see `tinynets.modules.unpacking.unpacked`.
+    Attention, recurrent layers, transposed and 3-D convolutions have layers inside: see
+    `tinynets.modules.unpacking.unpacked`.
 
-    Raises ValueError naming a module that cannot be mapped (transposed or 3-D convolutions, a
-    subclass of attention), that gives anything else than that product (a forward of its own, hooks,
-    fake quantisation), whose weight is also read outside of it, that holds NaN or inf, or that
-    never runs; and for an example that is no batch of tensors, or a compiled program.
+    Raises ValueError naming a module that cannot be mapped (a subclass of attention), that gives
+    anything else than that product (a forward of its own, hooks, fake quantisation), whose weight
+    is also read outside of it, that holds NaN or inf, or that never runs; and for an example that
+    is no batch of tensors, or a compiled program.
     """
     _check_model(model)
     check_inputs(example, "example")
@@ -231,6 +232,7 @@ def _prove(path: str, module: Any, x: torch.Tensor, output: torch.Tensor) -> Non
 
 #: Functions that multiply by a weight. An embedding does not: it looks up rows.
 _PRODUCTS = {"linear", "conv1d", "conv2d", "matmul", "__matmul__", "__rmatmul__", "mm", "addmm"}
+_PRODUCTS |= {"conv3d", *(f"conv_transpose{n}d" for n in (1, 2, 3))}
 _PRODUCTS |= {"bmm", "baddbmm", "mv", "einsum", "tensordot", "bilinear"}
 _PRODUCTS |= {"multi_head_attention_forward"}
 

@@ -97,7 +97,7 @@ class PrunedLayer:
                 f"layer {self.name!r} holds NaN or inf in its weight or bias; "
                 "train it again or load a sound checkpoint"
             )
-        if np.any(weight[~mask]):
+        if np.any((weight != 0) & ~mask):
             raise ValueError(
                 f"layer {self.name!r}: a pruned weight is not zero; multiply weight by mask"
             )

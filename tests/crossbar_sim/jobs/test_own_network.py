@@ -60,8 +60,20 @@ def test_weights_are_mapped_and_go_through_the_other_commands(weights, tmp_path)
     for weight, layer in zip(stored, wanted, strict=True):
         np.testing.assert_array_equal(weight, layer.weight)
     assert call("verify", tmp_path / "m", "--vectors", 2).exit_code == 0
+    done = call("verify", tmp_path / "m", "--vectors", 2, "--layers", "fc1")
+    assert [line.split(",")[0] for line in done.stdout.splitlines()[1:]] == ["fc1_0_0", "fc1_1_0"]
+    with pytest.raises(ValueError, match="expected a layer of fc1, fc2; got 'fc3'"):
+        raise call("verify", tmp_path / "m", "--layers", "fc3").exception
     again = call("map", weights, "--output", tmp_path / "m")
     assert isinstance(again.exception, FileExistsError)
+
+
+def test_masks_of_the_tiles_of_a_layer(weights, tmp_path):
+    pytest.importorskip("klayout.db")
+    (tmp_path / "run.toml").write_text(CONFIG)
+    call("map", weights, "--output", tmp_path / "m", "--config", tmp_path / "run.toml")
+    done = call("layout", tmp_path / "m", "--output", tmp_path / "masks", "--layers", "fc2")
+    assert {Path(line).stem for line in done.stdout.splitlines()} == {"fc2_0_0_switch"}, done.output
 
 
 def convolution(path: Path, sizes: list[int | str]) -> Path:
@@ -112,6 +124,38 @@ def test_the_architecture_of_weights_is_the_models(tmp_path):
     assert own.network.layers[0].weight.shape == (3, 9)
     with pytest.raises(ConfigError, match="pass --config"):
         read_own(tmp_path / "cnn.pt")
+
+
+def test_the_architecture_may_be_trusted_python(weights, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from tinynets.networks.models import mlp\ndef make():\n    return mlp((12, 9, 4))\n"
+    )
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).random((10, 12)))
+    path = tmp_path / "run.toml"
+    tables = '[network]\nsource = "own.safetensors"\npython = "net.py:make"\n'
+    path.write_text(CONFIG + tables + '[data]\nsource = "data.npz"\n')
+    words = ("map", weights, "--output", tmp_path / "m", "--config", path)
+    with pytest.raises(ConfigError, match=r"net.py:make' would run Python code; .* --trust"):
+        raise call(*words).exception
+    done = call(*words, "--trust")
+    assert done.exit_code == 0, done.output
+    assert [layer.source.module for layer in read_source(tmp_path / "m").mapped.layers] == [
+        "fc1",
+        "fc2",
+    ]
+
+
+def test_a_file_of_several_inputs_is_refused_by_their_names(tmp_path):
+    pytest.importorskip("onnx")
+    from onnx_files import node, normal, save
+
+    nodes = [node("MatMul", ["a", "w"], "h"), node("Add", ["h", "b"], "y")]
+    save(tmp_path / "two.onnx", nodes, {"w": normal(3, 2)}, inputs=("a", "b"))
+    done = call("map", tmp_path / "two.onnx", "--output", tmp_path / "m")
+    message = r"two.onnx has inputs \['a', 'b'\]; pass --config with a file whose \[data\] holds "
+    with pytest.raises(ConfigError, match=message + "arrays of these names, such as a_train"):
+        raise done.exception
+    assert not (tmp_path / "m").exists()
 
 
 def test_what_cannot_be_mapped_is_one_line(weights, tmp_path):

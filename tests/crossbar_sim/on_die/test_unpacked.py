@@ -77,6 +77,17 @@ KINDS: dict[str, tuple[Any, tuple[int, ...], str]] = {
         "inner.hh_l1_reverse",
     ),
     "gru": (lambda: First(nn.GRU(4, 6, batch_first=True)), (6, 5, 4), "inner.ih_l0"),
+    "transposed": (
+        lambda: nn.Sequential(nn.ConvTranspose2d(4, 6, 3, 2, 1, output_padding=1, groups=2)),
+        (6, 4, 3, 3),
+        "0.matrix",
+    ),
+    "transposed in 1-D": (
+        lambda: nn.Sequential(nn.ConvTranspose1d(3, 4, 4, 2)),
+        (6, 3, 5),
+        "0.matrix",
+    ),
+    "conv3d": (lambda: nn.Sequential(nn.Conv3d(2, 6, 2)), (6, 2, 3, 3, 3), "0.matrix"),
     "dynamic": (lambda: dynamic(nn.Sequential(nn.Linear(8, 6))), (6, 8), "0.matrix"),
     "quantised": (static, (6, 2, 6, 6), "1.matrix"),
     "rnn": (lambda: First(nn.RNN(4, 6, batch_first=True)), (6, 5, 4), "inner.hh_l0"),

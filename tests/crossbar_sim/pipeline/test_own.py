@@ -1,5 +1,6 @@
 """The user's own network and data: from files, from trusted Python, and as objects."""
 
+import hashlib
 import json
 import warnings
 from dataclasses import replace
@@ -17,6 +18,7 @@ from approx import approx
 from crossbar_sim import simulate
 from crossbar_sim.cli.commands import app
 from crossbar_sim.config import ConfigError, RunConfig, load_config
+from crossbar_sim.config.python_files import neighbours, python_sha256
 from crossbar_sim.config.study import StudyConfig, with_values
 from crossbar_sim.findings.measures import measured
 from crossbar_sim.jobs.run import run
@@ -225,8 +227,65 @@ def test_a_file_counts_by_its_content(folder):
     with pytest.raises(ConfigError, match=r"data.npz has changed: its SHA-256 is"):
         load_config(written(folder, stated))
     (folder / "net.py").write_text(NET + "\n")
-    with pytest.raises(ConfigError, match=r"net.py has changed since the configuration was read"):
+    with pytest.raises(ConfigError, match=r"net.py, or a file beside it .* has changed since"):
         build_model(after)
+
+
+def test_files_that_python_imports_from_its_folder_count_too(folder):
+    """Directly, in a function, through another, and relatively within a package."""
+    (folder / "pack" / "deep").mkdir(parents=True)
+    files = {
+        "net.py": NET + "\ndef late():\n    from pack.deep import inner\n    import numpy\n",
+        "pack/__init__.py": "",
+        "pack/deep/inner.py": "from ..other import x\nfrom . import beside",
+        "pack/deep/beside.py": "",
+        "pack/other.py": "x = 1",
+        "pack/stranger.py": "",
+        "numpy.txt": "",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    assert [str(f.relative_to(folder)) for f in neighbours(folder / "net.py").values()] == [
+        "neighbour.py",
+        "pack/__init__.py",
+        "pack/deep/beside.py",
+        "pack/deep/inner.py",
+        "pack/other.py",
+    ]
+    seen = [load_config(folder / "own.toml").network.python_sha256]
+    for name in ("neighbour.py", "pack/other.py", "pack/__init__.py", "net.py"):
+        (folder / name).write_text((folder / name).read_text() + "\n")
+        seen.append(load_config(folder / "own.toml").network.python_sha256)
+    (folder / "pack" / "stranger.py").write_text("y = 2")
+    (folder / "pack" / "deep" / "beside.py").write_text("not Python (")
+    assert load_config(folder / "own.toml").network.python_sha256 not in seen
+    assert len(set(seen)) == 5
+    bare = folder / "bare.py"
+    bare.write_text("import numpy\nfrom torch import nn\n")
+    assert python_sha256(bare) == hashlib.sha256(bare.read_bytes()).hexdigest()
+
+
+def test_a_neighbour_is_that_of_the_folder_and_of_now(folder, tmp_path_factory):
+    path = written(folder, 'name = "a"\n[data]\nsource = "net.py:arrays"\n')
+    before = load_config(path, trust=True)
+    wanted = load_data(before).x_test
+    other = tmp_path_factory.mktemp("other")
+    for name in ("net.py", "other.toml"):
+        (other / name).write_text((folder / name).read_text())
+    text = (folder / "neighbour.py").read_text()
+    (other / "neighbour.py").write_text(text.replace("default_rng(0)", "default_rng(100)"))
+    assert not np.array_equal(
+        load_data(load_config(other / "other.toml", trust=True)).x_test, wanted
+    )
+    (folder / "neighbour.py").write_text(text.replace("default_rng(0)", "default_rng(10)"))
+    assert not np.array_equal(load_data(load_config(path, trust=True)).x_test, wanted)
+    message = "net.py, or a file beside it that it imports, has changed"
+    for name in ("neighbour.py", "net.py"):
+        for _ in range(2):
+            config = load_config(path, trust=True)
+            (folder / name).write_text((folder / name).read_text() + "\n")
+        with pytest.raises(ConfigError, match=message):
+            load_data(config)
 
 
 def test_a_study_may_vary_files(folder):
@@ -400,6 +459,10 @@ def test_a_run_without_labels_from_one_file_and_the_same_from_objects(folder):
     assert 0 < fidelity["relative_error"] < 0.2
     assert [row["name"] for row in fidelity["layers"]] == [row["name"] for row in numbers["layers"]]
     assert all(0 < row["relative_error"] < 0.2 for row in fidelity["layers"])
+    norm = {"module": "2", "weights": 10 / 55, "products": 0.0}
+    assert numbers["digital_fractions"] == [norm]
+    html = (folder / "runs" / "own" / "report.html").read_text()
+    assert "<td>2</td><td>18.18 %</td><td>0.00 %</td>" in html
 
     settings = {"simulation": {"n_image": 2}, "measure": {"metric": "agreement"}}
     arrays = np.load(folder / "data.npz")

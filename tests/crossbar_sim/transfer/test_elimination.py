@@ -107,7 +107,7 @@ def test_the_inverse(n):
     np.testing.assert_allclose(found @ matrix, np.eye(n), rtol=0, atol=1e-12)
 
 
-def test_blas_has_one_thread_in_several_threads_and_all_of_them_afterwards():
+def test_blas_has_one_thread_inside_and_all_of_them_afterwards():
     def counts() -> list[int]:
         found = threadpoolctl.threadpool_info()
         return [one["num_threads"] for one in found if one["user_api"] == "blas"]

@@ -10,7 +10,9 @@ from torch import nn
 import tinynets
 from approx import approx
 from tinynets.formats.onnx_import import from_onnx
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.data import digits
+from tinynets.networks.masks import apply_masks
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import predict, train
 
@@ -282,6 +284,27 @@ def test_a_pruned_network_goes_back_into_its_file(tmp_path):
     assert len(before.layers) == len(after.layers) > 0
     for old, new in zip(before.layers, after.layers):
         np.testing.assert_array_equal(new.mask, old.mask)
+
+
+def test_a_pruned_transposed_convolution_goes_back_too(tmp_path):
+    how = {"strides": [2, 2], "pads": [1, 0, 0, 1], "output_padding": [1, 1]}
+    nodes = [
+        node("ConvTranspose", ["x", "w"], "h", **how),
+        node("Flatten", ["h"], "f"),
+        node("MatMul", ["f", "v"], "y"),
+    ]
+    tensors = {"w": normal(2, 3, 3, 3), "v": normal(243, 5)}
+    path = save(tmp_path / "m.onnx", nodes, tensors)
+    model, x = from_onnx(path), torch.from_numpy(normal(1, 2, 4, 4))
+    network = tinynets.extract(model, x)
+    assert [layer.module for layer in network.layers] == ["w.matrix", "v"]
+    assert network.left == ()
+    small = unpacked(model)
+    apply_masks(small, {"w.matrix": torch.rand(3, 2, 3, 3) > 0.5})
+    again = from_onnx(tinynets.save_onnx(small, path, tmp_path / "small.onnx"))
+    with torch.no_grad():
+        assert (again.w.weight == 0).any()
+        torch.testing.assert_close(again(x), small(x), rtol=1e-5, atol=1e-5)
 
 
 def test_weights_in_constant_operations_go_back_too(tmp_path):

@@ -18,7 +18,11 @@ from tinynets.networks.masks import masks_of
 CAUSAL = torch.ones(5, 5, dtype=torch.bool).triu(1)
 PADDED = torch.zeros(2, 5, dtype=torch.bool)
 PADDED[0, 3:] = True
+PADDINGS = [None, PADDED, -2.0 * PADDED]
 MASKS = [None, CAUSAL, torch.linspace(-2, 2, 150).reshape(6, 5, 5), CAUSAL | True]
+
+#: Weights wanted, of their mean, mask, padding, whether the mask's kind is told.
+CASES = list(itertools.product(*[[True, False]] * 2, MASKS, PADDINGS, [True, False]))
 
 
 def is_close(a: Any, b: Any) -> bool:
@@ -43,9 +47,7 @@ def test_attention_is_torchs_for_every_option_and_mask(bias, batch_first, sizes,
     x = [torch.randn(2, 5, n) for n in (12, sizes.get("kdim", 12), sizes.get("vdim", 12))]
     x = x if batch_first else [part.transpose(0, 1) for part in x]
     with torch.no_grad():
-        for need, mean, mask, pad, hint in itertools.product(
-            [True, False], [True, False], MASKS, [None, PADDED, -2.0 * PADDED], [True, False]
-        ):
+        for need, mean, mask, pad, hint in CASES:
             given: Any = {"need_weights": need, "average_attn_weights": mean, "attn_mask": mask}
             given |= {"key_padding_mask": pad, "is_causal": hint and mask is not None}
             wanted = theirs(*x, **given)

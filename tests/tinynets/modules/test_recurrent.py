@@ -51,8 +51,10 @@ def test_outputs_and_final_states_are_torchs(kind, more, options):
             assert is_close(mine(x, start), theirs(x, start))
             assert is_close(mine(x[0]), theirs(x[0]))
             assert is_close(mine(x[0], one), theirs(x[0], one))
-    with pytest.raises(ValueError, match="not a PackedSequence; pad them, or leave"):
-        ours(pack_sequence([x[0]]))
+    nested: Any = unpacked(nn.ModuleDict({"rnn": theirs}))
+    message = r"module 'rnn', .* not a PackedSequence; pad them, or pass leave_digital=\('rnn',\)"
+    with pytest.raises(ValueError, match=message):
+        nested["rnn"](pack_sequence([x[0]]))
 
 
 @pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])

@@ -74,11 +74,15 @@ class OwnLSTM(nn.LSTM):
     """A subclass, whose pass may be anything."""
 
 
+class OwnConv3d(nn.Conv3d):
+    """A subclass, whose pass may be anything."""
+
+
 @pytest.mark.parametrize(
     ("model", "example", "message"),
     [
         (nn.Sequential(OwnLSTM(4, 4)), torch.zeros(1, 3, 4), r"'0' \(OwnLSTM\) cannot be mapped"),
-        (nn.Sequential(nn.ConvTranspose2d(1, 1, 3)), torch.zeros(1, 1, 4, 4), "leave_digital"),
+        (nn.Sequential(OwnConv3d(1, 1, 3)), torch.zeros(1, 1, 4, 4, 4), "leave_digital"),
         (nn.Conv2d(1, 1, 3, padding_mode="circular"), torch.zeros(1, 1, 4, 4), "circular"),
         (Idle(), torch.zeros(1, 2), r"\['idle'\] did not run"),
         (nn.ReLU(), torch.zeros(1, 2), "no weight layer"),
