@@ -77,6 +77,19 @@ class Adc:
             n_saturated = int((volts.abs() > self.v_limit * (1 + _SLACK)).sum())
         return quantise(volts, self.converters.adc_bits, self.v_limit, signed=True), n_saturated
 
+    def levels(self, k: int) -> tuple[float, float, float] | None:
+        """Return limit, voltage that counts as beyond it, and step [V] of the ADCs of group k.
+
+        None unless they are straight and round to more than two levels.
+        """
+        bits = self.converters.adc_bits
+        if self.v_limit is None or (bits or 0) < 2 or self._extremes is not None:
+            return None
+        assert bits is not None
+        step = self.v_limit / (2 ** (bits - 1) - 1)
+        is_straight = self.errors[k].is_straight
+        return (self.v_limit, self.v_limit * (1 + _SLACK), step) if is_straight else None
+
     def _with_errors(self, volts: torch.Tensor, k: int) -> torch.Tensor:
         errors = self.errors[k]
         if errors.are_none:

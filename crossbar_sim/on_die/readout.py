@@ -160,22 +160,37 @@ class Readout(nn.Module):
             (n_image, n_channel, height, width).
         stream: of the noise; None for none.
         """
+        return self._amplified(self.lines(drive), stream)
+
+    def lines(self, drive: torch.Tensor) -> torch.Tensor:
+        """Return the amplifiers' outputs [V] without swing and noise, for drives as in `forward`.
+
+        Those of all bit lines (n_vector, 2 n_bit, ...), or their differences (n_vector, n_bit, ...)
+        if there is no swing.
+        """
         if self.conv is None:
-            return self.read_lines(drive, stream)
+            return self._lines_of(drive)
         if self.get_buffer("channels").numel() < drive.shape[1]:
             drive = drive[:, self.get_buffer("channels")]
         shape = self.conv.stride, self.conv.padding, self.conv.dilation
         kernel, rest = self.get_buffer("kernel"), self.get_buffer("rest")
-        return self._amplified(nn.functional.conv2d(drive, kernel, rest, *shape), stream)
+        return nn.functional.conv2d(drive, kernel, rest, *shape)
 
     def read_lines(
         self, drive: torch.Tensor, stream: torch.Generator | None = None
     ) -> tuple[torch.Tensor, int]:
-        """Return the same for drives (n_vector, n_in) of word lines, of any layer."""
+        """Return what `forward` does for drives (n_vector, n_in) of word lines, of any layer."""
+        return self._amplified(self._lines_of(drive), stream)
+
+    def _lines_of(self, drive: torch.Tensor) -> torch.Tensor:
         rows = self.get_buffer("rows")
         drive = drive if len(rows) == drive.shape[1] else drive[:, rows]
-        out = torch.addmm(self.get_buffer("rest"), drive, self.get_buffer("volts"))
-        return self._amplified(out, stream)
+        return torch.addmm(self.get_buffer("rest"), drive, self.get_buffer("volts"))
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether any output has noise."""
+        return bool(self.get_buffer("sigma").any())
 
     def _amplified(
         self, out: torch.Tensor, stream: torch.Generator | None
@@ -185,8 +200,8 @@ class Readout(nn.Module):
         if np.isfinite(self.v_swing):
             n_saturated = int((out.abs() >= self.v_swing).sum())
             out = self._pairs(out.clamp(-self.v_swing, self.v_swing), 1)
-        sigma = self.get_buffer("sigma")
-        if stream is not None and sigma.any():
+        if stream is not None and self.is_noisy:
+            sigma = self.get_buffer("sigma")
             # Drawn on the stream's device, so that the numbers do not depend on that of the layer.
             draw = torch.randn(out.shape, generator=stream, dtype=out.dtype).to(out.device)
             out = out + broadcast(sigma, out) * draw

@@ -4,8 +4,10 @@ Run: python -m crossbar_sim.pipeline.warm_up
 """
 
 import numpy as np
+import torch
 
 from crossbar_sim.calibration.switches import reselect_for_wires
+from crossbar_sim.periphery.fused_adc import Each, add_levels
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
 from crossbar_sim.system.terminal import messages, progress_bars
 from crossbar_sim.transfer.array_lines import lines_of
@@ -73,6 +75,12 @@ def _eliminated() -> None:
     circuit = array_circuit(np.full((2, 2), 1e-4), Wires(1.0, 1.0))
     for eliminate in (eliminate_columns, eliminate_devices, eliminate_rows):
         eliminate(lines_of(circuit))
+
+
+def _converted() -> None:
+    lines, total, each = torch.zeros(1, 2), torch.zeros(1, 1), torch.zeros(1)
+    one = Each(torch.zeros(1, dtype=torch.int64), each, each, each)
+    add_levels(lines, one, (1.0, 1.0, 1.0, 1.0, 1.0), total, has_errors=False)
 
 
 def _calibrated() -> None:

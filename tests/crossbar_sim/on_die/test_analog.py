@@ -14,6 +14,8 @@ import crossbar_sim
 from approx import approx
 from crossbar_sim import Converters, Hardware, solve, solve_ngspice, to_torch, transfer_matrix
 from crossbar_sim.ngspice.process import Job
+from crossbar_sim.on_die import circuit_layer
+from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
 from crossbar_sim.on_die.layer_inputs import InputRange, input_ranges, patches
 from crossbar_sim.on_die.readout import Readout, grouped, merged, respond, respond_all
 from crossbar_sim.on_die.to_torch import circuit_inputs
@@ -531,3 +533,44 @@ def test_offsets_of_dacs_in_the_matrix_are_those_on_the_lines(mapped):
     folded = Readout(response, None, errors, hardware, torch.float64)(x.double())[0]
     plain = readout(response, n_in=n)(errors.apply(x))[0].double()
     assert torch.allclose(folded, plain, atol=1e-6 * float(plain.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("is_conv", [False, True])
+@pytest.mark.parametrize(
+    ("swing", "converters"),
+    [
+        (np.inf, Converters(adc_bits=8)),
+        (0.02, Converters(dac_bits=5, adc_bits=6, drive="two-phase")),
+        (0.02, Converters(adc_bits=4, adc_offset_sigma=2e-3, adc_gain_sigma=0.05, auto_zero=True)),
+        (np.inf, Converters(dac_bits=4, adc_bits=5, inputs="bit-serial", adc_range=0.01)),
+    ],
+)
+def test_one_pass_over_memory_gives_the_same_to_the_last_bit(
+    swing, converters, is_conv, dtype, monkeypatch
+):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(5, 9, 3, stride=2) if is_conv else nn.Linear(45, 9)
+    model = nn.Sequential(layer).eval().to(dtype)
+    x = torch.randn(6, 5, 11, 9, dtype=dtype) if is_conv else torch.randn(33, 45, dtype=dtype)
+    die = Die(ResistorBank(n=4, sigma_local=0.05, r_on=1e3, r_off=1e9), seed=1)
+    mapped = map_network(extract(model, x[:1]), die, TileConfig(16, 4))
+    hardware = Hardware(periphery=Periphery(v_swing=swing), converters=converters)
+    network = to_torch(model, mapped, hardware, calibration=x[:3])
+    circuits = next(iter(circuit_layers(network).values()))
+
+    def outputs() -> tuple[torch.Tensor, int]:
+        circuits.restart()
+        with torch.no_grad():
+            return network(x), circuits.n_saturated
+
+    called, fused = [], circuit_layer.add_levels
+    spy = lambda *words, **options: called.append(1) or fused(*words, **options)  # noqa: E731
+    monkeypatch.setattr(circuit_layer, "add_levels", spy)
+    one_pass = outputs()
+    assert called
+    monkeypatch.setattr(CircuitLayer, "_is_fused", lambda *_: False)
+    several = outputs()
+    assert torch.equal(one_pass[0], several[0])
+    assert one_pass[1] == several[1]
+    assert several[1] > 0 or swing == np.inf
