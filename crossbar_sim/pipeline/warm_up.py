@@ -39,6 +39,7 @@ def compile_kernels(tell: Progress = silent) -> None:
         *(lambda rule=rule: _mapped(rule) for rule in _RULES),
         _solved,
         _eliminated,
+        _converted,
         _calibrated,
     ]
     for done, step in enumerate(steps):
