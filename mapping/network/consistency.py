@@ -14,7 +14,7 @@ from mapping.tiling.tiles import Tile, TileConfig
 #: Largest relative difference of conductances; rounding on another processor stays below it.
 _ROUNDING = 1e-9
 #: Cells whose conductances are checked at once.
-_MANY = 2**16
+_MANY = 2**14
 
 
 def check_parts(layers: Sequence[MappedLayer], die: Die, size: TileConfig) -> None:
