@@ -23,9 +23,10 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-from numba import njit
 
-from crossbar_sim.solvers.array_lines import Lines
+from crossbar_sim.transfer import array_lines
+from crossbar_sim.transfer.array_lines import Lines
+from tinynets.files.compiled import kernels
 
 #: The conjugate gradients stop when the residual is this fraction of what the cells inject.
 TOLERANCE = 1e-13
@@ -35,6 +36,9 @@ _WORTH_THREADS = 200_000
 
 #: Lets sums be taken in any order, so that they use vector instructions.
 _FAST = {"contract", "reassoc"}
+
+kernel = kernels(array_lines)
+fast_kernel = kernels(array_lines, fastmath=_FAST)
 
 
 class Factor(NamedTuple):
@@ -73,7 +77,7 @@ def solve_vectors(lines: Lines, v_in: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return v_word, v_bit, residual
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _solve_batch(v_in, lines, v_word, v_bit, residual):
     """Solve every input vector of a batch."""
     words, bits = _factor_words(lines), _factor_bits(lines)
@@ -82,7 +86,7 @@ def _solve_batch(v_in, lines, v_word, v_bit, residual):
         residual[b, 0], residual[b, 1] = net, cancelled
 
 
-@njit(cache=True, fastmath=_FAST)
+@fast_kernel
 def _solve_one(v, lines, words, bits, u, w):
     """Solve for one input vector v (n_word,); return the relative residual and what cancels in it.
 
@@ -126,7 +130,7 @@ def _solve_one(v, lines, words, bits, u, w):
     return np.sqrt(net) / size, np.sqrt(cancelled) / size
 
 
-@njit(cache=True)
+@kernel
 def _inject(v, g_first, f):
     """Set f (n_word, n_bit) to the currents that the drivers inject into the word nodes."""
     f[:] = 0.0
@@ -134,7 +138,7 @@ def _inject(v, g_first, f):
         f[i, 0] = g_first * v[i]
 
 
-@njit(cache=True)
+@kernel
 def _factor_words(lines):
     """Return the factors of A, every word line with its cells."""
     g, n_bit, g_first, g_word = lines.g, lines.n_bit, lines.g_first, lines.g_word
@@ -152,7 +156,7 @@ def _factor_words(lines):
     return Factor(low, inverse, rise)
 
 
-@njit(cache=True)
+@kernel
 def _factor_bits(lines):
     """Return the factors of B, every bit line with its cells."""
     g, g_bit, g_end = lines.g, lines.g_bit, lines.g_end
@@ -167,7 +171,7 @@ def _factor_bits(lines):
     return Factor(low, inverse, rise)
 
 
-@njit(cache=True, fastmath=_FAST)
+@fast_kernel
 def _word_solve(f, words):
     """Solve every word line in place: f (n_word, n_bit) becomes its node voltages."""
     low, inverse, rise = words.low, words.inverse, words.rise
@@ -180,7 +184,7 @@ def _word_solve(f, words):
             f[i, j] = inverse[i, j] * f[i, j] + rise[i, j] * f[i, j + 1]
 
 
-@njit(cache=True, fastmath=_FAST)
+@fast_kernel
 def _bit_solve(residual, bits, z):
     """Solve every bit line alone: B z = residual, both (n_word, n_line)."""
     low, inverse, rise = bits.low, bits.inverse, bits.rise
@@ -197,7 +201,7 @@ def _bit_solve(residual, bits, z):
             z[i, k] = inverse[i, k] * z[i, k] + rise[i, k] * z[i + 1, k]
 
 
-@njit(cache=True, fastmath=_FAST)
+@fast_kernel
 def _through_words(lines, words, p, f, out):
     """Set out = G' A^-1 (f + G p): what the cells inject when the bit nodes are at p.
 
@@ -216,7 +220,7 @@ def _through_words(lines, words, p, f, out):
                 out[i, start + j] = g[i, start + j] * f[i, j]
 
 
-@njit(cache=True, fastmath=_FAST)
+@fast_kernel
 def _dot(a, b):
     total = 0.0
     for i in range(a.shape[0]):
@@ -225,7 +229,7 @@ def _dot(a, b):
     return total
 
 
-@njit(cache=True, fastmath=_FAST)
+@fast_kernel
 def _residual(lines, injected, w):
     """Return |injected - B w|^2, and |B| |w| squared, the size of what cancels in it."""
     g, g_bit, g_end = lines.g, lines.g_bit, lines.g_end

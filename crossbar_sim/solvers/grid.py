@@ -1,24 +1,22 @@
 """The fast engine for regular arrays with resistive wires, in both its ways.
 
 A word line is a tridiagonal system, and so is a bit line; the cells couple them. One vector is
-solved by `conjugate_gradients`, all inputs at once (the transfer matrix) by `elimination`.
+solved by `conjugate_gradients`, all inputs at once by elimination (`crossbar_sim.transfer`).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from crossbar_sim.solvers.array_lines import SolverError, is_regular, lines_of
 from crossbar_sim.solvers.conjugate_gradients import solve_vectors
-from crossbar_sim.solvers.elimination import eliminate
+from crossbar_sim.transfer.array_lines import SolverError, is_regular, lines_of
+from crossbar_sim.transfer.elimination import eliminate
 from netlists.circuit import Circuit
 
 __all__ = ["GridSolution", "SolverError", "is_regular", "solve_grid", "transfer_grid"]
 
 #: Largest accepted relative residual, recomputed at the end.
 RESIDUAL_LIMIT = 1e-10
-#: Arrays with at least this many bit lines are eliminated for a transfer matrix.
-MIN_DENSE = 96
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,4 @@ def solve_grid(circuit: Circuit, v_in: np.ndarray) -> GridSolution:
 
 def transfer_grid(circuit: Circuit) -> np.ndarray:
     """Return the transfer matrix (n_word, n_line) [S] of a regular circuit."""
-    lines = lines_of(circuit)
-    if lines.g.shape[1] < MIN_DENSE:
-        return solve_grid(circuit, np.eye(circuit.n_word)).i_out
-    return eliminate(lines)
+    return eliminate(lines_of(circuit))

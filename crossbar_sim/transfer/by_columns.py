@@ -5,47 +5,52 @@ ground. A cell's bit line, of nodal matrix K (tridiagonal) and cells G, adds
 
     G - G K^-1 G        and the output        g_end (0, …, 1) K^-1 G
 
-for each of the column's two bit lines. Seen through one segment of every word line, of r = 1 / g,
+for each of the column's bit lines. Seen through one segment of every word line, of r = 1 / g,
 
-    S' = (1 + r S)^-1 S = (1 - (1 + r S)^-1) / r,
+    S' = (1 + r S)^-1 S,
 
 and an output that was a row over the nodes beyond the segment is multiplied by (1 + r S)^-1. S
 never loses digits, since only positive terms are added.
 """
 
 import numpy as np
-from numba import njit
 
-from crossbar_sim.transfer.symmetric_inverse import FAST, invert_segment, through_segment
+from crossbar_sim.transfer import array_lines, symmetric_inverse
+from crossbar_sim.transfer.symmetric_inverse import FAST, through_segment
+from tinynets.files.compiled import kernels
+
+kernel = kernels(symmetric_inverse, array_lines)
+fast_kernel = kernels(symmetric_inverse, array_lines, fastmath=FAST)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def eliminate_columns(lines):
     """Return the transfer matrix (n_word, n_line) [S] of an array, `Lines`."""
     n_word, n_line = lines.g.shape
     g = np.ascontiguousarray(lines.g.T)
-    beyond = np.zeros((n_word, n_word))  # S
+    beyond, divided = np.zeros((n_word, n_word)), np.empty((n_word, n_word))  # S, (1 + r S)^-1
     outputs, spare = np.empty((n_line, n_word)), np.empty((n_line, n_word))
     found = np.empty((n_line, n_word))
     m = 0
     for j in range(lines.n_bit - 1, -1, -1):
         if m:
-            invert_segment(beyond, lines.g_word)
-            np.dot(outputs[:m], beyond, spare[:m])
+            through_segment(beyond, lines.g_word, divided)
+            np.dot(outputs[:m], divided, spare[:m])
             outputs, spare = spare, outputs
-            through_segment(beyond, lines.g_word)
-        for line in (j, lines.n_bit + j):
+        for line in range(j, n_line, lines.n_bit):
             _add_bit_line(g[line], lines.g_bit, lines.g_end, beyond, outputs[m])
             m += 1
-    invert_segment(beyond, lines.g_first)
-    np.dot(outputs, beyond, spare)
-    for j in range(lines.n_bit):
-        first = 2 * (lines.n_bit - 1 - j)
-        found[j], found[lines.n_bit + j] = spare[first], spare[first + 1]
+    through_segment(beyond, lines.g_first, divided)
+    np.dot(outputs, divided, spare)
+    m = 0
+    for j in range(lines.n_bit - 1, -1, -1):
+        for line in range(j, n_line, lines.n_bit):
+            found[line] = spare[m]
+            m += 1
     return np.ascontiguousarray(found.T)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast_kernel
 def _add_bit_line(g, g_bit, g_end, s, output):
     """Add the cells g (n_word,) of a bit line to S; write its output current per word volt."""
     n = len(g)

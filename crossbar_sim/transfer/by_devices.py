@@ -12,31 +12,50 @@ and a word line without devices further on is a chain of resistors: one resistor
 inject (Z + r_first)^-1 V.
 """
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import njit
 
+from crossbar_sim.transfer import array_lines, symmetric_inverse
 from crossbar_sim.transfer.symmetric_inverse import FAST, invert
+from tinynets.files.compiled import kernels
+
+kernel = kernels(symmetric_inverse, array_lines)
+fast_kernel = kernels(symmetric_inverse, array_lines, fastmath=FAST)
 
 
-@njit(cache=True, nogil=True)
+class _Front(NamedTuple):
+    """What is known beyond a column, of as many word lines and outputs as have been met.
+
+    z: (n_word, n_word) [ohm], over word lines in the order in which they were met.
+    outputs: (n_line, n_word).
+    place: of each word line in that order (n_word,); -1 as long as it has no device.
+    """
+
+    z: np.ndarray
+    outputs: np.ndarray
+    place: np.ndarray
+
+
+@kernel
 def eliminate_devices(lines):
     """Return the transfer matrix (n_word, n_line) [S] of an array, `Lines`."""
     n_word, n_line = lines.g.shape
-    z = np.zeros((n_word, n_word))
-    outputs, line_of = np.zeros((n_line, n_word)), np.empty(n_line, np.int64)
-    place = np.full(n_word, -1)  # of a word line in Z; -1 as long as it has no device
+    z, outputs, place = np.zeros((n_word, n_word)), np.zeros((n_line, n_word)), np.full(n_word, -1)
+    front, line_of = _Front(z, outputs, place), np.empty(n_line, np.int64)
     n = m = 0
     for j in range(lines.n_bit - 1, -1, -1):
         for a in range(n):
             z[a, a] += 1.0 / lines.g_word
-        words = np.flatnonzero(lines.g[:, j] + lines.g[:, lines.n_bit + j])
+        words = _words_with_devices(lines, j)
         if len(words):
             y, out = _column(lines, j, words)
-            n = _join(z, outputs, n, m, place, words, y)
+            n = _join(front, n, m, words, y)
             at = place[words]
-            outputs[m : m + 2, :n] = np.dot(out, z[at][:, :n].copy())
-            line_of[m], line_of[m + 1] = j, lines.n_bit + j
-            m += 2
+            outputs[m : m + len(out), :n] = np.dot(out, z[at][:, :n].copy())
+            for line in range(j, n_line, lines.n_bit):
+                line_of[m] = line
+                m += 1
     injected = z[:n, :n].copy()
     for a in range(n):
         injected[a, a] += 1.0 / lines.g_first
@@ -48,21 +67,29 @@ def eliminate_devices(lines):
     return transfer
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def _words_with_devices(lines, j):
+    found = np.zeros(len(lines.g))
+    for line in range(j, lines.g.shape[1], lines.n_bit):
+        found += lines.g[:, line]
+    return np.flatnonzero(found)
+
+
+@kernel
 def _column(lines, j, words):
-    """Return a column's conductance (k, k) [S] between word lines, and its outputs (2, k) [S]."""
-    k, n_word = len(words), len(lines.g)
-    y, out = np.zeros((k, k)), np.zeros((2, k))
+    """Return a column's conductance (k, k) between word lines, its outputs (n_side, k) [S]."""
+    k, (n_word, n_line) = len(words), lines.g.shape
+    y, out = np.zeros((k, k)), np.zeros((n_line // lines.n_bit, k))
     down = np.empty(k)  # to the next device of the bit line, or into the TIA
     for q in range(k - 1):
         down[q] = lines.g_bit / (words[q + 1] - words[q])
     down[k - 1] = 1.0 / ((n_word - 1 - words[k - 1]) / lines.g_bit + 1.0 / lines.g_end)
-    for side in range(2):
+    for side in range(len(out)):
         _add_chain(lines.g[words, side * lines.n_bit + j], down, y, out[side])
     return y, out
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast_kernel
 def _add_chain(g, down, y, output):
     """Add G - G K^-1 G of a bit line, a chain of k devices g, to Y; write its output per volt."""
     k = len(g)
@@ -91,12 +118,13 @@ def _add_chain(g, down, y, output):
         output[q] *= down[k - 1] * g[q]
 
 
-@njit(cache=True, nogil=True)
-def _join(z, outputs, n, m, place, words, y):
+@kernel
+def _join(front, n, m, words, y):
     """Connect a column Y to the n word lines known so far and to new ones; return their number.
 
-    z, outputs (of which m are known), place: changed in place.
+    front: changed in place; m of its outputs are known.
     """
+    place = front.place
     known = place[words] >= 0
     old, new = np.flatnonzero(known), np.flatnonzero(~known)
     at = place[words[old]]
@@ -105,17 +133,18 @@ def _join(z, outputs, n, m, place, words, y):
     follows = np.dot(y_new, y[new][:, old].copy())  # minus a new node's voltage per old volt
     if len(old):
         y_old -= np.dot(y[old][:, new].copy(), follows)
-        _in_parallel(z, outputs, n, m, at, y_old)
+        _in_parallel(front, n, m, at, y_old)
     for q in range(len(new)):
         place[words[new[q]]] = n + q
     if len(new):
-        _append(z, outputs, n, m, at, y_new, follows)
+        _append(front, n, m, at, y_new, follows)
     return n + len(new)
 
 
-@njit(cache=True, nogil=True)
-def _in_parallel(z, outputs, n, m, at, y):
+@kernel
+def _in_parallel(front, n, m, at, y):
     """Add conductances y (k, k) [S] to ground at k of the n word nodes."""
+    z, outputs = front.z, front.outputs
     columns = z[:n][:, at].copy()
     w = y.copy()
     invert(w)
@@ -126,17 +155,17 @@ def _in_parallel(z, outputs, n, m, at, y):
     _subtract(outputs[:m, :n], np.dot(np.dot(outputs[:m][:, at].copy(), w), across))
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast_kernel
 def _subtract(matrix, update):
     for i in range(matrix.shape[0]):
         for j in range(matrix.shape[1]):
             matrix[i, j] -= update[i, j]
 
 
-@njit(cache=True, nogil=True)
-def _append(z, outputs, n, m, at, own, follows):
+@kernel
+def _append(front, n, m, at, own, follows):
     """Append word nodes to Z: of impedance `own` where the old nodes `at` are held at 0 V."""
-    end = n + len(own)
+    z, outputs, end = front.z, front.outputs, n + len(own)
     back = np.ascontiguousarray(follows.T)
     carried = np.dot(follows, z[at][:, :n].copy())
     z[n:end, :n] = -carried

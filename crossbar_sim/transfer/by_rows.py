@@ -3,7 +3,7 @@
 What lies above a word line acts on its bit nodes as a dense symmetric matrix D of conductances to
 the word lines' drivers. Seen through one segment of every bit line, of r = 1 / g_bit, it is
 
-    D' = (1 + r D)^-1 D = (1 - (1 + r D)^-1) / r,
+    D' = (1 + r D)^-1 D,
 
 and the next word line adds to it G - G A^-1 G, where G are its cells and A is the tridiagonal
 matrix of its own nodes. The currents that each driver injects into the bit nodes are carried along:
@@ -12,30 +12,33 @@ positive terms are added.
 """
 
 import numpy as np
-from numba import njit
 
-from crossbar_sim.transfer.symmetric_inverse import FAST, invert_segment, through_segment
+from crossbar_sim.transfer import array_lines, symmetric_inverse
+from crossbar_sim.transfer.symmetric_inverse import FAST, through_segment
+from tinynets.files.compiled import kernels
+
+kernel = kernels(symmetric_inverse, array_lines)
+fast_kernel = kernels(symmetric_inverse, array_lines, fastmath=FAST)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def eliminate_rows(lines):
     """Return the transfer matrix (n_word, n_line) [S] of an array, `Lines`."""
     n_word, n_line = lines.g.shape
-    above = np.zeros((n_line, n_line))  # D
+    above, divided = np.zeros((n_line, n_line)), np.empty((n_line, n_line))  # D, (1 + r D)^-1
     injected, spare = np.empty((n_word, n_line)), np.empty((n_word, n_line))
     for i in range(n_word):
         if i:
-            invert_segment(above, lines.g_bit)
-            np.dot(injected[:i], above, spare[:i])
+            through_segment(above, lines.g_bit, divided)
+            np.dot(injected[:i], divided, spare[:i])
             injected, spare = spare, injected
-            through_segment(above, lines.g_bit)
         _add_word_line(lines.g[i], lines.n_bit, lines.g_first, lines.g_word, above, injected[i])
-    invert_segment(above, lines.g_end)
-    np.dot(injected, above, spare)
+    through_segment(above, lines.g_end, divided)
+    np.dot(injected, divided, spare)
     return spare
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast_kernel
 def _add_word_line(g, n_bit, g_first, g_word, d, injected):
     """Add the cells g (n_line,) of a word line to D; write what 1 V at its driver injects."""
     n_line = len(g)
@@ -49,7 +52,7 @@ def _add_word_line(g, n_bit, g_first, g_word, d, injected):
         d[line, line] += g[line]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast_kernel
 def _word_inverse(g, n_bit, g_first, g_word):
     """Return A^-1 (n_bit, n_bit) of a word line by voltage division, without cancellation."""
     diagonal, left, right = np.zeros(n_bit), np.empty(n_bit), np.empty(n_bit)

@@ -31,8 +31,8 @@ def cheapest(lines: Lines) -> Callable[[Lines], np.ndarray]:
     """Return the elimination with the fewest operations for an array."""
     n_word, n_line = lines.g.shape
     n_bit = lines.n_bit
-    met = (lines.g[:, :n_bit] + lines.g[:, n_bit:]) != 0
-    k = met.sum(axis=0).astype(float)  # devices of each column, on either bit line
+    met = lines.g.reshape(n_word, -1, n_bit).any(axis=1)
+    k = met.sum(axis=0).astype(float)  # word lines with a device in each column
     costs = {
         eliminate_rows: n_word * n_line**2 * (_INVERSE * n_line + n_word / 2),
         eliminate_columns: n_bit * n_word**2 * (_INVERSE * n_word + n_line / 2),

@@ -1,15 +1,19 @@
 """The inverse of a symmetric positive definite matrix, in compiled code that threads can share."""
 
 import numpy as np
-from numba import njit
+
+from tinynets.files.compiled import kernels
 
 #: Lets sums be taken in any order, so that they use vector instructions.
 FAST = {"contract", "reassoc"}
 #: Rows that are eliminated at once.
 _BLOCK = 32
 
+kernel = kernels()
+fast_kernel = kernels(fastmath=FAST)
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+
+@fast_kernel
 def invert(a):
     """Invert a matrix (n, n) in place, by Gauss-Jordan elimination of blocks.
 
@@ -36,7 +40,7 @@ def invert(a):
         a[start:stop] = rows
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@fast_kernel
 def _sweep(a):
     """Invert a small matrix in place, one row after another."""
     n = len(a)
@@ -53,22 +57,24 @@ def _sweep(a):
                     a[i, j] -= factor * a[k, j]
 
 
-@njit(cache=True, nogil=True)
-def invert_segment(s, g):
-    """Put (1 + S / g)^-1 in place of S."""
+@fast_kernel
+def through_segment(s, g, divided):
+    """Look at conductances S (n, n) to ground through a segment g at each node, in place.
+
+    divided: gets M = (1 + S / g)^-1, the voltages behind the segments per volt in front of them.
+
+    S' = S M = g (1 - M): the first for the diagonal, where the second would lose digits.
+    """
     n = len(s)
     for i in range(n):
         for j in range(n):
-            s[i, j] /= g
-        s[i, i] += 1.0
-    invert(s)
-
-
-@njit(cache=True, nogil=True)
-def through_segment(s, g):
-    """Put g (1 - A) in place of A = (1 + S / g)^-1."""
-    n = len(s)
+            divided[i, j] = s[i, j] / g
+        divided[i, i] += 1.0
+    invert(divided)
     for i in range(n):
+        own = 0.0
         for j in range(n):
-            s[i, j] *= -g
-        s[i, i] += g
+            own += s[i, j] * divided[j, i]
+        for j in range(n):
+            s[i, j] = -g * divided[i, j]
+        s[i, i] = own

@@ -18,6 +18,7 @@ ROOMS = {
     "netlists": ["circuit", "spice", "layout", "fabrication"],
     "crossbar_sim": [
         "system",
+        "transfer",
         "solvers",
         "ngspice",
         "periphery",

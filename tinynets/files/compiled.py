@@ -1,6 +1,7 @@
 """Kernels that numba compiles and keeps on disk, also when they call kernels of other files."""
 
 import hashlib
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -14,9 +15,10 @@ def kernels(*called: ModuleType, **options: Any) -> Callable[[Callable], Any]:
 
     Numba tells by the source of a kernel's own file whether what it has kept is out of date; the
     kernels that it calls are compiled into it, but an edit of their file goes unseen. So what is
-    kept depends on the source of those files too.
+    kept depends on the source of those files too. What an older version of this program has kept
+    may name types that are elsewhere now; then it counts as out of date.
 
-    called: modules whose kernels are called, also by way of others.
+    called: modules whose kernels are called, also by way of others, or whose types are used.
     options: of `numba.njit`.
     """
     source = b"".join(Path(str(module.__file__)).read_bytes() for module in called)
@@ -24,13 +26,25 @@ def kernels(*called: ModuleType, **options: Any) -> Callable[[Callable], Any]:
 
     def compiled(function: Callable) -> Any:
         kernel: Any = njit(cache=True, nogil=True, **options)(function)
-        if not called:
-            return kernel
         try:
             index = kernel._cache._cache_file
-            index._source_stamp = index._source_stamp, digest
+            if called:
+                index._source_stamp = index._source_stamp, digest
+            index._load_index = _or_nothing(index._load_index)
         except AttributeError:  # of another numba; then compiled in every process, and never stale
             return njit(nogil=True, **options)(function)
         return kernel
 
     return compiled
+
+
+def _or_nothing(load: Callable[[], dict]) -> Callable[[], dict]:
+    """Return a reader of numba's index of what is kept: empty if it cannot be understood."""
+
+    def read() -> dict:
+        try:
+            return load()
+        except (ImportError, AttributeError, EOFError, pickle.UnpicklingError):
+            return {}
+
+    return read

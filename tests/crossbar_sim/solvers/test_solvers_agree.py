@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossbar_sim import Converters, solve, solve_ngspice, transfer_matrix
-from crossbar_sim.solvers.grid import MIN_DENSE
 from crossbar_sim.solvers.nodal import SolverError
 from mapping import Tile
 from netlists import Circuit, Elements, Periphery, Wires, array_circuit, tile_circuit
@@ -162,18 +161,6 @@ def test_differential_tiles_with_faults_and_any_wires(shape, seed, decades, wire
     """Regular ones go through conjugate gradients, zero-ohm wires through the sparse solver."""
     tile, v_in = faulty_tile(shape, seed, decades)
     check_against_dense(tile_circuit(tile, wires, Periphery(tia_gain=gain)), v_in)
-
-
-@settings(max_examples=6)
-@given(
-    n_word=st.integers(1, 5),
-    n_bit=st.integers(MIN_DENSE // 2, MIN_DENSE // 2 + 4),
-    seed=st.integers(0, 10**6),
-    decades=st.sampled_from([1, 6]),
-)
-def test_wide_tiles_that_are_eliminated_line_by_line(n_word, n_bit, seed, decades):
-    tile, v_in = faulty_tile((n_word, n_bit), seed, decades)
-    check_against_dense(tile_circuit(tile, Wires(1, 2, 10), Periphery(tia_gain=1e4)), v_in)
 
 
 @pytest.mark.parametrize("shape", [(3, 100), (100, 3)])
