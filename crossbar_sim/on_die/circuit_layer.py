@@ -11,7 +11,7 @@ from torch import nn
 from crossbar_sim.on_die.adc import Adc
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.layer_inputs import InputRange, output_size, patches
-from crossbar_sim.on_die.readout import Readout, Response, grouped, merged, respond
+from crossbar_sim.on_die.readout import Readout, Response, grouped, merged, respond_all
 from crossbar_sim.periphery.conversion import broadcast, dac_errors, passes
 from crossbar_sim.periphery.noise import Noise
 from mapping.network.mapped_layer import MappedLayer
@@ -174,7 +174,8 @@ def _together(
     mapped: MappedLayer, hardware: Hardware, responses: Mapping[str, Response] | None
 ) -> list[Response]:
     """Return the responses of a layer's tiles, in as few matrices as the hardware allows."""
-    each = [responses[tile.name] if responses else respond(tile, hardware) for tile in mapped.tiles]
+    found = responses or respond_all(mapped.tiles, hardware)
+    each = [found[tile.name] for tile in mapped.tiles]
     of_tiles = hardware.noise is not None or np.isfinite(hardware.periphery.v_swing)
     if hardware.converters.measures or of_tiles:
         return grouped(each)

@@ -1,10 +1,13 @@
 """From the DACs of a layer's tiles to its ADCs: the circuits of the tiles as torch matrices."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+import numba
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from crossbar_sim.on_die.hardware import Hardware
@@ -53,6 +56,18 @@ def respond(tile: Tile, hardware: Hardware) -> Response:
         rest = solve(unclipped, np.zeros(tile.n_word)).v_out[0]
     sigma = np.zeros(tile.n_bit) if noise is None else noise.pair_volts(circuit)
     return Response(((tile.name, tile.n_bit),), tile.rows, tile.columns, volts, rest, sigma)
+
+
+def respond_all(tiles: Iterable[Tile], hardware: Hardware) -> dict[str, Response]:
+    """Return the responses of tiles with their own amplifiers, by name."""
+    tiles = list(tiles)
+    # One thread of BLAS each: the solvers ask for the same, and each puts back what it found.
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        ThreadPoolExecutor(numba.get_num_threads()) as pool,
+    ):
+        found = pool.map(lambda tile: respond(tile, hardware), tiles)
+        return {tile.name: response for tile, response in zip(tiles, found)}
 
 
 def ideal_response(tile: Tile) -> Response:

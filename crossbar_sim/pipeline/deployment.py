@@ -13,7 +13,7 @@ from torch import nn
 from crossbar_sim.config import RunConfig
 from crossbar_sim.on_die.circuit_layer import CircuitLayer
 from crossbar_sim.on_die.hardware import Hardware
-from crossbar_sim.on_die.readout import Response, respond
+from crossbar_sim.on_die.readout import Response, respond_all
 from crossbar_sim.on_die.to_torch import circuit_inputs
 from crossbar_sim.periphery.converters import Converters, n_pass
 from crossbar_sim.pipeline.kept import Kept, OnDisk
@@ -143,7 +143,7 @@ class Deployment:
         parts = hardware.wires, hardware.periphery, hardware.noise
 
         def make() -> dict[str, Response]:
-            return {tile.name: respond(tile, hardware) for tile in self.mapped.tiles}
+            return respond_all(self.mapped.tiles, hardware)
 
         return self.kept.once("responses", (self._living, *parts), make)
 
