@@ -39,6 +39,8 @@ _TRAINING_CODE = (
 OF_TESTS = ("accuracy", "loss", "agreement", "output_error", "score")
 #: Results that the trials of this process share.
 KEPT = Kept()
+#: Number of weights of a network above which only the last die stays in memory.
+LARGE = 3_000_000
 
 
 @cache
@@ -108,6 +110,8 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
         way = Deployment(config, KEPT, weights=network)
         on_die, data = way.on_die(config.hardware), way.data
         outputs = predict(on_die, data.x_test)
+        if sum(layer.source.n_remaining for layer in way.mapped.layers) > LARGE:
+            KEPT.trim(1)
         simulated = _simulated(way, on_die) if config.simulation.n_power else None
         return {
             **_test_metrics(way, outputs),
