@@ -2,8 +2,8 @@
 
 `python -m benchmarks.networks.minilm FOLDER` takes a folder with model.safetensors and
 tokenizer.json of the model, writes sentences.npz and the configurations there, and runs the
-commands `map`, `netlist`, `verify` and `study` on them. It compares the mapped die with the digital network,
-layer by layer, and writes `benchmarks/results/minilm.json`.
+commands `map`, `netlist`, `verify` and `study` on them. It compares the mapped die with the digital
+network, layer by layer, and writes `benchmarks/results/minilm.json`.
 Needs the package tokenizers; with transformers it also compares with that package's BERT.
 """
 
