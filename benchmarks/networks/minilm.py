@@ -31,6 +31,7 @@ from crossbar_sim.findings.measures import compared
 from crossbar_sim.jobs.source import read_source
 from crossbar_sim.pipeline.deployment import Deployment
 from crossbar_sim.pipeline.kept import Kept
+from crossbar_sim.pipeline.steps import single_thread
 from mapping.network.mapped_network import MappedNetwork
 from tinynets.networks.training import predict
 
@@ -186,16 +187,17 @@ def fidelity_of(run: Path, mapping: Path) -> dict[str, Any]:
     """Return how near the mapped die comes to the digital network, part by part ideal."""
     config, mapped = load_config(run, trust=True).ready(), read_source(mapping).mapped
     found = {}
-    for kind, values in KINDS.items():
-        way = SavedDie(with_values(config, values), mapped)
-        on_die = way.on_die(way.config.hardware)
-        outputs, digital = predict(on_die, way.data.x_test), way.digital_outputs
-        size = np.linalg.norm(outputs, axis=1) * np.linalg.norm(digital, axis=1)
-        cosines = (outputs * digital).sum(axis=1) / size
-        found[kind] = {
-            "cosine": {"mean": float(cosines.mean()), "worst": float(cosines.min())},
-            **compared(way, on_die),
-        }
+    with single_thread():
+        for kind, values in KINDS.items():
+            way = SavedDie(with_values(config, values), mapped)
+            on_die = way.on_die(way.config.hardware)
+            outputs, digital = predict(on_die, way.data.x_test), way.digital_outputs
+            size = np.linalg.norm(outputs, axis=1) * np.linalg.norm(digital, axis=1)
+            cosines = (outputs * digital).sum(axis=1) / size
+            found[kind] = {
+                "cosine": {"mean": float(cosines.mean()), "worst": float(cosines.min())},
+                **compared(way, on_die),
+            }
     return found
 
 

@@ -26,8 +26,8 @@ def minilm() -> str:
         [
             f"`{name}`",
             f"{cost['seconds']:.0f} s",
-            f"{cost['cpu_seconds']:.0f} s",
-            f"{cost['peak_bytes'] / 1e9:.1f} GB",
+            f"{cost['cpu_seconds']:.0f} s" if "cpu_seconds" in cost else "not read",
+            f"{cost['peak_bytes'] / 1e9:.1f} GB" if "peak_bytes" in cost else "not read",
         ]
         for name, cost in found["costs"].items()
     ]
@@ -59,7 +59,7 @@ def minilm() -> str:
             _weakest(fidelity["drawn"]["layers"]),
             f"Time and memory of each step on {machine['cores']} cores ({machine['processor']}, load "
             f"{machine['load_at_start']:.1f} at the start; {whole / 60:.0f} minutes in all). Memory is that of all "
-            "processes of a step together.",
+            "processes of a step together." + (f" {found['note']}" if "note" in found else ""),
             table(["step", "time", "processor time", "memory"], costs),
         ]
     )
@@ -75,8 +75,10 @@ def _weakest(layers: list[dict[str, Any]]) -> str:
 def others() -> str:
     """Return how much of each network of others goes onto a die, and how near it comes."""
     found = load("onnx_files")
-    rows = [_row(name, row) for name, row in (found["files"] | found["modules"]).items()]
-    n_mapped = sum("on_die_error" in row for row in (found["files"] | found["modules"]).values())
+    rows = [_row(name, row) for name, row in (found["files"] | found.get("modules", {})).items()]
+    n_mapped = sum(
+        "on_die_error" in row for row in (found["files"] | found.get("modules", {})).values()
+    )
     return (
         "Networks of others, as their packages ship them (`benchmarks/networks/onnx_files.py`). All ONNX files "
         "give what onnxruntime gives, to rounding (largest difference "
@@ -96,7 +98,8 @@ def _row(name: str, row: dict[str, Any]) -> list[str]:
     first = [short, str(row["n_layer"])]
     shares = [f"{row[k]:.0%}" if k in row else "" for k in ("mapped_weights", "mapped_products")]
     if "on_die_error" not in row:
-        return [*first, *shares, "", row["stopped"].replace("|", "\\|"), ""]
+        reason = row.get("stopped", "not yet measured")
+        return [*first, *shares, "", reason.replace("|", "\\|"), ""]
     error = f"{row['on_die_error']:.2%}"
     if row["n_idle"]:
         error += f", {row['n_idle']} layers get only zeros"
