@@ -122,7 +122,7 @@ def timed(*words: object) -> tuple[dict[str, float], str]:
 
     seconds: on the clock. cpu_seconds: of all its processes, whatever else the machine does.
 
-    peak_bytes: of all its processes together, shared pages once, read twice a second.
+    peak_bytes: of all its processes together, shared pages once, read every two seconds.
     """
     code = "from crossbar_sim.cli.entry import main; main()"
     start, before, peak = time.perf_counter(), _cpu(resource.RUSAGE_CHILDREN), [0]
@@ -147,7 +147,7 @@ def _cpu(who: int) -> float:
 def _watch(process: subprocess.Popen, peak: list[int]) -> None:
     while process.poll() is None:
         peak[0] = max(peak[0], _memory(process.pid))
-        time.sleep(0.5)
+        time.sleep(2)
 
 
 def _memory(pid: int) -> int:

@@ -9,19 +9,7 @@ from benchmarks.pages.tables import load, table
 def minilm() -> str:
     """Return the figures of the sentence encoder: fidelity, its weakest layers, time and memory."""
     found = load("minilm")
-    fidelity, number = found["fidelity"], found["n_sentence"]
-    rows = []
-    for kind, part in fidelity.items():
-        worst = max(part["layers"], key=lambda layer: layer["relative_error"])
-        rows.append(
-            [
-                kind,
-                f"{part['cosine']['mean']:.4f}",
-                f"{part['cosine']['worst']:.4f}",
-                f"{part['relative_error']:.1%}",
-                f"{worst['relative_error']:.1%} ({worst['name']})",
-            ]
-        )
+    number = found["n_sentence"]
     costs = [
         [
             f"`{name}`",
@@ -43,26 +31,36 @@ def minilm() -> str:
             f"{found['gap_to_transformers']:.0e} of the one of the package transformers. Cosines are those of "
             "a sentence's vector on the die and its digital one; the error of a layer is that of its own "
             "outputs, for the inputs that it gets on the die.",
-            table(
-                [
-                    "wires and converters",
-                    "mean cosine",
-                    "worst cosine",
-                    "error of the vectors",
-                    "worst layer",
-                ],
-                rows,
-            ),
+            *_fidelity(found["fidelity"]),
             f"Over {found['n_die']} dies with drawn wires and 8-bit converters, the cosine of all vectors taken "
             f"together is {float(study['score']):.3f} ({float(study['score_low']):.3f} … "
             f"{float(study['score_high']):.3f}), their error {float(study['output_error']):.0%}.",
-            _weakest(fidelity["drawn"]["layers"]),
             f"Time and memory of each step on {machine['cores']} cores ({machine['processor']}, load "
             f"{machine['load_at_start']:.1f} at the start; {whole / 60:.0f} minutes in all). Memory is that of all "
             "processes of a step together." + (f" {found['note']}" if "note" in found else ""),
             table(["step", "time", "processor time", "memory"], costs),
         ]
     )
+
+
+def _fidelity(kinds: dict[str, dict[str, Any]]) -> list[str]:
+    """Return how near one die comes to the digital network, and its weakest layers."""
+    if not kinds:
+        return ["The error of each layer is not yet measured."]
+    rows = []
+    for kind, part in kinds.items():
+        worst = max(part["layers"], key=lambda layer: layer["relative_error"])
+        rows.append(
+            [
+                kind,
+                f"{part['cosine']['mean']:.3f}",
+                f"{part['cosine']['worst']:.3f}",
+                f"{part['relative_error']:.0%}",
+                f"{worst['relative_error']:.0%} ({worst['name']})",
+            ]
+        )
+    head = ["wires and converters", "mean cosine", "worst cosine", "error", "worst layer"]
+    return [table(head, rows), _weakest(next(iter(kinds.values()))["layers"])]
 
 
 def _weakest(layers: list[dict[str, Any]]) -> str:
