@@ -1,8 +1,9 @@
 """A sentence encoder on the die: all-MiniLM-L6-v2, 10.6 million weights in 36 layers.
 
 `python -m benchmarks.networks.minilm FOLDER` takes a folder with model.safetensors and
-tokenizer.json of the model, writes sentences.npz and the configurations there, runs the commands
-`map`, `netlist`, `verify` and `study` on them, and writes `benchmarks/results/minilm.json`.
+tokenizer.json of the model, writes sentences.npz and the configurations there, and runs the
+commands `map`, `netlist`, `verify` and `study` on them. It compares the mapped die with the digital
+network, layer by layer, and writes `benchmarks/results/minilm.json`.
 Needs the package tokenizers; with transformers it also compares with that package's BERT.
 """
 
@@ -13,6 +14,7 @@ import json
 import resource
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -23,10 +25,19 @@ from safetensors.torch import load_file
 
 from benchmarks.common import ROOT, machine, print_table, save_json
 from benchmarks.networks.minilm_net import make
+from crossbar_sim.config import RunConfig, load_config
+from crossbar_sim.config.study import with_values
+from crossbar_sim.findings.measures import compared
+from crossbar_sim.jobs.source import read_source
+from crossbar_sim.pipeline.deployment import Deployment
+from crossbar_sim.pipeline.kept import Kept
+from crossbar_sim.pipeline.steps import single_thread
+from mapping.network.mapped_network import MappedNetwork
+from tinynets.networks.training import predict
 
 #: Sentences for calibration and for tests, and the tokens of one at most.
 N_TRAIN, N_TEST, N_TOKEN = 200, 100, 32
-#: The configuration of a run; the die is the default one, with and without wires.
+#: The configuration of a run on the default die, without the power of its 10,368 tiles.
 CONFIG = """name = "minilm"
 [network]
 source = "model.safetensors"
@@ -36,9 +47,17 @@ leave_digital = ["pooler"]
 source = "sentences.npz"
 [measure]
 metric = "cosine"
+[simulation]
+n_power = 0
 """
-NO_WIRES = '[wires]\nsource = "given"\nr_word = 0.0\nr_bit = 0.0\nc_word = 0.0\nc_bit = 0.0\n'
-STUDY = 'name = "minilm"\nbase = "{base}"\ndies = {dies}\n'
+IDEAL: dict[str, Any] = {
+    "wires.source": "given",
+    **{f"wires.{key}": 0.0 for key in ("r_word", "r_bit", "c_word", "c_bit")},
+}
+EXACT = {"periphery.dac_bits": None, "periphery.adc_bits": None}
+KINDS = {"drawn": {}, "ideal wires": IDEAL, "ideal wires and converters": IDEAL | EXACT}
+#: Metrics of the study.
+METRICS = ("score", "output_error", "mvm_error")
 
 
 def sentences() -> list[str]:
@@ -55,7 +74,7 @@ def sentences() -> list[str]:
 
 def write_tokens(folder: Path) -> dict[str, np.ndarray]:
     """Write and return sentences.npz: token numbers and masks, every third sentence for tests."""
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer  # pyright: ignore[reportMissingImports]
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(N_TOKEN)
@@ -67,14 +86,19 @@ def write_tokens(folder: Path) -> dict[str, np.ndarray]:
         "attention_mask": np.array([row.attention_mask for row in rows]),
     }
     parts = {"train": ~is_test, "test": is_test}
-    arrays = {f"{n}_{p}": a[rows] for n, a in inputs.items() for p, rows in parts.items()}
+    arrays: dict[str, Any] = {
+        f"{n}_{p}": a[rows] for n, a in inputs.items() for p, rows in parts.items()
+    }
     np.savez(folder / "sentences.npz", **arrays)
     return arrays
 
 
 def gap_to_transformers(folder: Path, arrays: dict[str, np.ndarray]) -> float:
     """Return the largest difference of a vector's element from the BERT of transformers."""
-    from transformers import BertConfig, BertModel
+    from transformers import (  # pyright: ignore[reportMissingImports]
+        BertConfig,
+        BertModel,
+    )
 
     weights = load_file(folder / "model.safetensors")
     ours = make().eval()
@@ -94,31 +118,87 @@ def gap_to_transformers(folder: Path, arrays: dict[str, np.ndarray]) -> float:
 
 
 def timed(*words: object) -> tuple[dict[str, float], str]:
-    """Run a command of crossbar-sim; return its time [s] and peak memory [bytes], and its output.
+    """Run a command of crossbar-sim; return its time and memory, and its output.
 
-    The peak is that of the largest command so far, since the system counts them together.
+    seconds: on the clock. cpu_seconds: of all its processes, whatever else the machine does.
+
+    peak_bytes: of all its processes together, shared pages once, read every two seconds.
     """
     code = "from crossbar_sim.cli.entry import main; main()"
-    start = time.perf_counter()
-    done = subprocess.run(
+    start, before, peak = time.perf_counter(), _cpu(resource.RUSAGE_CHILDREN), [0]
+    with subprocess.Popen(
         [sys.executable, "-c", code, *map(str, words)], stdout=subprocess.PIPE, text=True
-    )
-    seconds = time.perf_counter() - start
-    if done.returncode:
-        raise SystemExit(f"crossbar-sim {words[0]} failed: {done.stdout}")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    return {"seconds": seconds, "peak_bytes": peak}, done.stdout
+    ) as process:
+        watch = threading.Thread(target=_watch, args=(process, peak))
+        watch.start()
+        text, _ = process.communicate()
+        watch.join()
+    if process.returncode:
+        raise SystemExit(f"crossbar-sim {words[0]} failed: {text}")
+    costs = {"seconds": time.perf_counter() - start, "peak_bytes": peak[0]}
+    return costs | {"cpu_seconds": _cpu(resource.RUSAGE_CHILDREN) - before}, text
 
 
-def configurations(folder: Path, dies: int) -> dict[str, Path]:
-    """Write the configurations of the run and of the studies, with and without wires."""
-    net = ROOT / "benchmarks" / "networks" / "minilm_net.py"
-    paths = {}
-    for name, more in {"wires": "", "no_wires": NO_WIRES}.items():
-        (folder / f"{name}.toml").write_text(CONFIG.format(net=net) + more)
-        paths[name] = folder / f"study_{name}.toml"
-        paths[name].write_text(STUDY.format(base=f"{name}.toml", dies=dies))
-    return paths
+def _cpu(who: int) -> float:
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
+
+
+def _watch(process: subprocess.Popen, peak: list[int]) -> None:
+    while process.poll() is None:
+        peak[0] = max(peak[0], _memory(process.pid))
+        time.sleep(2)
+
+
+def _memory(pid: int) -> int:
+    """Return the memory of a process and its children [bytes]."""
+    here = Path(f"/proc/{pid}")
+    try:
+        lines = (here / "smaps_rollup").read_text().splitlines()
+        children = (here / "task" / str(pid) / "children").read_text().split()
+    except OSError:  # it has ended
+        return 0
+    own = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return own + sum(_memory(int(child)) for child in children)
+
+
+def configurations(folder: Path, dies: int) -> tuple[Path, Path]:
+    """Write the configurations of the run and of the study."""
+    run, study = folder / "minilm.toml", folder / "study.toml"
+    run.write_text(CONFIG.format(net=ROOT / "benchmarks" / "networks" / "minilm_net.py"))
+    study.write_text(f'name = "minilm"\nbase = "{run.name}"\ndies = {dies}\n')
+    return run, study
+
+
+class SavedDie(Deployment):
+    """The path of a configuration from a mapping that is saved already."""
+
+    def __init__(self, config: RunConfig, mapped: MappedNetwork) -> None:
+        super().__init__(config, Kept())
+        self.saved = mapped
+
+    @property
+    def mapped(self) -> MappedNetwork:
+        """The network as it was saved."""
+        return self.saved
+
+
+def fidelity_of(run: Path, mapping: Path) -> dict[str, Any]:
+    """Return how near the mapped die comes to the digital network, part by part ideal."""
+    config, mapped = load_config(run, trust=True).ready(), read_source(mapping).mapped
+    found = {}
+    with single_thread():
+        for kind, values in KINDS.items():
+            way = SavedDie(with_values(config, values), mapped)
+            on_die = way.on_die(way.config.hardware)
+            outputs, digital = predict(on_die, way.data.x_test), way.digital_outputs
+            size = np.linalg.norm(outputs, axis=1) * np.linalg.norm(digital, axis=1)
+            cosines = (outputs * digital).sum(axis=1) / size
+            found[kind] = {
+                "cosine": {"mean": float(cosines.mean()), "worst": float(cosines.min())},
+                **compared(way, on_die),
+            }
+    return found
 
 
 def main() -> None:
@@ -127,35 +207,45 @@ def main() -> None:
     parser.add_argument("--dies", type=int, default=3)
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
+    result: dict[str, Any] = {"machine": machine()}
     arrays = write_tokens(folder)
-    studies = configurations(folder, arguments.dies)
+    run, study = configurations(folder, arguments.dies)
     costs, weights, mapping = {}, folder / "model.safetensors", folder / "mapping"
-    base = folder / "wires.toml"
-    costs["map"], table = timed("map", weights, "--config", base, "--trust", "--output", mapping)
-    costs["netlist"], _ = timed("netlist", mapping, "--sample", 5, "--output", folder / "decks")
-    costs["verify"], checked = timed("verify", mapping, "--sample", 20)
-    found = {}
-    for name, path in studies.items():
-        costs[f"study, {name}"], text = timed(
-            "study", path, "--trust", "--store", folder / f"{name}.sqlite"
-        )
-        found[name] = list(csv.DictReader(text.splitlines()))
+    costs["map"], table = timed("map", weights, "--config", run, "--trust", "--output", mapping)
+    costs["netlist --sample 5"], _ = timed(
+        "netlist", mapping, "--sample", 5, "--output", folder / "decks"
+    )
+    costs["verify --sample 20"], checked = timed("verify", mapping, "--sample", 20)
+    options = [word for metric in METRICS for word in ("--metric", metric)]
+    costs["study"], dies = timed(
+        "study", study, "--trust", "--store", folder / "study.sqlite", *options
+    )
+    start, before = time.perf_counter(), _cpu(resource.RUSAGE_SELF)
+    fidelity = fidelity_of(run, mapping)
+    costs["fidelity of each layer"] = {
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": _cpu(resource.RUSAGE_SELF) - before,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
     rows = list(csv.DictReader(table.splitlines()))
-    result: dict[str, Any] = {
-        "machine": machine(),
+    result |= {
         "gap_to_transformers": gap_to_transformers(folder, arrays),
         "n_sentence": {"calibration": N_TRAIN, "test": N_TEST, "tokens": N_TOKEN},
         "n_layer": len(rows),
         "n_weight": sum(int(row["weights"]) for row in rows),
         "n_tile": sum(int(row["tiles"]) for row in rows),
+        "n_resistor": sum(int(row["branches"]) for row in rows),
+        "mapping_bytes": (mapping / "mapped.npz").stat().st_size,
         "costs": costs,
         "verify": checked,
-        "dies": found,
+        "fidelity": fidelity,
+        "n_die": arguments.dies,
+        "study": next(csv.DictReader(dies.splitlines())),
     }
     print_table(
         "MiniLM",
-        ("command", "s", "GB"),
-        [(k, c["seconds"], c["peak_bytes"] / 1e9) for k, c in costs.items()],
+        ("command", "s", "CPU s", "GB"),
+        [(k, c["seconds"], c["cpu_seconds"], c["peak_bytes"] / 1e9) for k, c in costs.items()],
     )
     save_json("minilm", json.loads(json.dumps(result)))
 

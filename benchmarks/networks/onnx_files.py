@@ -1,6 +1,9 @@
-"""Which ONNX files of other projects are read, and whether they compute what onnxruntime computes.
+"""Which networks of other projects are read and mapped, and how near their dies come to them.
 
-`python -m benchmarks.networks.onnx_files FOLDER` reads every .onnx file under a folder, and writes
+`python -m benchmarks.networks.onnx_files FOLDER` reads every .onnx file under a folder, compares it
+with onnxruntime, and maps it onto one die of the default bank with ideal wires and converters.
+With --faces FOLDER, the networks of the files pnet.pt, rnet.pt and onet.pt of facenet-pytorch are
+mapped too, as torch modules. It writes
 `benchmarks/results/onnx_files.json`.
 """
 
@@ -17,8 +20,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 import tinynets
 from benchmarks.common import machine, print_table, save_json
+from benchmarks.networks import mtcnn_nets
+from crossbar_sim.config import RunConfig
+from crossbar_sim.on_die.hardware import Hardware
+from crossbar_sim.on_die.layer_inputs import capture_inputs
+from crossbar_sim.on_die.to_torch import to_torch
+from mapping.network.map_network import map_network
 from tinynets.formats.onnx_import import from_onnx
 from tinynets.modules.replacing import copied
+from tinynets.networks.layers import PrunedNetwork
+from tinynets.networks.passes import Inputs, call
 
 #: Sizes that a file leaves open, by the name that it gives them.
 NAMED = {"sequence": 576, "sequence_length": 3, "seq_len": 12, "src_len": 9, "tgt_len": 5}
@@ -33,6 +44,8 @@ UNNAMED = {
 }
 #: Inputs that choose a branch: sampling rates [Hz].
 FIXED = {"sr": 16000}
+#: Weights above which a network is only counted: mapping them takes half an hour and more.
+MOST = 10_000_000
 
 
 def inputs(path: Path) -> dict[str, np.ndarray]:
@@ -107,22 +120,75 @@ def _gap(found: np.ndarray, wanted: Any) -> float:
 
 
 def _layers(network: torch.nn.Module, tensors: list[torch.Tensor]) -> dict[str, Any]:
-    """Return the weight layers by kind, and how many weights they hold."""
+    """Return how many weight layers there are, how many weights they hold, and what a die makes."""
     kinds = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d)
     layers = [module for module in network.modules() if isinstance(module, kinds)]
     counts = {"n_layer": len(layers), "n_weight": sum(layer.weight.numel() for layer in layers)}
-    if len(tensors) > 1:
-        return counts
     left = tuple(
         path
         for path, module in network.named_modules()
         if isinstance(module, torch.nn.ConvTranspose1d | torch.nn.ConvTranspose2d)
     )
+    given = tensors[0] if len(tensors) == 1 else tuple(tensors)
     try:
-        extracted = tinynets.extract(network, tensors[0], leave_digital=left)
+        extracted = tinynets.extract(network, given, leave_digital=left)
+        counts |= {"n_extracted": len(extracted.layers), **_shares(extracted)}
+        if counts["n_weight"] > MOST:
+            raise ValueError(f"its {counts['n_weight'] / 1e6:.0f} million weights were not mapped")
+        return counts | on_die(network, extracted, given)
     except ValueError as error:
-        return counts | {"extract": str(error)}
-    return counts | {"n_extracted": len(extracted.layers)}
+        return counts | {"stopped": str(error)}
+
+
+def _shares(extracted: PrunedNetwork) -> dict[str, float]:
+    """Return the shares of a network's weights and multiplications that go onto the die."""
+    weights, products = zip(*extracted.digital_fractions.values()) if extracted.left else ((), ())
+    return {"mapped_weights": 1 - sum(weights), "mapped_products": 1 - sum(products)}
+
+
+def on_die(network: torch.nn.Module, extracted: PrunedNetwork, given: Inputs) -> dict[str, Any]:
+    """Return how near a network on a default die comes to itself, for the inputs that it had.
+
+    The inputs fix the range of the ideal converters, which do not round.
+    """
+    config = RunConfig(name="networks")
+    start = time.perf_counter()
+    mapped = map_network(extracted, config.chip, config.tile.size)
+    analog = to_torch(network, mapped, Hardware(), calibration=given)
+    with torch.no_grad():
+        pairs = [_flat(call(each, given)) for each in (network, analog)]
+    wanted, found = pairs
+    error = torch.linalg.norm(found - wanted) / torch.linalg.norm(wanted)
+    return {
+        "n_tile": len(mapped.tiles),
+        "n_idle": _idle(network, extracted, given),
+        "on_die_s": time.perf_counter() - start,
+        "on_die_error": float(error),
+        "on_die_cosine": float(torch.nn.functional.cosine_similarity(found, wanted, dim=0)),
+    }
+
+
+def _idle(network: torch.nn.Module, extracted: PrunedNetwork, given: Inputs) -> int:
+    """Return how many of the layers get nothing but zeros, so that they prove nothing."""
+    seen = capture_inputs(network, [layer.module for layer in extracted.layers], given)
+    return sum(not any(bool(x.any()) for x in each) for each in seen.values())
+
+
+def _flat(outputs: Any) -> torch.Tensor:
+    """Return all outputs that are fractions as one vector."""
+    every = outputs if isinstance(outputs, tuple | list) else (outputs,)
+    return torch.cat([x.double().ravel() for x in every if x.is_floating_point()])
+
+
+def faces(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the same figures for the networks of `mtcnn_nets` with the weights in a folder."""
+    rows = {}
+    for name, size in mtcnn_nets.SIZES.items():
+        network = mtcnn_nets.Face(name)
+        network.load_state_dict(torch.load(folder / f"{name}.pt", weights_only=True))
+        pictures = torch.from_numpy(written(2, 3, size, size))
+        rows[f"facenet-pytorch {name}"] = _layers(network.eval(), [pictures])
+    return rows
 
 
 def _opset(path: Path) -> int:
@@ -133,17 +199,32 @@ def _opset(path: Path) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+    parser.add_argument("--faces", type=Path)
+    arguments = parser.parse_args()
+    folder = arguments.folder
     rows = {str(path.relative_to(folder)): compare(path) for path in sorted(folder.rglob("*.onnx"))}
     if not rows:
         raise SystemExit(f"{folder} holds no .onnx file")
-    header = ("file", "opset", "read", "relative error", "weight layers")
+    modules = faces(arguments.faces) if arguments.faces else {}
+    header = (
+        "file",
+        "opset",
+        "read",
+        "relative error",
+        "weight layers",
+        "tiles",
+        "error on the die",
+    )
     table = [
-        (name, r["opset"], r["read"], r.get("relative_error", r.get("error")), r.get("n_layer"))
-        for name, r in rows.items()
+        (
+            name,
+            *(r.get(key) for key in ("opset", "read", "relative_error", "n_layer", "n_tile")),
+            r.get("on_die_error", r.get("stopped", r.get("error"))),
+        )
+        for name, r in (rows | modules).items()
     ]
     print_table("ONNX files", header, table)
-    save_json("onnx_files", {"machine": machine(), "files": rows})
+    save_json("onnx_files", {"machine": machine(), "files": rows, "modules": modules})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Run: python -m benchmarks.pages.readme     (a test checks that both pages are up
 from pathlib import Path
 
 from benchmarks.common import ROOT
-from benchmarks.pages import circuits, energy, fabrication, pruning, studies
+from benchmarks.pages import circuits, energy, fabrication, networks, pruning, studies
 from benchmarks.pages.tables import measured
 
 START, END = "<!-- results: made by benchmarks/pages/readme.py -->", "<!-- end of results -->"
@@ -38,6 +38,7 @@ def page() -> str:
     """Return all results, with picture paths relative to docs/."""
     chapters = {
         "The examples": [circuits.demo(), circuits.physics()],
+        "Networks of others": [*measured(networks.minilm, "minilm"), networks.others()],
         "Assumptions of the energy comparison": [energy.sensitivity()],
         "Circuits": [circuits.circuits(), studies.speed()],
         "Selection": [

@@ -277,7 +277,19 @@ class SimulationConfig(Section):
     """Number of test images that ngspice solves on every tile."""
     check_tiles: Annotated[int, within(0, 1_000_000)] = 0
     """Number of tiles, drawn at random, that every trial of a study solves with ngspice too."""
+    n_power: Annotated[int, within(0, 1_000_000)] = 8
+    """Number of test samples whose currents give every trial of a study its power and energy; 0
+    leaves both out, which saves most of the time of a network of many tiles."""
     tolerance: Annotated[float, within(1 / LARGEST, 1)] = 1e-9
     """Largest difference between ngspice and the engine, relative to the largest output."""
     time_limit: Annotated[float, within(0.1, 1e6)] = 120.0
     """Time limit for ngspice on one tile [s]."""
+
+    @model_validator(mode="after")
+    def _check_samples(self):
+        if self.check_tiles and not self.n_power:
+            raise ValueError(
+                "check_tiles solves tiles for the samples of n_power, which must be above 0; got "
+                f"check_tiles = {self.check_tiles} and n_power = 0"
+            )
+        return self

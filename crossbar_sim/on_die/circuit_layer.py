@@ -198,8 +198,8 @@ def _together(
     mapped: MappedLayer, hardware: Hardware, responses: Mapping[str, Response] | None
 ) -> list[Response]:
     """Return the responses of a layer's tiles, in as few matrices as the hardware allows."""
-    tiles = mapped.tiles
-    each = [responses[t.name] for t in tiles] if responses else respond_all(tiles, hardware)
+    found = responses or respond_all(mapped.tiles, hardware)
+    each = [found[tile.name] for tile in mapped.tiles]
     of_tiles = hardware.noise is not None or np.isfinite(hardware.periphery.v_swing)
     if hardware.converters.measures or of_tiles:
         return grouped(each)

@@ -1,6 +1,6 @@
 """From the DACs of a layer's tiles to its ADCs: the circuits of the tiles as torch matrices."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -59,13 +59,11 @@ def respond(tile: Tile, hardware: Hardware) -> Response:
     return Response(((tile.name, tile.n_bit),), tile.rows, tile.columns, volts, rest, sigma)
 
 
-def respond_all(tiles: Sequence[Tile], hardware: Hardware) -> list[Response]:
-    """Return the responses of tiles, in their order, by as many threads as numba may use."""
-    n_thread = min(numba.get_num_threads(), len(tiles))
-    if n_thread < 2:
-        return [respond(tile, hardware) for tile in tiles]
-    with one_blas_thread(), ThreadPoolExecutor(n_thread) as pool:
-        return list(pool.map(respond, tiles, repeat(hardware)))
+def respond_all(tiles: Iterable[Tile], hardware: Hardware) -> dict[str, Response]:
+    """Return the responses of tiles by name, by as many threads as numba may use."""
+    tiles = list(tiles)
+    with one_blas_thread(), ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        return dict(zip((t.name for t in tiles), pool.map(respond, tiles, repeat(hardware))))
 
 
 def ideal_response(tile: Tile) -> Response:

@@ -203,7 +203,8 @@ def _restore(on_die: nn.Module, state: dict[str, np.ndarray]) -> None:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_mapping(directory: str | Path) -> tuple[MappedNetwork, Hardware]:

@@ -143,8 +143,7 @@ class Deployment:
         parts = hardware.wires, hardware.periphery, hardware.noise
 
         def make() -> dict[str, Response]:
-            tiles = list(self.mapped.tiles)
-            return {r.tiles[0][0]: r for r in respond_all(tiles, hardware)}
+            return respond_all(self.mapped.tiles, hardware)
 
         return self.kept.once("responses", (self._living, *parts), make)
 

@@ -66,6 +66,12 @@ class Kept:
             return make()
         return on_disk.load(self.work.once(on_disk.name, lambda draft: on_disk.save(make(), draft)))
 
+    def trim(self, n: int) -> None:
+        """Forget all but the last n results of each step."""
+        for results in self._results.values():
+            while len(results) > n:
+                results.popitem(last=False)
+
     def clear(self) -> None:
         """Forget all results in memory."""
         self._results.clear()

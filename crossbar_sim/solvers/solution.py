@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from netlists.circuit import Circuit
 from netlists.circuit.elements import PARTS
@@ -43,12 +44,15 @@ class Solution:
         stay closed where a swing clips. Heat and delivered power are equal (Tellegen's theorem).
         """
         c, ends = self.circuit.elements, self.circuit.periphery
-        drop = self.drop
-        heat = drop**2 / c.branch_ohm
-        power = {part: heat[:, c.branch_part == k].sum(axis=1) for k, part in enumerate(PARTS)}
+        v_node = np.ascontiguousarray(self.nodes.T)
+        power = {}
+        for k, part in enumerate(PARTS):
+            own = np.flatnonzero(c.branch_part == k)
+            drop = v_node[c.branch_from[own]] - v_node[c.branch_to[own]]
+            power[part] = (drop**2 / c.branch_ohm[own, None]).sum(axis=0)
         square = (self.i_out**2).sum(axis=1)
         power["input"], power["feedback"] = square * ends.r_input, square * ends.r_feedback
-        power["source"] = (self.v_in * self._input_current(drop)).sum(axis=1)
+        power["source"] = (self.v_in * self._input_current()).sum(axis=1)
         power["TIA output"] = -(self._loop() * self.i_out).sum(axis=1)
         return power
 
@@ -60,7 +64,7 @@ class Solution:
         as its output.
         """
         stages = {
-            "driver stage": (self.v_in, self._input_current(self.drop)),
+            "driver stage": (self.v_in, self._input_current()),
             "TIA stage": (self._loop(), -self.i_out),
         }
         return {
@@ -87,10 +91,15 @@ class Solution:
         v_tia = self.nodes[:, self.circuit.elements.tia_nodes]
         return v_tia - self.i_out * (ends.r_input + ends.r_feedback)
 
-    def _input_current(self, drop: np.ndarray) -> np.ndarray:
+    def _input_current(self) -> np.ndarray:
         """Return the current (n_batch, n_word) that each input node feeds into its branches."""
-        c, current = self.circuit.elements, drop / self.circuit.elements.branch_ohm
-        total = np.zeros((c.n_node, len(drop)))
-        np.add.at(total, c.branch_from, current.T)
-        np.subtract.at(total, c.branch_to, current.T)
-        return total[c.input_nodes].T
+        c = self.circuit.elements
+        word = np.full(c.n_node, -1)
+        word[c.input_nodes] = np.arange(len(c.input_nodes))
+        leaving, entering = (np.flatnonzero(word[x] >= 0) for x in (c.branch_from, c.branch_to))
+        own = np.concatenate([leaving, entering])
+        sign = np.repeat([1.0, -1.0], [len(leaving), len(entering)])
+        place = np.concatenate([word[c.branch_from[leaving]], word[c.branch_to[entering]]])
+        total = csr_array((sign, (place, np.arange(len(own)))), (len(c.input_nodes), len(own)))
+        drop = self.nodes[:, c.branch_from[own]] - self.nodes[:, c.branch_to[own]]
+        return (total @ (drop / c.branch_ohm[own]).T).T

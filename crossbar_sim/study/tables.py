@@ -25,10 +25,11 @@ def summary_csv(study: Study, metrics: list[str]) -> str:
 
 
 def usual_metrics(study: Study) -> list[str]:
-    """Return the metrics of most interest."""
+    """Return the metrics of most interest; without labels or power, there are fewer."""
     found = study.summary()
-    labelled = not found or "accuracy" in found[0].metrics
-    return ["accuracy" if labelled else "agreement", "mvm_error", "energy"]
+    known = found[0].metrics if found else ("accuracy", "mvm_error", "energy")
+    first = "accuracy" if "accuracy" in known else "agreement"
+    return [name for name in (first, "mvm_error", "energy") if name in known]
 
 
 def of_images(summary: PointSummary) -> float:

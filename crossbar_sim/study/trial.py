@@ -26,8 +26,8 @@ from mapping.selection.bits import effective_bits
 from tinynets.files.drafts import new_file
 from tinynets.networks.training import accuracy, predict
 
-#: Number of images whose currents give a trial's power.
-N_POWER_IMAGE = 8
+#: Number of vectors that ngspice solves on a tile.
+N_CHECKED = 8
 #: Source files that training and pruning depend on.
 _TRAINING_CODE = (
     "tinynets/**/*.py",
@@ -39,6 +39,8 @@ _TRAINING_CODE = (
 OF_TESTS = ("accuracy", "loss", "agreement", "output_error", "score")
 #: Results that the trials of this process share.
 KEPT = Kept()
+#: Number of weights of a network above which only the last die stays in memory.
+LARGE = 3_000_000
 
 
 @cache
@@ -99,7 +101,7 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
     area: of the cells as drawn [m²]; left out if they cannot be drawn.
     power: while reading [W].
     energy: of one inference [J].
-    t_read: time of one read [s].
+    t_read: time of one read [s]; it, power and energy only if `simulation.n_power` is above 0.
     n_saturated: see `CircuitLayer`.
     ngspice_error: largest difference from ngspice, if `simulation.check_tiles` asks for it.
     """
@@ -108,15 +110,16 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
         way = Deployment(config, KEPT, weights=network)
         on_die, data = way.on_die(config.hardware), way.data
         outputs = predict(on_die, data.x_test)
-        simulated = _simulated(way, on_die)
+        if sum(layer.source.n_remaining for layer in way.mapped.layers) > LARGE:
+            KEPT.trim(1)
+        simulated = _simulated(way, on_die) if config.simulation.n_power else None
         return {
             **_test_metrics(way, outputs),
             "n_test": float(len(data.x_test)),
             "n_saturated": float(sum(x.n_saturated for x in circuit_layers(on_die).values())),
             **_matrix_metrics(way),
             **_size_metrics(way),
-            **_energy_metrics(way, simulated),
-            **_checked(simulated),
+            **(_energy_metrics(way, simulated) | _checked(simulated) if simulated else {}),
             **_validated(way, on_die),
         }
 
@@ -135,15 +138,15 @@ def _test_metrics(way: Deployment, outputs: np.ndarray) -> dict[str, float]:
 
 def _simulated(way: Deployment, on_die: nn.Module) -> Simulated:
     """Solve the tiles for a few real images, some of them with ngspice too."""
-    config, images = way.config, way.data.x_test[:N_POWER_IMAGE]
+    config, simulation = way.config, way.config.simulation
+    images = way.data.x_test[: simulation.n_power]
     reads = reads_of(on_die, way.mapped, images, config.hardware.converters)
-    simulation = config.simulation
     if not simulation.check_tiles:
         return simulate(way, reads, Questions())
     tiles = chosen_tiles(way.mapped, n_sample=simulation.check_tiles, seed=config.die.seed)
     names = [tile.name for tile in tiles]
     with NgspiceWorker(time_limit=simulation.time_limit) as worker:
-        simulated = simulate(way, reads, Questions(worker, names, N_POWER_IMAGE))
+        simulated = simulate(way, reads, Questions(worker, names, N_CHECKED))
     simulated.verification.require()
     return simulated
 

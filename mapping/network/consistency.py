@@ -1,16 +1,20 @@
 """Check that the parts of a mapped network agree: tiles, masks, scales, conductances."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
+import numba
 import numpy as np
 
-from mapping.bank import Die
+from mapping.bank import Cells, Die
 from mapping.bank.switches import realise
 from mapping.network.mapped_layer import MappedLayer
 from mapping.tiling.tiles import Tile, TileConfig
 
 #: Largest relative difference of conductances; rounding on another processor stays below it.
 _ROUNDING = 1e-9
+#: Cells whose conductances are checked at once.
+_MANY = 2**14
 
 
 def check_parts(layers: Sequence[MappedLayer], die: Die, size: TileConfig) -> None:
@@ -33,8 +37,10 @@ def check_parts(layers: Sequence[MappedLayer], die: Die, size: TileConfig) -> No
             _check_scales(layer)
             _check_tiles(layer, size)
             _check_die(layer, die)
-            for tile in layer.tiles:
-                _check_conductances(tile, die)
+    n = numba.get_num_threads()
+    with ThreadPoolExecutor(n) as pool:
+        batches = [batch for layer in layers for batch in _batches(layer.tiles)]
+        list(pool.map(lambda batch: _check_conductances(batch, die), batches))
 
 
 def _check_scales(layer: MappedLayer) -> None:
@@ -89,8 +95,46 @@ def _check_die(layer: MappedLayer, die: Die) -> None:
             )
 
 
-def _check_conductances(tile: Tile, die: Die) -> None:
-    tile.closed(die.bank.n)  # refuses branches that the bank does not have
+def _batches(tiles: Sequence[Tile]) -> Iterator[list[Tile]]:
+    """Yield tiles, many small ones at once."""
+    batch, n_cell = [], 0
+    for tile in tiles:
+        batch.append(tile)
+        n_cell += tile.present.size
+        if n_cell >= _MANY:
+            yield batch
+            batch, n_cell = [], 0
+    if batch:
+        yield batch
+
+
+def _check_conductances(tiles: Sequence[Tile], die: Die) -> None:
+    """Raise ValueError naming the first of a layer's tiles that does not conduct as it should."""
+    for tile in tiles:
+        tile.check_switches(die.bank.n)
+    with np.errstate(all="ignore"):  # of this thread
+        if not _conduct(tiles, die):
+            for tile in tiles:
+                _check_tile(tile, die)
+
+
+def _conduct(tiles: Sequence[Tile], die: Die) -> bool:
+    """Return whether every bank of a layer's tiles conducts what its die and switches say."""
+    rows, columns, pos, neg, g_pos, g_neg = (
+        np.concatenate(parts)
+        for parts in zip(
+            *(
+                (*tile.cells, *tile.chosen, tile.g_pos[tile.present], tile.g_neg[tile.present])
+                for tile in tiles
+            )
+        )
+    )
+    true = Cells(tiles[0].layer, rows, columns).branches(die, measured=False)
+    pairs = zip((g_pos, g_neg), realise(true, pos, neg))
+    return all(bool((np.abs(held - g) <= _ROUNDING * g).all()) for held, g in pairs)
+
+
+def _check_tile(tile: Tile, die: Die) -> None:
     true = die.branches(tile.layer, *tile.cells, measured=False)
     for name, values in zip(("g_pos", "g_neg"), realise(true, *tile.chosen)):
         g = tile.matrix(values)

@@ -18,7 +18,8 @@ from pydantic import (
 from tinynets.files.checks import LARGEST
 
 FORMAT = "crossbar-sim mapped network"
-VERSION = 1
+#: Files of version 1 hold each array of each tile alone; since 2, those of a layer are joined.
+VERSIONS = (1, 2)
 
 _Kind = TypeVar("_Kind")
 _Index = Annotated[int, Field(ge=0, le=LARGEST)]
@@ -38,6 +39,7 @@ class LayerHeader(_Part):
     """What the header says of a layer.
 
     tiles: their indices, in order.
+    sizes: word lines and pairs of bit lines of each tile; None in files of version 1.
     """
 
     name: str
@@ -45,6 +47,7 @@ class LayerHeader(_Part):
     n_mvm: int
     conv: dict[str, JsonValue] | None
     tiles: list[tuple[_Index, _Index]]
+    sizes: list[tuple[_Index, _Index]] | None = None
 
 
 class Header(_Part):
@@ -64,11 +67,18 @@ class Header(_Part):
     @staticmethod
     def read(text: bytes) -> "Header":
         """Return the header of a JSON text; the text of its ValueError follows the file's path."""
-        check_start(text, FORMAT, VERSION)
+        check_start(text, FORMAT, *VERSIONS)
         try:
-            return Header.model_validate_json(text)
+            header = Header.model_validate_json(text)
         except ValidationError as error:
             raise ValueError(f"is damaged: {first_problem(error)}") from error
+        for layer in header.layers:
+            n = None if layer.sizes is None else len(layer.sizes)
+            if n != (None if header.version == 1 else len(layer.tiles)):
+                raise ValueError(
+                    f"is damaged: layer {layer.name!r} has {len(layer.tiles)} tiles and {n} sizes"
+                )
+        return header
 
 
 def built(kind: type[_Kind], values: Any, what: str) -> _Kind:
@@ -117,16 +127,17 @@ class _Start(BaseModel):
     version: JsonValue = None
 
 
-def check_start(text: bytes, format_: str, version: int) -> None:
-    """Raise ValueError unless JSON is of a format and version; its text follows the path."""
+def check_start(text: bytes, format_: str, *versions: int) -> None:
+    """Raise ValueError unless JSON is of a format and a version; its text follows the path."""
     try:
         start = _Start.model_validate_json(text)
     except ValidationError as error:
         raise ValueError(f"is damaged: {first_problem(error)}") from error
     if start.format != format_:
         raise ValueError(f"is not a {format_}")
-    if start.version != version:
+    if start.version not in versions:
+        known = " and ".join(map(str, versions))
         raise ValueError(
-            f"has version {str(start.version)[:20]}; this program reads {version}; "
+            f"has version {str(start.version)[:20]}; this program reads {known}; "
             "use the program that wrote it or a newer one"
         )

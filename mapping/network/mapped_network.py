@@ -2,21 +2,22 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mapping.bank import Die, ResistorBank
 from mapping.network.consistency import check_parts
-from mapping.network.header import FORMAT, VERSION, Header, LayerHeader, built, plain
+from mapping.network.header import FORMAT, VERSIONS, Header, LayerHeader, built, plain
 from mapping.network.mapped_layer import MappedLayer
 from mapping.tiling.tiles import Tile, TileConfig
 from tinynets.files.checks import is_word
 from tinynets.files.drafts import new_file
-from tinynets.files.npz import read_npz
+from tinynets.files.npz import read_npz, write_npz
 from tinynets.networks.layers import ConvGeometry, PrunedLayer
 
 
@@ -54,7 +55,7 @@ class MappedNetwork:
         arrays = _arrays(self)
         header = Header(
             format=FORMAT,
-            version=VERSION,
+            version=VERSIONS[-1],
             bank=plain(self.die.bank),
             seed=int(self.die.seed),
             tile=plain(self.tile),
@@ -63,9 +64,8 @@ class MappedNetwork:
         )
         # Not by pydantic, which writes an infinite r_off as null.
         text = np.frombuffer(json.dumps(header.model_dump()).encode(), dtype=np.uint8)
-        named: dict[str, Any] = {"header": text, **arrays}
         with new_file(path) as draft, draft.open("wb") as file:
-            np.savez_compressed(file, **named)
+            write_npz(file, {"header": text, **arrays})
 
     @staticmethod
     def load(path: str | Path) -> "MappedNetwork":
@@ -87,6 +87,8 @@ class MappedNetwork:
 _LAYER_ARRAYS = ("weight", "mask", "bias")
 _SCALE_ARRAYS = ("g_per_weight", "predicted")
 _TILE_ARRAYS = ("rows", "columns", "present", "chosen_pos", "chosen_neg", "g_pos", "g_neg")
+#: The folder of the arrays of a layer's tiles, each flat and joined, tile after tile.
+_JOINED = "tiles"
 #: Kinds of numbers and dimensions of each array of a layer or a tile.
 _KINDS = {
     **dict.fromkeys(("weight", "predicted", "g_pos", "g_neg"), ("f", 2)),
@@ -107,8 +109,9 @@ def _arrays(mapped: MappedNetwork) -> dict[str, np.ndarray]:
             if getattr(layer.source, name) is not None:
                 arrays[f"{k}/{name}"] = getattr(layer.source, name)
         arrays |= {f"{k}/{name}": getattr(layer, name) for name in _SCALE_ARRAYS}
-        for t, tile in enumerate(layer.tiles):
-            arrays |= {f"{k}/{t}/{name}": getattr(tile, name) for name in _TILE_ARRAYS}
+        for name in _TILE_ARRAYS:
+            each = [getattr(tile, name).ravel() for tile in layer.tiles]
+            arrays[f"{k}/{_JOINED}/{name}"] = np.concatenate(each)
     return arrays
 
 
@@ -120,6 +123,7 @@ def _describe_layer(layer: MappedLayer) -> LayerHeader:
         n_mvm=source.n_mvm,
         conv=plain(source.conv) if source.conv else None,
         tiles=[tile.index for tile in layer.tiles],
+        sizes=[(tile.n_word, tile.n_bit) for tile in layer.tiles],
     )
 
 
@@ -146,11 +150,30 @@ def _load_layer(k: int, entry: LayerHeader, arrays: dict[str, np.ndarray]) -> Ma
         module=entry.module,
         n_mvm=entry.n_mvm,
     )
+    each = zip(*(_of_tiles(k, entry, name, arrays) for name in _TILE_ARRAYS), strict=True)
     tiles = tuple(
-        Tile(entry.name, index, *(arrays[f"{k}/{t}/{name}"] for name in _TILE_ARRAYS))
-        for t, index in enumerate(entry.tiles)
+        Tile(entry.name, index, *parts) for index, parts in zip(entry.tiles, each, strict=True)
     )
     return MappedLayer(layer, arrays[f"{k}/g_per_weight"], arrays[f"{k}/predicted"], tiles)
+
+
+def _of_tiles(
+    k: int, entry: LayerHeader, name: str, arrays: dict[str, np.ndarray]
+) -> list[np.ndarray]:
+    """Return one array of each tile of a layer; ValueError unless its length is that of all."""
+    if entry.sizes is None:
+        return [arrays[f"{k}/{t}/{name}"] for t in range(len(entry.tiles))]
+    lines = {"rows": lambda size: size[:1], "columns": lambda size: size[1:]}
+    shapes = [lines[name](size) if name in lines else size for size in entry.sizes]
+    ends = list(accumulate(map(math.prod, shapes)))
+    joined = arrays[f"{k}/{_JOINED}/{name}"]
+    if (ends[-1] if ends else 0) != len(joined):
+        raise ValueError(
+            f"{k}/{_JOINED}/{name} has {len(joined)} numbers; the sizes of its tiles make "
+            f"{ends[-1] if ends else 0}"
+        )
+    parts = np.split(joined, ends[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes)]
 
 
 def _read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
@@ -175,8 +198,12 @@ def _check_arrays(header: Header, arrays: dict[str, np.ndarray]) -> None:
     expected = {}
     for k, layer in enumerate(header.layers):
         names = [f"{k}/{name}" for name in (*_LAYER_ARRAYS, *_SCALE_ARRAYS)]
-        names += [f"{k}/{t}/{name}" for t in range(len(layer.tiles)) for name in _TILE_ARRAYS]
         expected |= {name: _KINDS[name.rpartition("/")[2]] for name in names}
+        joined = layer.sizes is not None
+        for place in [_JOINED] if joined else range(len(layer.tiles)):
+            for name in _TILE_ARRAYS:
+                kinds, n_dim = _KINDS[name]
+                expected[f"{k}/{place}/{name}"] = kinds, 1 if joined else n_dim
     # A die's tables may hold more layers than these, those of biases for instance.
     tables = [name.partition("/") for name in arrays]
     expected |= {f"{a}/{b}": _OF_DIE[a] for a, _, b in tables if a in _OF_DIE and is_word(b)}
@@ -195,5 +222,6 @@ def _check_arrays(header: Header, arrays: dict[str, np.ndarray]) -> None:
 
 def _digest(array: np.ndarray) -> str:
     """SHA-256 of an array's kind, shape and bytes."""
-    head = f"{array.dtype.str}{array.shape}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

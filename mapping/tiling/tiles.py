@@ -117,14 +117,18 @@ class Tile:
     def closed(self, n: int) -> np.ndarray:
         """Return the closed switches (n_cell, 2, n) bool of the cells, in the order of `cells`.
 
-        n: branches of a bank. Raises ValueError for a tile that closes branches beyond them.
+        n: branches of a bank. Raises ValueError as `check_switches` does.
         """
+        self.check_switches(n)
+        return closed_switches(np.stack(self.chosen, axis=1), n)
+
+    def check_switches(self, n: int) -> None:
+        """Raise ValueError for a tile that closes branches beyond the n of a bank."""
         if np.any((self.chosen_pos | self.chosen_neg) >> np.uint64(n)):
             raise ValueError(
                 f"tile {self.name} closes branches that the bank of {n} does not have; "
                 "pass the bank of the die that it was mapped on"
             )
-        return closed_switches(np.stack(self.chosen, axis=1), n)
 
     def with_switches(
         self, chosen_pos: np.ndarray, chosen_neg: np.ndarray, branches: Branches

@@ -28,7 +28,7 @@ from crossbar_sim.study.intervals import (
 )
 from crossbar_sim.study.runner import Failure, Study
 from crossbar_sim.study.store import Record, Store, StoreError, StoreFault
-from crossbar_sim.study.tables import save_study, summary_csv
+from crossbar_sim.study.tables import save_study, summary_csv, usual_metrics
 from crossbar_sim.study.trial import trained_path
 from crossbar_sim.system import machine
 from processes import children, is_alive, needs_proc, wait
@@ -80,6 +80,14 @@ def test_every_point_and_die_is_computed_and_told(done):
     rows = list(csv.DictReader(io.StringIO(summary_csv(done, ["accuracy"]))))
     assert [row["bank.n"] for row in rows] == ["1", "4"]
     assert len(list(csv.DictReader(io.StringIO(done.to_csv())))) == 6
+
+
+def test_a_study_without_power_is_shown_without_it(done, files):
+    config, base = load_study(files / "study.toml")
+    base = with_values(base, {"simulation.n_power": 0})
+    study = Study(config.model_copy(update={"dies": 1}), base, Store(files / "no_power.sqlite"))
+    assert usual_metrics(study.run(n_jobs=1)) == ["accuracy", "mvm_error"]
+    assert usual_metrics(done) == ["accuracy", "mvm_error", "energy"]
 
 
 def test_nothing_is_computed_twice(done, files):

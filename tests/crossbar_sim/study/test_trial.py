@@ -131,6 +131,17 @@ def test_tiles_can_be_checked_by_ngspice(network):
     assert 0 < found["ngspice_error"] < 1e-9
 
 
+def test_power_is_left_out_on_request(network, monkeypatch):
+    whole = trial.run_trial(BASE, network)
+    monkeypatch.setattr(trial, "LARGE", 100)  # so that only the last die stays in memory
+    found = trial.run_trial(with_values(BASE, {"simulation.n_power": 0}), network)
+    assert set(whole) - set(found) == {"power", "energy", "t_read"}
+    assert found == {name: whole[name] for name in found}
+    assert {len(results) for results in trial.KEPT._results.values()} == {1}
+    with pytest.raises(ConfigError, match=r"n_power, which must be above 0; got check_tiles = 2"):
+        with_values(BASE, {"simulation.n_power": 0, "simulation.check_tiles": 2})
+
+
 def test_a_die_fails_and_is_mended(network):
     points = {
         "new": {},

@@ -134,7 +134,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, np.ndarray]]
         (lambda header, arrays: header.update(version=99), "version 99"),
         (lambda header, arrays: header.update(format="other"), "not a crossbar-sim mapped network"),
         (lambda header, arrays: arrays.update({"0/weight": arrays["0/weight"] + 1}), "0/weight"),
-        (lambda header, arrays: arrays.pop("0/0/g_pos"), "0/0/g_pos"),
+        (lambda header, arrays: arrays.pop("0/tiles/g_pos"), "0/tiles/g_pos"),
         (lambda header, arrays: arrays.update(extra=np.zeros(1)), "extra"),
     ],
 )

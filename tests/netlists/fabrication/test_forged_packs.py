@@ -92,16 +92,22 @@ def scaled(name: str, factor: float) -> Edit:
 
 
 def doubled_row(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    rows = arrays["0/0/rows"].copy()
+    rows = arrays["0/tiles/rows"].copy()
     rows[1] = rows[0]
-    arrays["0/0/rows"] = rows
+    arrays["0/tiles/rows"] = rows
 
 
 def without_the_last_tile(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    index = len(header["layers"][0]["tiles"]) - 1
-    header["layers"][0]["tiles"].pop()
-    for name in [name for name in arrays if name.startswith(f"0/{index}/")]:
-        del arrays[name]
+    entry = header["layers"][0]
+    entry["tiles"].pop()
+    n_word, n_bit = entry["sizes"].pop()
+    for name in [name for name in arrays if name.startswith("0/tiles/")]:
+        n = {"0/tiles/rows": n_word, "0/tiles/columns": n_bit}.get(name, n_word * n_bit)
+        arrays[name] = arrays[name][:-n]
+
+
+def sizes(change: Callable[[list[list[int]]], object]) -> Edit:
+    return lambda header, arrays: change(header["layers"][0]["sizes"])
 
 
 def filled(name: str, value: Any) -> Edit:
@@ -126,18 +132,29 @@ FORGED = {
     "NUL in a module": (layer(module="a\0b"), "without control characters"),
     "half a product": (layer(n_mvm=0.5), "n_mvm"),
     "no product": (layer(n_mvm=0), "n_mvm must be a whole number from 1"),
-    "conductances times three": (scaled("0/0/g_pos", 3), "its die and switches give"),
+    "conductances times three": (scaled("0/tiles/g_pos", 3), "its die and switches give"),
     "a tile dropped": (without_the_last_tile, "0 times; expected 1"),
     "a row twice": (doubled_row, "each above the last"),
-    "a row out of range": (scaled("0/0/rows", 100), "its lines go to input"),
+    "a row out of range": (scaled("0/tiles/rows", 100), "its lines go to input"),
     "no scale": (filled("0/g_per_weight", np.nan), "finite values above zero"),
     "a scale of zero": (filled("0/g_per_weight", 0), "finite values above zero"),
     "no prediction": (filled("0/predicted", np.nan), "predicted must be"),
     "devices where none remain": (filled("0/mask", True), "times; expected 1"),
-    "numbers as masks": (filled("0/0/present", 1), "its die and switches|times; expected"),
-    "branches that are not": (filled("0/0/chosen_pos", 2**31), "is not zero|does not have"),
+    "numbers as masks": (filled("0/tiles/present", 1), "its die and switches|times; expected"),
+    "branches that are not": (filled("0/tiles/chosen_pos", 2**31), "is not zero|does not have"),
     "text as weights": (lambda h, a: a.update({"0/weight": np.array(["x"])}), "is of <U1"),
-    "no rows": (lambda h, a: a.pop("0/0/rows"), "do not match: '0/0/rows'"),
+    "a size too few": (sizes(lambda given: given.pop()), "2 tiles and 1 sizes"),
+    "no sizes": (layer(sizes=None), "2 tiles and None sizes"),
+    "sizes in an old file": (lambda h, a: h.update(version=1), "2 tiles and 2 sizes"),
+    "a tile too large": (sizes(lambda given: given[0].reverse()), "the sizes of its tiles make"),
+    "a size too many": (sizes(lambda given: given.insert(0, [1, 1])), "3 sizes"),
+    "endless tiles in the file": (
+        sizes(lambda given: given.__setitem__(0, [10**12, 10**12])),
+        "the sizes of its tiles make|less than or equal",
+    ),
+    "a size of text": (sizes(lambda given: given.__setitem__(0, ["4", 3])), "sizes.0.0"),
+    "a tile of nothing": (sizes(lambda given: given.__setitem__(0, [0, 3])), "of its tiles make"),
+    "no rows": (lambda h, a: a.pop("0/tiles/rows"), "do not match: '0/tiles/rows'"),
     "an array too many": (lambda h, a: a.update(more=np.ones(1)), "do not match: 'more'"),
     "a bank of text": (bank(r_min="1e5"), "r_min: Input should be a valid number"),
     "a bank of lists": (bank(r_on=[1]), "r_on: Input should be a valid number"),
@@ -166,6 +183,41 @@ def test_a_forged_network_is_refused_and_named(network, copied, tmp_path, kind):
     renew(copied)
     with pytest.raises(PackError, match=rf"(?s)network\.npz.*(?:{message})"):
         read_pack(copied)
+
+
+#: The same network as version 1 saved it, with each array of each tile alone.
+OLD = Path(__file__).parents[2] / "golden" / "mapped_version_1.npz"
+
+
+def test_a_file_of_version_1_is_read(network):
+    found = MappedNetwork.load(OLD)
+    assert same(found, network)
+    assert len(found.tiles) > 1
+    for tile, other in zip(found.tiles, network.tiles, strict=True):
+        assert (tile.name, tile.rows.dtype) == (other.name, other.rows.dtype)
+        np.testing.assert_allclose(tile.g_pos, other.g_pos, rtol=1e-12)
+        np.testing.assert_allclose(tile.g_neg, other.g_neg, rtol=1e-12)
+
+
+FORGED_OLD = {
+    "conductances times three": (scaled("0/0/g_pos", 3), "its die and switches give"),
+    "a row out of range": (scaled("0/0/rows", 100), "its lines go to input"),
+    "numbers as masks": (filled("0/0/present", 1), "its die and switches|times; expected"),
+    "branches that are not": (filled("0/0/chosen_pos", 2**31), "is not zero|does not have"),
+    "no rows": (lambda h, a: a.pop("0/0/rows"), "do not match: '0/0/rows'"),
+    "an array too many": (lambda h, a: a.update({"0/tiles/rows": np.ones(1)}), "'0/tiles/rows'"),
+    "a tile too few": (lambda h, a: h["layers"][0]["tiles"].pop(), "do not match: '0/1/"),
+    "sizes": (layer(sizes=[[4, 3], [4, 3]]), "2 tiles and 2 sizes"),
+    "a newer version": (lambda h, a: h.update(version=2), "2 tiles and None sizes"),
+}
+
+
+@pytest.mark.parametrize("kind", FORGED_OLD)
+def test_a_forged_file_of_version_1_is_refused(tmp_path, kind):
+    change, message = FORGED_OLD[kind]
+    forge(Path(shutil.copy(OLD, tmp_path / "m.npz")), change)
+    with pytest.raises(ValueError, match=rf"(?s)m\.npz.*(?:{message})"):
+        MappedNetwork.load(tmp_path / "m.npz")
 
 
 #: What a network says of itself that nothing else in it could contradict; a pack's manifest does.

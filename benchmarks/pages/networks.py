@@ -1,0 +1,104 @@
+"""The results of networks of others: a sentence encoder, ONNX files, torch modules."""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from benchmarks.pages.tables import load, table
+
+
+def minilm() -> str:
+    """Return the figures of the sentence encoder: fidelity, its weakest layers, time and memory."""
+    found = load("minilm")
+    number = found["n_sentence"]
+    costs = [
+        [
+            f"`{name}`",
+            f"{cost['seconds']:.0f} s",
+            f"{cost['cpu_seconds']:.0f} s" if "cpu_seconds" in cost else "not read",
+            f"{cost['peak_bytes'] / 1e9:.1f} GB" if "peak_bytes" in cost else "not read",
+        ]
+        for name, cost in found["costs"].items()
+    ]
+    study = found["study"]
+    machine, whole = found["machine"], sum(cost["seconds"] for cost in found["costs"].values())
+    return "\n\n".join(
+        [
+            f"A sentence encoder, all-MiniLM-L6-v2 (`benchmarks/networks/minilm.py`): "
+            f"{found['n_weight'] / 1e6:.1f} million weights in {found['n_layer']} layers, on "
+            f"{found['n_tile']:,} tiles with {found['n_resistor'] / 1e6:.0f} million resistors of the default "
+            f"bank. {number['test']} sentences of at most {number['tokens']} tokens; {number['calibration']} "
+            f"others fix the ranges of the converters. The digital network is within "
+            f"{found['gap_to_transformers']:.0e} of the one of the package transformers. Cosines are those of "
+            "a sentence's vector on the die and its digital one; the error of a layer is that of its own "
+            "outputs, for the inputs that it gets on the die.",
+            *_fidelity(found["fidelity"]),
+            f"Over {found['n_die']} dies with drawn wires and 8-bit converters, the cosine of all vectors taken "
+            f"together is {float(study['score']):.3f} ({float(study['score_low']):.3f} … "
+            f"{float(study['score_high']):.3f}), their error {float(study['output_error']):.0%}.",
+            f"Time and memory of each step on {machine['cores']} cores ({machine['processor']}, load "
+            f"{machine['load_at_start']:.1f} at the start; {whole / 60:.0f} minutes in all). Memory is that of all "
+            "processes of a step together." + (f" {found['note']}" if "note" in found else ""),
+            table(["step", "time", "processor time", "memory"], costs),
+        ]
+    )
+
+
+def _fidelity(kinds: dict[str, dict[str, Any]]) -> list[str]:
+    """Return how near one die comes to the digital network, and its weakest layers."""
+    if not kinds:
+        return ["The error of each layer is not yet measured."]
+    rows = []
+    for kind, part in kinds.items():
+        worst = max(part["layers"], key=lambda layer: layer["relative_error"])
+        rows.append(
+            [
+                kind,
+                f"{part['cosine']['mean']:.3f}",
+                f"{part['cosine']['worst']:.3f}",
+                f"{part['relative_error']:.0%}",
+                f"{worst['relative_error']:.0%} ({worst['name']})",
+            ]
+        )
+    head = ["wires and converters", "mean cosine", "worst cosine", "error", "worst layer"]
+    return [table(head, rows), _weakest(next(iter(kinds.values()))["layers"])]
+
+
+def _weakest(layers: list[dict[str, Any]]) -> str:
+    ordered = sorted(layers, key=lambda layer: -layer["relative_error"])
+    weak = ", ".join(f"{layer['name']} {layer['relative_error']:.0%}" for layer in ordered[:4])
+    middle = ordered[len(ordered) // 2]["relative_error"]
+    return f"Weak first, with drawn wires and 8-bit converters: {weak}; the median layer has {middle:.0%}."
+
+
+def others() -> str:
+    """Return how much of each network of others goes onto a die, and how near it comes."""
+    found = load("onnx_files")
+    rows = [_row(name, row) for name, row in (found["files"] | found.get("modules", {})).items()]
+    n_mapped = sum(
+        "on_die_error" in row for row in (found["files"] | found.get("modules", {})).values()
+    )
+    return (
+        "Networks of others, as their packages ship them (`benchmarks/networks/onnx_files.py`). All ONNX files "
+        "give what onnxruntime gives, to rounding (largest difference "
+        f"{max(row['relative_error'] for row in found['files'].values()):.0e}). {n_mapped} of "
+        f"{len(rows)} go onto one die of the default bank, with ideal wires and converters. Of a network on its "
+        "die, the table gives the shares of weights and multiplications that are on it, its tiles, and the "
+        "relative error and cosine of all its outputs; of the others, what stops them.\n\n"
+        + table(
+            ["network", "layers", "weights", "multiplications", "tiles", "error", "cosine"], rows
+        )
+    )
+
+
+def _row(name: str, row: dict[str, Any]) -> list[str]:
+    path = PurePosixPath(name)
+    short = f"{path.parts[0]}: {path.name}" if len(path.parts) > 1 else name
+    first = [short, str(row["n_layer"])]
+    shares = [f"{row[k]:.0%}" if k in row else "" for k in ("mapped_weights", "mapped_products")]
+    if "on_die_error" not in row:
+        reason = row.get("stopped", "not yet measured")
+        return [*first, *shares, "", reason.replace("|", "\\|"), ""]
+    error = f"{row['on_die_error']:.2%}"
+    if row["n_idle"]:
+        error += f", {row['n_idle']} layers get only zeros"
+    return [*first, *shares, f"{row['n_tile']:,}", error, f"{row['on_die_cosine']:.6f}"]
