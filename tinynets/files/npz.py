@@ -25,7 +25,7 @@ def write_npz(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
         for name, array in arrays.items():
             random = array.dtype.kind == "f" and 2 * np.count_nonzero(array) > array.size
             archive.compression = zipfile.ZIP_STORED if random else zipfile.ZIP_DEFLATED
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+            with archive.open(f"{name}.npy", mode="w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
 
