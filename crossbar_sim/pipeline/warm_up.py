@@ -33,7 +33,7 @@ _RULES = (
 def compile_kernels(tell: Progress = silent) -> None:
     """Map and solve a small network in every way that a run uses.
 
-    Takes about half a minute on a new machine, and a tenth of a second once all is compiled.
+    Takes about a minute on a new machine, and a tenth of a second once all is compiled.
     """
     steps = [
         *(lambda rule=rule: _mapped(rule) for rule in _RULES),
@@ -89,6 +89,6 @@ def _calibrated() -> None:
 
 
 if __name__ == "__main__":
-    messages.print("compiling kernels, once on a machine (about half a minute)", highlight=False)
+    messages.print("compiling kernels, once on a machine (about a minute)", highlight=False)
     with progress_bars() as bars:
         compile_kernels(bars)

@@ -15,12 +15,12 @@ never loses digits, since only positive terms are added.
 
 import numpy as np
 
-from crossbar_sim.transfer import array_lines, symmetric_inverse
-from crossbar_sim.transfer.symmetric_inverse import FAST, through_segment
+from crossbar_sim.transfer import array_lines, bit_line, symmetric_inverse
+from crossbar_sim.transfer.bit_line import add_bit_line
+from crossbar_sim.transfer.symmetric_inverse import dot_into, through_segment
 from tinynets.files.compiled import kernels
 
-kernel = kernels(symmetric_inverse, array_lines)
-fast_kernel = kernels(symmetric_inverse, array_lines, fastmath=FAST)
+kernel = kernels(symmetric_inverse, bit_line, array_lines)
 
 
 @kernel
@@ -31,49 +31,22 @@ def eliminate_columns(lines):
     beyond, divided = np.zeros((n_word, n_word)), np.empty((n_word, n_word))  # S, (1 + r S)^-1
     outputs, spare = np.empty((n_line, n_word)), np.empty((n_line, n_word))
     found = np.empty((n_line, n_word))
+    down = np.full(n_word, lines.g_bit)
+    down[-1] = lines.g_end
     m = 0
     for j in range(lines.n_bit - 1, -1, -1):
         if m:
             through_segment(beyond, lines.g_word, divided)
-            np.dot(outputs[:m], divided, spare[:m])
+            dot_into(outputs[:m], divided, spare[:m])
             outputs, spare = spare, outputs
         for line in range(j, n_line, lines.n_bit):
-            _add_bit_line(g[line], lines.g_bit, lines.g_end, beyond, outputs[m])
+            add_bit_line(g[line], down, beyond, outputs[m])
             m += 1
     through_segment(beyond, lines.g_first, divided)
-    np.dot(outputs, divided, spare)
+    dot_into(outputs, divided, spare)
     m = 0
     for j in range(lines.n_bit - 1, -1, -1):
         for line in range(j, n_line, lines.n_bit):
             found[line] = spare[m]
             m += 1
     return np.ascontiguousarray(found.T)
-
-
-@fast_kernel
-def _add_bit_line(g, g_bit, g_end, s, output):
-    """Add the cells g (n_word,) of a bit line to S; write its output current per word volt."""
-    n = len(g)
-    above, below = np.empty(n), np.empty(n)
-    # Conductance that a bit node sees above and below, by elimination from each end.
-    seen = 0.0
-    for i in range(n):
-        above[i] = seen
-        seen = g_bit * (seen + g[i]) / (g_bit + seen + g[i])
-    seen = g_end
-    for i in range(n - 1, -1, -1):
-        below[i] = seen
-        seen = g_bit * (seen + g[i]) / (g_bit + seen + g[i])
-    # Rows of K^-1 by voltage division, up to the diagonal, without cancellation.
-    for i in range(n):
-        share = g_bit / (g_bit + below[i] + g[i])
-        for k in range(i):
-            output[k] *= share
-        output[i] = 1.0 / (above[i] + below[i] + g[i])
-        for k in range(i):
-            shared = g[i] * output[k] * g[k]
-            s[i, k] -= shared
-            s[k, i] -= shared
-        s[i, i] += g[i] - g[i] * output[i] * g[i]
-    for k in range(n):
-        output[k] *= g_end * g[k]

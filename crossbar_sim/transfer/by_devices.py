@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crossbar_sim.transfer import array_lines, symmetric_inverse
-from crossbar_sim.transfer.symmetric_inverse import FAST, invert
+from crossbar_sim.transfer import array_lines, bit_line, symmetric_inverse
+from crossbar_sim.transfer.bit_line import add_bit_line
+from crossbar_sim.transfer.symmetric_inverse import FAST, dot, dot_of_rows, invert
 from tinynets.files.compiled import kernels
 
-kernel = kernels(symmetric_inverse, array_lines)
-fast_kernel = kernels(symmetric_inverse, array_lines, fastmath=FAST)
+kernel = kernels(symmetric_inverse, bit_line, array_lines)
+fast_kernel = kernels(symmetric_inverse, bit_line, array_lines, fastmath=FAST)
 
 
 class _Front(NamedTuple):
@@ -51,28 +52,48 @@ def eliminate_devices(lines):
         if len(words):
             y, out = _column(lines, j, words)
             n = _join(front, n, m, words, y)
-            at = place[words]
-            outputs[m : m + len(out), :n] = np.dot(out, z[at][:, :n].copy())
-            for line in range(j, n_line, lines.n_bit):
-                line_of[m] = line
+            added = dot(out, _taken(z, place[words], np.arange(n)))
+            for side in range(len(out)):
+                for a in range(n):
+                    outputs[m, a] = added[side, a]
+                line_of[m] = j + side * lines.n_bit
                 m += 1
-    injected = z[:n, :n].copy()
+    everywhere = np.arange(n)
+    injected = _taken(z, everywhere, everywhere)
     for a in range(n):
         injected[a, a] += 1.0 / lines.g_first
     invert(injected)
-    found = np.dot(outputs[:m, :n].copy(), injected)
+    found = dot(_taken(outputs, np.arange(m), everywhere), injected)
     transfer = np.zeros((n_word, n_line))
-    for i in np.flatnonzero(place >= 0):
-        transfer[i, line_of[:m]] = found[:, place[i]]
+    for i in range(n_word):
+        if place[i] >= 0:
+            for k in range(m):
+                transfer[i, line_of[k]] = found[k, place[i]]
     return transfer
 
 
 @kernel
+def _taken(matrix, rows, columns):
+    """Return some rows and columns of a matrix."""
+    found = np.empty((len(rows), len(columns)))
+    for i in range(len(rows)):
+        for j in range(len(columns)):
+            found[i, j] = matrix[rows[i], columns[j]]
+    return found
+
+
+@kernel
 def _words_with_devices(lines, j):
-    found = np.zeros(len(lines.g))
-    for line in range(j, lines.g.shape[1], lines.n_bit):
-        found += lines.g[:, line]
-    return np.flatnonzero(found)
+    """Return the word lines (k,) that have a device in a column."""
+    n_word, n_line = lines.g.shape
+    words, k = np.empty(n_word, np.int64), 0
+    for i in range(n_word):
+        for line in range(j, n_line, lines.n_bit):
+            if lines.g[i, line] != 0:
+                words[k] = i
+                k += 1
+                break
+    return words[:k]
 
 
 @kernel
@@ -80,42 +101,15 @@ def _column(lines, j, words):
     """Return a column's conductance (k, k) between word lines, its outputs (n_side, k) [S]."""
     k, (n_word, n_line) = len(words), lines.g.shape
     y, out = np.zeros((k, k)), np.zeros((n_line // lines.n_bit, k))
-    down = np.empty(k)  # to the next device of the bit line, or into the TIA
+    g, down = np.empty(k), np.empty(k)  # down: to the next device of the bit line, or into the TIA
     for q in range(k - 1):
         down[q] = lines.g_bit / (words[q + 1] - words[q])
     down[k - 1] = 1.0 / ((n_word - 1 - words[k - 1]) / lines.g_bit + 1.0 / lines.g_end)
     for side in range(len(out)):
-        _add_chain(lines.g[words, side * lines.n_bit + j], down, y, out[side])
+        for q in range(k):
+            g[q] = lines.g[words[q], side * lines.n_bit + j]
+        add_bit_line(g, down, y, out[side])
     return y, out
-
-
-@fast_kernel
-def _add_chain(g, down, y, output):
-    """Add G - G K^-1 G of a bit line, a chain of k devices g, to Y; write its output per volt."""
-    k = len(g)
-    above, below = np.empty(k), np.empty(k)
-    seen = 0.0
-    for i in range(k):
-        above[i] = seen
-        seen = down[i] * (seen + g[i]) / (down[i] + seen + g[i])
-    seen = down[k - 1]
-    for i in range(k - 1, -1, -1):
-        below[i] = seen
-        if i:
-            seen = down[i - 1] * (seen + g[i]) / (down[i - 1] + seen + g[i])
-    for i in range(k):
-        if i:
-            share = down[i - 1] / (down[i - 1] + below[i] + g[i])
-            for q in range(i):
-                output[q] *= share
-        output[i] = 1.0 / (above[i] + below[i] + g[i])
-        for q in range(i):
-            shared = g[i] * output[q] * g[q]
-            y[i, q] -= shared
-            y[q, i] -= shared
-        y[i, i] += g[i] - g[i] * output[i] * g[i]
-    for q in range(k):
-        output[q] *= down[k - 1] * g[q]
 
 
 @kernel
@@ -124,51 +118,62 @@ def _join(front, n, m, words, y):
 
     front: changed in place; m of its outputs are known.
     """
-    place = front.place
-    known = place[words] >= 0
-    old, new = np.flatnonzero(known), np.flatnonzero(~known)
-    at = place[words[old]]
-    y_old, y_new = y[old][:, old].copy(), y[new][:, new].copy()
+    old, new, n_old, n_new = np.empty_like(words), np.empty_like(words), 0, 0
+    for q in range(len(words)):
+        if front.place[words[q]] >= 0:
+            old[n_old] = q
+            n_old += 1
+        else:
+            new[n_new] = q
+            n_new += 1
+    old, new = old[:n_old], new[:n_new]
+    at, y_old, y_new = front.place[words[old]], _taken(y, old, old), _taken(y, new, new)
     invert(y_new)
-    follows = np.dot(y_new, y[new][:, old].copy())  # minus a new node's voltage per old volt
-    if len(old):
-        y_old -= np.dot(y[old][:, new].copy(), follows)
+    follows = dot(y_new, _taken(y, new, old))  # minus a new node's voltage per old volt
+    if n_old:
+        _subtract(y_old, dot(_taken(y, old, new), follows))
         _in_parallel(front, n, m, at, y_old)
-    for q in range(len(new)):
-        place[words[new[q]]] = n + q
-    if len(new):
+    for q in range(n_new):
+        front.place[words[new[q]]] = n + q
+    if n_new:
         _append(front, n, m, at, y_new, follows)
-    return n + len(new)
+    return n + n_new
 
 
 @kernel
 def _in_parallel(front, n, m, at, y):
     """Add conductances y (k, k) [S] to ground at k of the n word nodes."""
-    z, outputs = front.z, front.outputs
-    columns = z[:n][:, at].copy()
-    w = y.copy()
+    everywhere = np.arange(n)
+    columns, w = _taken(front.z, everywhere, at), y.copy()
     invert(w)
-    w += columns[at]
+    for i in range(len(at)):
+        for j in range(len(at)):
+            w[i, j] += columns[at[i], j]
     invert(w)
-    across = np.ascontiguousarray(columns.T)
-    _subtract(z[:n, :n], np.dot(np.dot(columns, w), across))
-    _subtract(outputs[:m, :n], np.dot(np.dot(outputs[:m][:, at].copy(), w), across))
+    _subtract(front.z, dot_of_rows(dot(columns, w), columns))
+    seen = dot(_taken(front.outputs, np.arange(m), at), w)
+    _subtract(front.outputs, dot_of_rows(seen, columns))
 
 
 @fast_kernel
 def _subtract(matrix, update):
-    for i in range(matrix.shape[0]):
-        for j in range(matrix.shape[1]):
+    """Subtract from the first rows and columns of a matrix, in place."""
+    for i in range(update.shape[0]):
+        for j in range(update.shape[1]):
             matrix[i, j] -= update[i, j]
 
 
 @kernel
 def _append(front, n, m, at, own, follows):
     """Append word nodes to Z: of impedance `own` where the old nodes `at` are held at 0 V."""
-    z, outputs, end = front.z, front.outputs, n + len(own)
-    back = np.ascontiguousarray(follows.T)
-    carried = np.dot(follows, z[at][:, :n].copy())
-    z[n:end, :n] = -carried
-    z[:n, n:end] = -carried.T
-    z[n:end, n:end] = own + np.dot(carried[:, at].copy(), back)
-    outputs[:m, n:end] = -np.dot(outputs[:m][:, at].copy(), back)
+    z, k = front.z, len(own)
+    carried = dot(follows, _taken(z, at, np.arange(n)))
+    beside = dot_of_rows(_taken(carried, np.arange(k), at), follows)
+    seen = dot_of_rows(_taken(front.outputs, np.arange(m), at), follows)
+    for i in range(k):
+        for a in range(n):
+            z[n + i, a] = z[a, n + i] = -carried[i, a]
+        for j in range(k):
+            z[n + i, n + j] = own[i, j] + beside[i, j]
+        for a in range(m):
+            front.outputs[a, n + i] = -seen[a, i]

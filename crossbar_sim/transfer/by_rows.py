@@ -14,7 +14,7 @@ positive terms are added.
 import numpy as np
 
 from crossbar_sim.transfer import array_lines, symmetric_inverse
-from crossbar_sim.transfer.symmetric_inverse import FAST, through_segment
+from crossbar_sim.transfer.symmetric_inverse import FAST, dot_into, through_segment
 from tinynets.files.compiled import kernels
 
 kernel = kernels(symmetric_inverse, array_lines)
@@ -30,11 +30,11 @@ def eliminate_rows(lines):
     for i in range(n_word):
         if i:
             through_segment(above, lines.g_bit, divided)
-            np.dot(injected[:i], divided, spare[:i])
+            dot_into(injected[:i], divided, spare[:i])
             injected, spare = spare, injected
         _add_word_line(lines.g[i], lines.n_bit, lines.g_first, lines.g_word, above, injected[i])
     through_segment(above, lines.g_end, divided)
-    np.dot(injected, divided, spare)
+    dot_into(injected, divided, spare)
     return spare
 
 

@@ -27,16 +27,55 @@ def invert(a):
         _sweep(a)
         return
     half = n // 2
-    p, b = a[:half, :half].copy(), a[:half, half:].copy()
+    rest = n - half
+    p, b, c = np.empty((half, half)), np.empty((half, rest)), np.empty((rest, rest))
+    for i in range(half):
+        for j in range(half):
+            p[i, j] = a[i, j]
+        for j in range(rest):
+            b[i, j] = a[i, half + j]
     invert(p)
-    x = np.dot(p, b)
-    s = a[half:, half:] - np.dot(np.ascontiguousarray(b.T), x)
-    invert(s)
-    xs = np.dot(x, s)
-    a[:half, :half] = p + np.dot(xs, np.ascontiguousarray(x.T))
-    a[:half, half:] = -xs
-    a[half:, :half] = -xs.T
-    a[half:, half:] = s
+    x = dot(p, b)
+    update = dot_of_columns(b, x)
+    for i in range(rest):
+        for j in range(rest):
+            c[i, j] = a[half + i, half + j] - update[i, j]
+    invert(c)
+    xs = dot(x, c)
+    update = dot_of_rows(xs, x)
+    for i in range(half):
+        for j in range(half):
+            a[i, j] = p[i, j] + update[i, j]
+        for j in range(rest):
+            a[i, half + j] = -xs[i, j]
+            a[half + j, i] = -xs[i, j]
+    for i in range(rest):
+        for j in range(rest):
+            a[half + i, half + j] = c[i, j]
+
+
+@kernel
+def dot(a, b):
+    """Return A B. Compiled once, since calls of BLAS compile slowly."""
+    return np.dot(a, b)
+
+
+@kernel
+def dot_into(a, b, out):
+    """Write A B."""
+    np.dot(a, b, out)
+
+
+@kernel
+def dot_of_rows(a, b):
+    """Return A B^T."""
+    return np.dot(a, b.T)
+
+
+@kernel
+def dot_of_columns(a, b):
+    """Return A^T B."""
+    return np.dot(a.T, b)
 
 
 @fast_kernel
