@@ -33,7 +33,6 @@ from crossbar_sim.pipeline.deployment import Deployment
 from crossbar_sim.pipeline.kept import Kept
 from crossbar_sim.pipeline.steps import single_thread
 from mapping.network.mapped_network import MappedNetwork
-from tinynets.networks.training import predict
 
 #: Sentences for calibration and for tests, and the tokens of one at most.
 N_TRAIN, N_TEST, N_TOKEN = 200, 100, 32
@@ -191,12 +190,12 @@ def fidelity_of(run: Path, mapping: Path) -> dict[str, Any]:
         for kind, values in KINDS.items():
             way = SavedDie(with_values(config, values), mapped)
             on_die = way.on_die(way.config.hardware)
-            outputs, digital = predict(on_die, way.data.x_test), way.digital_outputs
+            (outputs, fidelity), digital = compared(way, on_die), way.digital_outputs
             size = np.linalg.norm(outputs, axis=1) * np.linalg.norm(digital, axis=1)
             cosines = (outputs * digital).sum(axis=1) / size
             found[kind] = {
                 "cosine": {"mean": float(cosines.mean()), "worst": float(cosines.min())},
-                **compared(way, on_die),
+                **fidelity,
             }
     return found
 
