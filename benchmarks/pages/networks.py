@@ -20,6 +20,8 @@ def minilm() -> str:
         for name, cost in found["costs"].items()
     ]
     study = found["study"]
+    at_start = found["machine"]["load_at_start"]
+    busy = "" if at_start is None else f", load {at_start:.1f} at the start"
     machine, whole = found["machine"], sum(cost["seconds"] for cost in found["costs"].values())
     return "\n\n".join(
         [
@@ -35,8 +37,8 @@ def minilm() -> str:
             f"Over {found['n_die']} dies with drawn wires and 8-bit converters, the cosine of all vectors taken "
             f"together is {float(study['score']):.3f} ({float(study['score_low']):.3f} … "
             f"{float(study['score_high']):.3f}), their error {float(study['output_error']):.0%}.",
-            f"Time and memory of each step on {machine['cores']} cores ({machine['processor']}, load "
-            f"{machine['load_at_start']:.1f} at the start; {whole / 60:.0f} minutes in all). Memory is that of all "
+            f"Time and memory of each step on {machine['cores']} cores ({machine['processor']}{busy}; "
+            f"{whole / 60:.0f} minutes in all). Memory is that of all "
             "processes of a step together." + (f" {found['note']}" if "note" in found else ""),
             table(["step", "time", "processor time", "memory"], costs),
         ]

@@ -57,10 +57,12 @@ class _PlannedTile:
 
     @property
     def n_word(self) -> int:
+        """Number of word lines."""
         return len(self.rows)
 
     @property
     def n_bit(self) -> int:
+        """Number of pairs of bit lines."""
         return self.present.shape[1]
 
 
@@ -73,6 +75,7 @@ class _PlannedLayer:
 
     @property
     def name(self) -> str:
+        """Name of the layer."""
         return self.source.name
 
 

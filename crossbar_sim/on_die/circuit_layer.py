@@ -140,8 +140,9 @@ class CircuitLayer(nn.Module):
         total: Any = 0.0
         for weight, drive in self.passes(x):
             for k, part in enumerate(self.parts):
-                if self._is_fused(k, drive):
-                    total = self._add_fused(k, weight, drive, total)
+                levels = self.adc.levels(k) if self._is_fused(k, drive) else None
+                if levels:
+                    total = self._add_fused(k, (*levels, weight), drive, total)
                     continue
                 volts, n_clipped = self._adc_inputs(part, drive)
                 read, n_beyond = self.adc.read(volts, k)
@@ -154,23 +155,29 @@ class CircuitLayer(nn.Module):
         return y.squeeze(2) if len(shape) == 3 else y
 
     def _is_fused(self, k: int, drive: torch.Tensor) -> bool:
-        """Return whether the ADCs of a group are straight, on the CPU and without gradients."""
+        """Return whether all but the ADCs allow one pass: CPU, no noise, no gradients."""
         noise = self.stream is not None and self.parts[k].is_noisy
         plain = drive.device.type == "cpu" and not (noise or drive.requires_grad)
         plain = plain and drive.dtype in (torch.float32, torch.float64)
-        return plain and self.dac_errors.is_straight and self.adc.levels(k) is not None
+        return plain and self.dac_errors.is_straight
 
-    def _add_fused(self, k: int, weight: float, drive: torch.Tensor, total: Any) -> torch.Tensor:
-        """Add what the ADCs of a group report to the layer's outputs so far, in place."""
-        part, (limit, beyond, step) = self.parts[k], self.adc.levels(k) or (0.0, 0.0, 0.0)
+    def _add_fused(
+        self, k: int, levels: tuple[float, float, float, float], drive: torch.Tensor, total: Any
+    ) -> torch.Tensor:
+        """Add what the ADCs of a group report to the layer's outputs so far, in place.
+
+        levels: those of `Adc.levels`, and the weight of the pass.
+        """
+        part, errors = self.parts[k], self.adc.errors[k]
         lines = part.lines(drive).contiguous()
         if not isinstance(total, torch.Tensor):
             total = lines.new_zeros((len(lines), len(self.bias), *lines.shape[2:]))
         zeros = self.adc.zeros[k].to(lines) if self.adc.zeros else lines.new_zeros(part.n_bit)
-        errors, levels = self.adc.errors[k], (part.v_swing, limit, beyond, step, weight)
         gain, offset = 1.0 + errors.gain.to(lines), errors.offset.to(lines)
         each = Each(part.get_buffer("columns"), zeros, gain, offset)
-        self.n_saturated += add_levels(lines, each, levels, total, has_errors=not errors.are_none)
+        levels_of_all = (part.v_swing, *levels)
+        has_errors = not errors.are_none
+        self.n_saturated += add_levels(lines, each, levels_of_all, total, has_errors=has_errors)
         return total
 
     def _adc_inputs(self, part: Readout, drive: torch.Tensor) -> tuple[torch.Tensor, int]:

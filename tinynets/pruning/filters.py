@@ -71,15 +71,21 @@ def prune_filters(
             "make them"
         )
     still = [path for path, n in wide.items() if len(layers[path].get_parameter("weight")) == n]
-    if scope == "layer" and (whole := [path for path in still if path != last]):
-        warnings.warn(
-            f"layers {whole} keep all their channels, since a layer that they are coupled to does; "
-            "only the others became smaller",
-            stacklevel=2,
-        )
+    if scope == "layer":
+        _warn_of_whole([path for path in still if path != last])
     for name in frozen:
         model.get_parameter(name).requires_grad_(False)
     return model
+
+
+def _warn_of_whole(layers: list[str]) -> None:
+    """Warn of layers that keep all channels although they should lose some."""
+    if layers:
+        warnings.warn(
+            f"layers {layers} keep all their channels, since a layer that they are coupled to "
+            "does; only the others became smaller",
+            stacklevel=3,
+        )
 
 
 def _fraction(module: nn.Module, sparsity: float, round_to: int) -> float:
