@@ -39,7 +39,7 @@ def parts() -> str:
     kept = load("study_branches")["modelled"]
     return (
         "Every trial of the studies below models the following, unless a study varies it: "
-        f"{'; '.join(kept['on'])}. It does not model: {', '.join(kept['off'])}. A fifth of the training "
+        f"{'; '.join(kept['on'])}. It does not model: {', '.join(kept['off'])}. A tenth of the training "
         "images is held out, and all choices are made by them. The accuracies shown are those "
         "on test images."
     )
@@ -96,7 +96,7 @@ def branches() -> str:
     """Return the section on accuracy against branches."""
     heads = {"model.kind": "network", "prune.sparsity": "zeros", "variant": "selection"}
     return (
-        "Accuracy on MNIST-5000 against branches per side (1 … 6), with 64 × 64 tiles and 8-bit converters "
+        "Accuracy on MNIST against branches per side (1 … 6), with 64 × 64 tiles and 8-bit converters "
         f"({setting('branches')}):\n\n"
         + pivot(
             "branches",

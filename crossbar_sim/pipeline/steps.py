@@ -36,6 +36,9 @@ from tinynets.pruning import prune
 from tinynets.pruning.compression import quantise
 from tinynets.pruning.for_tiles import prune_for_tiles
 
+#: Largest number of training images that fix the ranges of converters.
+N_RANGE = 4096
+
 
 def load_data(config: RunConfig) -> Data:
     """Return the data set of a configuration without the images held out for validation.
@@ -247,9 +250,10 @@ def network_on_die(
 ) -> nn.Module:
     """Return a network on a die with given hardware, tuned as configured.
 
-    Training images, never test images, fix the ranges of converters and all that is tuned.
+    Training images, never test images, fix the ranges of converters (the first N_RANGE) and all
+    that is tuned.
     """
-    images = inputs(data.x_train)
+    images = inputs(data.x_train[:N_RANGE])
     on_die = to_torch(model, mapped, hardware, calibration=images, responses=responses)
     return tuned(config, on_die, model, data)
 

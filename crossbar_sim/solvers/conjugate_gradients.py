@@ -4,13 +4,16 @@ With u the voltages of the word nodes, w those of the bit nodes, and G the cells
 Kirchhoff's law reads
 
     A u - G w = f    (word nodes: A tridiagonal for each word line; f what the drivers inject)
-    B w - G' u = 0   (bit nodes: B tridiagonal for each bit line; TIAs are virtual grounds).
+    B w - G' u = h   (bit nodes: B tridiagonal for each bit line; h what the TIAs inject).
 
-The word lines are eliminated exactly, u = A^-1 (f + G w), which leaves
+A bit line is counted from the voltage at its TIA: w = t + x with t the same along a line. No
+current flows along a line at one voltage, so B t - h = D t with D the cells alone. The word lines
+are eliminated exactly, u = A^-1 (f + G w), which leaves
 
-    (B - G' A^-1 G) w = G' A^-1 f,
+    (B - G' A^-1 G) x = G' A^-1 (f + G t) - D t,
 
-symmetric and positive definite. Conjugate gradients solve it, preconditioned by B. The number of
+symmetric and positive definite. Counting from t also keeps the digits of the currents, which are
+small differences from it. Conjugate gradients solve it, preconditioned by B. The number of
 iterations grows with the IR drop and hardly with the size.
 
 Both tridiagonal systems are kept as the factors of their elimination: going up a line, node j
@@ -41,6 +44,17 @@ kernel = kernels(array_lines)
 fast_kernel = kernels(array_lines, fastmath=_FAST)
 
 
+class Ends(NamedTuple):
+    """The voltages at the ends of the lines, of one input vector.
+
+    v_in: of the drivers (n_word,) [V].
+    v_tia: behind the TIAs (n_line,) [V].
+    """
+
+    v_in: np.ndarray
+    v_tia: np.ndarray
+
+
 class Factor(NamedTuple):
     """Factors of tridiagonal systems, one for each line; see the module's docstring."""
 
@@ -49,10 +63,15 @@ class Factor(NamedTuple):
     rise: np.ndarray
 
 
-def solve_vectors(lines: Lines, v_in: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the voltages of word nodes and of bit nodes, and the residuals.
+def solve_vectors(
+    lines: Lines, v_in: np.ndarray, v_tia: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the voltages of word nodes, those of bit nodes above their TIA, and the residuals.
 
-    lines: the array. v_in: (n_batch, n_word) [V].
+    lines: the array.
+    v_in: (n_batch, n_word) [V].
+    v_tia: (n_line,) [V] at the end of each bit line.
+
     Returns (n_batch, n_word, n_bit) [V], (n_batch, n_word, n_line) [V], and (n_batch, 2): the
     residual relative to what the cells inject, and the size of the terms that cancel in it.
     """
@@ -63,7 +82,7 @@ def solve_vectors(lines: Lines, v_in: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
     def work(rows: np.ndarray) -> None:
         part = slice(rows[0], rows[-1] + 1)
-        _solve_batch(v_in[part], lines, v_word[part], v_bit[part], residual[part])
+        _solve_batch(v_in[part], v_tia, lines, v_word[part], v_bit[part], residual[part])
 
     # Not by numba's threads: their OpenMP layer changes the number of threads that torch uses.
     large = n_batch * lines.g.size > _WORTH_THREADS
@@ -78,26 +97,26 @@ def solve_vectors(lines: Lines, v_in: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 @kernel
-def _solve_batch(v_in, lines, v_word, v_bit, residual):
+def _solve_batch(v_in, v_tia, lines, v_word, v_bit, residual):
     """Solve every input vector of a batch."""
     words, bits = _factor_words(lines), _factor_bits(lines)
     for b in range(len(v_in)):
-        net, cancelled = _solve_one(v_in[b], lines, words, bits, v_word[b], v_bit[b])
+        net, cancelled = _solve_one(Ends(v_in[b], v_tia), lines, words, bits, v_word[b], v_bit[b])
         residual[b, 0], residual[b, 1] = net, cancelled
 
 
 @fast_kernel
-def _solve_one(v, lines, words, bits, u, w):
-    """Solve for one input vector v (n_word,); return the relative residual and what cancels in it.
+def _solve_one(ends, lines, words, bits, u, x):
+    """Solve for one input vector; return the relative residual and what cancels in it.
 
-    u (n_word, n_bit) and w (n_word, n_line) become the word- and bit-line voltages.
+    u (n_word, n_bit) and x (n_word, n_line) become the word-line voltages, and the bit-line
+    voltages above those of the TIAs.
     """
     shape = lines.g.shape
-    residual, direction, z = np.empty(shape), np.zeros(shape), np.empty(shape)
+    residual, direction, z = np.empty(shape), np.empty(shape), np.empty(shape)
     b_direction, image = np.empty(shape), np.empty(shape)  # B p, and G' A^-1 G p
-    _inject(v, lines.g_first, u)
-    _through_words(lines, words, direction, u, residual)
-    w[:] = 0.0
+    x[:] = 0.0
+    _cells_inject(ends, lines, words, x, u, residual)
     size = np.sqrt(_dot(residual, residual))
     if size == 0.0:
         return 0.0, 0.0
@@ -112,7 +131,7 @@ def _solve_one(v, lines, words, bits, u, w):
         step = rz / curve
         for i in range(shape[0]):
             for k in range(shape[1]):
-                w[i, k] += step * direction[i, k]
+                x[i, k] += step * direction[i, k]
                 residual[i, k] -= step * (b_direction[i, k] - image[i, k])
         if np.sqrt(_dot(residual, residual)) <= TOLERANCE * size:
             break
@@ -124,10 +143,26 @@ def _solve_one(v, lines, words, bits, u, w):
             for k in range(shape[1]):
                 direction[i, k] = z[i, k] + ratio * direction[i, k]
                 b_direction[i, k] = residual[i, k] + ratio * b_direction[i, k]
-    _inject(v, lines.g_first, u)
-    _through_words(lines, words, w, u, image)
-    net, cancelled = _residual(lines, image, w)
+    _cells_inject(ends, lines, words, x, u, image)
+    net, cancelled = _residual(lines, image, x)
     return np.sqrt(net) / size, np.sqrt(cancelled) / size
+
+
+@kernel
+def _cells_inject(ends, lines, words, x, u, out):
+    """Set out = G' A^-1 (f + G (t + x)) - D t: what the cells inject, D x apart.
+
+    u (n_word, n_bit) becomes the word-line voltages.
+    """
+    w, v_tia = np.empty(x.shape), ends.v_tia
+    for i in range(len(x)):
+        for k in range(len(v_tia)):
+            w[i, k] = x[i, k] + v_tia[k]
+    _inject(ends.v_in, lines.g_first, u)
+    _through_words(lines, words, w, u, out)
+    for i in range(len(x)):
+        for k in range(len(v_tia)):
+            out[i, k] -= lines.g[i, k] * v_tia[k]
 
 
 @kernel
@@ -230,16 +265,16 @@ def _dot(a, b):
 
 
 @fast_kernel
-def _residual(lines, injected, w):
-    """Return |injected - B w|^2, and |B| |w| squared, the size of what cancels in it."""
+def _residual(lines, injected, x):
+    """Return |injected - B x|^2, and |B| |x| squared, the size of what cancels in it."""
     g, g_bit, g_end = lines.g, lines.g_bit, lines.g_end
     n_word, n_line = g.shape
     net, size = 0.0, 0.0
     for i in range(n_word):
         for k in range(n_line):
             own = (g_bit if i else 0.0) + (g_bit if i < n_word - 1 else g_end) + g[i, k]
-            near = (w[i - 1, k] if i else 0.0) + (w[i + 1, k] if i < n_word - 1 else 0.0)
-            gap = injected[i, k] - own * w[i, k] + g_bit * near
+            near = (x[i - 1, k] if i else 0.0) + (x[i + 1, k] if i < n_word - 1 else 0.0)
+            gap = injected[i, k] - own * x[i, k] + g_bit * near
             net += gap * gap
-            size += (own * w[i, k]) ** 2
+            size += (own * x[i, k]) ** 2
     return net, size

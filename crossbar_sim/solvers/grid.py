@@ -35,13 +35,17 @@ class GridSolution:
     residual: float
 
 
-def solve_grid(circuit: Circuit, v_in: np.ndarray) -> GridSolution:
-    """Solve a regular circuit for v_in (n_batch, n_word) [V] by conjugate gradients.
+def solve_grid(circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray) -> GridSolution:
+    """Solve a regular circuit by conjugate gradients.
+
+    circuit: one that `is_regular`.
+    v_in: (n_batch, n_word) [V].
+    v_tia: (n_line,) [V] behind the input resistance of each TIA.
 
     Raises SolverError when the residual does not fall below RESIDUAL_LIMIT.
     """
     lines = lines_of(circuit)
-    v_word, v_bit, residual = solve_vectors(lines, v_in)
+    v_word, above, residual = solve_vectors(lines, v_in, v_tia)
     worst, cancelled = residual.max(axis=0, initial=0.0).tolist()
     # Wire currents far above the cells' leave a residual from rounding alone, not an error.
     if not worst <= RESIDUAL_LIMIT + 1e-15 * cancelled:
@@ -50,7 +54,7 @@ def solve_grid(circuit: Circuit, v_in: np.ndarray) -> GridSolution:
             f"{RESIDUAL_LIMIT:.0e}); the wires are too resistive for these cells, "
             "or the conductances lie many decades apart"
         )
-    return GridSolution(v_word, v_bit, lines.g_end * v_bit[:, -1], worst)
+    return GridSolution(v_word, above + v_tia, lines.g_end * above[:, -1], worst)
 
 
 def transfer_grid(circuit: Circuit) -> np.ndarray:

@@ -43,20 +43,14 @@ def solve(circuit: Circuit, v_in: np.ndarray, *, nodes: bool = False) -> Solutio
     v_tia = circuit.periphery.share * circuit.periphery.offsets(circuit.n_line)
     if not is_regular(circuit):
         return _solve_sparse(circuit, v_in, v_tia, nodes)
-    solution = _solve_regular(circuit, v_in, nodes)
-    return _superpose(solution, v_tia) if v_tia.any() else solution
-
-
-def _solve_regular(circuit: Circuit, v_in: np.ndarray, nodes: bool) -> Solution:
-    """Solve a regular array without offsets, by its structure."""
     if not nodes and len(v_in) >= max(2, _WORTH_A_MATRIX * circuit.n_word):
-        return _multiply(circuit, v_in)
-    grid = solve_grid(circuit, v_in)
+        return _multiply(circuit, v_in, v_tia)
+    grid = solve_grid(circuit, v_in, v_tia)
     return _solution(
         circuit,
         v_in,
         grid.i_out,
-        _grid_nodes(circuit, v_in, grid) if nodes else None,
+        _grid_nodes(circuit, v_in, v_tia, grid) if nodes else None,
         "nodal, word lines eliminated and conjugate gradients",
         grid.residual,
     )
@@ -93,17 +87,20 @@ def tia_response(circuit: Circuit, v_tia: np.ndarray) -> tuple[np.ndarray, np.nd
     return solution.v_node, solution.i_out
 
 
-def _multiply(circuit: Circuit, v_in: np.ndarray) -> Solution:
-    """Solve by the transfer matrix."""
+def _multiply(circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray) -> Solution:
+    """Solve by the transfer matrix, and once for the TIAs' offsets."""
     matrix = transfer_grid(circuit)
     error = _check_matrix(circuit, matrix)
-    return _solution(circuit, v_in, v_in @ matrix, None, "nodal, transfer matrix", error)
+    i_out = v_in @ matrix
+    if v_tia.any():
+        i_out += solve_grid(circuit, np.zeros((1, circuit.n_word)), v_tia).i_out
+    return _solution(circuit, v_in, i_out, None, "nodal, transfer matrix", error)
 
 
 def _check_matrix(circuit: Circuit, matrix: np.ndarray) -> float:
     """Return the error of a transfer matrix on one solved vector, over the largest current."""
     v_in = np.random.default_rng(0).uniform(-1.0, 1.0, size=(1, circuit.n_word))
-    i_out = solve_grid(circuit, v_in).i_out
+    i_out = solve_grid(circuit, v_in, np.zeros(circuit.n_line)).i_out
     largest = float(np.abs(i_out).max())
     error = float(np.abs(v_in @ matrix - i_out).max() / largest) if largest else 0.0
     if not error <= 1e-9:
@@ -114,7 +111,9 @@ def _check_matrix(circuit: Circuit, matrix: np.ndarray) -> float:
     return error
 
 
-def _grid_nodes(circuit: Circuit, v_in: np.ndarray, solved: GridSolution) -> np.ndarray:
+def _grid_nodes(
+    circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray, solved: GridSolution
+) -> np.ndarray:
     """Return all node voltages (n_batch, n_node) in the order of the circuit's elements."""
     grid, n_batch = circuit.grid, len(v_in)
     assert grid is not None
@@ -128,22 +127,9 @@ def _grid_nodes(circuit: Circuit, v_in: np.ndarray, solved: GridSolution) -> np.
         *([v_in - driver * i_in] if driver else []),
         solved.v_word.reshape(n_batch, -1),
         bit.reshape(n_batch, -1),
-        solved.i_out * circuit.periphery.r_tia_input,
+        v_tia + solved.i_out * circuit.periphery.r_tia_input,
     ]
     return np.concatenate(parts, axis=1)
-
-
-def _superpose(without: Solution, v_tia: np.ndarray) -> Solution:
-    """Add the response to the offsets alone to a solution without offsets; circuits are linear."""
-    v_node, i_out = tia_response(without.circuit, v_tia[None])
-    return _solution(
-        without.circuit,
-        without.v_in,
-        without.i_out + i_out,
-        None if without.v_node is None else without.v_node + v_node,
-        f"{without.solver}; offsets: {_SPARSE}",
-        without.residual,
-    )
 
 
 def _solve_sparse(circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray, nodes: bool) -> Solution:

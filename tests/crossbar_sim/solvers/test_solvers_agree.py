@@ -1,5 +1,7 @@
 """ngspice and the fast engine solve the same circuits, and both obey physics."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -212,3 +214,29 @@ def test_converters_refuse_nonsense():
         Converters(v_read=0)
     with pytest.raises(ValueError, match="adc_bits"):
         Converters(adc_bits=0)
+
+
+@pytest.mark.parametrize("gain", [np.inf, 100.0])
+@pytest.mark.parametrize("wires", [Wires(5.2, 1.8, 100.0), Wires(0.1, 0.1), Wires(300.0, 50.0)])
+def test_offsets_by_structure_and_by_a_sparse_factorisation(wires, gain):
+    g, v_in = random_array((24, 10), seed=8, present=0.5)
+    ends = Periphery(tia_gain=gain, v_offset=-5e-3, v_offset_sigma=1e-2)
+    circuit = array_circuit(g, wires, ends)
+    fast = solve(circuit, v_in, nodes=True)
+    slow = solve(replace(circuit, source=circuit.elements), v_in, nodes=True)
+    assert "sparse" not in fast.solver
+    assert "sparse" in slow.solver
+    for ours, expected in ((fast.i_out, slow.i_out), (fast.v_node, slow.v_node)):
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-11 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("nodes", [False, True])
+@pytest.mark.parametrize("wires", [Wires(5.2, 1.8, 100.0), Wires(1e-4, 1e-4)])
+def test_voltages_raised_everywhere_change_no_current(wires, nodes):
+    g, v_in = random_array((12, 7), seed=2)
+    plain, raised = (
+        solve(array_circuit(g, wires, Periphery(v_offset=v)), v_in + v, nodes=nodes)
+        for v in (0.0, 0.05)
+    )
+    largest = np.abs(plain.i_out).max()
+    np.testing.assert_allclose(raised.i_out, plain.i_out, rtol=0, atol=1e-12 * largest)
