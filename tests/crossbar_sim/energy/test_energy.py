@@ -389,3 +389,7 @@ def test_the_yardstick_by_hand():
     )
     in_cells = (v_in**2 @ (tile.g_pos + tile.g_neg)).sum(axis=1).mean()
     assert found["power"]["source"] == approx(in_cells, rel=1e-9)
+    g_line = np.concatenate([tile.g_pos.sum(axis=0), tile.g_neg.sum(axis=0)])
+    figures = replace(config.energy, t_read=100e-9)
+    amplifiers = tia_energy(figures, config.periphery.adc_bits, 1 / (1 + r_feedback * g_line))
+    assert found["analog"]["amplifier"] == approx(amplifiers.sum(), rel=1e-9)

@@ -259,3 +259,10 @@ def test_a_circuit_that_never_settles():
     growing = _Dynamics(splu(one.tocsc()), np.array([1.0]), one, 1)  # x = x'
     with pytest.raises(SolverError, match="never settle"):
         _modes(growing, np.array([1.0]), 2)
+
+
+def test_a_circuit_that_rings_for_ever_never_settles():
+    turned = csr_array(np.array([[0.0, 1.0], [-1.0, 0.0]]))
+    ringing = _Dynamics(splu(turned.tocsc()), np.ones(2), csr_array(np.eye(2)), 1)
+    with pytest.raises(SolverError, match="never settle"):
+        _modes(ringing, np.array([1.0, 0.0]), 2)

@@ -350,7 +350,8 @@ def test_the_scale_is_fitted_to_the_errors_that_remain(per):
 def test_the_aware_scale_is_the_best_of_those_tried(per, meter_error):
     """Errors of the choice, and of the meter on average, over all factors, one by one."""
     weight, mask, h = correlated_layer()
-    die = Die(ResistorBank(n=2, r_min=10e3, sigma_local=0.05, meter_error=meter_error), 1)
+    bank = ResistorBank(n=2, r_min=10e3, sigma_local=0.05, meter_error=meter_error, r_off=1e6)
+    die = Die(bank, 1)
     columns, rows = np.nonzero(mask)
     branches = die.branches("fc1", rows, columns, measured=True)
     least = np.broadcast_to(g_per_weight(weight, die, per, layer="fc1"), 12)
