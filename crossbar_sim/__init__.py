@@ -11,6 +11,8 @@ from tinynets.lazily import lazily
 if TYPE_CHECKING:
     from crossbar_sim.config.run import ConfigError, RunConfig, load_config
     from crossbar_sim.config.study import StudyConfig, load_study
+    from crossbar_sim.gradients.parts import TorchAmplifiers, TorchWires
+    from crossbar_sim.gradients.solve_torch import solve_torch
     from crossbar_sim.jobs.run import simulate
     from crossbar_sim.ngspice.pool import solve_tiles
     from crossbar_sim.ngspice.verification import Verification, chosen_tiles, random_inputs, verify
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "config.run": ("ConfigError", "RunConfig", "load_config"),
     "config.study": ("StudyConfig", "load_study"),
+    "gradients.parts": ("TorchAmplifiers", "TorchWires"),
+    "gradients.solve_torch": ("solve_torch",),
     "jobs.run": ("simulate",),
     "ngspice.pool": ("solve_tiles",),
     "ngspice.verification": ("Verification", "chosen_tiles", "random_inputs", "verify"),
@@ -61,6 +65,8 @@ __all__ = [
     "Store",
     "Study",
     "StudyConfig",
+    "TorchAmplifiers",
+    "TorchWires",
     "Verification",
     "chosen_tiles",
     "circuit_inputs",
@@ -77,6 +83,7 @@ __all__ = [
     "solve",
     "solve_ngspice",
     "solve_tiles",
+    "solve_torch",
     "to_torch",
     "transfer_matrix",
     "verify",

@@ -20,6 +20,7 @@ ROOMS = {
         "system",
         "transfer",
         "solvers",
+        "gradients",
         "ngspice",
         "periphery",
         "on_die",
