@@ -142,7 +142,7 @@ def test_products_of_torch_give_the_same_nodes(ohm, device):
     v_in, v_tia = (torch.from_numpy(rng.normal(0, 0.1, size=(6, n))) for n in (12, 10))
     v_in[3], v_tia[3] = 0.0, 0.0
     expected = nodes(lines, v_in, v_tia)
-    moved = TorchLines(*(x if isinstance(x, int) else x.to(device) for x in lines))
+    moved = TorchLines(lines.g.to(device), 5, *(x.to(device) for x in segments))
     found = nodes_in_torch(moved, v_in.to(device), v_tia.to(device))
     for ours, theirs in zip(found, expected):
         limit = 1e-10 * float(theirs.abs().max())
