@@ -1,11 +1,12 @@
 """What is left of a network after pruning: plain arrays, ready to be mapped onto resistors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tinynets.files.checks import check_name, whole_number
+from tinynets.networks.grouped import GroupedMatrix
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class ConvGeometry:
     """How a convolution slides its flattened kernel over its input.
 
     The kernel of every output channel is flattened to (in_channels * height * width) in torch's
-    order. Groups are already written out: weights between different groups are pruned.
+    order. With groups, an output reads only the channels of its own.
 
     Raises ValueError for numbers that are not whole (they go into scripts), windows that are not
     pairs, and groups that do not divide the channels.
@@ -54,8 +55,9 @@ class PrunedLayer:
     """One weight layer: `y = weight @ x + bias`, with zeros where it is pruned.
 
     name: letters, digits and underscores; goes into file names and netlists.
-    weight: (n_out, n_in) float64.
-    mask: (n_out, n_in) bool, True where a weight remains.
+    weight: (n_out, n_in / groups) float64; of a grouped convolution, each output has a place for
+        each input of its group alone.
+    mask: of the shape of weight, bool, True where a weight remains.
     bias: (n_out,) or None.
     conv: geometry, or None for a dense layer.
     module: path of the torch module it came from; not written to netlists or scripts.
@@ -84,7 +86,7 @@ class PrunedLayer:
         if weight.ndim != 2 or mask.shape != weight.shape:
             raise ValueError(
                 f"layer {self.name!r}: weight has shape {weight.shape} and mask {mask.shape}; "
-                "both must be (n_out, n_in)"
+                "both must be (n_out, n_in / groups)"
             )
         if self.conv:
             self._check_geometry(self.conv, weight)
@@ -103,11 +105,11 @@ class PrunedLayer:
             )
 
     def _check_geometry(self, conv: ConvGeometry, weight: np.ndarray) -> None:
-        if weight.shape[1] != conv.n_in or weight.shape[0] % conv.groups:
+        if weight.shape[1] * conv.groups != conv.n_in or weight.shape[0] % conv.groups:
             raise ValueError(
                 f"layer {self.name!r}: a weight of shape {weight.shape} does not go with "
                 f"{conv.in_channels} channels, a kernel of {conv.kernel} and {conv.groups} groups; "
-                f"expected {conv.n_in} inputs and outputs that the groups divide"
+                f"expected {conv.n_in // conv.groups} inputs and outputs that the groups divide"
             )
 
     @property
@@ -118,12 +120,38 @@ class PrunedLayer:
     @property
     def n_in(self) -> int:
         """Number of inputs (of the flattened kernel for a convolution)."""
-        return self.weight.shape[1]
+        return self.weight.shape[1] * self.groups
+
+    @property
+    def groups(self) -> int:
+        """Groups of a convolution; 1 for any other layer."""
+        return self.conv.groups if self.conv else 1
+
+    def grouped(self, values: np.ndarray) -> GroupedMatrix:
+        """Return values of the shape of `weight` as the matrix (n_out, n_in) that they make."""
+        return GroupedMatrix(values, self.groups)
+
+    @property
+    def pattern(self) -> GroupedMatrix:
+        """The mask as a matrix (n_out, n_in)."""
+        return self.grouped(self.mask)
+
+    def written_out(self) -> "PrunedLayer":
+        """Return the same layer without groups: its weight (n_out, n_in) is zero between them."""
+        if self.groups == 1 or self.conv is None:
+            return self
+        parts = {k: self.grouped(getattr(self, k)).written_out() for k in ("weight", "mask")}
+        return replace(self, conv=replace(self.conv, groups=1), **parts)
+
+    @property
+    def cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """Input and output (n_remaining,) of each weight that remains, output after output."""
+        return self.pattern.cells
 
     @property
     def n_weight(self) -> int:
         """Weights before pruning; a grouped convolution has none between its groups."""
-        return self.weight.size // (self.conv.groups if self.conv else 1)
+        return self.weight.size
 
     @property
     def n_remaining(self) -> int:
