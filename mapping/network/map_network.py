@@ -23,12 +23,11 @@ from mapping.selection.select import (
 from mapping.tiling.compact import Block, Tiling, split
 from mapping.tiling.tiles import Tile, TileConfig
 from mapping.wafer.survey import Survey, select_surveyed
-from tinynets.networks.grouped import GroupedMatrix
-from tinynets.networks.layers import PrunedLayer, PrunedNetwork
+from tinynets.networks.layers import GroupedMatrix, PrunedLayer, PrunedNetwork
 from tinynets.settings import LARGEST, TABLE, Flag, Share, check_fields, within
 
 #: Returns the second moment (n_in, n_in) of a layer's inputs on calibration data, given its name
-#: and the weights (as `PrunedLayer` holds them) that the layers mapped so far are believed to realise.
+#: and the weights that the layers mapped so far are believed to realise.
 SecondMoment = Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
 
 

@@ -18,8 +18,7 @@ from mapping.tiling.tiles import Tile, TileConfig
 from tinynets.files.checks import is_word
 from tinynets.files.drafts import new_file
 from tinynets.files.npz import read_npz, write_npz
-from tinynets.networks.grouped import GroupedMatrix
-from tinynets.networks.layers import ConvGeometry, PrunedLayer
+from tinynets.networks.layers import ConvGeometry, GroupedMatrix, PrunedLayer
 
 
 @dataclass(frozen=True)

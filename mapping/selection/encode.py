@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from mapping.bank import Cells, Die, ResistorBank
-from tinynets.networks.grouped import GroupedMatrix, as_grouped
+from tinynets.networks.layers import GroupedMatrix, as_grouped
 
 #: What shares a scale.
 Per = Literal["layer", "output"]

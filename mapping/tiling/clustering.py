@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from mapping.tiling.tiles import TileConfig
-from tinynets.networks.grouped import GroupedMatrix
+from tinynets.networks.layers import GroupedMatrix
 
 #: The lines of a tile: sorted inputs (n_word,), sorted outputs (n_bit,).
 Piece = tuple[np.ndarray, np.ndarray]

@@ -8,7 +8,7 @@ import numpy as np
 
 from mapping.tiling.clustering import Piece, cluster
 from mapping.tiling.tiles import TileConfig
-from tinynets.networks.grouped import GroupedMatrix, as_grouped
+from tinynets.networks.layers import GroupedMatrix, as_grouped
 
 #: "in order" keeps inputs and outputs in the layer's order; "clustered" permutes them.
 Tiling = Literal["in order", "clustered"]
