@@ -128,7 +128,7 @@ def on_tiles(model: nn.Module, example: torch.Tensor, side: int) -> TileCounts:
     """Return tiles and cells of all layers, and lines and conversions per inference."""
     total = np.zeros(4, int)
     for layer in tinynets.extract(model, example).layers:
-        counts = count_lines(split(layer.mask, TileConfig(side, side), "clustered"))
+        counts = count_lines(split(layer.pattern, TileConfig(side, side), "clustered"))
         often = layer.n_mvm
         total += [
             counts.n_tile,

@@ -94,7 +94,7 @@ def cuts(size: int, name: str, mask: np.ndarray) -> dict:
 
 def network_counts(model, x, config: TileConfig) -> dict[str, TileCounts]:
     """Return the counts of all layers together, for each way to split them."""
-    by_layer = [compare(layer.mask, config) for layer in extract(model, x[:1]).layers]
+    by_layer = [compare(layer.pattern, config) for layer in extract(model, x[:1]).layers]
     totals = {}
     for method in by_layer[0]:
         columns = zip(*(vars(counts[method]).values() for counts in by_layer))

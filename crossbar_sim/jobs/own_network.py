@@ -146,7 +146,7 @@ def rows(network: PrunedNetwork, mapped: MappedNetwork) -> list[dict[str, Any]]:
             "outputs": source.n_out,
             "products": source.n_mvm,
             "weights": source.n_remaining,
-            "pruned": source.mask.size - source.n_remaining,
+            "pruned": source.n_weight - source.n_remaining,
             "tiles": len(layer.tiles),
             "branches": 2 * mapped.die.bank.n * source.n_remaining,
         }

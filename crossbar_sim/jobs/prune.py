@@ -194,7 +194,8 @@ _RATIOS = ("layer", "compression_ratio", "speedup")
 
 
 def _row(before: PrunedLayer, after: PrunedLayer, tile: TileConfig) -> dict[str, Any]:
-    blocks = {"before": split_dense(before.weight.shape, tile), "after": split(after.mask, tile)}
+    naive = split_dense((before.n_out, before.n_in), tile)
+    blocks = {"before": naive, "after": split(after.pattern, tile)}
     lines = {when: count_lines(each) for when, each in blocks.items()}
     row = _arithmetic(count(before), count(after))
     for what in ("n_tile", "n_cell"):

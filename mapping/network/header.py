@@ -19,7 +19,8 @@ from tinynets.files.checks import LARGEST
 
 FORMAT = "crossbar-sim mapped network"
 #: Files of version 1 hold each array of each tile alone; since 2, those of a layer are joined.
-VERSIONS = (1, 2)
+#: Version 3 is for networks with groups: before, the matrices of their layers were written out.
+VERSIONS = (1, 2, 3)
 
 _Kind = TypeVar("_Kind")
 _Index = Annotated[int, Field(ge=0, le=LARGEST)]

@@ -313,24 +313,24 @@ def _layer(name: str, path: str, module: Any, n_mvm: int) -> PrunedLayer:
     weight, bias = weight_and_bias(module)
     mask = getattr(module, "weight_mask", None)
     conv = None if isinstance(module, nn.Linear) else conv_geometry(module)
-    mask = weight != 0 if mask is None else _flat(mask.detach().cpu().numpy() != 0, module)
+    mask = weight != 0 if mask is None else _flat(mask.detach().cpu().numpy() != 0)
     return PrunedLayer(name, weight, mask, None if module.bias is None else bias, conv, path, n_mvm)
 
 
 def weight_and_bias(module: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weight (n_out, n_in) with groups written out, and the bias (n_out,), as float64.
+    """Return the weight as `PrunedLayer` holds it and the bias (n_out,), as float64.
 
     Without a bias, the second is zero.
     """
-    weight = _flat(dense_weight(module).cpu().double().numpy(), module)
+    weight = _flat(dense_weight(module).cpu().double().numpy())
     if module.bias is None:
         return weight, np.zeros(len(weight))
     return weight, module.bias.detach().cpu().double().numpy()
 
 
-def _flat(weight: np.ndarray, module: Any) -> np.ndarray:
-    """Flatten an array in the shape of a module's weight to (n_out, n_in)."""
-    return weight if isinstance(module, nn.Linear) else _ungroup(weight, module.groups)
+def _flat(weight: np.ndarray) -> np.ndarray:
+    """Flatten an array in the shape of a module's weight to (n_out, n_in / groups)."""
+    return weight if weight.ndim == 2 else weight.reshape(len(weight), -1)
 
 
 def conv_geometry(module: Any) -> ConvGeometry:
@@ -361,17 +361,3 @@ def _reach(module: Any) -> list[int]:
 
 def _is_uneven(module: Any) -> bool:
     return module.padding == "same" and any(r % 2 for r in _reach(module))
-
-
-def _ungroup(weight: np.ndarray, groups: int) -> np.ndarray:
-    """Flatten a convolution's weight to (n_out, in_channels * kernel), groups written out."""
-    n_out = weight.shape[0]
-    flat = weight.reshape(n_out, -1)
-    if groups == 1:
-        return flat
-    per_out, per_in = n_out // groups, flat.shape[1]
-    full = np.zeros((n_out, groups * per_in), dtype=weight.dtype)
-    for group in range(groups):
-        out = slice(group * per_out, (group + 1) * per_out)
-        full[out, group * per_in : (group + 1) * per_in] = flat[out]
-    return full

@@ -225,10 +225,8 @@ def test_images_go_through_a_convolution_by_its_script(channels, options, tmp_pa
     command = [sys.executable, directory / "run.py", tmp_path / "in.npy", tmp_path / "out.npy"]
     subprocess.run(command, check=True)
     found = np.load(tmp_path / "out.npy") / (20e3 * layer.g_per_weight[:, None, None])
-    geometry = {name: options[name] for name in options if name not in ("kernel_size", "groups")}
-    weight = torch.from_numpy(
-        layer.weight.reshape(channels[1], channels[0], *layer.source.conv.kernel)
-    )
+    geometry = {name: options[name] for name in options if name != "kernel_size"}
+    weight = torch.from_numpy(layer.weight.reshape(model[0].weight.shape))
     wanted = torch.nn.functional.conv2d(torch.from_numpy(images), weight, **geometry).numpy()
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9 * np.abs(wanted).max())
 
