@@ -48,8 +48,8 @@ from crossbar_sim.energy.digital import NODES, arithmetic, weight_fetch
 from crossbar_sim.study.intervals import mean_interval
 from mapping import TileConfig
 from mapping.tiling.compact import TileCounts, count_lines, split
+from tinynets.data import Data, mnist5000
 from tinynets.modules.replacing import copied
-from tinynets.networks.data import Data, mnist5000
 from tinynets.networks.models import mlp
 from tinynets.networks.training import accuracy, train
 

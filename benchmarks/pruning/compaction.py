@@ -27,7 +27,7 @@ from crossbar_sim.study.intervals import mean_interval
 from mapping import TileConfig
 from mapping.tiling.compact import TileCounts, Tiling, compare, count_lines, split, split_dense
 from tinynets import extract, prune
-from tinynets.networks.data import Data
+from tinynets.data import Data
 from tinynets.networks.models import mlp
 from tinynets.networks.training import accuracy, train
 from tinynets.pruning.for_tiles import prune_for_tiles

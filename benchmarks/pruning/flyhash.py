@@ -24,6 +24,7 @@ from benchmarks.selection.activation_aware import mnist
 from crossbar_sim.on_die.flyhash_projection import crossbar_projection
 from mapping import Die, ResistorBank, TileConfig
 from netlists import Wires
+from tinynets.data import Data, digits
 from tinynets.flyhash import (
     FlyHash,
     dense_hash,
@@ -32,7 +33,6 @@ from tinynets.flyhash import (
     recall,
     sparse_projection,
 )
-from tinynets.networks.data import Data, digits
 
 K = 10
 WINNERS = (4, 8, 16, 32, 64)

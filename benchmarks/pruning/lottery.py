@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from benchmarks.common import figure, machine, print_table, save_json
+from tinynets.data import Data, mnist5000
 from tinynets.lottery import reinitialised, shuffled, tickets, train_from, trainer
 from tinynets.lottery.winning_tickets import Ticket, Trainer
-from tinynets.networks.data import Data, mnist5000
 from tinynets.networks.models import mlp
 from tinynets.networks.training import accuracy
 from tinynets.pruning.edge_popup import edge_popup

@@ -10,8 +10,8 @@ from torch import nn
 
 import tinynets
 from benchmarks.common import machine, print_table, save_json, timed
+from tinynets.data import Data, mnist5000
 from tinynets.modules.replacing import copied
-from tinynets.networks.data import Data, mnist5000
 from tinynets.networks.masks import apply_masks, choose, weight_layers
 from tinynets.networks.models import mlp
 from tinynets.networks.training import train

@@ -23,7 +23,7 @@ from mapping.bank.switches import realise
 from mapping.selection.encode import g_per_weight
 from mapping.selection.select import SCALE_FACTORS, layer_aware_scale, select, select_layer_aware
 from tinynets import extract, prune
-from tinynets.networks.data import Data, digits
+from tinynets.data import Data, digits
 from tinynets.networks.models import mlp
 from tinynets.networks.training import train
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.common import RESULTS, figure, machine, print_table, save_json, timed
-from tinynets.networks.data import mnist5000
+from tinynets.data import mnist5000
 from tinynets.subset_sum import solve
 
 EPSILON = 0.01

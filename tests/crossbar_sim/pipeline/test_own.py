@@ -32,7 +32,7 @@ from crossbar_sim.pipeline.steps import (
 )
 from crossbar_sim.study.runner import Study
 from crossbar_sim.study.store import Store
-from tinynets.networks.data import Data, from_arrays
+from tinynets.data import Data, from_arrays
 from tinynets.networks.training import predict
 
 NET = """
