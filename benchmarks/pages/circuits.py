@@ -265,7 +265,7 @@ def published() -> str:
             "Pensia et al.: 784-500-10, a bank of 21 values per row: accuracy before → after; "
             "largest error; values kept",
             "97.19 → 97.19 % (all of MNIST); ≤ 0.01; 3,725,871",
-            f"{own['before']:.2f} → {own['after']:.2f} % (5,000 images); {own['max_error']:.4f}; "
+            f"{own['before']:.2f} → {own['after']:.2f} % (all of MNIST); {own['max_error']:.4f}; "
             f"{own['kept']:,}",
         ]
     )
@@ -319,10 +319,10 @@ def aware() -> str:
         for n in (1, 2, 4)
         for key, label in methods.items()
     ]
-    sizes = "-".join(map(str, task["sizes"]))
+    sizes, n_test = "-".join(map(str, task["sizes"])), task.get("test_images", 1000)
     points = {key: 100 * (mean[1, key][0] - mean[1, "alone"][0]) for key in methods}
     return (
-        f"Selection that is aware of its inputs: a perceptron {sizes}, 90 % pruned, MNIST images, three dies "
+        f"Selection that is aware of its inputs: a perceptron {sizes}, 90 % pruned, {n_test:,} test images of MNIST, three dies "
         f"(`benchmarks/selection/activation_aware.py`; digital accuracy {task['accuracy_without_die']:.1%}):"
         "\n\n"
         + table(
