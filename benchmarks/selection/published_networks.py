@@ -1,6 +1,6 @@
 """Published subset-sum experiments on networks, solved exactly and compared with the originals.
 
-Run: python -m benchmarks.selection.published_networks [p1] [d1] [b1]  (three minutes on two cores)
+Run: python -m benchmarks.selection.published_networks [p1] [d1] [b1]  (ten minutes on two cores)
 
 P1  Pensia et al., NeurIPS 2020, experiment 1: every weight of a 784-500-10 network replaced by a
     subset of 21 random values. Both: all of MNIST, with the same recipe. Training
