@@ -22,14 +22,23 @@ def named(inputs: Mapping[str, Any]) -> np.ndarray:
     # Numbers come first: a network's first input is never a mask.
     arrays = dict(sorted(arrays.items(), key=lambda item: item[1].dtype.kind == "b"))
     if len({len(array) if array.ndim else 0 for array in arrays.values()}) != 1:
-        shapes = {name: array.shape for name, array in arrays.items()}
-        raise ValueError(f"all inputs must have the same number of samples; got {shapes}")
+        raise ValueError(no_batch("inputs", {name: array.shape for name, array in arrays.items()}))
     kept = {n: a if a.dtype.kind == "b" else _numbers(n, a) for n, a in arrays.items()}
     fields = [(name, array.dtype, array.shape[1:]) for name, array in kept.items()]
     records = np.empty(len(next(iter(kept.values()))), dtype=fields)
     for name, array in kept.items():
         records[name] = array
     return records
+
+
+def no_batch(what: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Return the message for inputs that do not have as many samples each, with their shapes."""
+    return (
+        f"all {what} must have the same number of samples, in the first dimension; got "
+        f"{', '.join(f'{name} of shape {shape}' for name, shape in shapes.items())}; an input with "
+        "its batch elsewhere, such as a state, takes a module around the network that puts the "
+        "batch first, or a constant: from_onnx(path, fixed={name: value})"
+    )
 
 
 def _numbers(name: str, array: np.ndarray) -> np.ndarray:

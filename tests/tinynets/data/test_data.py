@@ -116,7 +116,14 @@ PARTS = {"train": slice(0, 20), "test": slice(20, 30)}
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"ids": np.zeros((4, 2)), "mask": np.zeros((3, 2))}, "the same number of samples; got"),
+        (
+            {"ids": np.zeros((4, 2)), "mask": np.zeros((3, 2))},
+            "the same number of samples, in the first",
+        ),
+        (
+            {"x": np.zeros((1, 8)), "state": np.zeros((2, 1, 4))},
+            r"state of shape \(2, 1, 4\), x of",
+        ),
         ({"ids": np.array(["a"] * 4), "mask": np.zeros(4)}, "'ids' must be numbers or booleans"),
         ({"ids": np.zeros(4), "mask": np.full(4, np.nan)}, "hold NaN or inf"),
         ({"ids_train": np.zeros(4), "ids_test": np.zeros((4, 2))}, "other inputs or sizes"),
