@@ -11,7 +11,7 @@ from tinynets.lazily import lazily
 if TYPE_CHECKING:
     from crossbar_sim.config.run import ConfigError, RunConfig, load_config
     from crossbar_sim.config.study import StudyConfig, load_study
-    from crossbar_sim.jobs.run import simulate
+    from crossbar_sim.jobs.run import estimate, simulate
     from crossbar_sim.ngspice.pool import solve_tiles
     from crossbar_sim.ngspice.verification import Verification, chosen_tiles, random_inputs, verify
     from crossbar_sim.ngspice.worker import NgspiceError, NgspiceWorker, solve_ngspice
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "config.run": ("ConfigError", "RunConfig", "load_config"),
     "config.study": ("StudyConfig", "load_study"),
-    "jobs.run": ("simulate",),
+    "jobs.run": ("estimate", "simulate"),
     "ngspice.pool": ("solve_tiles",),
     "ngspice.verification": ("Verification", "chosen_tiles", "random_inputs", "verify"),
     "ngspice.worker": ("NgspiceError", "NgspiceWorker", "solve_ngspice"),
@@ -65,6 +65,7 @@ __all__ = [
     "chosen_tiles",
     "circuit_inputs",
     "crossbar_projection",
+    "estimate",
     "given",
     "load_config",
     "load_network",
