@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="on mnist5000, few rounds; not kept")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    epochs, rounds, popup_epochs = (1, 3, 1) if options.quick else (EPOCHS, ROUNDS, POPUP_EPOCHS)
+    epochs, rounds, popup_epochs = (2, 3, 1) if options.quick else (EPOCHS, ROUNDS, POPUP_EPOCHS)
     host, start = machine() | {"threads": 1}, time.perf_counter()
     runs, popups = [], []
     data = (mnist5000 if options.quick else mnist)(seed=0, flat=True)
