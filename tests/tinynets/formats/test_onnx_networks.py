@@ -237,7 +237,7 @@ def test_unknown_operations_in_branches_are_named(tmp_path):
         from_onnx(path)
 
 
-def test_a_state_with_its_batch_elsewhere_is_refused_or_given_as_a_constant(tmp_path):
+def test_a_state_with_its_batch_elsewhere_becomes_a_constant(tmp_path):
     nodes = [
         node("Gather", ["state", "first"], "h", axis=0),
         node("MatMul", ["x", "w"], "a"),
