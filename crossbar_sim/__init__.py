@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from crossbar_sim.config.study import StudyConfig, load_study
     from crossbar_sim.gradients.parts import TorchAmplifiers, TorchWires
     from crossbar_sim.gradients.solve_torch import solve_torch
-    from crossbar_sim.jobs.run import simulate
+    from crossbar_sim.jobs.run import estimate, simulate
     from crossbar_sim.ngspice.pool import solve_tiles
     from crossbar_sim.ngspice.verification import Verification, chosen_tiles, random_inputs, verify
     from crossbar_sim.ngspice.worker import NgspiceError, NgspiceWorker, solve_ngspice
@@ -35,7 +35,7 @@ _HOMES = {
     "config.study": ("StudyConfig", "load_study"),
     "gradients.parts": ("TorchAmplifiers", "TorchWires"),
     "gradients.solve_torch": ("solve_torch",),
-    "jobs.run": ("simulate",),
+    "jobs.run": ("estimate", "simulate"),
     "ngspice.pool": ("solve_tiles",),
     "ngspice.verification": ("Verification", "chosen_tiles", "random_inputs", "verify"),
     "ngspice.worker": ("NgspiceError", "NgspiceWorker", "solve_ngspice"),
@@ -71,6 +71,7 @@ __all__ = [
     "chosen_tiles",
     "circuit_inputs",
     "crossbar_projection",
+    "estimate",
     "given",
     "load_config",
     "load_network",

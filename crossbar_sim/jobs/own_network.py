@@ -13,9 +13,9 @@ from crossbar_sim.jobs.prune import read_model
 from crossbar_sim.pipeline.steps import load_data, on_aged_die
 from mapping.network.map_network import map_layers
 from mapping.network.mapped_network import MappedNetwork
+from tinynets.data import inputs
 from tinynets.formats.linear_stack import LinearStack
 from tinynets.formats.readers import READERS
-from tinynets.networks.data import inputs
 from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.passes import Inputs, call, tensors

@@ -14,11 +14,11 @@ from crossbar_sim.pipeline.own import fitted
 from crossbar_sim.pipeline.steps import build_model, load_data
 from mapping.tiling.compact import count_lines, split, split_dense
 from mapping.tiling.tiles import TileConfig
+from tinynets import data as tasks
+from tinynets.data import Data, inputs
 from tinynets.formats.readers import READERS, read_network
 from tinynets.formats.weights import WEIGHT_READERS
 from tinynets.modules.unpacking import unpacked
-from tinynets.networks import data as tasks
-from tinynets.networks.data import Data, inputs
 from tinynets.networks.extraction import extract
 from tinynets.networks.flops import Counts, count
 from tinynets.networks.layers import PrunedLayer

@@ -8,7 +8,7 @@ import torch
 from mapping import TileConfig
 from mapping.tiling.compact import compare
 from tinynets import extract, prune
-from tinynets.networks.data import digits
+from tinynets.data import digits
 from tinynets.networks.models import mlp
 from tinynets.networks.training import accuracy, train
 from tinynets.pruning.for_tiles import prune_for_tiles

@@ -40,6 +40,7 @@ class LayerHeader(_Part):
     """What the header says of a layer.
 
     tiles: their indices, in order.
+    n_real: see `PrunedLayer`; written for transposed convolutions alone.
     sizes: word lines and pairs of bit lines of each tile; None in files of version 1.
     """
 
@@ -49,6 +50,7 @@ class LayerHeader(_Part):
     conv: dict[str, JsonValue] | None
     tiles: list[tuple[_Index, _Index]]
     sizes: list[tuple[_Index, _Index]] | None = None
+    n_real: list[_Index] = []
 
 
 class Header(_Part):

@@ -63,9 +63,9 @@ class MappedNetwork:
             sha256={name: _digest(array) for name, array in arrays.items()},
         )
         # Not by pydantic, which writes an infinite r_off as null.
-        text = np.frombuffer(json.dumps(header.model_dump()).encode(), dtype=np.uint8)
+        text = json.dumps(header.model_dump(exclude_defaults=True)).encode()
         with new_file(path) as draft, draft.open("wb") as file:
-            write_npz(file, {"header": text, **arrays})
+            write_npz(file, {"header": np.frombuffer(text, dtype=np.uint8), **arrays})
 
     @staticmethod
     def load(path: str | Path) -> "MappedNetwork":
@@ -121,6 +121,7 @@ def _describe_layer(layer: MappedLayer) -> LayerHeader:
         name=source.name,
         module=source.module,
         n_mvm=source.n_mvm,
+        n_real=list(source.n_real),
         conv=plain(source.conv) if source.conv else None,
         tiles=[tile.index for tile in layer.tiles],
         sizes=[(tile.n_word, tile.n_bit) for tile in layer.tiles],
@@ -154,6 +155,7 @@ def _load_layer(header: Header, k: int, arrays: dict[str, np.ndarray]) -> Mapped
         conv=conv,
         module=entry.module,
         n_mvm=entry.n_mvm,
+        n_real=tuple(entry.n_real),
     )
     each = zip(*(_of_tiles(k, entry, name, arrays) for name in _TILE_ARRAYS), strict=True)
     tiles = tuple(

@@ -155,6 +155,8 @@ class PrunedLayer:
     conv: geometry, or None for a dense layer.
     module: path of the torch module it came from; not written to netlists or scripts.
     n_mvm: matrix-vector products per inference (output positions of a convolution).
+    n_real: of a transposed convolution, how often each place of its kernel meets an input in an
+        inference, and not a zero that was put between them; empty for any other layer.
 
     Raises ValueError for an unsafe name, shapes that disagree (with the geometry too), NaN or inf,
     or a weight that is not zero where the mask says pruned.
@@ -167,11 +169,13 @@ class PrunedLayer:
     conv: ConvGeometry | None = None
     module: str = ""
     n_mvm: int = 1
+    n_real: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name, "layer name")
         n_mvm = whole_number(self.n_mvm, f"layer {self.name!r}: n_mvm", least=1)
         object.__setattr__(self, "n_mvm", n_mvm)
+        self._check_places()
         for name, dtype in (("weight", np.float64), ("mask", np.bool_), ("bias", np.float64)):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _frozen(getattr(self, name), dtype))
@@ -195,6 +199,14 @@ class PrunedLayer:
         if np.any((weight != 0) & ~mask):
             raise ValueError(
                 f"layer {self.name!r}: a pruned weight is not zero; multiply weight by mask"
+            )
+
+    def _check_places(self) -> None:
+        n_in, n_place = self.weight.shape[-1], len(self.n_real)
+        if n_place and (n_in % n_place or not all(0 <= n <= self.n_mvm for n in self.n_real)):
+            raise ValueError(
+                f"layer {self.name!r}: n_real has {n_place} numbers, up to {max(self.n_real)}; "
+                f"expected one for each place of the kernel, at most n_mvm, {self.n_mvm}"
             )
 
     def _check_geometry(self, conv: ConvGeometry, weight: np.ndarray) -> None:
@@ -251,6 +263,19 @@ class PrunedLayer:
         """Weights that are left after pruning."""
         return int(self.mask.sum())
 
+    @property
+    def n_mac(self) -> int:
+        """Products of weights and inputs per inference before pruning, by a digital machine."""
+        n_place = len(self.n_real) or 1
+        return self.n_weight // n_place * sum(self.n_real or (self.n_mvm,))
+
+    @property
+    def n_mac_remaining(self) -> int:
+        """Products of weights and inputs per inference after pruning, by a digital machine."""
+        if not self.n_real:
+            return self.n_remaining * self.n_mvm
+        return int(self.mask.reshape(-1, len(self.n_real)).sum(0) @ np.array(self.n_real))
+
 
 @dataclass(frozen=True)
 class DigitalModule:
@@ -300,7 +325,7 @@ class PrunedNetwork:
         Of the layers, all weights count, pruned ones too.
         """
         n_weight = sum(x.n_weight for x in (*self.layers, *self.left))
-        n_mac = sum(x.n_weight * x.n_mvm for x in self.layers) + sum(x.n_mac for x in self.left)
+        n_mac = sum(x.n_mac for x in (*self.layers, *self.left))
         return {x.module: (x.n_weight / n_weight, x.n_mac / n_mac) for x in self.left}
 
     @property

@@ -18,7 +18,7 @@ from mapping.tiling.compact import (
     split,
     split_dense,
 )
-from tinynets.networks.data import digits
+from tinynets.data import digits
 from tinynets.networks.layers import as_grouped
 from tinynets.networks.masks import choose, weight_layers
 from tinynets.networks.models import mlp

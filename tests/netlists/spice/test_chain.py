@@ -16,7 +16,7 @@ from netlists import Periphery, Wires, tile_circuit, write_network
 from netlists.circuit.size import NetlistTooLarge, free_memory
 from netlists.spice.chain import Chain, bias_layer, bias_layers
 from netlists.spice.convolution_script import driver
-from tinynets.networks.data import Data, digits
+from tinynets.data import Data, digits
 from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.networks.models import mlp
