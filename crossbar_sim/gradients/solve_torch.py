@@ -69,7 +69,7 @@ class _Currents(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         (of_currents,) = grads
         g, v_in, v_tia, *segments, word, above = ctx.saved_tensors
         lines, x = TorchLines(g, ctx.n_bit, *segments), Nodes(word, above)
