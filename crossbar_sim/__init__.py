@@ -9,6 +9,7 @@ from tinynets import moved
 from tinynets.lazily import lazily
 
 if TYPE_CHECKING:
+    from crossbar_sim.certificates.certify import certify
     from crossbar_sim.config.run import ConfigError, RunConfig, load_config
     from crossbar_sim.config.study import StudyConfig, load_study
     from crossbar_sim.gradients.parts import TorchAmplifiers, TorchWires
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from crossbar_sim.study.store import Store
 
 _HOMES = {
+    "certificates.certify": ("certify",),
     "config.run": ("ConfigError", "RunConfig", "load_config"),
     "config.study": ("StudyConfig", "load_study"),
     "gradients.parts": ("TorchAmplifiers", "TorchWires"),
@@ -68,6 +70,7 @@ __all__ = [
     "TorchAmplifiers",
     "TorchWires",
     "Verification",
+    "certify",
     "chosen_tiles",
     "circuit_inputs",
     "crossbar_projection",

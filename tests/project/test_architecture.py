@@ -29,6 +29,7 @@ ROOMS = {
         "system",
         "transfer",
         "solvers",
+        "certificates",
         "gradients",
         "ngspice",
         "periphery",
