@@ -39,7 +39,7 @@ def parts() -> str:
     kept = load("study_branches")["modelled"]
     return (
         "Every trial of the studies below models the following, unless a study varies it: "
-        f"{'; '.join(kept['on'])}. It does not model: {', '.join(kept['off'])}. A tenth of the training "
+        f"{'; '.join(kept['on'])}. It does not model: {', '.join(kept['off'])}. A part of the training "
         "images is held out, and all choices are made by them. The accuracies shown are those "
         "on test images."
     )

@@ -163,9 +163,10 @@ def _intervals(of: Certificate) -> tuple[np.ndarray, np.ndarray]:
     inner = np.concatenate([of.tail[cut[0]], of.head[cut[1]]])
     outer = np.concatenate([of.head[cut[0]], of.tail[cut[1]]])
     ohm = np.concatenate([of.ohm[cut[0]], of.ohm[cut[1]]])
-    off = np.bincount(place, (of.bound[inner] + of.bound[outer]) / ohm, n_line) * 1.000001
+    off = np.bincount(place, (of.bound[inner] + of.bound[outer]) / ohm, n_line)
     for k, volts in enumerate(of.volts):
         sums = _summed(place, (volts[outer] - volts[inner]) / ohm, n_line)
-        low[k] = np.nextafter(sums.value - (sums.error + off), -np.inf)
-        high[k] = np.nextafter(sums.value + (sums.error + off), np.inf)
+        half = (sums.error + off) * 1.000001  # who adds up in another order is inside as well
+        low[k] = np.nextafter(sums.value - half, -np.inf)
+        high[k] = np.nextafter(sums.value + half, np.inf)
     return low, high

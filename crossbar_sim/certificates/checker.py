@@ -207,7 +207,7 @@ def check(path, *, exact=False):
 
 def main():
     """Check the file that is named; exit with 1 if it is refused."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Accept or refuse a certificate.")
     parser.add_argument("file", help="certificate (.npz)")
     parser.add_argument("--exact", action="store_true", help="compute in rational numbers")
     given = parser.parse_args()
