@@ -1,0 +1,108 @@
+"""Which wires, drivers, amplifiers and cells cost a network most of its loss."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from crossbar_sim.gradients.part_costs import PartCosts, part_costs
+from crossbar_sim.on_die.circuit_layer import CircuitLayer
+from crossbar_sim.on_die.hardware import Hardware
+from crossbar_sim.pipeline.deployment import layers_on_die
+from crossbar_sim.transfer.array_lines import is_regular
+from mapping.network.mapped_network import MappedNetwork
+from netlists.circuit.build import tile_circuit
+from tinynets.networks.passes import watching
+
+#: Largest number of vectors of a layer that are followed, drawn by this seed.
+N_VECTOR, SEED = 256, 0
+
+
+def tile_costs(
+    on_die: nn.Module,
+    mapped: MappedNetwork,
+    hardware: Hardware,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+) -> dict[str, PartCosts]:
+    """Return what the parts of every tile cost of the cross-entropy, by name of the tile.
+
+    on_die: the network, of `to_torch` with this hardware.
+    images, labels: of training, (n_image, ...) and (n_image,).
+
+    Rounding is passed straight through, as in training. A tile whose wires have no resistance is
+    left out.
+    """
+    found = {}
+    reads = _reads(on_die, mapped, images, labels)
+    for tile in mapped.tiles:
+        circuit = tile_circuit(tile, hardware.wires, hardware.periphery)
+        if not is_regular(circuit):
+            continue
+        volts, of_outputs = reads[tile.layer]
+        ends = circuit.periphery
+        of_pairs = ends.share * ends.r_feedback * of_outputs[:, tile.columns]
+        of_currents = np.concatenate([of_pairs, -of_pairs], axis=1)
+        found[tile.name] = part_costs(circuit, volts[:, tile.rows], of_currents)
+    return found
+
+
+def summed(costs: Mapping[str, PartCosts], mapped: MappedNetwork) -> list[dict[str, Any]]:
+    """Return a row of totals for each layer."""
+    rows = []
+    for layer in mapped.layers:
+        tiles = [costs[tile.name].totals for tile in layer.tiles if tile.name in costs]
+        if tiles:
+            sums = {part: sum(each[part] for each in tiles) for part in tiles[0]}
+            rows.append({"layer": layer.name} | sums)
+    return rows
+
+
+def _reads(
+    on_die: nn.Module, mapped: MappedNetwork, images: torch.Tensor, labels: torch.Tensor
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return word-line voltages and derivatives by the volts of each output, by layer.
+
+    Both (n_vector, …), of some of the layer's vectors, which stand for all.
+    """
+    layers = layers_on_die(on_die, mapped)
+    passes: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {name: [] for name in layers}
+
+    def see(name: str, _module: nn.Module, x: torch.Tensor, output: torch.Tensor) -> None:
+        output.retain_grad()
+        passes[name].append((x.detach(), output))
+
+    given = images.clone().requires_grad_(images.is_floating_point())
+    with watching(dict(layers), see), torch.enable_grad():
+        nn.functional.cross_entropy(on_die(given), labels).backward()
+    rng = np.random.default_rng(SEED)
+    return {name: _sample(layers[name], seen, rng) for name, seen in passes.items()}
+
+
+def _sample(
+    layer: CircuitLayer,
+    seen: list[tuple[torch.Tensor, torch.Tensor]],
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return voltages and derivatives of some vectors of a layer, the latter scaled up to all."""
+    volts, slopes = [], []
+    scale = (layer.units_per_volt * layer.gain).detach()
+    with torch.no_grad():
+        for x, output in seen:
+            volts.append(layer.voltages(x))
+            assert output.grad is not None
+            rows = _rows(layer, output.grad) * scale
+            slopes += [weight * rows for weight, _ in layer.passes(x)]
+    each, of_outputs = (torch.cat(parts).double().numpy() for parts in (volts, slopes))
+    n = min(N_VECTOR, len(each))
+    kept = np.sort(rng.choice(len(each), n, replace=False))
+    return each[kept], of_outputs[kept] * (len(each) / n)
+
+
+def _rows(layer: CircuitLayer, output: torch.Tensor) -> torch.Tensor:
+    """Return outputs (n_vector, n_out) in the order of the vectors of `layer.voltages`."""
+    if layer.conv is None:
+        return output.flatten(0, -2)
+    return output.flatten(2).permute(0, 2, 1).flatten(0, 1)
