@@ -10,6 +10,8 @@ from tinynets.files.npz import read_npz
 
 #: Version of the file format.
 VERSION = 1
+#: Below this, a current is what rounding near the smallest doubles leaves of none [A].
+_NO_CURRENT = 1e-200
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ class Certificate:
     def width(self) -> float:
         """The widest interval, as a fraction of the largest current."""
         largest = float(np.maximum(np.abs(self.low), np.abs(self.high)).max(initial=0.0))
-        return float((self.high - self.low).max(initial=0.0)) / largest if largest else 0.0
+        if largest < _NO_CURRENT:
+            return 0.0
+        return float((self.high - self.low).max(initial=0.0)) / largest
 
     def holds(self, i_out: np.ndarray, tolerance: float = 0.0) -> bool:
         """Return whether currents (n_vector, n_line) [A] are in the intervals.

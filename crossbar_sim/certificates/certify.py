@@ -11,7 +11,7 @@ rounding of sums: Higham, "Accuracy and stability of numerical algorithms" (2002
 """
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -105,12 +105,14 @@ def _bounded(of: Certificate) -> Certificate:
     free = free_nodes(of)
     if not free.any():
         return of
+    factor = _factorised(of, free)
+    of = _refined(of, free, factor)
     each = [_currents(of, volts, of.t) for volts in of.volts]
     least = np.max([np.abs(sums.value) + sums.error for sums in each], axis=0, initial=0.0)[free]
     # Above zero everywhere, for only then A z > 0 proves that A is an M-matrix.
     least = np.maximum(least, max(1e-6 * least.max(), 1e-290))
     bound = np.zeros(len(free))
-    bound[free] = _solved(of, free, 1.001 * least)
+    bound[free] = factor.solve(1.001 * least)
     for _ in range(_TRIALS):
         sums = _currents(of, bound, np.zeros(len(of.t)))
         enough = (-sums.value - sums.error)[free] >= least * (1 + 4 * _U)
@@ -120,8 +122,16 @@ def _bounded(of: Certificate) -> Certificate:
     raise SolverError("no bound on the errors was found; look for conductances many decades apart")
 
 
-def _solved(of: Certificate, free: np.ndarray, injected: np.ndarray) -> np.ndarray:
-    """Return the voltages of the free nodes for currents [A] into them, all held nodes at 0 V."""
+def _refined(of: Certificate, free: np.ndarray, factor: Any) -> Certificate:
+    """Return the certificate with voltages after a step of iterative refinement."""
+    net = np.array([_currents(of, volts, of.t).value[free] for volts in of.volts])
+    volts = of.volts.copy()
+    volts[:, free] += factor.solve(net.T).T
+    return replace(of, volts=volts)
+
+
+def _factorised(of: Certificate, free: np.ndarray) -> Any:
+    """Return the factors of A, which `solve` for the voltages of the free nodes."""
     n, g = len(free), 1.0 / of.ohm
     row = [of.tail, of.head, of.tail, of.head]
     column = [of.tail, of.head, of.head, of.tail]
@@ -131,7 +141,7 @@ def _solved(of: Certificate, free: np.ndarray, injected: np.ndarray) -> np.ndarr
         value = [*value, np.full(len(of.outputs), 1.0 / of.r_tia)]
     entries = (np.concatenate(value), (np.concatenate(row), np.concatenate(column)))
     matrix = coo_array(entries, shape=(n, n)).tocsr()[free][:, free]
-    return factorise(matrix).solve(injected)
+    return factorise(matrix)
 
 
 def _currents(of: Certificate, volts: np.ndarray, t: np.ndarray) -> _Sums:

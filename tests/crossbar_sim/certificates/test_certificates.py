@@ -64,15 +64,14 @@ def test_the_exact_current_of_a_divider_is_inside():
     assert certificate.width < 1e-14
 
 
-@pytest.mark.parametrize("off", [1e-6, -1e-6])
-def test_a_solution_that_is_off_has_wide_intervals_that_still_hold(off):
+@pytest.mark.parametrize("off", [1e-6, -0.3])
+def test_voltages_that_are_off_are_refined_and_their_intervals_hold(off):
     solution = solved()
-    rough = replace(solution, v_node=solution.v_node * (1 + off))
-    certificate = certify(rough)
+    rough = certify(replace(solution, v_node=solution.v_node * (1 + off)))
     exact = certify(solution)
-    assert (certificate.low <= exact.high).all()
-    assert (certificate.high >= exact.low).all()
-    assert certificate.width > 100 * exact.width
+    assert (rough.low <= exact.high).all()
+    assert (rough.high >= exact.low).all()
+    assert rough.width < 1e-9
 
 
 def shifted(c: Certificate, rng: np.random.Generator) -> Certificate:
