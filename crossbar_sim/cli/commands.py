@@ -310,7 +310,7 @@ def doctor() -> None:
 
 def _summarise(config: RunConfig, directory: Path) -> None:
     """Print the headline figures to stderr."""
-    from crossbar_sim.findings.measures import shown
+    from crossbar_sim.findings.run_score import shown
     from crossbar_sim.pipeline.finished_run import read_numbers
 
     numbers = read_numbers(directory)

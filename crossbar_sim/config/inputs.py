@@ -23,6 +23,7 @@ BUILT_IN = ("mlp", "cnn", "lenet5")
 DATA_SETS = ("digits", "mnist", "mnist5000")
 #: Suffixes of files of arrays.
 ARRAYS = (".npz", ".safetensors")
+#: Names of the table of `findings.run_score`, which needs torch.
 METRICS = ("accuracy", "top-5", "agreement", "relative error", "mse", "cosine")
 #: Suffixes of files of weights, and of all files that hold a network.
 WEIGHTS = (".safetensors", ".pt", ".pth")

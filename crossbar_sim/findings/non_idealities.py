@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from crossbar_sim.config import RunConfig
-from crossbar_sim.findings.measures import accuracy_of
+from crossbar_sim.findings.run_score import accuracy_of
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.pipeline.deployment import Deployment
 from tinynets.networks.training import predict

@@ -12,8 +12,8 @@ import jinja2
 import numpy as np
 
 from crossbar_sim.energy.inference import network_energy, verdict
-from crossbar_sim.findings.measures import shown
 from crossbar_sim.findings.outcome import Outcome, Outputs
+from crossbar_sim.findings.run_score import shown
 from crossbar_sim.ngspice.verification import TileCheck
 from crossbar_sim.pipeline.tile_limits import physics_numbers
 from crossbar_sim.pipeline.trained import origin
