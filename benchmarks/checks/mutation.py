@@ -67,6 +67,12 @@ MODULES = {
         "netlists/spice/test_decks",
         "crossbar_sim/solvers/test_solvers_agree",
     ),
+    "netlists/circuit/array_topology.py": (
+        "netlists/circuit/test_build",
+        "project/test_conventions",
+        "netlists/spice/test_decks",
+        "crossbar_sim/solvers/test_solvers_agree",
+    ),
     "netlists/circuit/elements.py": (
         "netlists/circuit/test_build",
         "project/test_conventions",
@@ -160,7 +166,7 @@ EXPLAINED = {
     "crossbar_sim/ngspice/verification.py: time_limit: float = 600.0": (
         "how long ngspice may take: no answer changes"
     ),
-    "netlists/circuit/elements.py: "
+    "netlists/circuit/array_topology.py: "
     "terminals = np.concatenate([[1], grid.inputs, grid.tia.ravel()])": (
         "equivalent: nothing is shorted to ground, and node 1 is an input"
     ),

@@ -8,9 +8,8 @@ import numpy as np
 
 from crossbar_sim.ngspice.errors import NgspiceError
 from crossbar_sim.ngspice.pool import Outcome, Task, solve_tiles
-from crossbar_sim.solvers.nodal import SolverError
 from crossbar_sim.solvers.registry import FAST, NGSPICE, solver
-from crossbar_sim.solvers.solution import Solution
+from crossbar_sim.solvers.solution import Solution, SolverError
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery, Wires

@@ -4,7 +4,7 @@ import datetime
 import math
 import random
 import warnings
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import reduce
 from pathlib import Path
 from types import NoneType
@@ -306,6 +306,17 @@ def test_wires_may_be_given_or_thin():
     assert settings(wires=given).hardware.wires == Wires(2.0, 0.0, 0.0, 0.0, 3e-15)
     thin = settings(wires={"source": "thin", "r_driver": 5.0}).hardware.wires
     assert thin == Wires(1.0, 1.0, 5.0, 7e-15, 7e-15)
+
+
+@pytest.mark.parametrize("source", ["given", "drawn"])
+def test_every_field_of_wires_survives_from_toml_to_hardware(tmp_path, source):
+    drawn_cell = {"r_word", "r_bit", "c_word", "c_bit"}
+    names = {field.name for field in fields(Wires)} - (drawn_cell if source == "drawn" else set())
+    values = {name: 1.5 + k for k, name in enumerate(sorted(names))}
+    lines = "".join(f"{name} = {value}\n" for name, value in values.items())
+    (tmp_path / "a.toml").write_text(f'name = "a"\n[wires]\nsource = "{source}"\n{lines}')
+    wires = load_config(tmp_path / "a.toml").hardware.wires
+    assert values == {name: getattr(wires, name) for name in values}
 
 
 def test_a_bank_that_cannot_be_drawn_has_given_wires_and_no_area():

@@ -18,8 +18,8 @@ from crossbar_sim.ngspice.verification import (
     random_inputs,
     verify,
 )
-from crossbar_sim.solvers.nodal import SolverError
 from crossbar_sim.solvers.registry import SOLVERS, solver
+from crossbar_sim.solvers.solution import SolverError
 from mapping import MappedNetwork
 from netlists import Circuit, Periphery, Wires, tile_circuit
 

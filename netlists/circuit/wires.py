@@ -1,0 +1,44 @@
+"""The wires of an array."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import ConfigDict
+
+from netlists.circuit.elements import check_ohm
+from tinynets.settings import TABLE, NotNegative, check_fields
+
+
+@dataclass(frozen=True)
+class Wires:
+    """Resistance and capacitance of the wires of an array; zero means ideal.
+
+    There is one segment before the first cell of a word line, between neighbours, and after the
+    last cell of a bit line.
+
+    Source: this geometry is badcrossbar's (Joksas, Mehonic, SoftwareX 2020), so results compare
+    directly.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    r_word: NotNegative = 0.0
+    """Resistance of a word-line segment [ohm]."""
+    r_bit: NotNegative = 0.0
+    """Resistance of a bit-line segment [ohm]."""
+    r_driver: NotNegative = 0.0
+    """Output resistance of each word-line driver [ohm]."""
+    c_word: NotNegative = 0.0
+    """Capacitance of a word-line segment to ground, at the node of the cell [F]."""
+    c_bit: NotNegative = 0.0
+    """Capacitance of a bit-line segment to ground, at the node of the cell [F]."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("r_word", "r_bit", "r_driver"):
+            check_ohm(name, getattr(self, name))
+
+    @property
+    def ideal(self) -> bool:
+        """True if no wire and no driver has any resistance."""
+        return self.r_word == self.r_bit == self.r_driver == 0.0
