@@ -86,6 +86,11 @@ MODULES = {
         "crossbar_sim/on_die/test_analog",
         "crossbar_sim/periphery/test_noise",
     ),
+    "netlists/circuit/wires.py": (
+        "netlists/circuit/test_build",
+        "crossbar_sim/solvers/test_solvers_agree",
+        "crossbar_sim/config/test_config",
+    ),
     "netlists/circuit/wire_geometry.py": ("netlists/circuit/test_wire_geometry",),
     "mapping/network/map_network.py": (
         "mapping/network/test_map_network",

@@ -1,6 +1,6 @@
 """The wires of an array."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from pydantic import ConfigDict
@@ -35,10 +35,14 @@ class Wires:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("r_word", "r_bit", "r_driver"):
-            check_ohm(name, getattr(self, name))
+        for name, ohm in self._resistances().items():
+            check_ohm(name, ohm)
 
     @property
     def ideal(self) -> bool:
         """True if no wire and no driver has any resistance."""
-        return self.r_word == self.r_bit == self.r_driver == 0.0
+        return not any(self._resistances().values())
+
+    def _resistances(self) -> dict[str, float]:
+        names = (field.name for field in fields(self) if field.name.startswith("r_"))
+        return {name: getattr(self, name) for name in names}
