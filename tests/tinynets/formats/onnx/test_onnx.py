@@ -9,7 +9,7 @@ from torch import nn
 
 import tinynets
 from approx import approx
-from tinynets.formats.onnx_import import from_onnx
+from tinynets.formats.onnx.network import from_onnx
 from tinynets.modules.unpacking import unpacked
 from tinynets.networks.data import digits
 from tinynets.networks.masks import apply_masks
