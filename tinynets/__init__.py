@@ -42,7 +42,7 @@ _HOMES = {
     "pruning.edge_popup": ("edge_popup",),
     "pruning.filters": ("prune_filters",),
     "pruning.for_tiles": ("prune_for_tiles",),
-    "pruning.methods": ("prune",),
+    "pruning.rounds": ("prune",),
     "pruning.metrics": ("compare", "measure"),
 }
 

@@ -15,7 +15,7 @@ from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, progress
 from mapping import TileConfig
 from tinynets.files.outputs import csv_text
 from tinynets.files.suffixes import FORMATS, GRAPHS, WEIGHTS, listed
-from tinynets.pruning.options import methods_help
+from tinynets.pruning.methods import methods_help
 
 if TYPE_CHECKING:
     from torch import nn

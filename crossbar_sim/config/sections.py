@@ -12,7 +12,7 @@ from mapping.tiling.tiles import TileConfig
 from netlists.circuit import Periphery, Wires
 from netlists.layout.floorplan import CellPlan, Programming, drawn_wires, plan_cell
 from netlists.layout.technology import TECHNOLOGIES, Technology
-from tinynets.pruning.options import METHODS
+from tinynets.pruning.methods import METHODS
 from tinynets.settings import (
     LARGEST,
     Count,

@@ -1,4 +1,8 @@
-"""The report of a run: one self-contained HTML file, and the same numbers as JSON."""
+"""The report of a run: one self-contained HTML file, and the same numbers as JSON.
+
+`report_numbers` and `draw` find what it states, `templates/report.html.j2` is its page, and
+`report.schema.json` describes the JSON.
+"""
 
 import base64
 import importlib.metadata

@@ -20,7 +20,7 @@ from crossbar_sim.config.study import load_study
 from crossbar_sim.report.modelled import modelled
 from mapping.bank import LadderGapWarning, NoEffectWarning
 from netlists import Wires
-from tinynets.pruning.options import REGISTRY
+from tinynets.pruning.methods import REGISTRY
 
 ROOT = Path(__file__).parents[3]
 
@@ -332,7 +332,7 @@ def test_the_read_time_is_given_or_that_of_settling():
     assert RunConfig.model_validate(slow).energy.settled(1e-9).t_read == 1e-9
 
 
-def test_every_setting_of_a_part_that_acts_is_in_the_report():
+def test_the_report_says_how_large_each_non_ideality_is():
     plain = RunConfig(name="a")
     off = modelled(plain)["off"]
     given = {

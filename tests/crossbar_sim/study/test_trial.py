@@ -17,7 +17,7 @@ from crossbar_sim.config.study import with_values
 from crossbar_sim.pipeline.steps import load_data, load_validation, train_and_prune
 from crossbar_sim.study import trial
 from crossbar_sim.study.metrics import METRICS
-from tinynets.pruning import methods
+from tinynets.pruning import rounds
 
 pytestmark = pytest.mark.training
 
@@ -123,13 +123,13 @@ def test_other_code_of_training_makes_another_network(monkeypatch):
 @pytest.mark.parametrize("method", ["iterative_magnitude", "magnitude", "tiles"])
 def test_a_dense_network_is_trained_as_long_as_a_pruned_one(monkeypatch, method):
     """The same calls of training, whatever the sparsity; a dense one loses no weight."""
-    asked, real = {}, methods.train
+    asked, real = {}, rounds.train
 
     def counted(model, data, **training):
         asked.setdefault(sparsity, []).append(tuple(training.values()))
         return real(model, data, **training)
 
-    monkeypatch.setattr(methods, "train", counted)
+    monkeypatch.setattr(rounds, "train", counted)
     kept = {}
     for sparsity in (0.0, 0.5):
         values = {"prune.rounds": 2, "prune.epochs_per_round": 1, "prune.method": method}
