@@ -9,9 +9,12 @@ from tinynets import moved
 from tinynets.lazily import lazily
 
 if TYPE_CHECKING:
+    from crossbar_sim.certificates.certify import certify
     from crossbar_sim.config.run import ConfigError, RunConfig, load_config
     from crossbar_sim.config.study import StudyConfig, load_study
-    from crossbar_sim.jobs.run import simulate
+    from crossbar_sim.gradients.parts import TorchAmplifiers, TorchWires
+    from crossbar_sim.gradients.solve_torch import solve_torch
+    from crossbar_sim.jobs.run import estimate, simulate
     from crossbar_sim.ngspice.pool import solve_tiles
     from crossbar_sim.ngspice.verification import Verification, chosen_tiles, random_inputs, verify
     from crossbar_sim.ngspice.worker import NgspiceError, NgspiceWorker, solve_ngspice
@@ -29,9 +32,12 @@ if TYPE_CHECKING:
     from crossbar_sim.study.store import Store
 
 _HOMES = {
+    "certificates.certify": ("certify",),
     "config.run": ("ConfigError", "RunConfig", "load_config"),
     "config.study": ("StudyConfig", "load_study"),
-    "jobs.run": ("simulate",),
+    "gradients.parts": ("TorchAmplifiers", "TorchWires"),
+    "gradients.solve_torch": ("solve_torch",),
+    "jobs.run": ("estimate", "simulate"),
     "ngspice.pool": ("solve_tiles",),
     "ngspice.verification": ("Verification", "chosen_tiles", "random_inputs", "verify"),
     "ngspice.worker": ("NgspiceError", "NgspiceWorker", "solve_ngspice"),
@@ -61,10 +67,14 @@ __all__ = [
     "Store",
     "Study",
     "StudyConfig",
+    "TorchAmplifiers",
+    "TorchWires",
     "Verification",
+    "certify",
     "chosen_tiles",
     "circuit_inputs",
     "crossbar_projection",
+    "estimate",
     "given",
     "load_config",
     "load_network",
@@ -77,6 +87,7 @@ __all__ = [
     "solve",
     "solve_ngspice",
     "solve_tiles",
+    "solve_torch",
     "to_torch",
     "transfer_matrix",
     "verify",

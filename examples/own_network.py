@@ -14,7 +14,7 @@ from torch import nn
 import crossbar_sim as xs
 from mapping import MappedNetwork
 from netlists import write_pack
-from tinynets.networks.data import from_npz
+from tinynets.data import from_npz
 from tinynets.networks.training import train
 
 

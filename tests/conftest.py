@@ -15,7 +15,7 @@ from crossbar_sim.config import RunConfig, load_config
 from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.pipeline.steps import load_data, train_and_prune
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
-from tinynets.networks.data import Data, digits
+from tinynets.data import Data, digits
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.networks.models import mlp
 from tinynets.networks.training import train

@@ -1,7 +1,7 @@
 """Old import paths that pages and examples showed: they lead to where the names are now.
 
-The one place that knows of them. Each package imports this, so that `from tinynets.data import
-digits` goes on working, with a DeprecationWarning that says what to write.
+The one place that knows of them. Each package imports this, so that `from tinynets.train import
+accuracy` goes on working, with a DeprecationWarning that says what to write.
 """
 
 import sys
@@ -16,10 +16,10 @@ from typing import Any
 #: Old module → the modules that have its names now, searched in this order.
 MOVED = {
     "tinynets.crossbar_masks": ["tinynets.pruning.for_tiles"],
-    "tinynets.data": ["tinynets.networks.data"],
     "tinynets.layers": ["tinynets.networks.layers"],
     "tinynets.metrics": ["tinynets.pruning.metrics"],
     "tinynets.models": ["tinynets.networks.models"],
+    "tinynets.networks.data": ["tinynets.data"],
     "tinynets.strong_lottery": ["tinynets.lottery.strong"],
     "tinynets.train": ["tinynets.networks.training"],
     "mapping.compact": ["mapping.tiling.compact"],

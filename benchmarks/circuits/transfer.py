@@ -31,7 +31,8 @@ WAYS = {"columns": eliminate_columns, "devices": eliminate_devices, "rows": elim
 
 def one_by_one(lines: Lines) -> np.ndarray:
     """Return the transfer matrix by conjugate gradients."""
-    return lines.g_end * solve_vectors(lines, np.eye(len(lines.g)))[1][:, -1]
+    held = np.zeros(lines.g.shape)  # every TIA at 0 V, for each vector
+    return lines.g_end * solve_vectors(lines, np.eye(len(lines.g)), held)[1][:, -1]
 
 
 def fastest(call: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:

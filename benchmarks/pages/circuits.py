@@ -2,7 +2,7 @@
 
 from statistics import mean
 
-from benchmarks.pages.tables import load, table
+from benchmarks.pages.tables import images_of, load, table
 
 _EXAMPLES = {"digits": "MLP 64-128-64-10", "digits_cnn": "small CNN"}
 
@@ -265,7 +265,7 @@ def published() -> str:
             "Pensia et al.: 784-500-10, a bank of 21 values per row: accuracy before → after; "
             "largest error; values kept",
             "97.19 → 97.19 % (all of MNIST); ≤ 0.01; 3,725,871",
-            f"{own['before']:.2f} → {own['after']:.2f} % (5,000 images); {own['max_error']:.4f}; "
+            f"{own['before']:.2f} → {own['after']:.2f} % ({images_of(kept)}); {own['max_error']:.4f}; "
             f"{own['kept']:,}",
         ]
     )
@@ -283,7 +283,7 @@ def published() -> str:
         "Published figures (`benchmarks/selection/published_networks.py`):\n\n"
         + table(["figure", "published", "here"], rows)
         + f"\n\nFor da Cunha et al., our figures are the median and 5 … 95 % of {kept['d1'][0]['draws']} draws of "
-        "the random values. Each published figure is one draw, for a network trained on the whole data "
+        f"the random values, for a network trained on {images_of(kept)}. Each published figure is one draw, for a network trained on the whole data "
         "set. The spread between draws is wide; it is a property of the values, not of a "
         "solver. Many of the results published for 20 and more values cannot be subset sums: 47 % of the "
         "published errors are zero in single precision at 20 values and 82 % at 25. With the nearest sums, as "
@@ -319,10 +319,10 @@ def aware() -> str:
         for n in (1, 2, 4)
         for key, label in methods.items()
     ]
-    sizes = "-".join(map(str, task["sizes"]))
+    sizes, n_test = "-".join(map(str, task["sizes"])), task.get("test_images", 1000)
     points = {key: 100 * (mean[1, key][0] - mean[1, "alone"][0]) for key in methods}
     return (
-        f"Selection that is aware of its inputs: a perceptron {sizes}, 90 % pruned, MNIST images, three dies "
+        f"Selection that is aware of its inputs: a perceptron {sizes}, 90 % pruned, {n_test:,} test images of MNIST, three dies "
         f"(`benchmarks/selection/activation_aware.py`; digital accuracy {task['accuracy_without_die']:.1%}):"
         "\n\n"
         + table(

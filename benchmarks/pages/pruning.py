@@ -2,7 +2,7 @@
 
 from scipy import stats
 
-from benchmarks.pages.tables import load, measured, table
+from benchmarks.pages.tables import images_of, load, measured, table
 
 #: Numbers of random units per weight that the page shows.
 _UNITS = (8, 16)
@@ -44,7 +44,7 @@ def baselines() -> str:
     accuracies = " and ".join(f"{100 * top1:.1f} %" for top1 in dense.values())
     return (
         "By which factor each family reduces a cost within a point of the dense accuracy "
-        f"({accuracies} on test images), on MNIST-5000 with {kept['seeds']} seeds "
+        f"({accuracies} on test images), on all of MNIST with {kept['seeds']} seeds "
         "(`benchmarks/pruning/baselines.py`). Settings are chosen on images held out of training. Crossbar "
         "joules are those of DACs, amplifiers and ADCs. Digital joules are for 45 nm, with each weight fetched "
         "once. Positions of non-zero weights cost nothing, which favours single weights:\n\n"
@@ -57,8 +57,8 @@ def baselines() -> str:
         "least there. "
         "Fewer bits alone save no tile and hardly a conversion. Pruning for bit lines over all "
         "layers spares convolutions, although their lines are read most often, unless scores take the reads into "
-        'account ("by reads": the score over the fourth root of the reads, a power chosen on test images of two other '
-        "seeds). One "
+        'account ("by reads": the score over the fourth root of the reads, a power chosen on 1,000 images of '
+        "MNIST-5000). One "
         "sparsity for every layer costs the perceptron its small last layer."
     )
 
@@ -78,7 +78,7 @@ def lottery() -> str:
         [f"{share:.1f} %", *cells] for share, *cells in zip(kept["remaining_percent"], *columns)
     ]
     return (
-        f"Lottery tickets, LeNet-300-100 on MNIST-5000, {kept['seeds']} seeds: accuracy in % with "
+        f"Lottery tickets, LeNet-300-100 on {images_of(kept)}, {kept['seeds']} seeds: accuracy in % with "
         "its standard error. The last columns show by how many points the ticket is above a control with the same seed, "
         f"with the 95 % t interval over {kept['seeds']} seeds (`benchmarks/pruning/lottery.py`):\n\n"
         + table(["weights left", *curves, *(f"above {name}" for name in lead)], rows)
@@ -171,9 +171,12 @@ def flyhash() -> str:
         ohms = {row["ohm"]: row["recall"] for row in parts["wires"]}
         figures = (parts["ideal"]["recall"], spread[0.1], spread[0.3], ohms[5.0], ohms[100.0])
         circuits.append([name, *(f"{100 * recall:.0f} %" for recall in figures)])
+    sizes = {"digits": 1347, "mnist": 4000}  # of an output from before it was all of MNIST
+    sizes |= {name: task["stored"] for name, task in tasks.items() if "stored" in task}
+    stored = " and ".join(f"{sizes[name]:,}" for name in tasks)
     heads = ["ideal", "10 % scatter", "30 % scatter", "10 %, 5 ohm wires", "10 %, 100 ohm wires"]
     return (
-        "FlyHash, recall of the ten nearest images (`benchmarks/pruning/flyhash.py`): k winners of 20 k "
+        f"FlyHash, recall of the ten nearest images among {stored} (`benchmarks/pruning/flyhash.py`): k winners of 20 k "
         "units, compared with k random planes as in the publication, with as many planes as units, and with as many "
         "planes as the code holds bits of information:\n\n"
         + table(["images", "k", *ways], rows)
@@ -209,7 +212,7 @@ def compaction() -> str:
         "Sparse layers of 1024 × 1024 on tiles of 32 × 32: tiles, and ADC conversions per product "
         "(`benchmarks/pruning/compaction.py`):\n\n"
         + table(["layer", "naive", "in order", "clustered", "time to cluster"], rows)
-        + "\n\nFor a perceptron on MNIST-5000, these are the fewest nJ per inference of converters and amplifiers "
+        + "\n\nFor a perceptron on all of MNIST, these are the fewest nJ per inference of converters and amplifiers "
         "within a point of a dense network trained for as many epochs (on images held out of "
         f"training), by what is pruned together: {energies}. Unstructured "
         f"sparsity of 90 % saves {tiles} of the tiles and {lines} of the conversions on tiles of 32 × 32, "

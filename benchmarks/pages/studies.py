@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.pages.tables import load, measured, table
+from benchmarks.pages.tables import images_of, load, measured, table
 
 _PLOTS = "benchmarks/results"
 _MODELS = {"mlp": "784-300-100-10", "lenet5": "LeNet-5"}
@@ -39,7 +39,7 @@ def parts() -> str:
     kept = load("study_branches")["modelled"]
     return (
         "Every trial of the studies below models the following, unless a study varies it: "
-        f"{'; '.join(kept['on'])}. It does not model: {', '.join(kept['off'])}. A tenth of the training "
+        f"{'; '.join(kept['on'])}. It does not model: {', '.join(kept['off'])}. A part of the training "
         "images is held out, and all choices are made by them. The accuracies shown are those "
         "on test images."
     )
@@ -297,7 +297,7 @@ def tuning() -> str:
         for way in ways
     ]
     return (
-        f"Accuracy that software recovers: LeNet-5, digital accuracy {kept['digital']:.1%}, {kept['dies']} dies, with "
+        f"Accuracy that software recovers: LeNet-5 on {images_of(kept)}, digital accuracy {kept['digital']:.1%}, {kept['dies']} dies, with "
         "standard errors (`benchmarks/studies/tuning.py`):\n\n"
         + table(["", *kept["troubles"]], rows)
     )

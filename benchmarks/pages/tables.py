@@ -12,6 +12,11 @@ def load(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
+def images_of(kept: dict[str, Any]) -> str:
+    """Return the images that a kept output is from."""
+    return "all of MNIST" if kept.get("data") == "mnist" else "MNIST-5000"
+
+
 def table(head: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]

@@ -1,6 +1,6 @@
 """Time of pruning: compared with training, on ten million weights, and to extract a ResNet-18.
 
-Run: python -m benchmarks.pruning.pruning_speed  (about 2 minutes on one core)
+Run: python -m benchmarks.pruning.pruning_speed  (about 4 minutes on one core)
 """
 
 import statistics
@@ -10,14 +10,14 @@ from torch import nn
 
 import tinynets
 from benchmarks.common import machine, print_table, save_json, timed
+from tinynets.data import Data, mnist
 from tinynets.modules.replacing import copied
-from tinynets.networks.data import Data, mnist5000
 from tinynets.networks.masks import apply_masks, choose, weight_layers
 from tinynets.networks.models import mlp
 from tinynets.networks.training import train
 from tinynets.pruning.scores import activation, magnitude
 
-EPOCHS, REPEATS = 3, 5
+EPOCHS, REPEATS = 1, 5
 SCOPES = ("global", "layer", "output", "2:4")
 
 
@@ -118,13 +118,15 @@ def main() -> None:
     """Measure, print and keep. Times are processor time of one thread."""
     torch.set_num_threads(1)
     host = machine() | {"threads": 1}
-    flat, images = (mnist5000(seed=0, flat=flat) for flat in (True, False))
+    flat, images = (mnist(seed=0, flat=flat) for flat in (True, False))
     beside = {
         "784-300-100-10": beside_training(mlp((784, 300, 100, 10)), flat),
         "convolutional": beside_training(convolutional(), images),
     }
     rows = [[name, *seconds.values()] for name, seconds in beside.items()]
-    print_table(f"{EPOCHS} epochs", ["network", "train s", "prune + train s", "overhead"], rows)
+    print_table(
+        f"{EPOCHS} epoch of MNIST", ["network", "train s", "prune + train s", "overhead"], rows
+    )
     weights, resnet = ten_million(), extraction()
     print_table("ten million weights", ["what", "s"], [list(pair) for pair in weights.items()])
     print_table("ResNet-18", ["what", "value"], [list(pair) for pair in resnet.items()])

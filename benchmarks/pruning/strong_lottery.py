@@ -29,8 +29,8 @@ import torch
 from torch import nn
 
 from benchmarks.common import figure, machine, print_table, save_json, timed
+from tinynets.data import digits
 from tinynets.lottery.strong import error_bound, strong_ticket
-from tinynets.networks.data import digits
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import train
 

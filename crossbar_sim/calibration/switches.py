@@ -137,11 +137,13 @@ def _aware(
 ) -> tuple[MappedLayer, LayerCalibration, np.ndarray]:
     """Select a whole layer so that its errors, those of its wires included, cancel on its inputs.
 
-    Returns also what the layer multiplies by (n_out, n_in) [S] by the meter's values.
+    Returns also what the layer multiplies by [S], in its weight's shape, by the meter's values.
     """
     scaled = _within_reach(layer, wired)
-    mask, goal, weight = scaled.source.mask, scaled.target, scaled.source.weight
-    columns, rows = np.nonzero(mask)
+    # Wires leak between the groups of a convolution too, and the moment is as large as that.
+    whole = replace(scaled, source=scaled.source.written_out())
+    mask, goal, weight = whole.source.mask, whole.target, whole.source.weight
+    rows, columns = whole.source.cells
     cells = Cells(layer.name, rows, columns)
     measured = cells.branches(wired.die, measured=True)
     size = np.einsum("ij,jk,ik->", weight, moment, weight)
@@ -149,22 +151,23 @@ def _aware(
     for _ in range(rounds + 1):
         selection = select_layer_aware(measured, target, rows, columns, moment)
         tiles = _tiles(scaled, cells, selection, measured)
-        matrix = scaled.assemble([wired.matrix(tile) for tile in tiles])
+        matrices = [wired.matrix(tile) for tile in tiles]
+        matrix = whole.assemble(matrices)
         miss = (matrix - goal) / scaled.g_per_weight[:, None]
         errors.append(float(np.sqrt(np.einsum("ij,jk,ik->", miss, moment, miss) / size)))
         if errors[-1] == min(errors):
-            best = selection, matrix
+            best = selection, matrices
         # The wires take nearly the same from the next choice.
         target = goal[mask] - (matrix[mask] - selection.predicted)
     assert best is not None
-    selection, matrix = best
-    predicted = np.zeros(goal.shape)
-    predicted[mask] = selection.predicted
+    selection, matrices = best
+    predicted = np.zeros(layer.source.weight.shape)
+    predicted[layer.source.mask] = selection.predicted
     true = cells.branches(wired.die, measured=False)
     tiles = _tiles(scaled, cells, selection, true)
     reselected = replace(scaled, tiles=tiles, predicted=predicted)
     errors = np.minimum.accumulate(errors)
-    return reselected, _report(layer, reselected, errors, wired), matrix
+    return reselected, _report(layer, reselected, errors, wired), scaled.assemble(matrices)
 
 
 def _tiles(
@@ -172,10 +175,11 @@ def _tiles(
 ) -> tuple[Tile, ...]:
     """Return a layer's tiles with a selection of all its cells."""
     cell = np.zeros(layer.source.weight.shape, dtype=int)
-    cell[cells.columns, cells.rows] = np.arange(len(cells))
+    place = layer.source.pattern.place
+    cell[place(cells.columns, cells.rows)] = np.arange(len(cells))
     tiles = []
     for tile in layer.tiles:
-        k = cell[tile.cells[::-1]]
+        k = cell[place(*tile.cells[::-1])]
         part = Branches(branches.g_closed[k], branches.g_open[k])
         tiles.append(tile.with_switches(selection.chosen_pos[k], selection.chosen_neg[k], part))
     return tuple(tiles)

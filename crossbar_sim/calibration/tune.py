@@ -29,9 +29,9 @@ from mapping.network.map_network import SelectionRule, Tiling, map_layer
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import TileConfig
+from tinynets.data import Data, inputs
 from tinynets.modules.replacing import copied
 from tinynets.modules.unpacking import unpacked
-from tinynets.networks.data import Data, inputs
 from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.networks.masks import apply_masks, make_permanent, masks_of, weight_layers

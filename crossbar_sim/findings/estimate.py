@@ -103,6 +103,7 @@ def run_amount(config: RunConfig, network: PrunedNetwork, n_vector: int) -> RunA
 
 
 def _planned(config: RunConfig, layer: PrunedLayer) -> _PlannedLayer:
-    blocks: list[Block] = split(layer.mask, config.tile.size, config.tile.tiling)
-    present = (layer.mask[np.ix_(block.columns, block.rows)].T for block in blocks)
+    mask = layer.pattern
+    blocks: list[Block] = split(mask, config.tile.size, config.tile.tiling)
+    present = (mask.part(block.columns, block.rows).T for block in blocks)
     return _PlannedLayer(layer, tuple(_PlannedTile(b.rows, p) for b, p in zip(blocks, present)))

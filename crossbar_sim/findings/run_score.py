@@ -14,7 +14,7 @@ from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.inputs import is_python
 from crossbar_sim.pipeline.deployment import Deployment, layers_on_die
 from crossbar_sim.pipeline.own import call
-from tinynets.networks.data import Data
+from tinynets.data import Data
 from tinynets.networks.passes import watching
 from tinynets.networks.training import predict
 

@@ -11,7 +11,7 @@ from crossbar_sim.on_die.to_torch import to_torch
 from crossbar_sim.pipeline.deployment import Deployment
 from mapping.network.map_network import SelectionRule, map_network
 from mapping.network.mapped_network import MappedNetwork
-from tinynets.networks.data import inputs
+from tinynets.data import inputs
 from tinynets.networks.training import predict
 
 #: The rules that the report compares. The lightest subset may err by half a step of 8 bits.

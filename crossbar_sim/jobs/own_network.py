@@ -13,9 +13,9 @@ from crossbar_sim.jobs.prune import read_model
 from crossbar_sim.pipeline.steps import load_data, on_aged_die
 from mapping.network.map_network import map_layers
 from mapping.network.mapped_network import MappedNetwork
+from tinynets.data import inputs
 from tinynets.files.suffixes import FORMATS, WEIGHTS
 from tinynets.formats.linear_stack import LinearStack
-from tinynets.networks.data import inputs
 from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.passes import Inputs, call, tensors
@@ -146,7 +146,7 @@ def rows(network: PrunedNetwork, mapped: MappedNetwork) -> list[dict[str, Any]]:
             "outputs": source.n_out,
             "products": source.n_mvm,
             "weights": source.n_remaining,
-            "pruned": source.mask.size - source.n_remaining,
+            "pruned": source.n_weight - source.n_remaining,
             "tiles": len(layer.tiles),
             "branches": 2 * mapped.die.bank.n * source.n_remaining,
         }

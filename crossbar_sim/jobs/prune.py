@@ -14,11 +14,11 @@ from crossbar_sim.pipeline.own import fitted
 from crossbar_sim.pipeline.steps import build_model, load_data
 from mapping.tiling.compact import count_lines, split, split_dense
 from mapping.tiling.tiles import TileConfig
+from tinynets import data as tasks
+from tinynets.data import Data, inputs
 from tinynets.files.suffixes import FORMATS, WEIGHTS, listed
 from tinynets.formats.readers import read_network
 from tinynets.modules.unpacking import unpacked
-from tinynets.networks import data as tasks
-from tinynets.networks.data import Data, inputs
 from tinynets.networks.extraction import extract
 from tinynets.networks.flops import Counts, count
 from tinynets.networks.layers import PrunedLayer
@@ -195,7 +195,8 @@ _RATIOS = ("layer", "compression_ratio", "speedup")
 
 
 def _row(before: PrunedLayer, after: PrunedLayer, tile: TileConfig) -> dict[str, Any]:
-    blocks = {"before": split_dense(before.weight.shape, tile), "after": split(after.mask, tile)}
+    naive = split_dense((before.n_out, before.n_in), tile)
+    blocks = {"before": naive, "after": split(after.pattern, tile)}
     lines = {when: count_lines(each) for when, each in blocks.items()}
     row = _arithmetic(count(before), count(after))
     for what in ("n_tile", "n_cell"):

@@ -7,9 +7,11 @@ from typing import Any
 from torch import nn
 
 from crossbar_sim.config import RunConfig
-from crossbar_sim.findings.estimate import RunAmount
-from crossbar_sim.findings.outcome import find_outcome
+from crossbar_sim.findings.estimate import RunAmount, run_amount
+from crossbar_sim.findings.outcome import MAX_NETLIST_VECTORS, find_outcome
 from crossbar_sim.ngspice.worker import NgspiceWorker
+from crossbar_sim.pipeline.deployment import Deployment
+from crossbar_sim.pipeline.kept import Kept
 from crossbar_sim.pipeline.own import given
 from crossbar_sim.pipeline.steps import single_thread
 from crossbar_sim.pipeline.warm_up import compile_kernels
@@ -36,6 +38,22 @@ def simulate(
     """
     digital = {"leave_digital": tuple(options.pop("leave_digital", ()))}
     return run(given(model, data, settings=settings, name=name, **digital), root, **options)
+
+
+def estimate(
+    model: nn.Module,
+    data: Any,
+    *,
+    settings: Mapping[str, Any] | RunConfig | None = None,
+    leave_digital: tuple[str, ...] = (),
+) -> RunAmount:
+    """Return what `simulate` takes after training, to be printed: tiles, seconds and bytes.
+
+    The circuits of `to_torch` are the same ones, without ngspice. The arguments are those of
+    `given`; a network with tables for that is trained and pruned here.
+    """
+    config = given(model, data, settings=settings, leave_digital=leave_digital).ready()
+    return run_amount(config, Deployment(config, Kept()).network, MAX_NETLIST_VECTORS)
 
 
 def run(

@@ -210,7 +210,7 @@ def _together(
     of_tiles = hardware.noise is not None or np.isfinite(hardware.periphery.v_swing)
     if hardware.converters.measures or of_tiles:
         return grouped(each)
-    return [merged(each, mapped.source.n_in, mapped.source.n_out)]
+    return merged(each, mapped.source)
 
 
 def _stream(noise: Noise, label: str) -> torch.Generator:

@@ -41,13 +41,8 @@ def second_moments(model: nn.Module, network: PrunedNetwork, moment_images: Inpu
 
 
 def write_weight(model: nn.Module, layer: PrunedLayer, weight: np.ndarray) -> None:
-    """Write a flattened weight (n_out, n_in) back into the torch module it came from."""
-    module = model.get_submodule(layer.module)
-    groups = layer.conv.groups if layer.conv else 1
-    rows = np.split(weight, groups)
-    columns = layer.n_in // groups
-    parts = [part[:, k * columns : (k + 1) * columns] for k, part in enumerate(rows)]
-    held = module.weight
+    """Write a weight of a layer's shape back into the torch module it came from."""
+    held = model.get_submodule(layer.module).weight
     assert isinstance(held, torch.Tensor)
     with torch.no_grad():
-        held.copy_(torch.from_numpy(np.concatenate(parts)).view_as(held))
+        held.copy_(torch.from_numpy(weight).view_as(held))

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
 
+import networkx as nx
 import numba
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from crossbar_sim.transfer.elimination import one_blas_thread
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery
 from netlists.circuit.build import tile_circuit
-from tinynets.networks.layers import ConvGeometry
+from tinynets.networks.layers import ConvGeometry, PrunedLayer
 
 
 @dataclass(frozen=True)
@@ -84,17 +85,35 @@ def grouped(responses: Sequence[Response]) -> list[Response]:
     return [_beside(group) for group in groups.values()]
 
 
-def merged(responses: Sequence[Response], n_in: int, n_out: int) -> Response:
-    """Add up all tiles of a layer; the outputs are the same if no tile is rounded by itself."""
-    volts, rest = np.zeros((2, n_in, n_out)), np.zeros((2, n_out))
+def merged(responses: Sequence[Response], layer: PrunedLayer) -> list[Response]:
+    """Add up all tiles of a layer; the outputs are the same if no tile is rounded by itself.
+
+    Only tiles that share a group of the layer are added, so that there are no zeros to hold.
+    """
+    if layer.groups == 1:
+        return [_summed(responses, np.arange(layer.n_in), np.arange(layer.n_out))]
+    share, graph = layer.n_out // layer.groups, nx.Graph()
+    for k, response in enumerate(responses):
+        graph.add_edges_from((("tile", k), group) for group in set(response.columns // share))
+    parts = []
+    for nodes in nx.connected_components(graph):
+        some = [response for k, response in enumerate(responses) if ("tile", k) in nodes]
+        rows, columns = (np.concatenate([getattr(x, k) for x in some]) for k in ("rows", "columns"))
+        parts.append(_summed(some, np.unique(rows), np.unique(columns)))
+    return parts
+
+
+def _summed(responses: Sequence[Response], rows: np.ndarray, columns: np.ndarray) -> Response:
+    """Add up tiles into one on all lines of a layer that any of them has."""
+    volts, rest = np.zeros((2, len(rows), len(columns))), np.zeros((2, len(columns)))
     for response in responses:
         lines = np.split(response.volts, 2, axis=1), np.split(response.rest, 2)
+        i, j = np.searchsorted(rows, response.rows), np.searchsorted(columns, response.columns)
         for side in (0, 1):
-            volts[side][np.ix_(response.rows, response.columns)] += lines[0][side]
-            rest[side][response.columns] += lines[1][side]
+            volts[side][np.ix_(i, j)] += lines[0][side]
+            rest[side][j] += lines[1][side]
     names = tuple(tile for response in responses for tile in response.tiles)
-    whole = np.arange(n_in), np.arange(n_out), np.hstack(list(volts)), rest.ravel()
-    return Response(names, *whole, np.zeros(n_out))
+    return Response(names, rows, columns, np.hstack(list(volts)), rest.ravel(), 0 * rest[0])
 
 
 def _beside(group: list[Response]) -> Response:

@@ -77,10 +77,12 @@ def check_mapped(model: nn.Module, mapped: MappedNetwork) -> None:
                 f"{kind}; pass the model that `extract` read"
             )
         weight, bias = weight_and_bias(module)
-        if weight.shape != layer.weight.shape:
+        groups = getattr(module, "groups", 1)
+        if weight.shape != layer.weight.shape or groups != layer.groups:
             raise ValueError(
-                f"module {layer.module!r} has a weight of shape {weight.shape}, but the mapped one "
-                f"is {layer.weight.shape}; pass the model that `extract` read"
+                f"module {layer.module!r} has a weight of shape {weight.shape}{_in(groups)}, but "
+                f"the mapped one is {layer.weight.shape}{_in(layer.groups)}; pass the model that "
+                "`extract` read"
             )
         known = np.zeros(layer.n_out) if layer.bias is None else layer.bias
         for what, held, target in (("weight", weight, layer.weight), ("bias", bias, known)):
@@ -91,6 +93,10 @@ def check_mapped(model: nn.Module, mapped: MappedNetwork) -> None:
                     f"(by up to {error:.3g}); pass the model that `extract` read, folded and "
                     "pruned as it was"
                 )
+
+
+def _in(groups: int) -> str:
+    return f" in {groups} groups" if groups > 1 else ""
 
 
 def prove_ideal(model: nn.Module, mapped: MappedNetwork, inputs: Inputs) -> None:
@@ -134,8 +140,9 @@ class _Product(nn.Module):
         if conv is None:
             return nn.functional.linear(input, self.weight, self.bias)
         x = input if input.ndim == 4 else input.unsqueeze(2)
-        kernel = self.weight.reshape(len(self.weight), conv.in_channels, *conv.kernel)
-        y = nn.functional.conv2d(x, kernel, self.bias, conv.stride, conv.padding, conv.dilation)
+        kernel = self.weight.reshape(len(self.weight), -1, *conv.kernel)
+        shape = conv.stride, conv.padding, conv.dilation, conv.groups
+        y = nn.functional.conv2d(x, kernel, self.bias, *shape)
         return y if input.ndim == 4 else y.squeeze(2)
 
 

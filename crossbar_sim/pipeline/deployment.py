@@ -32,7 +32,7 @@ from crossbar_sim.pipeline.steps import (
 from crossbar_sim.pipeline.trained import training_part
 from crossbar_sim.pipeline.workspace import write_json
 from mapping.network.mapped_network import MappedNetwork
-from tinynets.networks.data import Data, inputs
+from tinynets.data import Data, inputs
 from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.training import predict
 from tinynets.progress import Progress, silent

@@ -22,11 +22,7 @@ from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.inputs import OBJECT, file_of, is_python
 from crossbar_sim.config.python_files import neighbours, python_sha256
 from crossbar_sim.config.run import checked
-from tinynets.files.drafts import new_file
-from tinynets.formats.readers import read_network
-from tinynets.modules.replacing import copied
-from tinynets.modules.unpacking import unpacked
-from tinynets.networks.data import (
+from tinynets.data import (
     Data,
     from_arrays,
     from_folder,
@@ -34,8 +30,12 @@ from tinynets.networks.data import (
     from_safetensors,
     inputs,
     split,
-    stacked,
 )
+from tinynets.data.own import stacked
+from tinynets.files.drafts import new_file
+from tinynets.formats.readers import read_network
+from tinynets.modules.replacing import copied
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.passes import call as passed
 
 #: The objects given in Python that still exist, by their SHA-256.

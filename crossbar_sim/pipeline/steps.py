@@ -22,10 +22,10 @@ from crossbar_sim.pipeline.trained import load_trained
 from mapping.network.map_network import SecondMoment, map_layers
 from mapping.network.mapped_network import MappedNetwork
 from mapping.network.repair import on_die, reselect
+from tinynets.data import Data, digits, inputs, mnist, mnist5000
 from tinynets.modules.replacing import copied
 from tinynets.modules.unpacking import unpacked
 from tinynets.networks.batch_norm import fold_batch_norm
-from tinynets.networks.data import Data, digits, inputs, mnist, mnist5000
 from tinynets.networks.extraction import check_paths, extract
 from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.masks import make_permanent

@@ -137,7 +137,7 @@ def layer_numbers(layer: MappedLayer, config: TileConfig, n_branch: int) -> dict
         "n_weight": source.n_weight,
         "n_remaining": source.n_remaining,
         "n_tile": len(layer.tiles),
-        "n_tile_naive": naive_tile_count(source.weight.shape, config),
+        "n_tile_naive": naive_tile_count((source.n_out, source.n_in), config),
         "n_branch": 2 * source.n_remaining * n_branch,
         "n_closed": layer.n_closed,
         "error": {name: float(value) for name, value in quantiles.items()},

@@ -140,7 +140,7 @@ def _uncertainty(result: Reselection) -> list[dict[str, Any]]:
     """Return the median and the worst relative standard error of each branch, if not defective."""
     parts: list[list[np.ndarray]] = [[] for _ in _nominal(result.designed)]
     for layer in result.designed.layers:
-        rows, columns = np.nonzero(layer.source.mask.T)
+        rows, columns = layer.source.cells
         for start in range(0, len(rows), _CHUNK):
             cells = layer.name, rows[start : start + _CHUNK], columns[start : start + _CHUNK]
             variance = np.diagonal(result.wafer.covariance(*cells), axis1=-2, axis2=-1)
@@ -253,7 +253,7 @@ def _nominal(mapped: MappedNetwork) -> np.ndarray:
 def _deviations(result: Reselection) -> tuple[np.ndarray, np.ndarray]:
     """Return reading / nominal - 1 (n_bank, n) of all banks, and which branches are defective."""
     wafer, n = result.wafer, result.designed.die.bank.n
-    present = {layer.name: layer.source.mask.T for layer in result.designed.layers}
+    present = {layer.name: layer.source.pattern.written_out().T for layer in result.designed.layers}
     reading, defective = (
         np.concatenate([values[name][cells].reshape(-1, n) for name, cells in present.items()])
         for values in (wafer.readings, wafer.defective)

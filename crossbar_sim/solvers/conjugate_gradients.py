@@ -45,10 +45,10 @@ fast_kernel = kernels(array_lines, fastmath=_FAST)
 
 
 class Ends(NamedTuple):
-    """The voltages at the ends of the lines, of one input vector.
+    """The voltages at the ends of the lines, of one input vector or of each of a batch.
 
-    v_in: of the drivers (n_word,) [V].
-    v_tia: behind the TIAs (n_line,) [V].
+    v_in: of the drivers (…, n_word) [V].
+    v_tia: behind the TIAs (…, n_line) [V].
     """
 
     v_in: np.ndarray
@@ -70,7 +70,7 @@ def solve_vectors(
 
     lines: the array.
     v_in: (n_batch, n_word) [V].
-    v_tia: (n_line,) [V] at the end of each bit line.
+    v_tia: (n_batch, n_line) [V] at the end of each bit line.
 
     Returns (n_batch, n_word, n_bit) [V], (n_batch, n_word, n_line) [V], and (n_batch, 2): the
     residual relative to what the cells inject, and the size of the terms that cancel in it.
@@ -82,7 +82,8 @@ def solve_vectors(
 
     def work(rows: np.ndarray) -> None:
         part = slice(rows[0], rows[-1] + 1)
-        _solve_batch(v_in[part], v_tia, lines, v_word[part], v_bit[part], residual[part])
+        ends = Ends(v_in[part], v_tia[part])
+        _solve_batch(ends, lines, v_word[part], v_bit[part], residual[part])
 
     # Not by numba's threads: their OpenMP layer changes the number of threads that torch uses.
     large = n_batch * lines.g.size > _WORTH_THREADS
@@ -97,11 +98,12 @@ def solve_vectors(
 
 
 @kernel
-def _solve_batch(v_in, v_tia, lines, v_word, v_bit, residual):
+def _solve_batch(ends, lines, v_word, v_bit, residual):
     """Solve every input vector of a batch."""
     words, bits = _factor_words(lines), _factor_bits(lines)
-    for b in range(len(v_in)):
-        net, cancelled = _solve_one(Ends(v_in[b], v_tia), lines, words, bits, v_word[b], v_bit[b])
+    for b in range(len(v_word)):
+        one = Ends(ends.v_in[b], ends.v_tia[b])
+        net, cancelled = _solve_one(one, lines, words, bits, v_word[b], v_bit[b])
         residual[b, 0], residual[b, 1] = net, cancelled
 
 

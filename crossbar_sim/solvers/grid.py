@@ -41,11 +41,12 @@ def solve_grid(circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray) -> GridSol
 
     circuit: one that `is_regular`.
     v_in: (n_batch, n_word) [V].
-    v_tia: (n_line,) [V] behind the input resistance of each TIA.
+    v_tia: (n_line,) or (n_batch, n_line) [V] behind the input resistance of each TIA.
 
     Raises SolverError when the residual does not fall below RESIDUAL_LIMIT.
     """
     lines = lines_of(circuit)
+    v_tia = np.ascontiguousarray(np.broadcast_to(v_tia, (len(v_in), circuit.n_line)))
     v_word, above, residual = solve_vectors(lines, v_in, v_tia)
     worst, cancelled = residual.max(axis=0, initial=0.0).tolist()
     # Wire currents far above the cells' leave a residual from rounding alone, not an error.
@@ -55,7 +56,7 @@ def solve_grid(circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray) -> GridSol
             f"{RESIDUAL_LIMIT:.0e}); the wires are too resistive for these cells, "
             "or the conductances lie many decades apart"
         )
-    return GridSolution(v_word, above + v_tia, lines.g_end * above[:, -1], worst)
+    return GridSolution(v_word, above + v_tia[:, None], lines.g_end * above[:, -1], worst)
 
 
 def transfer_grid(circuit: Circuit) -> np.ndarray:

@@ -152,7 +152,7 @@ def _solve_sparse(circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray, nodes: 
     if len(free):
         rows = g[free]
         drive = injected[free] - rows[:, fixed] @ v_node[fixed]
-        factor = _factor(rows[:, free])
+        factor = factorise(rows[:, free])
         v_node[free] = factor.solve(drive)
         v_node[free] += factor.solve(drive - rows[:, free] @ v_node[free])  # refine once
     residual = _residual(g[free], v_node, injected[free])
@@ -200,7 +200,8 @@ def _conductance_matrix(circuit: Circuit) -> csr_array:
     return coo_array(entries, shape=(parts.n_node, parts.n_node)).tocsr()
 
 
-def _factor(matrix: csr_array):
+def factorise(matrix: csr_array):
+    """Return the factors of a symmetric nodal matrix of free nodes, which have a `solve`."""
     try:
         return splu(
             matrix.tocsc(),

@@ -24,7 +24,7 @@ def measure(run: Path, path: Path) -> None:
     with path.open("w") as file:
         file.write("layer,input,output,side,branch,ohm\n")
         for layer in mapped.layers:
-            outputs, inputs = np.nonzero(layer.source.mask)
+            inputs, outputs = layer.source.cells
             ohm = mapped.die.measured(layer.name, inputs, outputs)
             ohm = ohm * (1 + DRIFT * rng.standard_normal(ohm.shape))
             for cell, side, branch in np.ndindex(ohm.shape):

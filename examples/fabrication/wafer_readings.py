@@ -30,7 +30,7 @@ with tempfile.TemporaryDirectory() as scratch:
     with (table := output / "readings.csv").open("w") as file:
         file.write("layer,input,output,side,reading,siemens\n")
         for layer in mapped.layers:
-            outputs, inputs = np.nonzero(layer.source.mask)
+            inputs, outputs = layer.source.cells
             true = die.branches(layer.name, inputs, outputs, measured=False)
             g = (true.g_closed - true.g_open) @ plan.closed.T + true.g_open.sum(-1, keepdims=True)
             g += meter.sigma(g) * rng.standard_normal(g.shape)

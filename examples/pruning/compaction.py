@@ -8,7 +8,7 @@ import torch
 from mapping import TileConfig
 from mapping.tiling.compact import compare
 from tinynets import extract, prune
-from tinynets.networks.data import digits
+from tinynets.data import digits
 from tinynets.networks.models import mlp
 from tinynets.networks.training import accuracy, train
 from tinynets.pruning.for_tiles import prune_for_tiles
@@ -27,7 +27,7 @@ def main() -> None:
     for name, pruned in networks.items():
         print(f"{name}: accuracy {accuracy(pruned, data.x_test, data.y_test):.1%}")
         for layer in extract(pruned, torch.from_numpy(data.x_train[:1])).layers:
-            for way, counts in compare(layer.mask, tile).items():
+            for way, counts in compare(layer.pattern, tile).items():
                 print(
                     f"  {layer.name}, {way}: {counts.n_tile} tiles, {counts.n_word_line} word "
                     f"lines, {counts.n_conversion} conversions"

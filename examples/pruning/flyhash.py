@@ -8,8 +8,8 @@ import torch
 from crossbar_sim.on_die.flyhash_projection import crossbar_projection
 from mapping import Die, ResistorBank, TileConfig
 from netlists import Wires
+from tinynets.data import digits
 from tinynets.flyhash import FlyHash, nearest_codes, nearest_exact, recall, sparse_projection
-from tinynets.networks.data import digits
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import torch
 
 import tinynets
-from tinynets.networks.data import digits
+from tinynets.data import digits
 from tinynets.networks.models import mlp
 from tinynets.networks.training import train
 from tinynets.pruning.metrics import Metrics

@@ -3,7 +3,7 @@
 import torch
 
 import tinynets
-from tinynets.networks.data import digits
+from tinynets.data import digits
 from tinynets.networks.models import digits_cnn
 from tinynets.networks.training import train
 

@@ -2,8 +2,8 @@
 
 import torch
 
+from tinynets.data import digits
 from tinynets.lottery import reinitialised, shuffled, tickets, train_from, trainer
-from tinynets.networks.data import digits
 from tinynets.networks.models import mlp
 from tinynets.networks.training import accuracy
 

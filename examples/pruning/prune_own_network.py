@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import tinynets
-from tinynets.networks.data import digits
+from tinynets.data import digits
 from tinynets.networks.training import accuracy, train
 
 

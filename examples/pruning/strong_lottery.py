@@ -5,8 +5,8 @@ Run: python examples/pruning/strong_lottery.py
 
 import torch
 
+from tinynets.data import digits
 from tinynets.lottery.strong import METHODS, error_bound, strong_ticket
-from tinynets.networks.data import digits
 from tinynets.networks.models import mlp
 from tinynets.networks.training import accuracy, predict, train
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -56,35 +57,43 @@ def _check_scales(layer: MappedLayer) -> None:
 
 
 def _check_tiles(layer: MappedLayer, size: TileConfig) -> None:
-    mask = layer.source.mask
-    held = np.zeros(mask.shape, np.int64)
+    mask = layer.source.pattern
+    held, (n_out, n_in) = replace(mask, values=np.zeros(mask.values.shape, np.int64)), mask.shape
     for tile in layer.tiles:
         if tile.layer != layer.name:
             raise ValueError(f"layer {layer.name!r} has a tile of layer {tile.layer!r}")
-        if tile.rows[-1] >= mask.shape[1] or tile.columns[-1] >= mask.shape[0]:
+        if tile.rows[-1] >= n_in or tile.columns[-1] >= n_out:
             raise ValueError(
                 f"tile {tile.name}: its lines go to input {tile.rows[-1]} and output "
-                f"{tile.columns[-1]}; the layer has {mask.shape[1]} inputs and {mask.shape[0]} "
-                "outputs"
+                f"{tile.columns[-1]}; the layer has {n_in} inputs and {n_out} outputs"
             )
         if tile.n_word > size.n_word or tile.n_bit > size.n_bit:
             raise ValueError(
                 f"tile {tile.name} is {tile.n_word} × {tile.n_bit}; the largest of this network "
                 f"is {size.n_word} × {size.n_bit}"
             )
-        held[np.ix_(tile.columns, tile.rows)] += tile.present.T
+        needless = tile.present & ~mask.part(tile.columns, tile.rows).T
+        if needless.any():
+            i, j = np.argwhere(needless)[0].tolist()
+            raise ValueError(
+                f"tile {tile.name} has devices for output {tile.columns[j]} and input "
+                f"{tile.rows[i]}, where the layer has no weight"
+            )
+        held.add(tile.columns, tile.rows, tile.present.T)
     if len({tile.index for tile in layer.tiles}) != len(layer.tiles):
         raise ValueError(f"layer {layer.name!r}: two of its tiles have the same index")
-    if np.any(held != mask):
-        output, line = np.argwhere(held != mask)[0].tolist()
+    wrong = replace(mask, values=held.values != mask.values)
+    if wrong.values.any():
+        inputs, outputs = wrong.cells
         raise ValueError(
-            f"layer {layer.name!r}: its tiles hold the weight of output {output} and input {line} "
-            f"{held[output, line]} times; expected {int(mask[output, line])}"
+            f"layer {layer.name!r}: its tiles hold the weight of output {outputs[0]} and input "
+            f"{inputs[0]} {held.values[wrong.values][0]} times; expected "
+            f"{int(mask.values[wrong.values][0])}"
         )
 
 
 def _check_die(layer: MappedLayer, die: Die) -> None:
-    shape = (*layer.source.weight.shape[::-1], 2, die.bank.n)
+    shape = (layer.source.n_in, layer.source.n_out, 2, die.bank.n)
     for what, table in (("table", die.table), ("stuck", die.stuck)):
         if table is None:
             continue

@@ -19,7 +19,8 @@ from tinynets.files.checks import LARGEST
 
 FORMAT = "crossbar-sim mapped network"
 #: Files of version 1 hold each array of each tile alone; since 2, those of a layer are joined.
-VERSIONS = (1, 2)
+#: Version 3 is for networks with groups: before, the matrices of their layers were written out.
+VERSIONS = (1, 2, 3)
 
 _Kind = TypeVar("_Kind")
 _Index = Annotated[int, Field(ge=0, le=LARGEST)]
@@ -39,6 +40,7 @@ class LayerHeader(_Part):
     """What the header says of a layer.
 
     tiles: their indices, in order.
+    n_real: see `PrunedLayer`; written for transposed convolutions alone.
     sizes: word lines and pairs of bit lines of each tile; None in files of version 1.
     """
 
@@ -48,6 +50,7 @@ class LayerHeader(_Part):
     conv: dict[str, JsonValue] | None
     tiles: list[tuple[_Index, _Index]]
     sizes: list[tuple[_Index, _Index]] | None = None
+    n_real: list[_Index] = []
 
 
 class Header(_Part):

@@ -23,11 +23,11 @@ from mapping.selection.select import (
 from mapping.tiling.compact import Block, Tiling, split
 from mapping.tiling.tiles import Tile, TileConfig
 from mapping.wafer.survey import Survey, select_surveyed
-from tinynets.networks.layers import PrunedLayer, PrunedNetwork
+from tinynets.networks.layers import GroupedMatrix, PrunedLayer, PrunedNetwork
 from tinynets.settings import LARGEST, TABLE, Flag, Share, check_fields, within
 
 #: Returns the second moment (n_in, n_in) of a layer's inputs on calibration data, given its name
-#: and the weights (n_out, n_in) that the layers mapped so far are believed to realise.
+#: and the weights that the layers mapped so far are believed to realise.
 SecondMoment = Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
 
 
@@ -155,17 +155,17 @@ def map_layer(
             f"leave_digital=({layer.module or layer.name!r},) to `extract`, or prune it less"
         )
     # A cell is (word line, bit line) = (input, output): transposed against the weight.
-    columns, rows = np.nonzero(layer.mask)
+    rows, columns = layer.cells
     scale = np.broadcast_to(_scale(layer, die, rule, second_moment), layer.n_out).copy()
-    target = scale[columns] * layer.weight[columns, rows]
+    target = scale[columns] * layer.weight[layer.mask]
     cells = Cells(layer.name, rows, columns)
     chosen, g_pos, g_neg = _choose(cells, target, die, rule, second_moment)
-    blocks = split(layer.mask, config, tiling)
+    blocks = split(layer.pattern, config, tiling)
     devices = (chosen.chosen_pos, chosen.chosen_neg, g_pos, g_neg)
-    cut = [_cut(layer.mask, blocks)]
-    cut += [_cut(_spread(values, layer, rows, columns), blocks) for values in devices]
+    cut = [_cut(layer.pattern, blocks)]
+    cut += [_cut(layer.grouped(_spread(values, layer)), blocks) for values in devices]
     tiles = tuple(Tile(layer.name, b.index, b.rows, b.columns, *p) for b, *p in zip(blocks, *cut))
-    return MappedLayer(layer, scale, _spread(chosen.predicted, layer, rows, columns), tiles)
+    return MappedLayer(layer, scale, _spread(chosen.predicted, layer), tiles)
 
 
 def _scale(
@@ -173,7 +173,8 @@ def _scale(
 ) -> float | np.ndarray:
     """Return the conductance of a unit weight [S], one or (n_out,)."""
     if second_moment is None:
-        return g_per_weight(layer.weight, die, rule.scale_per, layer=layer.name)
+        weight = layer.grouped(layer.weight)
+        return g_per_weight(weight, die, rule.scale_per, layer=layer.name)
     aware = rule.objective == "aware"
     return layer_aware_scale(layer, die, second_moment, per=rule.scale_per, aware=aware)
 
@@ -203,15 +204,13 @@ def _choose(
     return chosen, *realise(true, chosen.chosen_pos, chosen.chosen_neg)
 
 
-def _spread(
-    values: np.ndarray, layer: PrunedLayer, rows: np.ndarray, columns: np.ndarray
-) -> np.ndarray:
-    """Return an (n_out, n_in) matrix with one value in each cell."""
+def _spread(values: np.ndarray, layer: PrunedLayer) -> np.ndarray:
+    """Return the values (n_remaining,) of a layer's cells in the shape of its weight."""
     matrix = np.zeros(layer.weight.shape, dtype=values.dtype)
-    matrix[columns, rows] = values
+    matrix[layer.mask] = values
     return matrix
 
 
-def _cut(matrix: np.ndarray, blocks: list[Block]) -> list[np.ndarray]:
-    """Cut the blocks' tiles (n_word, n_bit) out of a layer's (n_out, n_in) matrix."""
-    return [matrix[np.ix_(block.columns, block.rows)].T.copy() for block in blocks]
+def _cut(matrix: GroupedMatrix, blocks: list[Block]) -> list[np.ndarray]:
+    """Cut the blocks' tiles (n_word, n_bit) out of a layer's matrix."""
+    return [matrix.part(block.columns, block.rows).T.copy() for block in blocks]

@@ -33,7 +33,8 @@ class MappedLayer:
 
     source: the weights to realise.
     g_per_weight: (n_out,), conductance of a unit weight [S] on each output.
-    predicted: (n_out, n_in), g_pos - g_neg [S] that the selection expected from measured values.
+    predicted: g_pos - g_neg [S] that the selection expected from measured values, of the shape of
+        `source.weight`, as all that follow from it.
     tiles: in order of their index.
     """
 
@@ -49,7 +50,7 @@ class MappedLayer:
 
     @cached_property
     def target(self) -> np.ndarray:
-        """The target of every cell: g_pos - g_neg (n_out, n_in) [S]."""
+        """The target of every cell: g_pos - g_neg [S]."""
         return self.g_per_weight[:, None] * self.source.weight
 
     @property
@@ -59,7 +60,7 @@ class MappedLayer:
 
     @cached_property
     def weight(self) -> np.ndarray:
-        """The weights (n_out, n_in) that the devices realise, without any wire."""
+        """The weights that the devices realise, without any wire."""
         matrices = [tile.g_pos - tile.g_neg for tile in self.tiles]
         return self.assemble(matrices) / self.g_per_weight[:, None]
 
@@ -73,9 +74,9 @@ class MappedLayer:
 
         Weights that are all zero are compared with full scale, as in `error`.
         """
-        columns, rows = np.nonzero(self.source.mask)
-        weight, scale = self.source.weight[columns, rows], self.g_per_weight[columns]
-        predicted = self.predicted[columns, rows]
+        (rows, columns), mask = self.source.cells, self.source.mask
+        weight, scale = self.source.weight[mask], self.g_per_weight[columns]
+        predicted = self.predicted[mask]
         limit = tolerance * (self.largest or 1.0)
         far = np.abs(predicted / scale - weight) > limit
         cells = (a[far] for a in (rows, columns, scale * weight, predicted))
@@ -89,15 +90,18 @@ class MappedLayer:
 
     def target_of(self, tile: Tile) -> np.ndarray:
         """Return the targets of one tile: g_pos - g_neg (n_word, n_bit) [S]."""
-        return self.target[np.ix_(tile.columns, tile.rows)].T * tile.present
+        return self.source.grouped(self.target).part(tile.columns, tile.rows).T * tile.present
 
     def n_different(self, other: "MappedLayer") -> int:
         """Return how many switches differ in another selection of the same layer."""
         return sum(a.n_different(b) for a, b in zip(self.tiles, other.tiles, strict=True))
 
     def assemble(self, matrices: list[np.ndarray]) -> np.ndarray:
-        """Return the (n_out, n_in) matrix of the layer, from one (n_word, n_bit) matrix a tile."""
-        full = np.zeros(self.source.weight.shape)
+        """Return the layer's matrix, from one (n_word, n_bit) matrix a tile.
+
+        It has the shape of `source.weight`, so what tiles pass between groups is left out.
+        """
+        whole = self.source.grouped(np.zeros(self.source.weight.shape))
         for tile, matrix in zip(self.tiles, matrices, strict=True):
-            full[np.ix_(tile.columns, tile.rows)] += matrix.T
-        return full
+            whole.add(tile.columns, tile.rows, matrix.T)
+        return whole.values

@@ -12,13 +12,13 @@ import numpy as np
 
 from mapping.bank import Die, ResistorBank
 from mapping.network.consistency import check_parts
-from mapping.network.header import FORMAT, VERSIONS, Header, LayerHeader, built, plain
+from mapping.network.header import FORMAT, Header, LayerHeader, built, plain
 from mapping.network.mapped_layer import MappedLayer
 from mapping.tiling.tiles import Tile, TileConfig
 from tinynets.files.checks import is_word
 from tinynets.files.drafts import new_file
 from tinynets.files.npz import read_npz, write_npz
-from tinynets.networks.layers import ConvGeometry, PrunedLayer
+from tinynets.networks.layers import ConvGeometry, GroupedMatrix, PrunedLayer
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class MappedNetwork:
         arrays = _arrays(self)
         header = Header(
             format=FORMAT,
-            version=VERSIONS[-1],
+            version=3 if any(layer.source.groups > 1 for layer in self.layers) else 2,
             bank=plain(self.die.bank),
             seed=int(self.die.seed),
             tile=plain(self.tile),
@@ -63,9 +63,9 @@ class MappedNetwork:
             sha256={name: _digest(array) for name, array in arrays.items()},
         )
         # Not by pydantic, which writes an infinite r_off as null.
-        text = np.frombuffer(json.dumps(header.model_dump()).encode(), dtype=np.uint8)
+        text = json.dumps(header.model_dump(exclude_defaults=True)).encode()
         with new_file(path) as draft, draft.open("wb") as file:
-            write_npz(file, {"header": text, **arrays})
+            write_npz(file, {"header": np.frombuffer(text, dtype=np.uint8), **arrays})
 
     @staticmethod
     def load(path: str | Path) -> "MappedNetwork":
@@ -121,6 +121,7 @@ def _describe_layer(layer: MappedLayer) -> LayerHeader:
         name=source.name,
         module=source.module,
         n_mvm=source.n_mvm,
+        n_real=list(source.n_real),
         conv=plain(source.conv) if source.conv else None,
         tiles=[tile.index for tile in layer.tiles],
         sizes=[(tile.n_word, tile.n_bit) for tile in layer.tiles],
@@ -129,7 +130,7 @@ def _describe_layer(layer: MappedLayer) -> LayerHeader:
 
 def _network(header: Header, arrays: dict[str, np.ndarray]) -> MappedNetwork:
     """Return the network of a header and the arrays that it lists."""
-    layers = tuple(_load_layer(k, entry, arrays) for k, entry in enumerate(header.layers))
+    layers = tuple(_load_layer(header, k, arrays) for k in range(len(header.layers)))
     table, stuck = (
         {name.removeprefix(f"{kind}/"): a for name, a in arrays.items() if name.startswith(kind)}
         for kind in _OF_DIE
@@ -139,22 +140,28 @@ def _network(header: Header, arrays: dict[str, np.ndarray]) -> MappedNetwork:
     return MappedNetwork(layers, die, built(TileConfig, header.tile, "tile"))
 
 
-def _load_layer(k: int, entry: LayerHeader, arrays: dict[str, np.ndarray]) -> MappedLayer:
+def _load_layer(header: Header, k: int, arrays: dict[str, np.ndarray]) -> MappedLayer:
+    entry = header.layers[k]
     conv = None if entry.conv is None else built(ConvGeometry, entry.conv, f"{entry.name}: conv")
+    matrices = [arrays[f"{k}/{name}"] for name in ("weight", "mask", "predicted")]
+    if conv and conv.groups > 1 and header.version < 3:
+        matrices = [GroupedMatrix.of(matrix, conv.groups).values for matrix in matrices]
+    weight, mask, predicted = matrices
     layer = PrunedLayer(
         entry.name,
-        arrays[f"{k}/weight"],
-        arrays[f"{k}/mask"],
+        weight,
+        mask,
         arrays.get(f"{k}/bias"),
         conv=conv,
         module=entry.module,
         n_mvm=entry.n_mvm,
+        n_real=tuple(entry.n_real),
     )
     each = zip(*(_of_tiles(k, entry, name, arrays) for name in _TILE_ARRAYS), strict=True)
     tiles = tuple(
         Tile(entry.name, index, *parts) for index, parts in zip(entry.tiles, each, strict=True)
     )
-    return MappedLayer(layer, arrays[f"{k}/g_per_weight"], arrays[f"{k}/predicted"], tiles)
+    return MappedLayer(layer, arrays[f"{k}/g_per_weight"], predicted, tiles)
 
 
 def _of_tiles(

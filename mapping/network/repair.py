@@ -114,11 +114,12 @@ def _repair_layer(
     for tile in layer.tiles:
         i, j = np.nonzero(tile.present)
         rows, columns = tile.cells
+        place = layer.source.pattern.place(columns, rows)
         values, base = subset_problem(die.branches(tile.layer, rows, columns, measured=True))
         limit = tolerance * layer.largest * layer.g_per_weight[columns]
         old = joined_mask(*tile.chosen, die.bank.n)
         kept = old if unknown is None else old & ~_mask(unknown[rows, columns])
-        banks = _Banks(values, layer.target[columns, rows] - base, limit, kept)
+        banks = _Banks(values, layer.target[place] - base, limit, kept)
         new = _fewest_flips(banks)
         if doubt is not None or extra:
             off = np.flatnonzero(new != kept)
@@ -131,7 +132,7 @@ def _repair_layer(
         changes += _changes(tile, i, j, old, new, die.bank.n)
         true = die.branches(tile.layer, rows, columns, measured=False)
         tiles.append(tile.with_switches(*split_mask(new, die.bank.n), true))
-        predicted[columns, rows] = base + banks.sums(new)
+        predicted[place] = base + banks.sums(new)
     return replace(layer, tiles=tuple(tiles), predicted=predicted), changes, n_cell, n_unrepaired
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from mapping.bank import Cells, Die, ResistorBank
+from tinynets.networks.layers import GroupedMatrix, as_grouped
 
 #: What shares a scale.
 Per = Literal["layer", "output"]
@@ -17,11 +18,15 @@ _LEAST_FRACTION = 0.8  # of the nominal scale: a defective cell does not lower i
 
 
 def g_per_weight(
-    weight: np.ndarray, bank: ResistorBank | Die, per: Per = "layer", *, layer: str | None = None
+    weight: np.ndarray | GroupedMatrix,
+    bank: ResistorBank | Die,
+    per: Per = "layer",
+    *,
+    layer: str | None = None,
 ) -> float | np.ndarray:
     """Return the scale that puts the largest weight at the edge of the dense band.
 
-    weight: (n_out, n_in).
+    weight: (n_out, n_in); `source.grouped(source.weight)` of a layer that may have groups.
     per: what shares a scale.
     layer: name; with it and a die, the bands are those of the measured cells, but at least 0.8 of
         the nominal one.
@@ -31,7 +36,8 @@ def g_per_weight(
     """
     if per not in ("layer", "output"):
         raise ValueError(f'per must be "layer" or "output"; got {per!r}')
-    magnitude = np.abs(weight)
+    weight = as_grouped(weight)
+    magnitude = np.abs(weight.values)
     largest = magnitude.max(axis=1)
     if per == "layer":
         largest = np.full_like(largest, largest.max())
@@ -39,9 +45,10 @@ def g_per_weight(
     nominal = g_band(bank)
     band = np.full(len(largest), nominal)
     if isinstance(bank, Die) and layer is not None:
-        columns, rows = np.nonzero(magnitude > _STRONG * largest[:, None])
-        reach = _reach(weight, bank, Cells(layer, rows, columns))
-        reach *= largest[columns] / magnitude[columns, rows]
+        strong = magnitude > _STRONG * largest[:, None]
+        rows, columns = GroupedMatrix(strong, weight.groups).cells
+        reach = _reach(weight.values[strong], bank, Cells(layer, rows, columns))
+        reach *= largest[columns] / magnitude[strong]
         band[np.unique(columns)] = math.inf
         np.minimum.at(band, columns, reach)
         band = np.maximum(band, _LEAST_FRACTION * nominal)
@@ -49,12 +56,11 @@ def g_per_weight(
     return scale if per == "output" else float(scale.min())
 
 
-def _reach(weight: np.ndarray, die: Die, cells: Cells) -> np.ndarray:
-    """Return the edge (n_cell,) [S] of the dense band of each cell, on its weight's own side."""
+def _reach(weights: np.ndarray, die: Die, cells: Cells) -> np.ndarray:
+    """Return the edge (n_cell,) [S] of the dense band of cells, each on its weight's own side."""
     branches = cells.branches(die, measured=True)
     g_closed, g_open = branches.g_closed.sum(axis=-1), branches.g_open.sum(axis=-1)
-    positive = weight[cells.columns, cells.rows] > 0
-    full = np.where(positive, g_closed[:, 0] - g_open[:, 1], g_closed[:, 1] - g_open[:, 0])
+    full = np.where(weights > 0, g_closed[:, 0] - g_open[:, 1], g_closed[:, 1] - g_open[:, 0])
     return dense_fraction(die.bank) * full
 
 

@@ -143,19 +143,20 @@ def layer_aware_scale(
 
     Returns a float, or (n_out,) with per="output" [S per unit weight].
     """
-    columns, rows = np.nonzero(layer.mask)
+    rows, columns = layer.cells
     branches = die.branches(layer.name, rows, columns, measured=True)
     variances = Branches((die.bank.meter_error * branches.g_closed) ** 2, 0 * branches.g_open)
-    least = np.broadcast_to(g_per_weight(layer.weight, die, per, layer=layer.name), layer.n_out)
+    least = g_per_weight(layer.grouped(layer.weight), die, per, layer=layer.name)
+    least = np.broadcast_to(least, layer.n_out)
     errors = []
     for factor in factors:
         scale = factor * least
-        target = scale[columns] * layer.weight[columns, rows]
+        target = scale[columns] * layer.weight[layer.mask]
         if aware:
             chosen = select_layer_aware(branches, target, rows, columns, second_moment)
         else:
             chosen = select(branches, target)
-        miss = np.zeros(layer.weight.shape)
+        miss = np.zeros((layer.n_out, layer.n_in))
         miss[columns, rows] = chosen.predicted - target
         error = np.einsum("ij,ij->i", miss @ second_moment, miss)
         variance = np.sum(realise(variances, chosen.chosen_pos, chosen.chosen_neg), axis=0)

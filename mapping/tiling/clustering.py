@@ -14,17 +14,18 @@ import numba
 import numpy as np
 
 from mapping.tiling.tiles import TileConfig
+from tinynets.networks.layers import GroupedMatrix
 
 #: The lines of a tile: sorted inputs (n_word,), sorted outputs (n_bit,).
 Piece = tuple[np.ndarray, np.ndarray]
 
 
-def components(mask: np.ndarray) -> list[Piece]:
+def components(mask: GroupedMatrix) -> list[Piece]:
     """Return the connected components of a layer's bipartite graph, largest first.
 
     mask: (n_out, n_in), True where a weight remains. Lines without a weight belong to no component.
     """
-    outputs, inputs = np.nonzero(mask)
+    inputs, outputs = mask.cells
     n_in = mask.shape[1]
     graph = nx.Graph(zip(inputs.tolist(), (outputs + n_in).tolist()))
     parts = [np.sort(np.fromiter(part, int)) for part in nx.connected_components(graph)]
@@ -32,7 +33,7 @@ def components(mask: np.ndarray) -> list[Piece]:
     return [(nodes[nodes < n_in], nodes[nodes >= n_in] - n_in) for nodes in parts]
 
 
-def cluster(mask: np.ndarray, config: TileConfig, in_order: list[Piece]) -> list[Piece]:
+def cluster(mask: GroupedMatrix, config: TileConfig, in_order: list[Piece]) -> list[Piece]:
     """Return the pieces of a layer that take fewest conversions, then tiles, then word lines.
 
     mask: (n_out, n_in), True where a weight remains.
@@ -58,11 +59,11 @@ def _cost(pieces: list[Piece]) -> tuple[int, int, int]:
 
 
 def _cut_part(
-    mask: np.ndarray, part: Piece, config: TileConfig, by_inputs: bool, by_fraction: bool
+    mask: GroupedMatrix, part: Piece, config: TileConfig, by_inputs: bool, by_fraction: bool
 ) -> Iterator[Piece]:
     """Cut one component; the pieces hold the lines of the layer."""
     rows, columns = part
-    matrix = mask[np.ix_(columns, rows)]
+    matrix = mask.part(columns, rows)
     if len(rows) <= config.n_word and len(columns) <= config.n_bit:
         yield part
     elif by_inputs:
@@ -123,7 +124,7 @@ def _grow(rows, columns, n_used, size, by_fraction):
     return order
 
 
-def _pack(mask: np.ndarray, pieces: list[Piece], config: TileConfig) -> list[Piece]:
+def _pack(mask: GroupedMatrix, pieces: list[Piece], config: TileConfig) -> list[Piece]:
     """Put each piece, largest first, into the first tile where it fits."""
     order = sorted(range(len(pieces)), key=lambda k: -len(pieces[k][0]) * len(pieces[k][1]))
     homes = _Homes(mask, config, len(pieces))
@@ -135,7 +136,7 @@ def _pack(mask: np.ndarray, pieces: list[Piece], config: TileConfig) -> list[Pie
 class _Homes:
     """Tiles being filled, and which lines each has, as bool matrices for fast comparison."""
 
-    def __init__(self, mask: np.ndarray, config: TileConfig, most: int) -> None:
+    def __init__(self, mask: GroupedMatrix, config: TileConfig, most: int) -> None:
         self.mask, self.config = mask, config
         self.pieces: list[Piece] = []
         self.rows = np.zeros((most, mask.shape[1]), bool)
@@ -171,4 +172,4 @@ class _Homes:
         return n_together == self._n_weight(*self.pieces[k]) + self._n_weight(rows, columns)
 
     def _n_weight(self, rows: np.ndarray, columns: np.ndarray) -> int:
-        return int(self.mask[np.ix_(columns, rows)].sum())
+        return int(self.mask.part(columns, rows).sum())

@@ -8,6 +8,7 @@ import numpy as np
 
 from mapping.tiling.clustering import Piece, cluster
 from mapping.tiling.tiles import TileConfig
+from tinynets.networks.layers import GroupedMatrix, as_grouped
 
 #: "in order" keeps inputs and outputs in the layer's order; "clustered" permutes them.
 Tiling = Literal["in order", "clustered"]
@@ -42,10 +43,13 @@ class TileCounts:
     n_conversion: int
 
 
-def split(mask: np.ndarray, config: TileConfig, method: Tiling = "in order") -> list[Block]:
+def split(
+    mask: np.ndarray | GroupedMatrix, config: TileConfig, method: Tiling = "in order"
+) -> list[Block]:
     """Cut a layer into blocks that fit a tile and together hold every remaining weight once.
 
-    mask: (n_out, n_in), True where a weight remains.
+    mask: (n_out, n_in), True where a weight remains; `layer.pattern` of a layer that
+        may have groups.
     method: "in order" drops outputs without a weight and fills blocks of at most n_bit with the
         others; in each block it drops inputs without a weight and fills tiles of at most n_word.
         "clustered" (see `mapping.tiling.clustering`) never takes more tiles, but seconds instead
@@ -53,9 +57,11 @@ def split(mask: np.ndarray, config: TileConfig, method: Tiling = "in order") -> 
 
     Raises ValueError for another method, or a mask that is not a bool matrix.
     """
-    if mask.ndim != 2 or mask.dtype != bool:
+    mask = as_grouped(mask)
+    values = mask.values
+    if values.ndim != 2 or values.dtype != bool:
         raise ValueError(
-            f"mask has shape {mask.shape} and type {mask.dtype}; expected (n_out, n_in) of bool"
+            f"mask has shape {values.shape} and type {values.dtype}; expected (n_out, n_in) of bool"
         )
     blocks = _in_order(mask, config)
     if method == "in order":
@@ -70,7 +76,7 @@ def split(mask: np.ndarray, config: TileConfig, method: Tiling = "in order") -> 
 
 def split_dense(shape: tuple[int, int], config: TileConfig) -> list[Block]:
     """Cut a layer of shape (n_out, n_in) as if no weight were zero: the naive way."""
-    return _in_order(np.ones(shape, bool), config)
+    return _in_order(GroupedMatrix(np.ones(shape, bool)), config)
 
 
 def naive_tile_count(shape: tuple[int, int], config: TileConfig) -> int:
@@ -89,19 +95,20 @@ def count_lines(blocks: Sequence[Block]) -> TileCounts:
     )
 
 
-def compare(mask: np.ndarray, config: TileConfig) -> dict[str, TileCounts]:
+def compare(mask: np.ndarray | GroupedMatrix, config: TileConfig) -> dict[str, TileCounts]:
     """Return the costs of a mask (n_out, n_in) for each way to cut it: "naive" and both methods."""
     naive = {"naive": count_lines(split_dense(mask.shape, config))}
     return naive | {name: count_lines(split(mask, config, name)) for name in get_args(Tiling)}
 
 
-def _in_order(mask: np.ndarray, config: TileConfig) -> list[Block]:
+def _in_order(mask: GroupedMatrix, config: TileConfig) -> list[Block]:
     blocks = []
-    for a, columns in enumerate(_chunks(np.flatnonzero(mask.any(axis=1)), config.n_bit)):
-        used = np.flatnonzero(mask[columns].any(axis=0))
+    for a, columns in enumerate(_chunks(np.flatnonzero(mask.values.any(axis=1)), config.n_bit)):
+        inputs = mask.reach(columns)
+        used = inputs[mask.part(columns, inputs).any(axis=0)]
         for b, rows in enumerate(_chunks(used, config.n_word)):
             # A column may have its weights in another tile of the same block of outputs.
-            here = columns[mask[np.ix_(columns, rows)].any(axis=1)]
+            here = columns[mask.part(columns, rows).any(axis=1)]
             blocks.append(Block((a, b), rows, here))
     return blocks
 

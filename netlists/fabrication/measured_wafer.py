@@ -123,7 +123,7 @@ def read_wafer(
     """
     path, bank = Path(path), mapped.die.bank
     meter = Meter(bank.meter_error) if meter is None else meter
-    cells = {layer.name: layer.source.mask.T for layer in mapped.layers}
+    cells = _cells(mapped)
     kind = _Kind("branch", bank.n, _impossible_branch)
     if plan is not None:
         kind = _Kind("reading", len(plan.closed), partial(_impossible_reading, plan, meter))
@@ -302,11 +302,16 @@ class _Readings:
         return cell, side, number
 
 
+def _cells(mapped: MappedNetwork) -> dict[str, np.ndarray]:
+    """Return layer -> (n_in, n_out) bool, True where a cell has devices, as a die's tables."""
+    return {layer.name: layer.source.pattern.written_out().T for layer in mapped.layers}
+
+
 def _judge(
     ohm: np.ndarray, state: np.ndarray, mapped: MappedNetwork, low: float, high: float, path: Path
 ) -> Wafer:
     """Return the wafer of readings and states (n_cell, 2, n); defective branches never conduct."""
-    bank, cells = mapped.die.bank, {layer.name: layer.source.mask.T for layer in mapped.layers}
+    bank, cells = mapped.die.bank, _cells(mapped)
     present = np.concatenate([mask.ravel() for mask in cells.values()])
     nominal, missing = bank.r_nominal + bank.r_on, np.isnan(ohm)
     far = (ohm < low * nominal) | (ohm > high * nominal) | (ohm <= bank.r_on)

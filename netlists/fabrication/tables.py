@@ -45,7 +45,8 @@ def cell_tables(mapped: MappedNetwork) -> Iterator[Table]:
 def _cells(layer: MappedLayer, tile: Tile, largest: float) -> Table:
     i, j = np.nonzero(tile.present)
     rows, columns = tile.rows[i], tile.columns[j]
-    weight = layer.source.weight[columns, rows]
+    place = layer.source.pattern.place(columns, rows)
+    weight = layer.source.weight[place]
     target = weight * layer.g_per_weight[columns]
     g_pos, g_neg = tile.g_pos[i, j], tile.g_neg[i, j]
     return {
@@ -57,7 +58,7 @@ def _cells(layer: MappedLayer, tile: Tile, largest: float) -> Table:
         "output": columns,
         "weight": weight,
         "g_target": target,
-        "g_predicted": layer.predicted[columns, rows],
+        "g_predicted": layer.predicted[place],
         "g_pos": g_pos,
         "g_neg": g_neg,
         "error": (g_pos - g_neg - target) / largest,

@@ -13,13 +13,24 @@ PACKAGES = ["tinynets", "mapping", "netlists", "crossbar_sim"]
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 #: The rooms of each package; a room may import from those before it.
 ROOMS = {
-    "tinynets": ["files", "subset_sum", "modules", "networks", "formats", "pruning", "lottery"],
+    "tinynets": [
+        "files",
+        "subset_sum",
+        "data",
+        "modules",
+        "networks",
+        "formats",
+        "pruning",
+        "lottery",
+    ],
     "mapping": ["bank", "tiling", "selection", "wafer", "network"],
     "netlists": ["circuit", "spice", "layout", "fabrication"],
     "crossbar_sim": [
         "system",
         "transfer",
         "solvers",
+        "certificates",
+        "gradients",
         "ngspice",
         "periphery",
         "on_die",

@@ -22,6 +22,7 @@ from crossbar_sim.jobs.run import run
 from crossbar_sim.jobs.wafer_loop import score
 from crossbar_sim.pipeline.finished_run import pruned_model, read_run
 from crossbar_sim.study.runner import Study
+from crossbar_sim.study.store import Store
 from mapping import Die, MappedNetwork
 from mapping.network.repair import on_die
 from mapping.wafer.meter import Meter
@@ -175,10 +176,30 @@ def test_a_run_is_valid(path):
     assert quick.digest != config.digest
 
 
+@pytest.mark.training
+def test_one_file_and_own_arrays_lead_to_a_pack_and_to_ten_dies(tmp_path):
+    """Batch norm, a sum, a depthwise and a dilated convolution, all the way by two TOML files."""
+    arrays = runpy.run_path(str(EXAMPLES / "own_network.py"))["arrays"]()
+    np.savez(tmp_path / "mine.npz", **arrays)
+    config, base = load_study(EXAMPLES / "studies" / "own_network.toml", trust=True)
+    own = {"data.source": str(tmp_path / "mine.npz"), "train.epochs": 6, "simulation.n_image": 1}
+    base = with_values(base, own)
+    store = Store(tmp_path / "dies.sqlite")
+    (point,) = Study(config, base, store).run(n_jobs=1).summary()
+    assert (point.n_die, point.metric("n_tile").value > 3) == (10, True)
+    assert point.metric("accuracy").value > 0.8
+    finished = run(base, tmp_path)
+    done = CliRunner().invoke(app, ["export", str(finished), "--output", str(tmp_path / "pack")])
+    assert done.exit_code == 0, done.output
+    tiles = MappedNetwork.load(finished / "mapped.npz").tiles
+    pack = read_pack(tmp_path / "pack").tiles
+    assert all(np.array_equal(a.g_pos, b.g_pos) for a, b in zip(pack, tiles, strict=True))
+
+
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_a_study_is_valid(path):
     """Every trial has a configuration that holds, and different ones have different trials."""
-    config, base = load_study(path)
+    config, base = load_study(path, trust=True)
     comments = path.read_text().splitlines()[1]
     assert str(path.relative_to(ROOT)) in comments, "its comment says how to run it"
     points = config.points()

@@ -10,10 +10,10 @@ from tinynets.moved import MOVED
 #: Of each old module, a name that was shown with it.
 SHOWN = {
     "tinynets.crossbar_masks": "prune_for_tiles",
-    "tinynets.data": "digits",
     "tinynets.layers": "PrunedLayer",
     "tinynets.metrics": "Metrics",
     "tinynets.models": "mlp",
+    "tinynets.networks.data": "digits",
     "tinynets.strong_lottery": "error_bound",
     "tinynets.train": "accuracy",
     "mapping.compact": "compare",
@@ -45,6 +45,7 @@ def test_an_old_path_leads_to_the_name_and_warns(old):
 @pytest.mark.parametrize(
     ("module", "names"),
     [
+        ("tinynets.data", ["Data", "digits", "from_dataset", "from_npz", "mnist5000", "split"]),
         ("tinynets.pruning", ["METHODS", "prune"]),
         ("tinynets.lottery", ["reinitialised", "shuffled", "tickets", "train_from", "trainer"]),
         ("crossbar_sim.config", ["RunConfig", "load_config"]),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from approx import approx
+from tinynets.data import digits
 from tinynets.flyhash import (
     FlyHash,
     dense_hash,
@@ -16,7 +17,6 @@ from tinynets.flyhash import (
     sparse_projection,
     winners,
 )
-from tinynets.networks.data import digits
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """Transposed and 3-D convolutions as a plain convolution of inputs that are padded before it."""
 
+from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -70,6 +72,19 @@ class Convolution(Unpacked):
             x = functional.pad(x, self.ends, self.mode)
         y = self._planes(x) if self.n_axis == 3 else self.matrix(x)
         return y if is_batch else y[0]
+
+    def n_real(self, x: torch.Tensor, output: torch.Tensor) -> np.ndarray:
+        """Return how often each place of a transposed kernel meets an input, and not a zero.
+
+        x, output: of a pass of a batch. The places are those of `matrix`, (n_place,), and the
+        numbers those of one sample.
+        """
+        shape = self.stride, self.padding, self.dilation, self.kernel
+        axes = []
+        for n_in, n_out, step, pad, dilation, k in zip(x.shape[2:], output.shape[2:], *shape):
+            reached = step * np.arange(n_in) + dilation * np.arange(k)[::-1, None] - pad
+            axes.append(((reached >= 0) & (reached < n_out)).sum(1))
+        return reduce(np.multiply.outer, axes).ravel()
 
     def _mirrored(self, weight: torch.Tensor) -> torch.Tensor:
         """Exchange inputs and outputs in each group of a kernel, and turn it round."""

@@ -13,6 +13,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from tinynets.modules.convolution import Convolution
 from tinynets.modules.replacing import is_inside
 from tinynets.modules.unpacking import unpacked
 from tinynets.networks.layers import ConvGeometry, DigitalModule, PrunedLayer, PrunedNetwork
@@ -67,14 +68,17 @@ def extract(
     modules = dict(model.named_modules())
     check_paths("leave_digital", leave_digital, modules)
     paths = [path for path in modules if _is_mappable(path, modules[path], leave_digital)]
-    n_mvm, n_mac = _count_products(model, {path: modules[path] for path in paths}, example)
+    spread = _Spread(modules)
+    with watching(spread.modules, spread.see):
+        n_mvm, n_mac = _count_products(model, {path: modules[path] for path in paths}, example)
+    n_mac |= {path: spread.n_mac(path) for path in spread.n_real}
     if idle := [path for path in paths if path not in n_mvm]:
         raise ValueError(
             f"modules {idle} did not run on the example, though their weights may be read without "
             f"them; pass leave_digital={tuple(idle)}"
         )
     names = _names(n_mvm)
-    every = [_layer(names[path], path, modules[path], n_mvm[path]) for path in n_mvm]
+    every = [_layer(names[p], p, modules[p], n, spread.of(p)) for p, n in n_mvm.items()]
     layers = tuple(layer for layer in every if layer.n_remaining)
     mapped = [layer.module for layer in layers]
     rest = {path: module for path, module in modules.items() if not is_inside(path, mapped)}
@@ -90,6 +94,29 @@ def extract(
         )
     left = [biases.get(x.module, x) for x in left if x.n_weight or x.n_mac]
     return PrunedNetwork(layers, digital, tuple(left))
+
+
+class _Spread:
+    """Counts the products of transposed convolutions with their inputs, by path of the matrix."""
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        every = {p: m for p, m in modules.items() if isinstance(m, Convolution)}
+        self.modules = {path: module for path, module in every.items() if module.transposed}
+        self.n_real: dict[str, np.ndarray] = {}
+
+    def see(self, path: str, module: Any, x: torch.Tensor, output: torch.Tensor) -> None:
+        """Add up a pass."""
+        name = f"{path}.matrix".lstrip(".")
+        self.n_real[name] = self.n_real.get(name, 0) + module.n_real(x, output)
+
+    def of(self, path: str) -> tuple[int, ...]:
+        """Return how often each place of a kernel meets an input; empty for other layers."""
+        return tuple(self.n_real[path].tolist()) if path in self.n_real else ()
+
+    def n_mac(self, path: str) -> int:
+        """Return the products of a matrix that stays digital."""
+        module, n_real = self.modules[path.rpartition(".")[0]], self.n_real[path]
+        return dense_weight(module.matrix).numel() // len(n_real) * int(n_real.sum())
 
 
 def _only_bias(layer: PrunedLayer) -> DigitalModule:
@@ -309,28 +336,29 @@ def _names(paths: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _layer(name: str, path: str, module: Any, n_mvm: int) -> PrunedLayer:
+def _layer(name: str, path: str, module: Any, n_mvm: int, n_real: tuple[int, ...]) -> PrunedLayer:
     weight, bias = weight_and_bias(module)
     mask = getattr(module, "weight_mask", None)
     conv = None if isinstance(module, nn.Linear) else conv_geometry(module)
-    mask = weight != 0 if mask is None else _flat(mask.detach().cpu().numpy() != 0, module)
-    return PrunedLayer(name, weight, mask, None if module.bias is None else bias, conv, path, n_mvm)
+    mask = weight != 0 if mask is None else _flat(mask.detach().cpu().numpy() != 0)
+    bias = None if module.bias is None else bias
+    return PrunedLayer(name, weight, mask, bias, conv, path, n_mvm, n_real)
 
 
 def weight_and_bias(module: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weight (n_out, n_in) with groups written out, and the bias (n_out,), as float64.
+    """Return the weight as `PrunedLayer` holds it and the bias (n_out,), as float64.
 
     Without a bias, the second is zero.
     """
-    weight = _flat(dense_weight(module).cpu().double().numpy(), module)
+    weight = _flat(dense_weight(module).cpu().double().numpy())
     if module.bias is None:
         return weight, np.zeros(len(weight))
     return weight, module.bias.detach().cpu().double().numpy()
 
 
-def _flat(weight: np.ndarray, module: Any) -> np.ndarray:
-    """Flatten an array in the shape of a module's weight to (n_out, n_in)."""
-    return weight if isinstance(module, nn.Linear) else _ungroup(weight, module.groups)
+def _flat(weight: np.ndarray) -> np.ndarray:
+    """Flatten an array in the shape of a module's weight to (n_out, n_in / groups)."""
+    return weight if weight.ndim == 2 else weight.reshape(len(weight), -1)
 
 
 def conv_geometry(module: Any) -> ConvGeometry:
@@ -361,17 +389,3 @@ def _reach(module: Any) -> list[int]:
 
 def _is_uneven(module: Any) -> bool:
     return module.padding == "same" and any(r % 2 for r in _reach(module))
-
-
-def _ungroup(weight: np.ndarray, groups: int) -> np.ndarray:
-    """Flatten a convolution's weight to (n_out, in_channels * kernel), groups written out."""
-    n_out = weight.shape[0]
-    flat = weight.reshape(n_out, -1)
-    if groups == 1:
-        return flat
-    per_out, per_in = n_out // groups, flat.shape[1]
-    full = np.zeros((n_out, groups * per_in), dtype=weight.dtype)
-    for group in range(groups):
-        out = slice(group * per_out, (group + 1) * per_out)
-        full[out, group * per_in : (group + 1) * per_in] = flat[out]
-    return full

@@ -10,7 +10,8 @@ class Counts:
     """Work of one inference. A MAC is one multiplication and one addition, thus two FLOPs.
 
     n_weight, n_remaining: weights before and after pruning.
-    n_mac, n_mac_nonzero: MACs before and after pruning.
+    n_mac, n_mac_nonzero: MACs before and after pruning; a transposed convolution has none with the
+        zeros between its inputs.
     n_flop, n_flop_nonzero: multiplications and additions before and after pruning. The first
         product of an output needs no addition, a bias needs one.
     """
@@ -28,7 +29,7 @@ class Counts:
 
 def count(layer: PrunedLayer) -> Counts:
     """Return the counts of one layer."""
-    n_mac, n_mac_nonzero = (n * layer.n_mvm for n in (layer.n_weight, layer.n_remaining))
+    n_mac, n_mac_nonzero = layer.n_mac, layer.n_mac_remaining
     biases = layer.n_out * layer.n_mvm if layer.bias is not None else 0
     n_out_used = int(layer.mask.any(axis=1).sum()) * layer.n_mvm
     return Counts(

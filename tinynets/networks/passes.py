@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from tinynets.data.samples import no_batch
+
 #: Tensors that share their first dimension, the batch: one, or those of the positional arguments,
 #: or those of the keyword arguments of a pass.
 Inputs = torch.Tensor | tuple[torch.Tensor, ...] | list[torch.Tensor] | Mapping[str, torch.Tensor]
@@ -39,9 +41,8 @@ def check_inputs(inputs: Any, what: str = "inputs") -> None:
         shapes = ", ".join(str(tuple(part.shape)) for part in parts)
         raise ValueError(f"{what} must be at least one; got shape {shapes}")
     if len({len(part) for part in parts}) > 1:
-        raise ValueError(
-            f"all {what} must have the same number of samples; got {[len(part) for part in parts]}"
-        )
+        names = inputs if isinstance(inputs, Mapping) else map(str, range(len(parts)))
+        raise ValueError(no_batch(what, {n: tuple(p.shape) for n, p in zip(names, parts)}))
     if any(part.is_complex() for part in parts) or parts[0].dtype == torch.bool:
         raise ValueError(
             f"{what} must be real numbers; got {', '.join(str(part.dtype) for part in parts)}"

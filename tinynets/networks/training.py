@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tinynets.networks.data import Data, inputs
+from tinynets.data import Data, inputs
 from tinynets.networks.masks import plain_weights
 from tinynets.networks.passes import call, chosen, evaluation, split
 from tinynets.progress import Progress, silent

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from tinynets.data import Data
 from tinynets.modules.replacing import copied
 from tinynets.modules.unpacking import unpacked
-from tinynets.networks.data import Data
 from tinynets.networks.extraction import dense_weight
 from tinynets.networks.masks import (
     apply_masks,

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
+from tinynets.data import Data
 from tinynets.modules.replacing import copied
-from tinynets.networks.data import Data
 from tinynets.networks.extraction import extract
 from tinynets.networks.flops import Counts, count
 from tinynets.networks.masks import make_permanent

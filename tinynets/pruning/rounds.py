@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from tinynets.data import Data, inputs
 from tinynets.modules.replacing import copied
 from tinynets.modules.unpacking import unpacked
-from tinynets.networks.data import Data, inputs
 from tinynets.networks.masks import (
     Masks,
     apply_masks,

@@ -11,7 +11,7 @@ from crossbar_sim.calibration.switches import matrix_error, reselect_for_wires
 from crossbar_sim.calibration.tile import WiredDie, pair_matrix
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires
-from tinynets.networks.layers import PrunedLayer, PrunedNetwork
+from tinynets.networks.layers import ConvGeometry, PrunedLayer, PrunedNetwork
 
 WIRES, ENDS = Wires(5.0, 5.0, 20.0), Periphery(tia_gain=1e3)
 
@@ -102,6 +102,27 @@ def test_errors_of_wires_cancel_on_real_inputs():
     assert report.errors[-1] == approx(errors["aware"] / size, rel=1e-6)
     assert list(report.errors) == sorted(report.errors, reverse=True)
     assert report.errors[-1] < 0.7 * report.errors[0]
+
+
+@pytest.mark.parametrize("aware", [False, True])
+def test_a_grouped_layer_is_selected_as_if_written_out(aware):
+    conv = ConvGeometry(4, (2, 2), (1, 1), (0, 0), (1, 1), groups=4)
+    weight, x = (
+        np.random.default_rng(0).normal(size=(8, 4)),
+        np.random.default_rng(1).random((9, 16)),
+    )
+    layer = PrunedLayer("a", weight, weight != 0, conv=conv)
+    die = Die(ResistorBank(n=4, sigma_local=0.05), seed=1)
+    moment = {"second_moment": lambda *_: x.T @ x / len(x)} if aware else {}
+    found = []
+    for each in (layer, layer.written_out()):
+        mapped = map_network(PrunedNetwork((each,)), die, TileConfig(8, 8))
+        found.append(reselect_for_wires(mapped, WIRES, ENDS, rounds=3, **moment))
+    (grouped,), (whole,) = (each.mapped.layers for each in found)
+    assert found[0].layers == found[1].layers
+    assert grouped.n_different(whole) == 0 < found[0].layers[0].n_changed
+    predicted = grouped.source.grouped(grouped.predicted).written_out()
+    np.testing.assert_array_equal(predicted, whole.predicted)
 
 
 def test_calibration_sees_the_meter_and_is_judged_by_the_truth():

@@ -22,7 +22,7 @@ from crossbar_sim.pipeline.steps import select_on_die
 from mapping import Die, ResistorBank, TileConfig, map_network
 from mapping.network.map_network import SelectionRule
 from netlists import Periphery, Wires
-from tinynets.networks.data import Data, digits
+from tinynets.data import Data, digits
 from tinynets.networks.extraction import extract
 from tinynets.networks.masks import apply_masks, make_permanent, masks_of
 from tinynets.networks.models import mlp

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from torch import nn
 
-from crossbar_sim import simulate
+from approx import approx
+from crossbar_sim import estimate, simulate
 from crossbar_sim.config import RunConfig
 from crossbar_sim.findings.estimate import run_amount
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
@@ -23,10 +24,13 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def run(root: Path, **more: Any) -> Path:
+def network() -> tuple[nn.Module, dict[str, np.ndarray]]:
     model = nn.Sequential(nn.Linear(30, 40), nn.ReLU(), nn.Linear(40, 6)).eval()
-    samples = {"x": np.random.default_rng(0).random((60, 30))}
-    return simulate(model, samples, name="own", root=root, settings=SETTINGS, **more)
+    return model, {"x": np.random.default_rng(0).random((60, 30))}
+
+
+def run(root: Path, **more: Any) -> Path:
+    return simulate(*network(), name="own", root=root, settings=SETTINGS, **more)
 
 
 def test_tiles_and_bytes_are_those_of_the_run(tmp_path):
@@ -38,6 +42,13 @@ def test_tiles_and_bytes_are_those_of_the_run(tmp_path):
     written = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     assert 0.7 < amount.files.n_byte / written < 1.4
     assert str(amount).startswith("8 tiles: selection 0 s, circuits 2 s, files 0 s, ")
+
+
+def test_python_is_told_the_same_before_a_run():
+    amount = estimate(*network(), settings=SETTINGS)
+    assert str(amount).startswith("8 tiles: selection 0 s, circuits 2 s, files 0 s, ")
+    less = estimate(*network(), settings=SETTINGS, leave_digital=("2",))
+    assert (less.n_tile, less.circuits) == (6, approx(amount.circuits * 1200 / 1440, rel=1e-9))
 
 
 def test_a_run_that_no_disk_holds_is_refused_before_its_slow_steps(tmp_path, monkeypatch):

@@ -14,8 +14,8 @@ from crossbar_sim.cli import main
 from mapping import TileConfig
 from mapping.tiling.compact import count_lines, split
 from tinynets import extract, load_weights
+from tinynets.data import digits
 from tinynets.formats.weights import read_weights
-from tinynets.networks.data import digits
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import accuracy
 

@@ -16,6 +16,7 @@ from crossbar_sim import Converters, Hardware, solve, solve_ngspice, to_torch, t
 from crossbar_sim.ngspice.process import Job
 from crossbar_sim.on_die import circuit_layer
 from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
+from crossbar_sim.on_die.input_moments import write_weight
 from crossbar_sim.on_die.layer_inputs import InputRange, input_ranges, patches
 from crossbar_sim.on_die.readout import Readout, grouped, merged, respond, respond_all
 from crossbar_sim.on_die.to_torch import circuit_inputs
@@ -404,10 +405,34 @@ def test_tiles_side_by_side_and_added_up_read_what_each_reads(mapped):
     for response in groups:
         found = readout(response, n_in=layer.source.n_in, v_swing=100.0)(x)[0]
         beside.index_add_(1, torch.from_numpy(response.columns.copy()), found)
-    whole = merged(responses, layer.source.n_in, layer.source.n_out)
+    (whole,) = merged(responses, layer.source)
     together = readout(whole, n_in=layer.source.n_in)(x)[0]
     for found in (beside, together):
         assert torch.allclose(found, alone, atol=1e-6 * float(alone.abs().max()))
+
+
+@pytest.mark.parametrize("tiling", ["in order", "clustered"])
+def test_only_tiles_with_a_group_in_common_are_added_up(tiling):
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Conv2d(12, 24, 3, groups=12)).eval(), torch.rand(3, 12, 5, 6)
+    mapped = map_network(extract(model, x), Die(PRECISE, seed=1), TileConfig(12, 8), tiling=tiling)
+    (layer,) = mapped.layers
+    responses = [respond(tile, Hardware(Wires(2, 2))) for tile in layer.tiles]
+    parts = merged(responses, layer.source)
+    assert len(responses) >= len(parts) > 2
+    assert sum(part.volts.size for part in parts) < 24 * 12 * 9
+    whole, there = np.zeros((2, layer.source.n_in, 48))
+    for found, each in ((whole, responses), (there, parts)):
+        for one in each:
+            found[np.ix_(one.rows, np.concatenate([one.columns, 24 + one.columns]))] += one.volts
+    np.testing.assert_allclose(there, whole, rtol=0, atol=1e-15 * np.abs(whole).max())
+    on_die = to_torch(model, mapped, Hardware(), calibration=x)
+    write_weight(model, layer.source, layer.weight)
+    torch.testing.assert_close(on_die(x), model(x), rtol=0, atol=1e-5)
+    with pytest.raises(
+        ValueError, match=r"\(24, 9\), but the mapped one is \(24, 9\) in 12 groups"
+    ):
+        to_torch(nn.Sequential(nn.Conv2d(1, 24, 3)), mapped, Hardware(), calibration=x)
 
 
 def test_gradients_pass_the_converters_as_if_they_did_not_round():

@@ -8,8 +8,8 @@ from crossbar_sim import solve_ngspice
 from crossbar_sim.on_die.flyhash_projection import crossbar_projection
 from mapping import Die, ResistorBank, TileConfig
 from netlists import Periphery, Wires, array_circuit
+from tinynets.data import digits
 from tinynets.flyhash import FlyHash, nearest_codes, nearest_exact, recall, sparse_projection
-from tinynets.networks.data import digits
 
 TILE = TileConfig(32, 64)
 

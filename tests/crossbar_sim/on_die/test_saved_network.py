@@ -21,7 +21,7 @@ from crossbar_sim.on_die.saved_network import load_network, save_network
 from crossbar_sim.pipeline.steps import select_on_die
 from mapping import Die, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires
-from tinynets.networks.data import digits
+from tinynets.data import digits
 from tinynets.networks.extraction import extract
 from tinynets.networks.models import digits_cnn, mlp
 

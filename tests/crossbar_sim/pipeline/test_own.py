@@ -32,7 +32,7 @@ from crossbar_sim.pipeline.steps import (
 )
 from crossbar_sim.study.runner import Study
 from crossbar_sim.study.store import Store
-from tinynets.networks.data import Data, from_arrays
+from tinynets.data import Data, from_arrays
 from tinynets.networks.training import predict
 
 NET = """
@@ -124,6 +124,40 @@ def test_an_onnx_network_and_a_stack_of_linear_layers_need_no_python(folder):
     data = load_data(config)
     found = predict(train_and_prune(config, data)[1], data.x_test)
     assert found == approx(predict(stack, data.x_test), rel=1e-5)
+
+
+def test_two_inputs_of_an_onnx_file_are_arrays_of_their_names(folder):
+    """The file takes "wide" first, the data "narrow": they go by name, not by place."""
+    pytest.importorskip("onnx")
+    from onnx_files import node, save
+
+    rng = np.random.default_rng(5)
+    weights = {"w": rng.normal(size=(5, 3)), "v": rng.normal(size=(2, 3))}
+    nodes = [
+        node("MatMul", ["wide", "w"], "a"),
+        node("MatMul", ["narrow", "v"], "b"),
+        node("Add", ["a", "b"], "y"),
+    ]
+    constants = {name: array.astype(np.float32) for name, array in weights.items()}
+    save(folder / "two.onnx", nodes, constants, inputs=("wide", "narrow"))
+    x = {"wide": rng.normal(size=(40, 5)), "narrow": rng.normal(size=(40, 2))}
+    np.savez(folder / "two.npz", **x, y=np.arange(40) % 3)
+    text = TABLES.replace("data.npz", "two.npz").replace("weights.safetensors", "two.onnx")
+    path = written(folder, text.replace('python = "net.py:make"\n', ""))
+    config = load_config(path)
+    data = load_data(config)
+    wanted = sum(data.x_test[name] @ weights[of] for name, of in (("wide", "w"), ("narrow", "v")))
+    _, pruned = train_and_prune(config, data)
+    assert predict(pruned, data.x_test) == approx(wanted, rel=1e-5)
+    layers = layers_of(config, pruned, data).layers
+    found = [
+        next(w for w in weights.values() if w.T.shape == layer.weight.shape) for layer in layers
+    ]
+    assert all(layer.weight == approx(w.T, rel=1e-6) for layer, w in zip(layers, found))
+    assert len(layers) == 2
+    np.savez(folder / "two.npz", wide=x["wide"], other=x["narrow"], y=np.arange(40) % 3)
+    with pytest.raises(ConfigError, match=r"the network has inputs \['wide', 'narrow'\]; got"):
+        load_data(load_config(path))
 
 
 def test_a_network_of_your_own_is_pruned_only_if_a_table_says_so(folder):

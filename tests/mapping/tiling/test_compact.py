@@ -18,7 +18,8 @@ from mapping.tiling.compact import (
     split,
     split_dense,
 )
-from tinynets.networks.data import digits
+from tinynets.data import digits
+from tinynets.networks.layers import as_grouped
 from tinynets.networks.masks import choose, weight_layers
 from tinynets.networks.models import mlp
 from tinynets.networks.training import train
@@ -143,7 +144,7 @@ def test_the_same_mask_gives_the_same_tiles():
 @pytest.mark.parametrize("density", [0.0, 0.005, 0.01, 0.02])
 def test_components_are_those_of_another_library(density):
     mask = np.random.default_rng(2).random((120, 150)) < density
-    found = components(mask)
+    found = components(as_grouped(mask))
     sparse = csr_array(mask)
     n_part, _ = connected_components(bmat([[None, sparse], [sparse.T, None]], format="csr"))
     n_empty = int((~mask.any(axis=0)).sum() + (~mask.any(axis=1)).sum())

@@ -140,7 +140,7 @@ FORGED = {
     "a scale of zero": (filled("0/g_per_weight", 0), "finite values above zero"),
     "no prediction": (filled("0/predicted", np.nan), "predicted must be"),
     "devices where none remain": (filled("0/mask", True), "times; expected 1"),
-    "numbers as masks": (filled("0/tiles/present", 1), "its die and switches|times; expected"),
+    "numbers as masks": (filled("0/tiles/present", 1), "where the layer has no weight"),
     "branches that are not": (filled("0/tiles/chosen_pos", 2**31), "is not zero|does not have"),
     "text as weights": (lambda h, a: a.update({"0/weight": np.array(["x"])}), "is of <U1"),
     "a size too few": (sizes(lambda given: given.pop()), "2 tiles and 1 sizes"),
@@ -202,7 +202,7 @@ def test_a_file_of_version_1_is_read(network):
 FORGED_OLD = {
     "conductances times three": (scaled("0/0/g_pos", 3), "its die and switches give"),
     "a row out of range": (scaled("0/0/rows", 100), "its lines go to input"),
-    "numbers as masks": (filled("0/0/present", 1), "its die and switches|times; expected"),
+    "numbers as masks": (filled("0/0/present", 1), "where the layer has no weight"),
     "branches that are not": (filled("0/0/chosen_pos", 2**31), "is not zero|does not have"),
     "no rows": (lambda h, a: a.pop("0/0/rows"), "do not match: '0/0/rows'"),
     "an array too many": (lambda h, a: a.update({"0/tiles/rows": np.ones(1)}), "'0/tiles/rows'"),

@@ -10,7 +10,7 @@ from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from mapping.network.repair import reselect
 from netlists import read_pack, write_pack
 from netlists.fabrication.measured_wafer import DEFECTIVE_OHM, WaferError, read_wafer
-from tinynets.networks.layers import PrunedLayer, PrunedNetwork
+from tinynets.networks.layers import ConvGeometry, PrunedLayer, PrunedNetwork
 
 arrow = pytest.importorskip("pyarrow")
 BANK = ResistorBank(n=5, sigma_local=0.05, meter_error=1e-3, r_on=1e3, r_off=1e9)
@@ -37,7 +37,7 @@ def measurements(network, path, *, skip=(), change=None, unit="ohm"):
     lines = [f"layer,input,output,side,branch,{unit}"]
     k = 0
     for layer in network.layers:
-        columns, rows = np.nonzero(layer.source.mask)
+        rows, columns = layer.source.cells
         ohm = network.die.measured(layer.name, rows, columns)
         for c, s, b in np.ndindex(ohm.shape):
             value = (change or {}).get(k, ohm[c, s, b] if unit == "ohm" else 1 / ohm[c, s, b])
@@ -61,6 +61,18 @@ def test_a_measured_wafer_becomes_the_die(network, tmp_path, unit):
         PrunedNetwork(tuple(x.source for x in network.layers)), found.die, network.tile
     )
     assert np.abs(again.layers[0].error).max() < 0.05
+
+
+def test_a_wafer_of_a_grouped_convolution(tmp_path):
+    conv = ConvGeometry(4, (2, 2), (1, 1), (0, 0), (1, 1), groups=4)
+    weight = np.random.default_rng(0).normal(size=(8, 4))
+    layer = PrunedLayer("conv", weight, weight != 0, conv=conv)
+    mapped = map_network(PrunedNetwork((layer,)), Die(BANK, seed=1), TileConfig(8, 8))
+    found = read_wafer(measurements(mapped, tmp_path / "w.csv"), mapped)
+    assert (found.n_branch, found.n_missing) == (2 * BANK.n * 8 * 4, 0)
+    wanted = mapped.die.measured("conv", *layer.cells)
+    measured = found.die.measured("conv", *layer.cells)
+    np.testing.assert_allclose(measured, wanted, rtol=1e-9)
 
 
 def test_defects_are_marked_and_never_closed(network, tmp_path):

@@ -16,7 +16,7 @@ from netlists import Periphery, Wires, tile_circuit, write_network
 from netlists.circuit.size import NetlistTooLarge, free_memory
 from netlists.spice.chain import Chain, bias_layer, bias_layers
 from netlists.spice.convolution_script import driver
-from tinynets.networks.data import Data, digits
+from tinynets.data import Data, digits
 from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.networks.models import mlp
@@ -225,10 +225,8 @@ def test_images_go_through_a_convolution_by_its_script(channels, options, tmp_pa
     command = [sys.executable, directory / "run.py", tmp_path / "in.npy", tmp_path / "out.npy"]
     subprocess.run(command, check=True)
     found = np.load(tmp_path / "out.npy") / (20e3 * layer.g_per_weight[:, None, None])
-    geometry = {name: options[name] for name in options if name not in ("kernel_size", "groups")}
-    weight = torch.from_numpy(
-        layer.weight.reshape(channels[1], channels[0], *layer.source.conv.kernel)
-    )
+    geometry = {name: options[name] for name in options if name != "kernel_size"}
+    weight = torch.from_numpy(layer.weight.reshape(model[0].weight.shape))
     wanted = torch.nn.functional.conv2d(torch.from_numpy(images), weight, **geometry).numpy()
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9 * np.abs(wanted).max())
 

@@ -8,9 +8,9 @@ from torch import nn
 
 from approx import approx
 from tinynets import extract, prune
+from tinynets.data import digits
 from tinynets.formats.linear_stack import linear_stack
 from tinynets.formats.weights import read_weights, save_weights
-from tinynets.networks.data import digits
 from tinynets.networks.models import mlp
 
 pytestmark = pytest.mark.training

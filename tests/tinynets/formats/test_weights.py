@@ -13,10 +13,10 @@ from torch import nn
 
 import tinynets
 from approx import approx
+from tinynets.data import digits
 from tinynets.formats.linear_stack import linear_stack
 from tinynets.formats.weights import from_sklearn, load_weights, read_weights
 from tinynets.networks.batch_norm import foldable
-from tinynets.networks.data import digits
 from tinynets.networks.masks import apply_masks, masks_of
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import predict, train

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from tinynets import extract
+from tinynets.data import Data
 from tinynets.lottery.gadgets import n_hidden, one_weight, subset, whole_units
 from tinynets.lottery.strong import METHODS, error_bound, strong_ticket
-from tinynets.networks.data import Data
 from tinynets.networks.masks import masks_of
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import train

@@ -8,9 +8,9 @@ from torch import nn
 
 import tinynets
 from approx import approx
+from tinynets.data import Data, digits, mnist5000
 from tinynets.lottery import reinitialised, shuffled, tickets, train_from, trainer
 from tinynets.lottery.winning_tickets import Ticket, Trainer
-from tinynets.networks.data import Data, digits, mnist5000
 from tinynets.networks.extraction import dense_weight
 from tinynets.networks.masks import masks_of
 from tinynets.networks.models import digits_cnn, mlp

@@ -10,9 +10,9 @@ from torch.nn.utils import parametrizations
 from torch.nn.utils import prune as torch_prune
 
 from tinynets import extract, fold_batch_norm, load_weights, prune, save_weights
+from tinynets.data import digits
 from tinynets.modules.attention import Attention
 from tinynets.modules.unpacking import unpacked
-from tinynets.networks.data import digits
 from tinynets.networks.masks import masks_of
 
 CAUSAL = torch.ones(5, 5, dtype=torch.bool).triu(1)

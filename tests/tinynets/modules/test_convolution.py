@@ -1,6 +1,7 @@
 """Transposed and 3-D convolutions as plain ones of padded inputs, against torch's own."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import prune as torch_prune
 
+from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from tinynets import extract, fold_batch_norm
 from tinynets.modules.unpacking import unpacked
+from tinynets.networks.flops import count
 from tinynets.networks.masks import masks_of
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -96,9 +99,61 @@ def test_3d_convolutions_are_torchs_for_every_option(mode):
 def test_each_position_of_the_output_is_a_product(module, shape, size, n_position):
     network = extract(nn.Sequential(module), torch.randn(3, *shape))
     (layer,) = network.layers
-    assert (layer.module, layer.weight.shape, layer.n_mvm) == ("0.matrix", size, n_position)
+    assert (layer.module, (layer.n_out, layer.n_in)) == ("0.matrix", size)
+    assert layer.n_mvm == n_position
     assert layer.n_weight == module.weight.numel()
     assert network.left == network.digital == ()
+
+
+def by_hand(module: Any, shape: tuple[int, ...], sizes: torch.Size) -> dict[tuple[int, ...], int]:
+    """Return the inputs that each place of a kernel sends inside the output, one by one."""
+    counts = dict.fromkeys(itertools.product(*map(range, module.kernel_size)), 0)
+    for place in counts:
+        for start in itertools.product(*map(range, shape)):
+            ends = zip(start, module.stride, place, module.dilation, module.padding)
+            to = [x * step + k * wide - pad for x, step, k, wide, pad in ends]
+            counts[place] += all(0 <= t < n for t, n in zip(to, sizes))
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "shape"),
+    [
+        (nn.ConvTranspose2d, {"kernel_size": 3, "stride": 2}, (4, 5)),
+        (nn.ConvTranspose2d, {"kernel_size": (4, 2), "stride": (2, 3), "padding": 1}, (3, 4)),
+        (nn.ConvTranspose1d, {"kernel_size": 3, "dilation": 4, "output_padding": 3}, (5,)),
+        (nn.ConvTranspose3d, {"kernel_size": 2, "stride": 2, "groups": 2}, (2, 3, 2)),
+    ],
+)
+def test_digital_products_are_those_with_inputs_alone(kind, options, shape):
+    torch.manual_seed(0)
+    module, x = kind(2, 4, **options), torch.randn(3, 2, *shape)
+    torch_prune.random_unstructured(module, "weight", 0.4)
+    counts = by_hand(module, shape, module(x).shape[2:])
+    (layer,) = extract(nn.Sequential(module, nn.ReLU()), x).layers
+    n_pair = module.weight[..., *[0] * len(shape)].numel()
+    assert count(layer).n_mac == n_pair * sum(counts.values())
+    kept = module.weight_mask
+    left = sum(n * int(kept[..., *place].sum()) for place, n in counts.items())
+    assert 0 < count(layer).n_mac_nonzero == left < count(layer).n_mac
+    digital = extract(
+        nn.Sequential(module, nn.Conv2d(4, 1, 1))
+        if len(shape) == 2
+        else nn.Sequential(module, nn.Flatten(), nn.LazyLinear(1)),
+        x,
+        leave_digital=("0.matrix",),
+    )
+    assert {part.module: part.n_mac for part in digital.left}["0.matrix"] == count(layer).n_mac
+
+
+def test_a_saved_network_keeps_the_products_with_inputs(tmp_path):
+    network = extract(nn.Sequential(nn.ConvTranspose2d(1, 2, 2, 2)), torch.randn(1, 1, 3, 3))
+    map_network(network, Die(ResistorBank(n=2)), TileConfig(8, 8)).save(tmp_path / "m.npz")
+    (layer,) = MappedNetwork.load(tmp_path / "m.npz").layers
+    assert layer.source.n_real == network.layers[0].n_real == (9, 9, 9, 9)
+    assert count(layer.source).n_mac == 72
+    with pytest.raises(ValueError, match=r"n_real has 2 numbers, up to 99; expected one for each"):
+        replace(network.layers[0], n_real=(99, 0))
 
 
 def test_masks_go_both_ways():

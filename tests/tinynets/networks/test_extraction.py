@@ -34,12 +34,19 @@ def test_pruning_masks_are_honoured_without_a_forward_pass():
     )
 
 
-def test_groups_are_written_out():
+def test_groups_hold_only_their_own_weights():
     conv = nn.Conv2d(4, 6, 3, groups=2, stride=2, dilation=2, padding=1)
     layer = extract(nn.Sequential(conv), torch.zeros(1, 4, 9, 9)).layers[0]
-    assert layer.weight.shape == (6, 36)
-    assert not layer.mask[:3, 18:].any()
-    assert not layer.mask[3:, :18].any()
+    np.testing.assert_array_equal(layer.weight, conv.weight.detach().reshape(6, 18))
+    assert (layer.n_out, layer.n_in) == layer.pattern.shape == (6, 36)
+    whole = layer.written_out()
+    assert whole.written_out() is whole
+    assert whole.conv.groups == 1
+    np.testing.assert_array_equal(whole.weight[:3, :18], layer.weight[:3])
+    np.testing.assert_array_equal(whole.weight[3:, 18:], layer.weight[3:])
+    assert not whole.mask[:3, 18:].any()
+    assert not whole.mask[3:, :18].any()
+    np.testing.assert_array_equal(np.transpose(layer.cells), np.argwhere(whole.mask)[:, ::-1])
     assert layer.n_weight == conv.weight.numel() == layer.n_remaining
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from approx import approx
 from tinynets.networks.flops import Counts, count
-from tinynets.networks.layers import ConvGeometry, PrunedLayer, PrunedNetwork
+from tinynets.networks.layers import ConvGeometry, GroupedMatrix, PrunedLayer, PrunedNetwork
 
 WEIGHT = np.array([[1.0, 0.0, 2.0], [0.0, 0.0, -3.0]])
 
@@ -31,8 +31,37 @@ def test_flops_without_bias_save_the_first_addition():
 
 def test_a_grouped_convolution_has_no_weights_between_groups():
     geometry = ConvGeometry(2, (1, 1), (1, 1), (0, 0), (1, 1), groups=2)
-    found = PrunedLayer("c", np.eye(2), np.eye(2) != 0, conv=geometry)
+    found = PrunedLayer("c", np.ones((2, 1)), np.ones((2, 1), bool), conv=geometry)
     assert found.n_weight == 2
+    np.testing.assert_array_equal(found.written_out().weight, np.eye(2))
+    with pytest.raises(ValueError, match="expected 1 inputs and outputs"):
+        PrunedLayer("c", np.eye(2), np.eye(2) != 0, conv=geometry)
+
+
+def test_a_grouped_matrix_does_what_the_matrix_does():
+    rng = np.random.default_rng(0)
+    full = np.kron(np.eye(3), np.ones((2, 4))) * rng.integers(0, 3, (6, 12))
+    matrix = GroupedMatrix.of(full, 3)
+    assert matrix.values.shape == (6, 4)
+    assert matrix.shape == full.shape
+    np.testing.assert_array_equal(matrix.written_out(), full)
+    inputs, outputs = matrix.cells
+    np.testing.assert_array_equal(np.column_stack([outputs, inputs]), np.argwhere(full))
+    np.testing.assert_array_equal(matrix.values[matrix.place(outputs, inputs)], full[full != 0])
+    outputs, inputs = np.array([1, 2, 5]), np.array([0, 3, 4, 9, 11])
+    np.testing.assert_array_equal(matrix.part(outputs, inputs), full[np.ix_(outputs, inputs)])
+    np.testing.assert_array_equal(matrix.reach(outputs[:2]), np.arange(8))
+    matrix.add(outputs, inputs, np.ones((3, 5)))
+    full[np.ix_(outputs, inputs)] += np.kron(np.eye(3), np.ones((2, 4)))[np.ix_(outputs, inputs)]
+    np.testing.assert_array_equal(matrix.written_out(), full)
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"), [(4, "4 groups do not divide"), (2, "2 groups must be zero between")]
+)
+def test_a_matrix_that_does_not_have_its_groups(groups, message):
+    with pytest.raises(ValueError, match=message):
+        GroupedMatrix.of(np.ones((6, 4)), groups)
 
 
 def test_arrays_cannot_be_written_to():
@@ -46,7 +75,7 @@ def test_arrays_cannot_be_written_to():
         ({"name": "a\n.control"}, "not safe"),
         ({"name": "1a"}, "not safe"),
         ({"name": ""}, "not safe"),
-        ({"weight": np.ones(3), "mask": np.ones(3, bool)}, r"\(n_out, n_in\)"),
+        ({"weight": np.ones(3), "mask": np.ones(3, bool)}, r"\(n_out, n_in / groups\)"),
         ({"mask": np.ones((3, 2), bool)}, "mask"),
         ({"bias": np.ones(3)}, r"expected \(2,\)"),
         ({"weight": WEIGHT * np.nan}, "'fc' holds NaN or inf"),

@@ -8,8 +8,8 @@ from torch.nn.utils import prune as torch_prune
 
 import tinynets
 from approx import approx
+from tinynets.data import digits
 from tinynets.modules.replacing import copied
-from tinynets.networks.data import digits
 from tinynets.networks.extraction import extract
 from tinynets.networks.masks import (
     apply_masks,

@@ -9,7 +9,7 @@ from approx import approx
 from mapping import TileConfig
 from mapping.tiling.compact import count_lines, split
 from tinynets import extract, prune
-from tinynets.networks.data import Data, digits
+from tinynets.data import Data, digits
 from tinynets.networks.masks import masks_of
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import accuracy, train

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tinynets
 from approx import approx
-from tinynets.networks.data import Data
+from tinynets.data import Data
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import accuracy, predict, train
 from tinynets.pruning.compression import low_rank, quantise, rank_of
@@ -226,7 +226,7 @@ import sys
 for package in ("torch_pruning", "onnx", "mlxtend.data"):
     sys.modules[package] = None
 import torch
-from tinynets.networks import data
+from tinynets import data
 from tinynets.pruning import filters
 from tinynets.networks import models
 from tinynets.formats.onnx.network import from_onnx

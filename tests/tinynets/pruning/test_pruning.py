@@ -7,7 +7,7 @@ from torch import nn
 
 import tinynets
 from approx import approx
-from tinynets.networks.data import Data, digits
+from tinynets.data import Data, digits
 from tinynets.networks.extraction import dense_weight
 from tinynets.networks.masks import apply_masks, choose, make_permanent, weight_layers
 from tinynets.networks.models import mlp

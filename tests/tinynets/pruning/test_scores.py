@@ -7,8 +7,8 @@ from torch import nn
 
 import tinynets
 from approx import approx
+from tinynets.data import Data
 from tinynets.modules.replacing import copied
-from tinynets.networks.data import Data
 from tinynets.networks.extraction import dense_weight
 from tinynets.networks.masks import choose, masks_of, weight_layers
 from tinynets.networks.models import digits_cnn, mlp

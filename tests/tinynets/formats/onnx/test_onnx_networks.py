@@ -237,6 +237,24 @@ def test_unknown_operations_in_branches_are_named(tmp_path):
         from_onnx(path)
 
 
+def test_a_state_with_its_batch_elsewhere_becomes_a_constant(tmp_path):
+    nodes = [
+        node("Gather", ["state", "first"], "h", axis=0),
+        node("MatMul", ["x", "w"], "a"),
+        node("Add", ["a", "h"], "y"),
+    ]
+    constants = {"first": np.int64(1), "w": normal(8, 4)}
+    path = save(tmp_path / "state.onnx", nodes, constants, inputs=("x", "state"))
+    x, state = torch.randn(3, 8), torch.randn(2, 1, 4)
+    message = r"x of shape \(1, 8\), state of shape \(2, 1, 4\); an input with its batch elsewhere"
+    with pytest.raises(ValueError, match=message):
+        tinynets.extract(from_onnx(path), {"x": x[:1], "state": state})
+    model = from_onnx(path, fixed={"state": state.numpy()})
+    (layer,) = tinynets.extract(model, x).layers
+    wanted = x @ torch.from_numpy(layer.weight).float().T + state[1]
+    assert torch.allclose(model(x), wanted, rtol=0, atol=1e-5)
+
+
 def test_outputs_are_chosen_by_name(tmp_path):
     nodes = [
         node("MatMul", ["x", "w"], "a"),

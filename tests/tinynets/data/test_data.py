@@ -12,9 +12,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.utils.data import TensorDataset
 
-from tinynets.networks import data as tasks
-from tinynets.networks import mnist
-from tinynets.networks.data import (
+from tinynets import data as tasks
+from tinynets.data import (
     Data,
     digits,
     from_dataset,
@@ -22,6 +21,8 @@ from tinynets.networks.data import (
     from_npz,
     from_safetensors,
     mnist5000,
+    mnist_files,
+    own,
     split,
 )
 
@@ -52,8 +53,8 @@ def test_mnist_digits():
 
 def test_all_of_mnist_is_read_from_files_that_are_the_right_ones(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(mnist, "URL", (tmp_path / "server").as_uri())
-    mnist.read_mnist.cache_clear()
+    monkeypatch.setattr(mnist_files, "URL", (tmp_path / "server").as_uri())
+    mnist_files.read_mnist.cache_clear()
     with pytest.raises(ValueError, match=r"MNIST is not in .*, and file:.*; put train-im"):
         tasks.mnist(seed=0, flat=True)
     rng = np.random.default_rng(0)
@@ -64,19 +65,19 @@ def test_all_of_mnist_is_read_from_files_that_are_the_right_ones(tmp_path, monke
         for kind, head, array in (("images", 16, images), ("labels", 8, labels)):
             content = bytes(head) + array.tobytes()
             sha256 = hashlib.sha256(content).hexdigest()
-            monkeypatch.setitem(mnist.SHA256, f"{name}-{kind}", sha256)
+            monkeypatch.setitem(mnist_files.SHA256, f"{name}-{kind}", sha256)
             file = f"{name}-{kind}-idx{3 if kind == 'images' else 1}-ubyte"
             (tmp_path / "server" / f"{file}.gz").write_bytes(gzip.compress(content))
     data = tasks.mnist(seed=0, flat=False)
     assert data.x_test.shape == (20, 1, 28, 28)
     assert np.array_equal(data.x_test[:, 0] * 255, images)
     assert np.array_equal(data.y_test, labels)
-    kept = mnist.folder() / "t10k-labels-idx1-ubyte"
+    kept = mnist_files.folder() / "t10k-labels-idx1-ubyte"
     kept.write_bytes(kept.read_bytes()[:-1] + b"7")
-    mnist.read_mnist.cache_clear()
+    mnist_files.read_mnist.cache_clear()
     with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte is not the file of MNIST"):
         tasks.mnist(seed=0, flat=False)
-    mnist.read_mnist.cache_clear()
+    mnist_files.read_mnist.cache_clear()
 
 
 def tokens(n: int = 30) -> dict[str, np.ndarray]:
@@ -115,7 +116,14 @@ PARTS = {"train": slice(0, 20), "test": slice(20, 30)}
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"ids": np.zeros((4, 2)), "mask": np.zeros((3, 2))}, "the same number of samples; got"),
+        (
+            {"ids": np.zeros((4, 2)), "mask": np.zeros((3, 2))},
+            "the same number of samples, in the first",
+        ),
+        (
+            {"x": np.zeros((1, 8)), "state": np.zeros((2, 1, 4))},
+            r"state of shape \(2, 1, 4\), x of",
+        ),
         ({"ids": np.array(["a"] * 4), "mask": np.zeros(4)}, "'ids' must be numbers or booleans"),
         ({"ids": np.zeros(4), "mask": np.full(4, np.nan)}, "hold NaN or inf"),
         ({"ids_train": np.zeros(4), "ids_test": np.zeros((4, 2))}, "other inputs or sizes"),
@@ -262,7 +270,7 @@ def test_an_npz_that_would_fill_the_memory_is_refused_before_it_does(tmp_path, m
         file.writestr("y.npy", header.getvalue())
     with pytest.raises(ValueError, match=r"arrays take 4.77e\+05 GiB; at most 2 GiB are read"):
         from_npz(tmp_path / "claims.npz")
-    monkeypatch.setattr(tasks, "MAX_BYTES", 4_000)
+    monkeypatch.setattr(own, "MAX_BYTES", 4_000)
     np.savez_compressed(tmp_path / "small.npz", x=np.zeros((1000, 8), np.uint8), y=np.zeros(1000))
     with pytest.raises(ValueError, match="at most"):
         from_npz(tmp_path / "small.npz")

@@ -1,0 +1,1 @@
+"""Currents of an array as torch tensors, with their exact derivatives."""
