@@ -12,8 +12,8 @@ from tinynets.lazily import lazily
 if TYPE_CHECKING:
     from tinynets.flyhash import FlyHash
     from tinynets.formats.linear_stack import linear_stack
-    from tinynets.formats.onnx_export import save_onnx
-    from tinynets.formats.onnx_import import from_onnx
+    from tinynets.formats.onnx.export import save_onnx
+    from tinynets.formats.onnx.network import from_onnx
     from tinynets.formats.weights import from_sklearn, load_weights, save_weights
     from tinynets.lottery import tickets
     from tinynets.lottery.strong import strong_ticket
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "flyhash": ("FlyHash",),
     "formats.linear_stack": ("linear_stack",),
-    "formats.onnx_export": ("save_onnx",),
-    "formats.onnx_import": ("from_onnx",),
+    "formats.onnx.export": ("save_onnx",),
+    "formats.onnx.network": ("from_onnx",),
     "formats.weights": ("from_sklearn", "load_weights", "save_weights"),
     "lottery.strong": ("strong_ticket",),
     "lottery.winning_tickets": ("tickets",),
@@ -42,7 +42,7 @@ _HOMES = {
     "pruning.edge_popup": ("edge_popup",),
     "pruning.filters": ("prune_filters",),
     "pruning.for_tiles": ("prune_for_tiles",),
-    "pruning.methods": ("prune",),
+    "pruning.rounds": ("prune",),
     "pruning.metrics": ("compare", "measure"),
 }
 

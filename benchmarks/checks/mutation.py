@@ -67,6 +67,12 @@ MODULES = {
         "netlists/spice/test_decks",
         "crossbar_sim/solvers/test_solvers_agree",
     ),
+    "netlists/circuit/array_topology.py": (
+        "netlists/circuit/test_build",
+        "project/test_conventions",
+        "netlists/spice/test_decks",
+        "crossbar_sim/solvers/test_solvers_agree",
+    ),
     "netlists/circuit/elements.py": (
         "netlists/circuit/test_build",
         "project/test_conventions",
@@ -79,6 +85,11 @@ MODULES = {
         "netlists/spice/test_decks",
         "crossbar_sim/on_die/test_analog",
         "crossbar_sim/periphery/test_noise",
+    ),
+    "netlists/circuit/wires.py": (
+        "netlists/circuit/test_build",
+        "crossbar_sim/solvers/test_solvers_agree",
+        "crossbar_sim/config/test_config",
     ),
     "netlists/circuit/wire_geometry.py": ("netlists/circuit/test_wire_geometry",),
     "mapping/network/map_network.py": (
@@ -160,7 +171,7 @@ EXPLAINED = {
     "crossbar_sim/ngspice/verification.py: time_limit: float = 600.0": (
         "how long ngspice may take: no answer changes"
     ),
-    "netlists/circuit/elements.py: "
+    "netlists/circuit/array_topology.py: "
     "terminals = np.concatenate([[1], grid.inputs, grid.tia.ravel()])": (
         "equivalent: nothing is shorted to ground, and node 1 is an input"
     ),

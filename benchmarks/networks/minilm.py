@@ -27,7 +27,7 @@ from benchmarks.common import ROOT, machine, print_table, save_json
 from benchmarks.networks.minilm_net import make
 from crossbar_sim.config import RunConfig, load_config
 from crossbar_sim.config.study import with_values
-from crossbar_sim.findings.measures import compared
+from crossbar_sim.findings.run_score import compared
 from crossbar_sim.jobs.source import read_source
 from crossbar_sim.pipeline.deployment import Deployment
 from crossbar_sim.pipeline.kept import Kept

@@ -26,7 +26,7 @@ from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.layer_inputs import capture_inputs
 from crossbar_sim.on_die.to_torch import to_torch
 from mapping.network.map_network import map_network
-from tinynets.formats.onnx_import import from_onnx
+from tinynets.formats.onnx.network import from_onnx
 from tinynets.modules.replacing import copied
 from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.passes import Inputs, call

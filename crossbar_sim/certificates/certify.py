@@ -19,8 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from crossbar_sim.certificates.certificate import Certificate
 from crossbar_sim.solvers.nodal import factorise
-from crossbar_sim.solvers.solution import Solution
-from crossbar_sim.transfer.array_lines import SolverError
+from crossbar_sim.solvers.solution import Solution, SolverError
 from netlists.circuit import Circuit
 from netlists.circuit.elements import BIT_LINE
 

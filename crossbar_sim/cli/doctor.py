@@ -1,91 +1,28 @@
-"""Diagnosis of what is installed, and whether a run can work."""
+"""The command that says what is installed and whether it works."""
 
-import importlib.metadata
-import os
-import platform
-from dataclasses import dataclass
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from crossbar_sim.ngspice.worker import INSTALL_HELP, NgspiceError, NgspiceWorker, find_library
-
-_REQUIRED = (
-    "numpy",
-    "scipy",
-    "networkx",
-    "numba",
-    "torch",
-    "scikit-learn",
-    "PySpice",
-    "safetensors",
-)
-_OPTIONAL = {
-    "onnx": "onnx",
-    "torch-pruning": "prune",
-    "mlxtend": "data",
-    "klayout": "layout",
-    "distributed": "cluster",
-    "pandas": "study",
-    "optuna": "optimise",
-    "jsonschema": "fab",
-    "badcrossbar": "bench",
-}
+from crossbar_sim.system.terminal import messages
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the diagnosis.
+def doctor() -> None:
+    """What is installed, which ngspice is used, and whether it has the KLU solver.
 
-    what: part that was looked at.
-    status: what was found of it.
-    ok: whether a run can work with that.
-    remedy: what to do when it is not ok.
+    Exit code 1, with the remedy, when `crossbar-sim run` cannot work.
     """
+    from crossbar_sim.jobs.diagnosis import diagnose
 
-    what: str
-    status: str
-    ok: bool = True
-    remedy: str = ""
-
-
-def diagnose() -> list[Finding]:
-    """Return every finding; a run can work when all are ok."""
-    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    findings = [Finding("Python", platform.python_version()), Finding("machine", system)]
-    packages = dict.fromkeys(_REQUIRED, "") | _OPTIONAL
-    findings += [_package(name, extra) for name, extra in packages.items()]
-    return [*findings, _threads(), *_ngspice()]
-
-
-def _package(name: str, extra: str) -> Finding:
-    """Look for a package, which an extra brings, or which every run needs (extra "")."""
-    what = f"{name} (extra {extra})" if extra else name
-    try:
-        return Finding(what, importlib.metadata.version(name))
-    except importlib.metadata.PackageNotFoundError:
-        if not extra:
-            return Finding(what, "missing", False, f"pip install {name}")
-        return Finding(what, f"not installed; optional: pip install 'crossbar-sim[{extra}]'")
-
-
-def _threads() -> Finding:
-    import numba
-    import torch
-
-    return Finding("threads", f"torch {torch.get_num_threads()}, numba {numba.get_num_threads()}")
-
-
-def _ngspice() -> list[Finding]:
-    """Find the library and let it solve a circuit."""
-    try:
-        library = find_library()
-    except NgspiceError as error:
-        return [Finding("ngspice library", "not found", False, str(error))]
-    source = "NGSPICE_LIBRARY_PATH" if os.environ.get("NGSPICE_LIBRARY_PATH") else "found"
-    findings = [Finding("ngspice library", f"{library} ({source})")]
-    try:
-        with NgspiceWorker(time_limit=60, library=library, require_klu=False) as worker:
-            result = worker.probe()
-    except NgspiceError as error:
-        return [*findings, Finding("ngspice run", "failed", False, f"{error}; {INSTALL_HELP}")]
-    findings.append(Finding("ngspice version", str(result.version)))
-    solver = Finding("ngspice solver", "KLU" if result.klu else "Sparse", result.klu, INSTALL_HELP)
-    return [*findings, solver]
+    table = Table("part", "status", "", box=None)
+    findings = diagnose()
+    for finding in findings:
+        table.add_row(
+            escape(finding.what), escape(finding.status), "ok" if finding.ok else "[red]to do[/red]"
+        )
+    Console().print(table)
+    for finding in findings:
+        if not finding.ok:
+            messages.print(f"{finding.what}: {finding.remedy}", style="red", markup=False)
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)

@@ -10,6 +10,7 @@ from rich.table import Table
 from crossbar_sim.system.failures import naming
 from crossbar_sim.system.terminal import MAX_SEED, TRUST, messages, progress_bars
 from tinynets.files.outputs import csv_text
+from tinynets.files.suffixes import GRAPHS, WEIGHTS, listed
 
 Mapped = Annotated[
     Path,
@@ -113,8 +114,8 @@ def map_(
     network: Annotated[
         Path,
         typer.Argument(
-            help="Trained network as .onnx, or its weights as .safetensors or .pt (a state dict; "
-            "nothing in it is executed)."
+            help=f"Trained network as {listed(GRAPHS)}, or its weights as {listed(WEIGHTS)} (a "
+            "state dict; nothing in it is executed)."
         ),
     ],
     output: Annotated[Path, typer.Option(help="Directory of the mapping; must not exist yet.")],

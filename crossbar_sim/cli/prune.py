@@ -14,7 +14,8 @@ from crossbar_sim.jobs.prune_options import Options
 from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, progress_bars, within
 from mapping import TileConfig
 from tinynets.files.outputs import csv_text
-from tinynets.pruning.options import methods_help
+from tinynets.files.suffixes import FORMATS, GRAPHS, WEIGHTS, listed
+from tinynets.pruning.methods import methods_help
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,8 +24,8 @@ _Source = Annotated[
     Path,
     typer.Argument(
         metavar="CONFIG|MODEL",
-        help="Run's .toml, which is trained first; or a trained network as .onnx, or its weights "
-        "as .safetensors or .pt (a state dict; nothing in it is executed).",
+        help=f"Run's .toml, which is trained first; or a trained network as {listed(GRAPHS)}, or "
+        f"its weights as {listed(WEIGHTS)} (a state dict; nothing in it is executed).",
     ),
 ]
 _Config = Annotated[
@@ -220,11 +221,11 @@ def _tell(saved: dict[str, Any], title: str) -> None:
 def _writer(path: Path, source: Path) -> Callable[["nn.Module"], object]:
     """Return a function that writes the pruned network; refuse an impossible path right away."""
     from tinynets.files.extras import optional
-    from tinynets.formats.onnx_export import save_onnx
+    from tinynets.formats.onnx.export import save_onnx
     from tinynets.formats.weights import check_suffix, save_weights
 
-    if source.suffix == ".onnx":
-        optional("onnx", extra="onnx")  # before the packages that the output needs
+    if source.suffix in FORMATS and (extra := FORMATS[source.suffix].extra):
+        optional(extra, extra=extra)  # before the packages that the output needs
     if path.suffix != ".onnx":
         check_suffix(path)
         return lambda small: save_weights(small, path)

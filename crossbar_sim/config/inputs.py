@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from crossbar_sim.config.problems import ConfigError
 from crossbar_sim.config.python_files import python_sha256
+from tinynets.files.suffixes import FORMATS, WEIGHTS
 from tinynets.settings import Section, within
 
 #: Largest number of weights of a network: 400 MB, and three times that in training.
@@ -23,10 +24,8 @@ BUILT_IN = ("mlp", "cnn", "lenet5")
 DATA_SETS = ("digits", "mnist", "mnist5000")
 #: Suffixes of files of arrays.
 ARRAYS = (".npz", ".safetensors")
+#: Names of the table of `findings.run_score`, which needs torch.
 METRICS = ("accuracy", "top-5", "agreement", "relative error", "mse", "cosine")
-#: Suffixes of files of weights, and of all files that hold a network.
-WEIGHTS = (".safetensors", ".pt", ".pth")
-NETWORKS = (".onnx", *WEIGHTS)
 #: A source that is an object of the running Python program, known by its SHA-256.
 OBJECT = "given in Python"
 #: The keys that may name a file, by table.
@@ -44,10 +43,10 @@ def is_python(value: str | None) -> bool:
 
 
 def _network_source(value: str) -> str:
-    if value in (*BUILT_IN, OBJECT) or Path(value).suffix in NETWORKS or is_python(value):
+    if value in (*BUILT_IN, OBJECT) or Path(value).suffix in FORMATS or is_python(value):
         return value
     raise ValueError(
-        f"must be 'mlp', 'cnn' or 'lenet5', a file ({', '.join(NETWORKS)}), or "
+        f"must be 'mlp', 'cnn' or 'lenet5', a file ({', '.join(FORMATS)}), or "
         + _HELP.format("net", "make")
     )
 

@@ -193,7 +193,7 @@ class RunConfig(Section):
         """Everything around the cells, as real as the configuration says."""
         ends, wires = self.periphery, self.wires
         drawn = wires.source == "drawn"
-        built = self.geometry.wires(self.bank, wires.r_driver) if drawn else wires.stated()
+        built = self.geometry.wires(self.bank, **wires.beyond_cell) if drawn else wires.stated()
         noise = self.noise if self.noise.bandwidth else None
         return Hardware(built, ends.amplifiers, ends.converters, noise)
 

@@ -1,7 +1,7 @@
 """The tables of a run's configuration, with the bounds of every key."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import model_validator
 
@@ -12,7 +12,7 @@ from mapping.tiling.tiles import TileConfig
 from netlists.circuit import Periphery, Wires
 from netlists.layout.floorplan import CellPlan, Programming, drawn_wires, plan_cell
 from netlists.layout.technology import TECHNOLOGIES, Technology
-from tinynets.pruning.options import METHODS
+from tinynets.pruning.methods import METHODS
 from tinynets.settings import (
     LARGEST,
     Count,
@@ -157,10 +157,7 @@ class TuneConfig(Section):
     """Learning rate of that training."""
 
 
-#: Keys of [wires] that replace the drawn cell.
-_SEGMENT = ("r_word", "r_bit", "c_word", "c_bit")
-
-#: Wires for comparison only: no drawn cell has both 1 ohm and 7 fF.
+#: Wires for comparison only: no drawn cell has both 1 ohm and 7 fF. A drawn cell has its own.
 _THIN = {"r_word": 1.0, "r_bit": 1.0, "c_word": 7e-15, "c_bit": 7e-15}
 
 
@@ -184,7 +181,7 @@ class WiresConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        stated = [name for name in _SEGMENT if getattr(self, name) is not None]
+        stated = [name for name in _THIN if getattr(self, name) is not None]
         if self.source != "given" and stated:
             raise ValueError(
                 f'{", ".join(stated)} given, but source is {self.source!r}; set source = "given" '
@@ -198,8 +195,13 @@ class WiresConfig(Section):
 
     def stated(self) -> Wires:
         """Return the wires of a source other than "drawn"."""
-        given = {name: getattr(self, name) or 0.0 for name in _SEGMENT}
-        return Wires(r_driver=self.r_driver, **(_THIN if self.source == "thin" else given))
+        given = {name: getattr(self, name) or 0.0 for name in _THIN}
+        return Wires(**(_THIN if self.source == "thin" else given), **self.beyond_cell)
+
+    @property
+    def beyond_cell(self) -> dict[str, Any]:
+        """The fields of `Wires` that no drawing of a cell states, such as r_driver."""
+        return {f.name: getattr(self, f.name) for f in fields(Wires) if f.name not in _THIN}
 
 
 class GeometryConfig(Section):
@@ -230,9 +232,9 @@ class GeometryConfig(Section):
         """Return the cell of one weight; ValueError if its resistors cannot be drawn."""
         return plan_cell(bank, self.technology(), self.programming)
 
-    def wires(self, bank: ResistorBank, r_driver: float) -> Wires:
-        """Return the wires of an array of such cells."""
-        return drawn_wires(self.cell(bank), self.technology(), r_driver)
+    def wires(self, bank: ResistorBank, **beyond_cell: Any) -> Wires:
+        """Return the wires of an array of such cells, with other fields of `Wires` as given."""
+        return replace(drawn_wires(self.cell(bank), self.technology()), **beyond_cell)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from crossbar_sim.config.inputs import NETWORKS, WEIGHTS
 from crossbar_sim.config.problems import ConfigError, shortened
+from tinynets.files.suffixes import FORMATS
 
 #: Limits of a file that is parsed: its size, and the number of parts of a dotted key.
 MAX_BYTES, MAX_PARTS = 1_000_000, 40
@@ -43,8 +43,7 @@ def _text(path: Path) -> str:
 
 #: What a file that is not a configuration is, by suffix, and what takes it.
 _OTHER = {
-    ".onnx": "an ONNX network",
-    **dict.fromkeys(WEIGHTS, "a file of weights"),
+    **{suffix: format.text for suffix, format in FORMATS.items()},
     ".npz": "a file of arrays",
     ".py": "Python code",
     ".json": "a JSON file",
@@ -61,5 +60,5 @@ def _refuse_other_file(path: Path) -> None:
         table = {".npz": "data", ".json": ""}.get(path.suffix, "network")
         name = f"{path.name}:make" if path.suffix == ".py" else path.name
         remedy = f'; name it in one, under [{table}]: source = "{name}"' if table else ""
-        also = "; `crossbar-sim prune` takes it as it is" if path.suffix in NETWORKS else ""
+        also = "; `crossbar-sim prune` takes it as it is" if path.suffix in FORMATS else ""
         raise ConfigError(f"{path} is {_OTHER[path.suffix]}; expected a .toml{remedy}{also}")

@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from crossbar_sim.config import RunConfig
-from crossbar_sim.findings.measures import accuracy_of
+from crossbar_sim.findings.run_score import accuracy_of
 from crossbar_sim.on_die.hardware import Hardware
+from crossbar_sim.periphery.converters import fields_of
 from crossbar_sim.pipeline.deployment import Deployment
 from tinynets.networks.training import predict
 
@@ -23,8 +24,6 @@ def single_parts(config: RunConfig) -> dict[str, Hardware]:
         return replace(ideal, converters=replace(ideal.converters, seed=conv.seed, **terms))
 
     offset = "TIA offset, auto-zeroed" if conv.auto_zero else "TIA offset"
-    dac = ("dac_bits", "dac_range", "dac_gain_sigma", "dac_offset_sigma", "dac_inl", "inputs")
-    adc = ("adc_bits", "adc_range", "adc_gain_sigma", "adc_offset_sigma", "adc_inl")
     terms = {
         "wires and drivers": replace(ideal, wires=real.wires),
         "finite TIA gain, input resistance": amplifier(
@@ -32,8 +31,8 @@ def single_parts(config: RunConfig) -> dict[str, Hardware]:
         ),
         offset: amplifier(v_offset=ends.v_offset, v_offset_sigma=ends.v_offset_sigma),
         "TIA swing": amplifier(v_swing=ends.v_swing),
-        "DAC": converter(*dac),
-        "ADC": converter(*adc),
+        "DAC": converter(*fields_of("dac"), "inputs"),
+        "ADC": converter(*fields_of("adc")),
         "noise": replace(amplifier(v_noise=ends.v_noise), noise=real.noise),
     }
     return {label: parts for label, parts in terms.items() if not _same(parts, ideal)}

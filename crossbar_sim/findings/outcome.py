@@ -11,8 +11,8 @@ from torch import nn
 
 from crossbar_sim.config import RunConfig
 from crossbar_sim.findings.estimate import RunAmount, run_amount
-from crossbar_sim.findings.measures import accuracy_of, compared, measured, metric_of
 from crossbar_sim.findings.non_idealities import cost_table
+from crossbar_sim.findings.run_score import accuracy_of, compared, measured, metric_of
 from crossbar_sim.findings.selection_rules import compare_rules
 from crossbar_sim.findings.yardstick import yardstick
 from crossbar_sim.ngspice.worker import NgspiceWorker

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from crossbar_sim.findings.measures import accuracy_of
+from crossbar_sim.findings.run_score import accuracy_of
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.input_moments import second_moments
 from crossbar_sim.on_die.to_torch import to_torch

@@ -12,7 +12,8 @@ import torch
 
 from crossbar_sim.solvers.conjugate_gradients import MAX_ITERATIONS, TOLERANCE, solve_vectors
 from crossbar_sim.solvers.grid import RESIDUAL_LIMIT
-from crossbar_sim.transfer.array_lines import Lines, SolverError
+from crossbar_sim.solvers.solution import SolverError
+from crossbar_sim.transfer.array_lines import Lines
 
 
 class TorchLines(NamedTuple):

@@ -14,8 +14,8 @@ from crossbar_sim.pipeline.steps import load_data, on_aged_die
 from mapping.network.map_network import map_layers
 from mapping.network.mapped_network import MappedNetwork
 from tinynets.data import inputs
+from tinynets.files.suffixes import FORMATS, WEIGHTS
 from tinynets.formats.linear_stack import LinearStack
-from tinynets.formats.readers import READERS
 from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedNetwork
 from tinynets.networks.passes import Inputs, call, tensors
@@ -77,12 +77,12 @@ def read_own(
     Raises ConfigError for another file, or an input whose shape is not known or does not fit;
     ValueError as the readers and `extract` do.
     """
-    if source.suffix not in READERS:
-        raise ConfigError(f"expected a file of {', '.join(READERS)}; got {str(source)!r}")
+    if source.suffix not in FORMATS:
+        raise ConfigError(f"expected a file of {', '.join(FORMATS)}; got {str(source)!r}")
     if not source.is_file():
         raise ConfigError(f"{source} does not exist; give a file")
     settings = load_config(config, trust=trust) if config else RunConfig(name="own")
-    described = source.suffix != ".onnx" and "network" in settings.model_fields_set
+    described = source.suffix in WEIGHTS and "network" in settings.model_fields_set
     model = read_model(source, settings if described else None).eval()
     example = _example(source, model, settings, shape)
     try:
@@ -102,7 +102,7 @@ def _example(
     source: Path, model: nn.Module, settings: RunConfig, shape: tuple[int, ...] | None
 ) -> Inputs:
     """Return one sample: the first of [data] if it has several inputs, else random numbers."""
-    described = source.suffix != ".onnx" and "network" in settings.model_fields_set
+    described = source.suffix in WEIGHTS and "network" in settings.model_fields_set
     several = len(getattr(model, "shapes", ())) > 1
     if shape is None and (described or (several and "data" in settings.model_fields_set)):
         network = settings.network.model_copy(update={"source": str(source)} if several else {})

@@ -16,8 +16,8 @@ from mapping.tiling.compact import count_lines, split, split_dense
 from mapping.tiling.tiles import TileConfig
 from tinynets import data as tasks
 from tinynets.data import Data, inputs
-from tinynets.formats.readers import READERS, read_network
-from tinynets.formats.weights import WEIGHT_READERS
+from tinynets.files.suffixes import FORMATS, WEIGHTS, listed
+from tinynets.formats.readers import read_network
 from tinynets.modules.unpacking import unpacked
 from tinynets.networks.extraction import extract
 from tinynets.networks.flops import Counts, count
@@ -54,11 +54,12 @@ def read_settings(source: Path, config: Path | None) -> RunConfig | None:
 
     Raises ConfigError for a source of another suffix, or a configuration that it does not need.
     """
-    if source.suffix not in (".toml", *READERS):
-        raise ConfigError(f"expected a .toml, .onnx, .safetensors or .pt file; got {str(source)!r}")
-    if config and source.suffix not in WEIGHT_READERS:
+    if source.suffix not in (".toml", *FORMATS):
+        known = listed([".toml", *FORMATS])
+        raise ConfigError(f"expected a {known} file; got {str(source)!r}")
+    if config and source.suffix not in WEIGHTS:
         raise ConfigError(
-            f"--config describes the network of a file of weights (.safetensors or .pt); got "
+            f"--config describes the network of a file of weights ({listed(WEIGHTS)}); got "
             f"{str(source)!r}; leave --config out"
         )
     path = source if source.suffix == ".toml" else config
@@ -125,7 +126,7 @@ def read_model(source: Path, settings: RunConfig | None) -> nn.Module:
     try:
         return read_network(source, model)
     except ValueError as error:
-        if settings or source.suffix not in WEIGHT_READERS:
+        if settings or source.suffix not in WEIGHTS:
             raise
         raise ConfigError(f"{source}: {error}; here, pass --config") from error
 

@@ -6,7 +6,7 @@ from typing import Any
 from crossbar_sim.config import RunConfig
 from crossbar_sim.config.sections import PruneConfig
 from mapping.tiling.tiles import TileConfig
-from tinynets.pruning.options import GROUPS, METHODS, PruneOptions, check_method
+from tinynets.pruning.methods import GROUPS, METHODS, PruneOptions, check_method
 from tinynets.pruning.schedules import sparsities
 
 
@@ -19,7 +19,7 @@ class Options:
     bits: of each weight after pruning; 0 for no quantisation.
     by_reads: see `tinynets.pruning.for_tiles.TileOptions`.
 
-    The other options are those of `tinynets.pruning.options.PruneOptions`; None stands for the
+    The other options are those of `tinynets.pruning.methods.PruneOptions`; None stands for the
     method's own default. Raises ValueError for options that contradict each other, before anything
     is trained.
     """

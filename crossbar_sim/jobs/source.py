@@ -14,8 +14,10 @@ from crossbar_sim.on_die.saved_network import load_mapping
 from crossbar_sim.pipeline.finished_run import read_run
 from crossbar_sim.pipeline.workspace import left_behind
 from mapping.network.mapped_network import MappedNetwork
+from netlists.fabrication.file_names import MANIFEST
 from netlists.fabrication.pack_reader import read_circuits, read_pack
 from tinynets.files.drafts import new_directory
+from tinynets.files.suffixes import FORMATS
 
 FORMAT, VERSION = "crossbar-sim mapping", 1
 _WANTED = (
@@ -24,17 +26,17 @@ _WANTED = (
 )
 #: What a file is that no command after mapping takes, by suffix.
 _FILES = {
-    ".onnx": "an ONNX network, which `crossbar-sim map` and `crossbar-sim prune` take",
+    **{
+        suffix: f"{format.text}, which `crossbar-sim map` and `crossbar-sim prune` take"
+        for suffix, format in FORMATS.items()
+    },
     ".toml": "a configuration, which `crossbar-sim run` and `crossbar-sim study` take",
-    ".safetensors": "a file of weights, which `crossbar-sim map` and `crossbar-sim prune` take",
     ".csv": "a table, which `crossbar-sim reselect` takes as its second argument",
     ".parquet": "a table, which `crossbar-sim reselect` takes as its second argument",
     ".npz": "one file of several; give the directory that it lies in",
     ".cir": "a SPICE deck, which `ngspice -b` takes",
     ".sqlite": "the results of a study, which `crossbar-sim study` takes as --store",
-} | dict.fromkeys(
-    (".pt", ".pth"), "a file of weights, which `crossbar-sim map` and `crossbar-sim prune` take"
-)
+}
 #: What a directory is that holds such a file; the first that fits counts.
 _DIRECTORIES = {
     "changes.csv": "what `crossbar-sim reselect` wrote; give the pack in it, {path}/pack",
@@ -140,7 +142,7 @@ _READERS: dict[str, Callable[[Path], Source]] = {
     "report.json": _of_run,
     "circuits.json": _of_network,
     "hardware.json": _of_mapping,
-    "manifest.json": _of_pack,
+    MANIFEST: _of_pack,
 }
 
 

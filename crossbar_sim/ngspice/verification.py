@@ -8,16 +8,17 @@ import numpy as np
 
 from crossbar_sim.ngspice.errors import NgspiceError
 from crossbar_sim.ngspice.pool import Outcome, Task, solve_tiles
-from crossbar_sim.solvers.nodal import SolverError
 from crossbar_sim.solvers.registry import FAST, NGSPICE, solver
-from crossbar_sim.solvers.solution import Solution
+from crossbar_sim.solvers.solution import Solution, SolverError
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
-from netlists.circuit import Periphery, Wires
+from netlists.circuit import Circuit, Periphery, Wires
 from netlists.circuit.build import tile_circuit
 from netlists.circuit.size import NetlistTooLarge
 from netlists.spice.inputs import random_inputs as random_inputs
 
+#: What a solver raises for a circuit that it cannot solve.
+_FAILED = (SolverError, NgspiceError, NetlistTooLarge)
 #: Largest accepted difference of two solvers, as a fraction of the largest output.
 TOLERANCE = 1e-9
 
@@ -47,10 +48,14 @@ class TileCheck:
 
 @dataclass(frozen=True)
 class TileFailure:
-    """A tile that the first solver failed on, and why."""
+    """A tile that a solver failed on, and why.
+
+    by: 0 for the first of the two solvers, 1 for the second.
+    """
 
     tile: str
     reason: str
+    by: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,9 @@ class Verification:
         """Raise VerificationError that names the tiles, unless all passed."""
         if self.failures:
             first = self.failures[0]
-            names = ", ".join(failure.tile for failure in self.failures)
+            names = [failure.tile for failure in self.failures if failure.by == first.by]
             raise VerificationError(
-                f"{self.solvers[0]} failed on {len(self.failures)} tile(s): {names}; "
+                f"{self.solvers[first.by]} failed on {len(names)} tile(s): {', '.join(names)}; "
                 f"{first.tile}: {first.reason}"
             )
         if not self.passed:
@@ -120,10 +125,15 @@ class Comparison:
             yield from solve_tiles(tasks, n_worker=self.n_worker, time_limit=self.time_limit)
             return
         for name, circuit, v_in in tasks:
-            try:
-                yield name, solver(self.solvers[0])(circuit, v_in)
-            except (SolverError, NgspiceError, NetlistTooLarge) as error:
-                yield name, error
+            yield name, _solved(self.solvers[0], circuit, v_in)
+
+
+def _solved(name: str, circuit: Circuit, v_in: np.ndarray) -> Solution | Exception:
+    """Return what a solver finds, or why it fails."""
+    try:
+        return solver(name)(circuit, v_in)
+    except _FAILED as error:
+        return error
 
 
 def verify(
@@ -142,7 +152,7 @@ def verify(
     tiles: those to solve, all by default; see `chosen_tiles`.
     comparison: the fields of `Comparison`: solvers, tolerance, n_worker, time_limit.
 
-    A tile that the first solver fails on is in `failures`; the others are compared all the same.
+    A tile that a solver fails on is in `failures`; the others are compared all the same.
     Raises ValueError for a layer without voltages, or as `Comparison` does.
     """
     how = Comparison(**comparison)
@@ -165,7 +175,10 @@ def verify(
         if isinstance(first, Exception):
             failures[name] = TileFailure(name, str(first))
             continue
-        second = solver(how.solvers[1])(circuit, first.v_in)
+        second = _solved(how.solvers[1], circuit, first.v_in)
+        if isinstance(second, Exception):
+            failures[name] = TileFailure(name, str(second), by=1)
+            continue
         checks[name] = compare(name, first, second)
         solvers = (first.solver, second.solver)
     names = [tile.name for tile in selected]

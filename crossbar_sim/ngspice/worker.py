@@ -11,7 +11,6 @@ from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoo
 
 from crossbar_sim.ngspice.library import INSTALL_HELP, find_library
 from crossbar_sim.ngspice.process import Job, JobResult, NgspiceError, Resistors, run_job, start
-from crossbar_sim.solvers.registry import NGSPICE, SOLVERS
 from crossbar_sim.solvers.solution import Solution
 from crossbar_sim.system.stopping import end_with
 from netlists.circuit import Circuit
@@ -163,9 +162,6 @@ def solve_ngspice(
         solver=f"ngspice {result.version} ({'KLU' if result.klu else 'Sparse'})",
         residual=float("nan"),
     )
-
-
-SOLVERS[NGSPICE] = solve_ngspice
 
 
 def sweep_netlist(circuit: Circuit) -> str:

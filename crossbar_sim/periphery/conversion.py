@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ class Errors:
     to the stated largest deviation over the range. It is zero at zero and at both ends, as after
     the end points of a converter are trimmed.
 
-    gain, offset: (n,).
+    gain, offset: (n,); these two come first, since they alone leave a converter straight.
     bend: (n, 4), amplitudes of the non-linearity.
     """
 
@@ -31,18 +31,21 @@ class Errors:
 
     @property
     def is_straight(self) -> bool:
-        """Whether there is no non-linearity."""
-        return not bool(self.bend.any())
+        """Whether there is nothing but gains and offsets."""
+        return not any(self._has(field.name) for field in fields(self)[2:])
 
     @property
     def are_none(self) -> bool:
         """Whether there are no errors at all."""
-        return self.is_straight and not bool(self.gain.any() or self.offset.any())
+        return not any(self._has(field.name) for field in fields(self))
+
+    def _has(self, name: str) -> bool:
+        return bool(getattr(self, name).any())
 
     @staticmethod
     def joined(parts: Sequence["Errors"]) -> "Errors":
         """Return the errors of several groups of converters as those of one."""
-        names = ("gain", "offset", "bend")
+        names = (field.name for field in fields(Errors))
         return Errors(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
     def apply(self, u: torch.Tensor, dim: int = -1) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Settings of the converters between numbers and voltages."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict
@@ -66,8 +66,7 @@ class Converters:
     @property
     def measures(self) -> bool:
         """Whether an ADC changes its input, and so needs a range."""
-        errs = self.adc_gain_sigma or self.adc_offset_sigma or self.adc_inl
-        return bool(self.adc_bits or self.adc_range or errs)
+        return any(getattr(self, name) for name in fields_of("adc"))
 
     @property
     def half_step(self) -> float:
@@ -78,6 +77,11 @@ class Converters:
     def drive_bits(self) -> int | None:
         """Bits that a DAC converts at once: one where inputs come as pulses, bit by bit."""
         return 1 if self.inputs == "bit-serial" else self.dac_bits
+
+
+def fields_of(part: Literal["dac", "adc"]) -> tuple[str, ...]:
+    """Return the names of the fields of the DACs or of the ADCs, which begin with theirs."""
+    return tuple(field.name for field in fields(Converters) if field.name.startswith(f"{part}_"))
 
 
 def n_pass(converters: Converters, *, signed: bool) -> int:

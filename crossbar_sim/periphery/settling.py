@@ -6,8 +6,7 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.linalg import SuperLU, splu
 
-from crossbar_sim.solvers.nodal import SolverError
-from crossbar_sim.solvers.solution import Solution
+from crossbar_sim.solvers.solution import Solution, SolverError
 from netlists.circuit import Circuit
 from netlists.circuit.elements import BIT_LINE, DRIVER, WORD_LINE
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from crossbar_sim.findings.measures import SHARES, shown
+from crossbar_sim.findings.run_score import SHARES, shown
 from crossbar_sim.solvers.solution import Solution
 from mapping.tiling.tiles import Tile
 from netlists.circuit.elements import CELL

@@ -1,4 +1,8 @@
-"""The report of a run: one self-contained HTML file, and the same numbers as JSON."""
+"""The report of a run: one self-contained HTML file, and the same numbers as JSON.
+
+`report_numbers` and `draw` find what it states, `templates/report.html.j2` is its page, and
+`report.schema.json` describes the JSON.
+"""
 
 import base64
 import importlib.metadata
@@ -12,8 +16,8 @@ import jinja2
 import numpy as np
 
 from crossbar_sim.energy.inference import network_energy, verdict
-from crossbar_sim.findings.measures import shown
 from crossbar_sim.findings.outcome import Outcome, Outputs
+from crossbar_sim.findings.run_score import shown
 from crossbar_sim.ngspice.verification import TileCheck
 from crossbar_sim.pipeline.tile_limits import physics_numbers
 from crossbar_sim.pipeline.trained import origin

@@ -14,7 +14,7 @@ from mapping.bank import Die
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.network.repair import Repair, on_die
-from netlists.fabrication.measured_wafer import Wafer, without_spread
+from netlists.fabrication.measured_wafer import Wafer
 
 #: Most changes that the page lists; all of them are in changes.csv.
 MAX_LISTED = 24
@@ -162,7 +162,7 @@ def _uncertainty(result: Reselection) -> list[dict[str, Any]]:
 
 def error_table(result: Reselection) -> list[dict[str, Any]]:
     """Return the weight errors at each stage, as fractions of the layer's largest weight."""
-    nominal = on_die(result.designed, Die(without_spread(result.designed.die.bank)))
+    nominal = on_die(result.designed, Die(result.designed.die.bank.without_spread))
     stages = {"same switches, every resistor nominal": _errors(nominal), **_stages(result)}
     rows = []
     for label, errors in stages.items():

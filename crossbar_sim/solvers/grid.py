@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossbar_sim.solvers.conjugate_gradients import solve_vectors
-from crossbar_sim.transfer.array_lines import SolverError, is_regular, lines_of
+from crossbar_sim.solvers.solution import SolverError
+from crossbar_sim.transfer.array_lines import is_regular, lines_of
 from crossbar_sim.transfer.elimination import eliminate
 from netlists.circuit import Circuit
 
-__all__ = ["GridSolution", "SolverError", "is_regular", "solve_grid", "transfer_grid"]
+__all__ = ["GridSolution", "is_regular", "solve_grid", "transfer_grid"]
 
 #: Largest accepted relative residual, recomputed at the end.
 RESIDUAL_LIMIT = 1e-10

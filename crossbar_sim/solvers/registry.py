@@ -1,10 +1,10 @@
 """The solvers by name: a new one is a file and an entry here."""
 
 from collections.abc import Callable
+from importlib import import_module
 
 import numpy as np
 
-from crossbar_sim.solvers.nodal import solve
 from crossbar_sim.solvers.solution import Solution
 from netlists.circuit import Circuit
 
@@ -13,12 +13,19 @@ Solver = Callable[[Circuit, np.ndarray], Solution]
 
 FAST, NGSPICE = "fast", "ngspice"
 
-#: `crossbar_sim.ngspice.worker` adds ngspice when it is imported.
-SOLVERS: dict[str, Solver] = {FAST: solve}
+#: Each as "module:function", which is loaded when it is asked for, or as the function itself.
+SOLVERS: dict[str, str | Solver] = {
+    FAST: "crossbar_sim.solvers.nodal:solve",
+    NGSPICE: "crossbar_sim.ngspice.worker:solve_ngspice",
+}
 
 
 def solver(name: str) -> Solver:
     """Return a solver. Raises ValueError that lists the names for one that does not exist."""
     if name not in SOLVERS:
         raise ValueError(f"expected a solver of {', '.join(SOLVERS)}; got {name!r}")
-    return SOLVERS[name]
+    place = SOLVERS[name]
+    if not isinstance(place, str):
+        return place
+    module, _, function = place.partition(":")
+    return getattr(import_module(module), function)

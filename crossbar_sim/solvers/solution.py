@@ -1,4 +1,4 @@
-"""What a solver returns for a circuit."""
+"""What a solver returns for a circuit, or raises."""
 
 from dataclasses import dataclass, replace
 
@@ -7,6 +7,10 @@ from scipy.sparse import csr_array
 
 from netlists.circuit import Circuit
 from netlists.circuit.elements import PARTS
+
+
+class SolverError(RuntimeError):
+    """A circuit could not be solved to the promised accuracy."""
 
 
 @dataclass(frozen=True)

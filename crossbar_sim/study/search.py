@@ -7,9 +7,9 @@ from typing import Any
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.study import Optimise, Range, StudyConfig
 from crossbar_sim.report import run_plots as plots
+from crossbar_sim.study.metrics import OF_TESTS
 from crossbar_sim.study.runner import Failure, PointSummary, Study
 from crossbar_sim.study.store import Store
-from crossbar_sim.study.trial import OF_TESTS
 from tinynets.files.outputs import csv_text, write_beside
 from tinynets.progress import Progress, silent
 

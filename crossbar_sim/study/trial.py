@@ -1,30 +1,25 @@
-"""One trial of a study: the metrics of a configuration on one die."""
+"""One trial of a study: a configuration on one die, with a network trained once and kept."""
 
 import hashlib
 import json
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from crossbar_sim.config import RunConfig
-from crossbar_sim.energy.inference import network_energy
-from crossbar_sim.findings.measures import accuracy_of, fidelity, measured
-from crossbar_sim.findings.selection_rules import rms_error
 from crossbar_sim.ngspice.verification import chosen_tiles
 from crossbar_sim.ngspice.worker import NgspiceWorker
-from crossbar_sim.on_die.circuit_layer import circuit_layers
 from crossbar_sim.pipeline.deployment import Deployment, reads_of, training_text
 from crossbar_sim.pipeline.kept import Kept
 from crossbar_sim.pipeline.own import look_in
 from crossbar_sim.pipeline.steps import load_data, single_thread, train_and_prune
 from crossbar_sim.pipeline.tiles import Questions, Simulated, simulate
+from crossbar_sim.study.metrics import found_metrics
 from crossbar_sim.system import machine
-from mapping.selection.bits import effective_bits
 from tinynets.files.drafts import new_file
-from tinynets.networks.training import accuracy, predict
+from tinynets.networks.training import predict
 
 #: Number of vectors that ngspice solves on a tile.
 N_CHECKED = 8
@@ -35,8 +30,6 @@ _TRAINING_CODE = (
     "crossbar_sim/pipeline/own.py",
     "crossbar_sim/calibration/tune.py",
 )
-#: Metrics of test images, by which no setting may be chosen.
-OF_TESTS = ("accuracy", "loss", "agreement", "output_error", "score")
 #: Results that the trials of this process share.
 KEPT = Kept()
 #: Number of weights of a network above which only the last die stays in memory.
@@ -83,57 +76,17 @@ def run_trial(config: RunConfig, network: Path) -> dict[str, float]:
 
     network: file of the pruned network's weights.
 
-    The metrics:
-    accuracy: fraction of the test images that are classified correctly, if they have labels.
-    n_test: number of test images.
-    loss: accuracy of the digital network minus this accuracy.
-    agreement: fraction of the test images with the same largest output as in the digital network.
-    output_error: rms difference from the digital outputs, as a fraction of their rms.
-    score: value of `measure.metric`, if one is given.
-    accuracy_validation: accuracy on images that `validation` holds out for choosing settings.
-    mvm_error, mvm_error_p99: rms and 99th percentile of the error of the tiles' matrices with
-        wires, as a fraction of the largest weight.
-    effective_bits: of that rms error over ± the largest weight, see `mapping.selection.bits`.
-    weight_error: rms error of the weights without wires, as a fraction of the largest.
-    missed: number of targets missed by more than 1 % of the largest weight.
-    n_resistor, n_closed, n_tile: number of resistors, of closed switches, and of tiles.
-    n_changed: number of switches that a repair changed.
-    area: of the cells as drawn [m²]; left out if they cannot be drawn.
-    power: while reading [W].
-    energy: of one inference [J].
-    t_read: time of one read [s]; it, power and energy only if `simulation.n_power` is above 0.
-    n_saturated: see `CircuitLayer`.
-    ngspice_error: largest difference from ngspice, if `simulation.check_tiles` asks for it.
+    `crossbar_sim.study.metrics` says what they are.
     """
     look_in(network.parent)
     with single_thread():
         way = Deployment(config, KEPT, weights=network)
-        on_die, data = way.on_die(config.hardware), way.data
-        outputs = predict(on_die, data.x_test)
+        on_die = way.on_die(config.hardware)
+        outputs = predict(on_die, way.data.x_test)
         if sum(layer.source.n_remaining for layer in way.mapped.layers) > LARGE:
             KEPT.trim(1)
         simulated = _simulated(way, on_die) if config.simulation.n_power else None
-        return {
-            **_test_metrics(way, outputs),
-            "n_test": float(len(data.x_test)),
-            "n_saturated": float(sum(x.n_saturated for x in circuit_layers(on_die).values())),
-            **_matrix_metrics(way),
-            **_size_metrics(way),
-            **(_energy_metrics(way, simulated) | _checked(simulated) if simulated else {}),
-            **_validated(way, on_die),
-        }
-
-
-def _test_metrics(way: Deployment, outputs: np.ndarray) -> dict[str, float]:
-    data, digital = way.data, way.digital_outputs
-    near = fidelity(outputs, digital)
-    found = {"agreement": near["agreement"], "output_error": near["relative_error"]}
-    share, before = accuracy_of(outputs, data), accuracy_of(digital, data)
-    if share is not None and before is not None:
-        found = {"accuracy": share, "loss": before - share} | found
-    if way.config.measure.metric:
-        found["score"] = measured(way.config, data, outputs, digital)
-    return found
+        return found_metrics(way, on_die, outputs, simulated)
 
 
 def _simulated(way: Deployment, on_die: nn.Module) -> Simulated:
@@ -149,56 +102,3 @@ def _simulated(way: Deployment, on_die: nn.Module) -> Simulated:
         simulated = simulate(way, reads, Questions(worker, names, N_CHECKED))
     simulated.verification.require()
     return simulated
-
-
-def _validated(way: Deployment, on_die: nn.Module) -> dict[str, float]:
-    held_out = way.validation if way.data.has_labels else None
-    return {"accuracy_validation": accuracy(on_die, *held_out)} if held_out else {}
-
-
-def _matrix_metrics(way: Deployment) -> dict[str, float]:
-    config, mapped = way.config, way.mapped
-    gain, responses = config.periphery.r_feedback, way.responses(config.hardware)
-    tile_errors, missed = [], 0
-    for layer in mapped.layers:
-        unit = layer.g_per_weight * layer.largest
-        missed += len(layer.missed(0.01))
-        for tile in layer.tiles:
-            # An amplifier inverts, so these are minus the currents per volt.
-            minus_pos, minus_neg = np.split(responses[tile.name].volts / gain, 2, axis=1)
-            error = minus_neg - minus_pos - layer.target_of(tile)
-            tile_errors.append(np.abs(error / unit[tile.columns])[tile.present])
-    wired = np.concatenate(tile_errors)
-    rms = float(np.sqrt(np.mean(wired**2)))
-    return {
-        "mvm_error": rms,
-        "mvm_error_p99": float(np.quantile(wired, 0.99)),
-        "effective_bits": float(effective_bits(2.0, max(rms, 1e-18))),
-        "weight_error": rms_error(mapped),
-        "missed": float(missed),
-    }
-
-
-def _size_metrics(way: Deployment) -> dict[str, float]:
-    mapped, new = way.mapped, way.selection.mapped
-    n_cell = sum(layer.source.n_remaining for layer in mapped.layers)
-    cell = way.config.cell()
-    sizes = {
-        "n_resistor": float(2 * way.config.bank.n * n_cell),
-        "n_closed": float(sum(layer.n_closed for layer in mapped.layers)),
-        "n_changed": float(sum(a.n_different(b) for a, b in zip(mapped.tiles, new.tiles))),
-        "n_tile": float(len(mapped.tiles)),
-    }
-    return sizes | ({"area": n_cell * cell.area} if cell else {})
-
-
-def _energy_metrics(way: Deployment, simulated: Simulated) -> dict[str, float]:
-    energy = network_energy(way.mapped, simulated.energies)
-    power = sum(layer["power"]["source"] for layer in energy["layers"])
-    return {"power": power, "energy": energy["analog_total"], "t_read": simulated.t_read}
-
-
-def _checked(simulated: Simulated) -> dict[str, float]:
-    """Return the largest difference between ngspice and the engine, if any tile was checked."""
-    checks = simulated.verification.checks
-    return {"ngspice_error": simulated.verification.worst.error} if checks else {}

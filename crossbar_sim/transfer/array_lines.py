@@ -1,14 +1,14 @@
 """A regular array as its lines, for the two methods that use its structure."""
 
+from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
 
 from netlists.circuit import Circuit, Grid
 
-
-class SolverError(RuntimeError):
-    """A circuit could not be solved to the promised accuracy."""
+#: Fields of `Wires` that the methods know; an array with another one set is solved as any circuit.
+KNOWN = ("r_word", "r_bit", "r_driver", "c_word", "c_bit")
 
 
 class Lines(NamedTuple):
@@ -30,9 +30,13 @@ class Lines(NamedTuple):
 
 
 def is_regular(circuit: Circuit) -> bool:
-    """Return whether a circuit is a grid whose wires all have resistance."""
-    grid = circuit.grid
-    return grid is not None and grid.wires.r_word > 0 and grid.wires.r_bit > 0
+    """Return whether a circuit is a grid whose wires all have resistance, and nothing unknown."""
+    if circuit.grid is None:
+        return False
+    wires = circuit.grid.wires
+    others = (field for field in fields(wires) if field.name not in KNOWN)
+    plain = all(getattr(wires, field.name) == field.default for field in others)
+    return plain and wires.r_word > 0 and wires.r_bit > 0
 
 
 def lines_of(circuit: Circuit) -> Lines:

@@ -15,12 +15,12 @@ never loses digits, since only positive terms are added.
 
 import numpy as np
 
-from crossbar_sim.transfer import array_lines, bit_line, symmetric_inverse
-from crossbar_sim.transfer.bit_line import add_bit_line
+from crossbar_sim.transfer import array_lines, bit_line_elimination, symmetric_inverse
+from crossbar_sim.transfer.bit_line_elimination import add_bit_line
 from crossbar_sim.transfer.symmetric_inverse import dot_into, through_segment
 from tinynets.files.compiled import kernels
 
-kernel = kernels(symmetric_inverse, bit_line, array_lines)
+kernel = kernels(symmetric_inverse, bit_line_elimination, array_lines)
 
 
 @kernel

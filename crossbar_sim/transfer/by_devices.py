@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crossbar_sim.transfer import array_lines, bit_line, symmetric_inverse
-from crossbar_sim.transfer.bit_line import add_bit_line
+from crossbar_sim.transfer import array_lines, bit_line_elimination, symmetric_inverse
+from crossbar_sim.transfer.bit_line_elimination import add_bit_line
 from crossbar_sim.transfer.symmetric_inverse import FAST, dot, dot_of_rows, invert
 from tinynets.files.compiled import kernels
 
-kernel = kernels(symmetric_inverse, bit_line, array_lines)
-fast_kernel = kernels(symmetric_inverse, bit_line, array_lines, fastmath=FAST)
+kernel = kernels(symmetric_inverse, bit_line_elimination, array_lines)
+fast_kernel = kernels(symmetric_inverse, bit_line_elimination, array_lines, fastmath=FAST)
 
 
 class _Front(NamedTuple):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +15,6 @@ from mapping.bank.stuck import NEVER_CLOSES, NEVER_OPENS, checked_states
 
 GRADIENT_SPAN = 1024  # cells across which `sigma_gradient` is stated
 DRIFT_HOURS = 1000.0  # hours of work after which `drift` is stated
-_LATER = ("drift", "drift_sigma", "age")  # fields that older versions of a bank lack
 _LEAST_FACTOR = 0.05  # a resistor is never below this fraction of its nominal value
 
 
@@ -80,9 +79,7 @@ class Die:
     @cached_property
     def id(self) -> str:
         """Twelve hexadecimal digits that name this die, the same on any machine."""
-        # Fields that came later count only where they act, so that older dies keep their id.
-        spec = {key: v for key, v in asdict(self.bank).items() if v or key not in _LATER}
-        text = json.dumps([spec, int(self.seed)], sort_keys=True)
+        text = json.dumps([self.bank.named_fields, int(self.seed)], sort_keys=True)
         digest = hashlib.blake2b(text.encode(), digest_size=6)
         for layer, ohms in sorted((self.table or {}).items()):
             digest.update(layer.encode() + np.ascontiguousarray(ohms).tobytes())

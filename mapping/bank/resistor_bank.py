@@ -1,9 +1,9 @@
 """The specification of a bank of imprecise resistors."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,6 +27,11 @@ from tinynets.settings import (
 )
 
 _TAIL = 2.5  # sigmas at which the rule b <= 2/(1+t) leaves over 4 sigmas before a gap opens
+
+#: Of a field: readings of every branch contain it up to then, so that a bank of them is without.
+SPREAD = {"spread": True}
+#: Of a field: dies were named before it came, so it only counts in a name where it acts.
+LATER = {"later": True}
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,14 @@ class ResistorBank:
     """Smallest nominal resistor [ohm]."""
     ratio: Annotated[float, Field(gt=1, le=1000, strict=True)] = 1.75
     """Ratio of neighbouring resistors in the ladder."""
-    sigma_lot: Share = 0.0
+    sigma_lot: Share = field(default=0.0, metadata=SPREAD)
     """Spread that all resistors of a die share, as a fraction of nominal."""
-    sigma_gradient: Share = 0.0
+    sigma_gradient: Share = field(default=0.0, metadata=SPREAD)
     """Spread of the relative change across 1024 cells, along rows and along columns; drawn for each
     layer."""
-    sigma_local: Share | Annotated[tuple[Share, ...], Field(strict=False)] = 0.0
+    sigma_local: Share | Annotated[tuple[Share, ...], Field(strict=False)] = field(
+        default=0.0, metadata=SPREAD
+    )
     """Spread of each resistor alone, as a fraction of nominal: one number, or one a branch."""
     distribution: Distribution = "normal"
     """Distribution of the local spread x: "normal"; "truncated" at local_bound; "lognormal"
@@ -70,30 +77,30 @@ class ResistorBank:
     """Half-width of the hole of a "holed" distribution [multiples of sigma_local]."""
     r_on: Annotated[float, within(0, 1e12)] = 0.0
     """Resistance of a closed switch [ohm]."""
-    sigma_on: Share = 0.0
+    sigma_on: Share = field(default=0.0, metadata=SPREAD)
     """Spread of r_on over switches, as a fraction of r_on."""
     r_off: Annotated[float, within_or_inf(1, 1e15)] = math.inf
     """Resistance of an open switch [ohm]; inf for no leakage."""
     tc1: Annotated[float, within(-1, 1)] = 0.0
     """Linear temperature coefficient of the resistors about 300.15 K [1/K]."""
-    tc1_sigma: Share = 0.0
+    tc1_sigma: Share = field(default=0.0, metadata=SPREAD)
     """Spread of tc1 over resistors [1/K]."""
     tc2: Annotated[float, within(-1, 1)] = 0.0
     """Quadratic temperature coefficient of the resistors about 300.15 K [1/K^2]."""
     temperature: Kelvin = T_REFERENCE
     """Temperature of the die [K]."""
-    meter_error: Share = 0.0
+    meter_error: Share = field(default=0.0, metadata=SPREAD)
     """Standard error of one reading of one branch, as a fraction of the reading."""
-    p_stuck_open: Probability = 0.0
+    p_stuck_open: Probability = field(default=0.0, metadata=SPREAD)
     """Probability that a switch never closes."""
-    p_stuck_closed: Probability = 0.0
+    p_stuck_closed: Probability = field(default=0.0, metadata=SPREAD)
     """Probability that a switch never opens."""
-    drift: Fraction = 0.0
+    drift: Fraction = field(default=0.0, metadata=SPREAD | LATER)
     """Mean relative change of resistance in 1,000 hours of work; it grows with the cube root of
     age. Source: Vishay technical note 28809, Drift Calculation for Thin Film Resistors."""
-    drift_sigma: Share = 0.0
+    drift_sigma: Share = field(default=0.0, metadata=SPREAD | LATER)
     """Spread of that change over resistors, relative to resistance."""
-    age: Annotated[float, within(0, 1e8)] = 0.0
+    age: Annotated[float, within(0, 1e8)] = field(default=0.0, metadata=SPREAD | LATER)
     """Time that the die has worked [h]."""
 
     def __post_init__(self) -> None:
@@ -126,6 +133,18 @@ class ResistorBank:
         """Mean resistance at the die's temperature, as a fraction of that at 300.15 K."""
         kelvin = self.temperature - T_REFERENCE
         return 1 + self.tc1 * kelvin + self.tc2 * kelvin**2
+
+    @property
+    def without_spread(self) -> "ResistorBank":
+        """The bank without anything random: no spread, defect, drift or meter error."""
+        random = (field for field in fields(self) if field.metadata.get("spread"))
+        return replace(self, **{field.name: field.default for field in random})
+
+    @property
+    def named_fields(self) -> dict[str, Any]:
+        """The fields that name a die, those that came later only where they act."""
+        later = {field.name: field.default for field in fields(self) if field.metadata.get("later")}
+        return {k: v for k, v in asdict(self).items() if k not in later or v != later[k]}
 
     @property
     def tolerance(self) -> float:

@@ -3,7 +3,8 @@
 import numpy as np
 
 from mapping.tiling.tiles import Tile
-from netlists.circuit.circuit import Circuit, Grid, Periphery, Wires
+from netlists.circuit.circuit import Circuit, Grid, Periphery
+from netlists.circuit.wires import Wires
 
 
 def array_circuit(g: np.ndarray, wires: Wires, periphery: Periphery | None = None) -> Circuit:

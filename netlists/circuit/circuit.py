@@ -8,43 +8,10 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import ConfigDict
 
-from netlists.circuit.elements import MAX_OHM, MIN_OHM, Elements, Ohms, expand, grid_names
-from tinynets.settings import TABLE, NotNegative, Seed, check_fields, within, within_or_inf
-
-
-@dataclass(frozen=True)
-class Wires:
-    """Resistance and capacitance of the wires of an array; zero means ideal.
-
-    There is one segment before the first cell of a word line, between neighbours, and after the
-    last cell of a bit line.
-
-    Source: this geometry is badcrossbar's (Joksas, Mehonic, SoftwareX 2020), so results compare
-    directly.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = TABLE
-
-    r_word: NotNegative = 0.0
-    """Resistance of a word-line segment [ohm]."""
-    r_bit: NotNegative = 0.0
-    """Resistance of a bit-line segment [ohm]."""
-    r_driver: NotNegative = 0.0
-    """Output resistance of each word-line driver [ohm]."""
-    c_word: NotNegative = 0.0
-    """Capacitance of a word-line segment to ground, at the node of the cell [F]."""
-    c_bit: NotNegative = 0.0
-    """Capacitance of a bit-line segment to ground, at the node of the cell [F]."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        for name in ("r_word", "r_bit", "r_driver"):
-            _check_ohm(name, getattr(self, name))
-
-    @property
-    def ideal(self) -> bool:
-        """True if no wire and no driver has any resistance."""
-        return self.r_word == self.r_bit == self.r_driver == 0.0
+from netlists.circuit.array_topology import expand, grid_names
+from netlists.circuit.elements import MAX_OHM, MIN_OHM, Elements, check_ohm
+from netlists.circuit.wires import Wires
+from tinynets.settings import TABLE, Seed, check_fields, within, within_or_inf
 
 
 @dataclass(frozen=True)
@@ -78,7 +45,7 @@ class Periphery:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        _check_ohm("r_input", self.r_input)
+        check_ohm("r_input", self.r_input)
 
     def for_tile(self, name: str) -> "Periphery":
         """Return the same kind of amplifiers for another tile, with their own offsets."""
@@ -115,11 +82,6 @@ class Periphery:
         return self.gbw / self.noise_gain(g_line)
 
 
-def _check_ohm(name: str, value: float) -> None:
-    if not (value == 0 or MIN_OHM <= value <= MAX_OHM):
-        raise ValueError(f"{name} must be 0 (ideal) or {MIN_OHM:g} … {MAX_OHM:g} ohm; got {value}")
-
-
 @dataclass(frozen=True)
 class Grid:
     """A regular array of cells and its wires.
@@ -148,11 +110,6 @@ class Grid:
         if low < 1 / MAX_OHM and ((self.g > 0) & (self.g < 1 / MAX_OHM)).any():
             raise ValueError(f"a conductance is below {1 / MAX_OHM:g} S; use 0 for no device")
 
-    @property
-    def ohms(self) -> Ohms:
-        """Resistances of a driver, a word-line segment and a bit-line segment [ohm]."""
-        return self.wires.r_driver, self.wires.r_word, self.wires.r_bit
-
 
 @dataclass(frozen=True)
 class Circuit:
@@ -177,7 +134,7 @@ class Circuit:
     def elements(self) -> Elements:
         """The circuit as explicit arrays."""
         grid = self.source
-        return expand(grid.g, grid.ohms) if isinstance(grid, Grid) else grid
+        return expand(grid.g, grid.wires) if isinstance(grid, Grid) else grid
 
     @property
     def n_word(self) -> int:
@@ -194,7 +151,7 @@ class Circuit:
     def names(self) -> tuple[list[str], list[str]]:
         """Names of the nodes (`0` for ground) and of the branches in a netlist."""
         grid = self.source
-        return grid_names(grid.g, grid.sides, grid.ohms) if isinstance(grid, Grid) else grid.names
+        return grid_names(grid.g, grid.sides, grid.wires) if isinstance(grid, Grid) else grid.names
 
     def check_inputs(self, v_in: np.ndarray) -> np.ndarray:
         """Return v_in as float64 (n_batch, n_word) [V]; raises ValueError if it does not fit."""

@@ -17,6 +17,16 @@ from mapping.tiling.tiles import Tile
 from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import Plan
 from netlists.circuit import Periphery, Wires
+from netlists.fabrication.file_names import (
+    ALWAYS,
+    MANIFEST,
+    NETLISTS,
+    PLAN,
+    TABLES,
+    bits_file,
+    hex_file,
+    picture_file,
+)
 from netlists.spice.deck_directory import network_files
 from tinynets.files.extras import optional
 
@@ -27,11 +37,6 @@ UNITS = {"resistance": "ohm", "conductance": "siemens", "temperature": "kelvin"}
 SCHEMA: dict[str, Any] = json.loads(
     Path(__file__).with_name("pack.schema.json").read_text(encoding="utf-8")
 )
-#: Tables of branches and cells, which may be left out.
-TABLES = ("branches.csv", "branches.parquet", "cells.csv")
-#: Tables and texts that every pack has.
-_ALWAYS = ("network.npz", "pins.csv", "bom.csv")
-_TEXTS = ("manifest.schema.json", "README.md")
 
 
 class PackError(ValueError):
@@ -58,7 +63,7 @@ def described(mapped: MappedNetwork) -> dict[str, Any]:
 def described_plan(plan: Plan, meter: Meter) -> dict[str, Any]:
     """Return the part of a manifest that describes the measurement plan."""
     return {
-        "file": "plan.csv",
+        "file": PLAN,
         "n_reading": len(plan.closed),
         "composite": bool((plan.closed.sum(axis=1) > 1).any()),
         "meter": {"relative": float(meter.relative), "siemens": float(meter.absolute)},
@@ -139,13 +144,13 @@ def pack_files(part: MappedNetwork, left_out: LeftOut) -> set[str]:
 
     part: the network with the tiles that the pack has files of.
     """
-    names = {*_ALWAYS, *_TEXTS, *(TABLES if left_out.tables else ())}
+    names = {*ALWAYS, *(TABLES if left_out.tables else ())}
     for tile in part.tiles:
-        names |= {f"bitstreams/{tile.name}{suffix}" for suffix in (".bin", ".hex")}
+        names |= {bits_file(tile.name), hex_file(tile.name)}
         if left_out.pictures:
-            names.add(f"pictures/{tile.name}.png")
+            names.add(picture_file(tile.name))
     if np.isfinite(part.die.bank.r_off):
-        names |= {f"netlists/{name}" for name in network_files(part)}
+        names |= {f"{NETLISTS}/{name}" for name in network_files(part)}
     return names
 
 
@@ -166,7 +171,7 @@ def write_manifest(part: MappedNetwork, about: Described, draft: Path) -> None:
         "plan": described_plan(about.plan, about.meter),
     }
     text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
-    (draft / "manifest.json").write_text(text, encoding="utf-8")
+    (draft / MANIFEST).write_text(text, encoding="utf-8")
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -211,7 +216,7 @@ def check_manifest(manifest: dict[str, Any], mapped: MappedNetwork, path: Path) 
 def _check_names(manifest: dict[str, Any], mapped: MappedNetwork, path: Path) -> None:
     named, files = pack_files(mapped, LeftOut.read(manifest)), manifest["files"].keys()
     if "plan" in manifest:
-        named.add("plan.csv")
+        named.add(PLAN)
     if missing := sorted(named - files):
         raise PackError(f"{path} lists no checksum for {', '.join(missing[:3])}")
     if extra := sorted(files - named):
@@ -241,7 +246,7 @@ def _tile(tile: Tile, n: int) -> dict[str, Any]:
         "outputs": tile.columns.tolist(),
         "n_cell": n_cell,
         "n_bit": n_cell * 2 * n,
-        "bitstream": f"bitstreams/{tile.name}.bin",
+        "bitstream": bits_file(tile.name),
     }
 
 

@@ -321,7 +321,7 @@ def _judge(
     failed = _by_layer(np.where(defective, NEVER_CLOSES, state), cells)
     off_by_prefix = far & _off_by_prefix(ohm / nominal, low, high)
     wafer = Wafer(
-        die=Die(without_spread(bank), table=_by_layer(resistors, cells), stuck=failed),
+        die=Die(bank.without_spread, table=_by_layer(resistors, cells), stuck=failed),
         readings=_by_layer(ohm, cells),
         defective=_by_layer(defective & present[:, None, None], cells),
         n_branch=int(present.sum()) * 2 * bank.n,
@@ -344,11 +344,3 @@ def _off_by_prefix(ratio: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return which ratios to nominal would be in range with another prefix of the unit."""
     larger, smaller = ratio * _PREFIX, ratio / _PREFIX
     return ((low < larger) & (larger < high)) | ((low < smaller) & (smaller < high))
-
-
-def without_spread(bank: ResistorBank) -> ResistorBank:
-    """Return a bank without anything random: no spread, defect, drift or meter error."""
-    spreads = ("sigma_lot", "sigma_gradient", "sigma_local", "sigma_on", "tc1_sigma")
-    chances = ("p_stuck_open", "p_stuck_closed", "meter_error")
-    ageing = ("drift", "drift_sigma", "age")  # the readings contain it up to the measurement
-    return replace(bank, **dict.fromkeys((*spreads, *chances, *ageing), 0.0))

@@ -16,6 +16,7 @@ from mapping.tiling.tiles import Tile
 from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import Plan, best_plan
 from netlists.circuit import Periphery, Wires
+from netlists.fabrication import file_names
 from netlists.fabrication.manifest import (
     FORMAT,
     SCHEMA,
@@ -123,8 +124,8 @@ def write_pack(
     amount.require_disk(Path(directory))
     contents.announce(amount)
     with new_directory(directory) as draft:
-        mapped.save(draft / "network.npz")
-        write_plan(plan, meter, draft / "plan.csv")
+        mapped.save(draft / file_names.NETWORK)
+        write_plan(plan, meter, draft / file_names.PLAN)
         _write_files(mapped, contents, draft, circuits)
         part = contents.part(mapped)
         write_manifest(part, Described(contents.left_out(mapped), plan, meter, circuits), draft)
@@ -154,23 +155,23 @@ def _write_files(
     if np.isfinite(mapped.die.bank.r_off):
         options = {"tiles": contents.tiles, "progress": tell}
         sweep = {"each_input": contents.each_input, "v_read": contents.v_read}
-        write_network(mapped, *circuits, draft / "netlists", **options, **sweep)
-    (draft / "bitstreams").mkdir()
+        write_network(mapped, *circuits, draft / file_names.NETLISTS, **options, **sweep)
+    (draft / file_names.BITSTREAMS).mkdir()
     if contents.pictures:
-        (draft / "pictures").mkdir()
+        (draft / file_names.PICTURES).mkdir()
     for k, tile in enumerate(part.tiles):
         tell("bitstreams", k, len(part.tiles))
         bits = bitstream(tile, n)
-        (draft / "bitstreams" / f"{tile.name}.bin").write_bytes(bits)
-        (draft / "bitstreams" / f"{tile.name}.hex").write_bytes(f"{bits.hex()}\n".encode())
+        (draft / file_names.bits_file(tile.name)).write_bytes(bits)
+        (draft / file_names.hex_file(tile.name)).write_bytes(f"{bits.hex()}\n".encode())
         if contents.pictures:
-            (draft / "pictures" / f"{tile.name}.png").write_bytes(_picture(tile, n))
+            (draft / file_names.picture_file(tile.name)).write_bytes(_picture(tile, n))
     tell("bitstreams", len(part.tiles), len(part.tiles))
     schema = json.dumps(SCHEMA, indent=1) + "\n"
-    (draft / "manifest.schema.json").write_text(schema, encoding="utf-8")
+    (draft / file_names.SCHEMA_COPY).write_text(schema, encoding="utf-8")
     values = {"mapped": part, "n_tile": len(mapped.tiles), "contents": contents}
     readme = rendered("netlists.fabrication", "README.md.j2", **values)
-    (draft / "README.md").write_text(readme, encoding="utf-8")
+    (draft / file_names.README).write_text(readme, encoding="utf-8")
 
 
 def _picture(tile: Tile, n: int) -> bytes:

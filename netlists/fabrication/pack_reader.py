@@ -10,6 +10,7 @@ from mapping.bank import Die
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery, Wires
+from netlists.fabrication.file_names import MANIFEST, NETWORK, PLAN, bits_file, hex_file
 from netlists.fabrication.manifest import (
     LeftOut,
     PackError,
@@ -55,7 +56,7 @@ def read_circuits(directory: str | Path) -> tuple[Wires, Periphery] | None:
 
     Raises PackError for a manifest that is missing or damaged.
     """
-    path = Path(directory) / "manifest.json"
+    path = Path(directory) / MANIFEST
     try:
         return circuits_of(read_manifest(path))
     except PackError:
@@ -65,22 +66,22 @@ def read_circuits(directory: str | Path) -> tuple[Wires, Periphery] | None:
 
 
 def _read(directory: Path) -> MappedNetwork:
-    path = directory / "manifest.json"
+    path = directory / MANIFEST
     manifest = read_manifest(path)
-    if "network.npz" not in manifest["files"]:
-        raise PackError(f"{path} lists no checksum for network.npz")
+    if NETWORK not in manifest["files"]:
+        raise PackError(f"{path} lists no checksum for {NETWORK}")
     for name, checksum in manifest["files"].items():
         _check_file(directory, name, checksum)
-    mapped = MappedNetwork.load(directory / "network.npz")
+    mapped = MappedNetwork.load(directory / NETWORK)
     left_out = LeftOut.read(manifest)
     part = left_out.of(mapped)
     check_manifest(manifest, part, path)
     circuits_of(manifest)
     for tile in part.tiles:
-        _check_bits(tile, directory / "bitstreams", mapped.die.bank.n)
+        _check_bits(tile, directory, mapped.die.bank.n)
     check_tables(part, directory, whole=left_out.tables)
     if "plan" in manifest:
-        _check_plan(manifest["plan"], directory / "plan.csv", mapped.die.bank.n)
+        _check_plan(manifest["plan"], directory / PLAN, mapped.die.bank.n)
     return mapped
 
 
@@ -99,7 +100,7 @@ def _check_file(directory: Path, name: str, checksum: str) -> None:
 
 def _check_bits(tile: Tile, directory: Path, n: int) -> None:
     """Raise PackError unless both forms of a bitstream close the switches of a tile."""
-    path = directory / f"{tile.name}.bin"
+    path, text = directory / bits_file(tile.name), directory / hex_file(tile.name)
     bits = path.read_bytes()
     try:
         switches = switches_from_bits(bits, tile.present, n)
@@ -107,8 +108,8 @@ def _check_bits(tile: Tile, directory: Path, n: int) -> None:
         raise PackError(f"{path}: {error}") from error
     if not all(map(np.array_equal, switches, (tile.chosen_pos, tile.chosen_neg))):
         raise PackError(f"{path} closes other switches than network.npz; export the pack again")
-    if path.with_suffix(".hex").read_bytes() != f"{bits.hex()}\n".encode():
-        raise PackError(f"{path.with_suffix('.hex')} has other bits than {path.name}")
+    if text.read_bytes() != f"{bits.hex()}\n".encode():
+        raise PackError(f"{text} has other bits than {path.name}")
 
 
 def _check_plan(entry: dict[str, Any], path: Path, n: int) -> None:

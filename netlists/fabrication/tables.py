@@ -9,7 +9,15 @@ import numpy as np
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
-from netlists.fabrication.manifest import TABLES, PackError
+from netlists.fabrication.file_names import (
+    BRANCHES,
+    BRANCHES_BINARY,
+    CELLS,
+    PARTS,
+    PINS,
+    TABLES,
+)
+from netlists.fabrication.manifest import PackError
 from netlists.fabrication.switch_tables import branch_table, write_tables
 from tinynets.files.extras import optional
 from tinynets.progress import Progress, silent
@@ -87,7 +95,7 @@ def part_tables(mapped: MappedNetwork) -> Iterator[Table]:
 
 
 #: Functions that make the text tables of every pack, by file.
-TEXTS = {"cells.csv": cell_tables, "pins.csv": pin_tables, "bom.csv": part_tables}
+TEXTS = {CELLS: cell_tables, PINS: pin_tables, PARTS: part_tables}
 
 
 def write_texts(mapped: MappedNetwork, directory: Path, *, cells: bool = True) -> None:
@@ -106,8 +114,8 @@ def write_branches(mapped: MappedNetwork, directory: Path, tell: Progress = sile
     parquet = optional("pyarrow.parquet", extra="fab")
     schema = arrow.table(next(branch_tables(mapped))).schema
     with (
-        arrow_csv.CSVWriter(str(directory / "branches.csv"), schema) as text,
-        parquet.ParquetWriter(str(directory / "branches.parquet"), schema) as binary,
+        arrow_csv.CSVWriter(str(directory / BRANCHES), schema) as text,
+        parquet.ParquetWriter(str(directory / BRANCHES_BINARY), schema) as binary,
     ):
         for k, columns in enumerate(branch_tables(mapped)):
             tell("tables", k, len(mapped.tiles))
@@ -127,7 +135,7 @@ def check_tables(mapped: MappedNetwork, directory: Path, *, whole: bool = True) 
     if not whole:
         return
     # Both are read in parallel: the measured values take longest and are computed only once.
-    paths = [directory / f"branches{suffix}" for suffix in (".csv", ".parquet")]
+    paths = [directory / BRANCHES, directory / BRANCHES_BINARY]
     _check(paths, branch_tables(mapped))
 
 

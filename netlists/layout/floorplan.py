@@ -118,7 +118,7 @@ def drawn_wires(plan: CellPlan, technology: Technology, r_driver: float = 0.0) -
 
     r_word, c_word = segment(METALS["met1"], plan.width * DBU, technology.word_width)
     r_bit, c_bit = segment(METALS["met3"], plan.height * DBU, technology.bit_width)
-    return Wires(r_word, r_bit, r_driver, c_word, c_bit)
+    return Wires(r_word=r_word, r_bit=r_bit, r_driver=r_driver, c_word=c_word, c_bit=c_bit)
 
 
 def strip_pitch(technology: Technology) -> int:

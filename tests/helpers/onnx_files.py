@@ -8,7 +8,7 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
-from tinynets.formats.onnx_import import OnnxNetwork, from_onnx
+from tinynets.formats.onnx.network import OnnxNetwork, from_onnx
 
 RNG = np.random.default_rng(0)
 

@@ -45,6 +45,8 @@ ROOMS = {
         "cli",
     ],
 }
+#: Rooms inside a room; each knows nothing of the files around it.
+ROOMS_INSIDE = ["tinynets/formats/onnx"]
 
 
 def named(path: Path) -> str:
@@ -76,14 +78,27 @@ def test_every_folder_is_a_room_in_the_written_order(package):
     wrong = []
     for place, room in enumerate(ROOMS[package]):
         later = set(ROOMS[package][place + 1 :])
-        for path in (ROOT / package / room).glob("*.py"):
+        for path in (ROOT / package / room).rglob("*.py"):
             own = [n.split(".") for n in imported_modules(path) if n.startswith(f"{package}.")]
             wrong += [f"{named(path)}: {'.'.join(n)}" for n in own if n[1] in later]
     assert wrong == []
 
 
+def test_a_room_inside_a_room_knows_nothing_of_the_files_around_it():
+    inside = [p.parent for name in PACKAGES for p in (ROOT / name).glob("*/*/**/__init__.py")]
+    assert sorted(map(named, inside)) == ROOMS_INSIDE
+    around = []
+    for room in inside:
+        own, beside = (named(place).replace("/", ".") + "." for place in (room, room.parent))
+        for path in room.glob("*.py"):
+            near = [name for name in imported_modules(path) if name.startswith(beside)]
+            around += [f"{named(path)}: {name}" for name in near if not name.startswith(own)]
+    assert around == []
+
+
 def test_a_room_has_three_to_ten_files_and_says_what_it_is_for():
     rooms = [ROOT / package / room for package, names in ROOMS.items() for room in names]
+    rooms += [ROOT / room for room in ROOMS_INSIDE]
     assert len(rooms) > 20
     for room in rooms:
         count = len([p for p in room.glob("*.py") if p.name != "__init__.py"])

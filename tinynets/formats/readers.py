@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from tinynets.formats.linear_stack import linear_stack
-from tinynets.formats.onnx_import import from_onnx
+from tinynets.formats.onnx.network import from_onnx
 from tinynets.formats.weights import WEIGHT_READERS, load_weights, read_weights
 
 

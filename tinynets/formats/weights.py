@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tinynets.files.drafts import new_file
+from tinynets.files.suffixes import WEIGHTS, listed
 from tinynets.modules.replacing import copied
 from tinynets.networks.masks import apply_masks, make_permanent
 
@@ -102,8 +103,8 @@ def save_weights(model: nn.Module, path: str | Path) -> Path:
 
 def check_suffix(path: Path) -> None:
     """Raise ValueError unless a path ends as a file of weights does."""
-    if path.suffix not in WEIGHT_READERS:
-        raise ValueError(f"{path}: expected a .safetensors, .pt or .pth file")
+    if path.suffix not in WEIGHTS:
+        raise ValueError(f"{path}: expected a {listed(WEIGHTS)} file")
 
 
 def from_sklearn(classifier: Any) -> nn.Sequential:

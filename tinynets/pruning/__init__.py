@@ -3,10 +3,10 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tinynets.pruning.options import METHODS
+from tinynets.pruning.methods import METHODS
 
 if TYPE_CHECKING:
-    from tinynets.pruning.methods import prune
+    from tinynets.pruning.rounds import prune
 
 __all__ = ["METHODS", "prune"]
 
@@ -15,4 +15,4 @@ def __getattr__(name: str) -> Any:
     """Load torch only for `prune`."""
     if name != "prune":
         raise AttributeError(f"module 'tinynets.pruning' has no attribute {name!r}")
-    return import_module("tinynets.pruning.methods").prune
+    return import_module("tinynets.pruning.rounds").prune

@@ -25,8 +25,8 @@ from tinynets.networks.masks import (
 )
 from tinynets.progress import Progress, silent
 from tinynets.pruning import scores
-from tinynets.pruning.methods import in_rounds
-from tinynets.pruning.options import PruneOptions
+from tinynets.pruning.methods import PruneOptions
+from tinynets.pruning.rounds import in_rounds
 
 #: Which weights go together: each alone; one input to the n_bit outputs of a tile; one output from
 #: the n_word inputs of a tile; all of a tile.

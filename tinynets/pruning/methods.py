@@ -1,121 +1,76 @@
-"""Score weights, keep the largest, train what is left, repeat."""
+"""The methods of pruning, each written once, and the options of one; loads no torch."""
 
-from collections.abc import Callable
-from dataclasses import replace
-from inspect import signature
-from typing import Any
-
-import torch
-from torch import nn
-
-from tinynets.data import Data, inputs
-from tinynets.modules.replacing import copied
-from tinynets.modules.unpacking import unpacked
-from tinynets.networks.masks import (
-    Masks,
-    apply_masks,
-    choose,
-    make_permanent,
-    mask_of,
-    n_to_keep,
-    warn_of_few,
-    weight_layers,
-)
-from tinynets.networks.passes import Inputs, chosen
-from tinynets.networks.training import train
-from tinynets.progress import Progress, silent
-from tinynets.pruning import scores, second_order
-from tinynets.pruning.options import PruneOptions, check_method
-from tinynets.pruning.schedules import sparsities
-
-__all__ = ["make_permanent", "prune", "prune_once"]
-
-#: Training samples that the scores which need data look at.
-N_CALIBRATION = 512
+from dataclasses import dataclass
 
 
-def prune(
-    model: nn.Module, data: Data, *, progress: Progress = silent, **options: Any
-) -> nn.Module:
-    """Return a pruned and fine-tuned copy of a trained model; the model given does not change.
+@dataclass(frozen=True)
+class Method:
+    """One way to choose what is removed.
 
-    progress: told of the step "prune", round by round.
-    options: the fields of `PruneOptions`. Biases are kept.
-
-    Raises ValueError for options that make no sense, a model without weight layers, NaN weights,
-    or a layer that would lose its last weight.
-    Source: Han et al., NeurIPS 2015, arXiv 1506.02626; global scope as in Blalock et al.,
-    MLSys 2020, arXiv 2003.03033; the scores name theirs. Cost: that of the training in its
-    rounds, and one score a round.
+    score: "module.function" of `tinynets.pruning` that ranks single weights; None for whole groups.
+    schedule: how the sparsity is reached, unless an option says otherwise.
+    about: what a help text adds to the name.
+    compensates: whether the weights that stay make up for those that go; see `second_order`.
     """
-    rule = PruneOptions(**options)
-    schedule = rule.schedule or check_method(rule.method).schedule
-    if n_of_m := n_to_keep(rule.sparsity, rule.scope):
-        if schedule != "one_shot":
-            raise ValueError(
-                f"scope {rule.scope!r} is reached in one step; pass schedule='one_shot'"
-            )
-        rule = replace(rule, sparsity=1 - n_of_m[0] / n_of_m[1])
-    rule, model = replace(rule, schedule=schedule), unpacked(copied(model), leave=rule.exclude)
 
-    def step(sparsity: float) -> None:
-        prune_once(model, data, replace(rule, sparsity=sparsity))
-
-    return in_rounds(model, data, rule, step, progress)
+    score: str | None = None
+    schedule: str = "one_shot"
+    about: str = ""
+    compensates: bool = False
 
 
-def in_rounds(
-    model: nn.Module,
-    data: Data,
-    rule: PruneOptions,
-    step: Callable[[float], None],
-    progress: Progress,
-) -> nn.Module:
-    """Prune a model in place by `step(sparsity)` and train it, round after round; return it."""
-    assert rule.schedule is not None
-    assert rule.sparsity is not None  # the callers have checked both
-    targets = sparsities(rule.schedule, rule.sparsity, rule.rounds)
-    training = {"epochs": rule.epochs, "learning_rate": rule.learning_rate}
-    progress("prune", 0, len(targets))
-    for k, target in enumerate(targets, 1):
-        step(target)
-        train(model, data, **training, seed=rule.seed + k)
-        progress("prune", k, len(targets))
-    warn_of_few(weight_layers(model, rule.exclude))
-    return model
+REGISTRY = {
+    "iterative_magnitude": Method("scores.magnitude", "iterative"),
+    "magnitude": Method("scores.magnitude"),
+    "gradient": Method("scores.gradient"),
+    "activation": Method("scores.activation", about="Wanda"),
+    "second_order": Method("second_order.saliency", about="SparseGPT", compensates=True),
+    "random": Method("scores.random"),
+    "tiles": Method(schedule="iterative", about="weights that share a bit line of a tile"),
+    "filters": Method(about="whole channels, so that tensors become smaller"),
+}
+#: Methods of `tinynets.prune`, which score single weights.
+METHODS = tuple(name for name, method in REGISTRY.items() if method.score)
+#: Methods that remove more at once: `tinynets.prune_for_tiles` and `tinynets.prune_filters`.
+GROUPS = tuple(name for name, method in REGISTRY.items() if not method.score)
 
 
-def prune_once(model: nn.Module, data: Data, rule: PruneOptions) -> Masks:
-    """Prune a model in place in one step, without training; return the masks put into force.
+def check_method(name: str, known: tuple[str, ...] = METHODS) -> Method:
+    """Return the method of a name; raise ValueError unless it is one of the known."""
+    if name not in known:
+        raise ValueError(f"method must be one of {', '.join(known)}; got {name!r}")
+    return REGISTRY[name]
 
-    What an earlier mask removed stays removed.
+
+def methods_help() -> str:
+    """Return all methods as a help text lists them."""
+    about = {name: f" ({m.about})" if m.about else "" for name, m in REGISTRY.items()}
+    single = ", ".join(name + about[name] for name in METHODS)
+    groups = (f"{name}: {REGISTRY[name].about}" for name in GROUPS)
+    return f"Single weights: {single}. {'. '.join(groups)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneOptions:
+    """How a network is pruned and fine-tuned.
+
+    method: one of METHODS; "second_order" also changes the weights that stay.
+    sparsity: fraction of the weights that end as zero, in [0, 1); None with an N:M scope.
+    scope: which weights compete: "global", "layer", "output" or "N:M"; see `masks.choose`.
+    schedule: "one_shot", "iterative" or "cubic"; None for the method's own.
+    rounds: steps in which the schedule reaches the sparsity.
+    epochs: training after each round.
+    learning_rate: of that training.
+    exclude: paths of modules that stay as they are and do not count for the sparsity.
+    seed: of the calibration samples, of random scores and of the training.
     """
-    layers = weight_layers(model, rule.exclude)
-    x, y = _calibration(data, rule.seed)
-    factors = {}
-    if rule.method == "second_order":
-        factors = second_order.inverse_factors(model, layers, x)
-        ranked = second_order.saliency(layers, factors)
-    else:
-        # A score names as its parameters what it reads.
-        score = getattr(scores, str(check_method(rule.method).score))
-        given = {"model": model, "layers": layers, "x": x, "y": y, "seed": rule.seed}
-        ranked = score(**{name: given[name] for name in signature(score).parameters})
-    before = {path: mask_of(module) for path, module in layers.items()}
-    masks = choose(ranked, rule.sparsity, rule.scope, among=before)
-    repaired = {
-        path: second_order.compensate(layers[path], masks[path], factor)
-        for path, factor in factors.items()
-    }
-    apply_masks(model, masks)
-    with torch.no_grad():
-        for path, weight in repaired.items():
-            layers[path].get_parameter("weight_orig").copy_(weight)
-    return masks
 
-
-def _calibration(data: Data, seed: int) -> tuple[Inputs, torch.Tensor]:
-    """Return random training samples and their labels."""
-    order = torch.randperm(len(data.x_train), generator=torch.Generator().manual_seed(seed))
-    rows = order[:N_CALIBRATION]
-    return chosen(inputs(data.x_train), rows), torch.from_numpy(data.y_train)[rows]
+    method: str = "iterative_magnitude"
+    sparsity: float | None = None
+    scope: str = "global"
+    schedule: str | None = None
+    rounds: int = 5
+    epochs: int = 10
+    learning_rate: float = 1e-3
+    exclude: tuple[str, ...] = ()
+    seed: int = 0

@@ -243,6 +243,8 @@ def test_a_disk_that_is_full_in_mid_work_is_one_line(files, kind):
         (("verify", "x", "--tolerance", "-1"), "must be 0 … 1; got -1"),
         (("verify", "x", "--seed", "-1"), "--seed"),
         (("verify", "x", "--sample", "0"), "--sample"),
+        (("verify", "x", "--solvers", "fast,none"), "must be two of fast, ngspice"),
+        (("verify", "x", "--solvers", "fast"), "as ngspice,fast; got fast"),
         (("study", "x.toml", "--jobs", "0"), "must be 1 or more, or -1"),
         (("precision", "--seed", "-1"), "--seed"),
         (("precision", "--bits", "nan"), "must be 0 … 64; got nan"),

@@ -4,7 +4,7 @@ import datetime
 import math
 import random
 import warnings
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import reduce
 from pathlib import Path
 from types import NoneType
@@ -20,7 +20,7 @@ from crossbar_sim.config.study import load_study
 from crossbar_sim.report.modelled import modelled
 from mapping.bank import LadderGapWarning, NoEffectWarning
 from netlists import Wires
-from tinynets.pruning.options import REGISTRY
+from tinynets.pruning.methods import REGISTRY
 
 ROOT = Path(__file__).parents[3]
 
@@ -308,6 +308,17 @@ def test_wires_may_be_given_or_thin():
     assert thin == Wires(1.0, 1.0, 5.0, 7e-15, 7e-15)
 
 
+@pytest.mark.parametrize("source", ["given", "drawn"])
+def test_every_field_of_wires_survives_from_toml_to_hardware(tmp_path, source):
+    drawn_cell = {"r_word", "r_bit", "c_word", "c_bit"}
+    names = {field.name for field in fields(Wires)} - (drawn_cell if source == "drawn" else set())
+    values = {name: 1.5 + k for k, name in enumerate(sorted(names))}
+    lines = "".join(f"{name} = {value}\n" for name, value in values.items())
+    (tmp_path / "a.toml").write_text(f'name = "a"\n[wires]\nsource = "{source}"\n{lines}')
+    wires = load_config(tmp_path / "a.toml").hardware.wires
+    assert values == {name: getattr(wires, name) for name in values}
+
+
 def test_a_bank_that_cannot_be_drawn_has_given_wires_and_no_area():
     parts = {"r_min": 1e3, "r_on": 10.0}
     wires = {"source": "given", "r_word": 0.1, "r_bit": 0.1}
@@ -321,7 +332,7 @@ def test_the_read_time_is_given_or_that_of_settling():
     assert RunConfig.model_validate(slow).energy.settled(1e-9).t_read == 1e-9
 
 
-def test_every_setting_of_a_part_that_acts_is_in_the_report():
+def test_the_report_says_how_large_each_non_ideality_is():
     plain = RunConfig(name="a")
     off = modelled(plain)["off"]
     given = {

@@ -232,7 +232,7 @@ def test_a_folder_of_images(call, trained, tmp_path):
 
 
 ERRORS = [
-    (("m.h5",), "expected a .toml, .onnx, .safetensors or .pt file"),
+    (("m.h5",), "expected a .toml, .onnx, .safetensors, .pt or .pth file"),
     (("none.pt", "--data", "digits"), "none.pt does not exist"),
     (("m.pt",), "m.pt comes without data; pass --data"),
     (("m.pt", "--data", "cifar"), "--data must be digits, mnist, mnist5000, an .npz or a folder"),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +103,8 @@ def test_verify_export_and_reselect_take_any_source(kind, mapped, tmp_path):
     done = call("verify", path, "--vectors", 3)
     assert done.exit_code == 0, done.output
     assert len(done.stdout.splitlines()) == 1 + len(mapped.tiles)
+    done = call("verify", path, "--vectors", 3, "--solvers", "fast,ngspice")
+    assert re.search(r"nodal.* against ngspice", done.stderr), done.output
     done = call("export", path, "--output", tmp_path / "again")
     assert done.exit_code == 0, done.output
     assert read_source(tmp_path / "again").parts == {"wires": WIRES, "periphery": ENDS}

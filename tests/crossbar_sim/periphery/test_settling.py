@@ -28,7 +28,7 @@ from crossbar_sim.periphery.settling import (
     settling,
 )
 from crossbar_sim.pipeline.tile_limits import settling_time, tile_physics
-from crossbar_sim.solvers.nodal import SolverError
+from crossbar_sim.solvers.solution import SolverError
 from mapping import Tile
 from netlists import Circuit, Periphery, Wires, array_circuit, tile_circuit
 

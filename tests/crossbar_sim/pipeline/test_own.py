@@ -20,7 +20,7 @@ from crossbar_sim.cli.commands import app
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.config.python_files import neighbours, python_sha256
 from crossbar_sim.config.study import StudyConfig, with_values
-from crossbar_sim.findings.measures import measured
+from crossbar_sim.findings.run_score import measured
 from crossbar_sim.jobs.run import run
 from crossbar_sim.pipeline.own import as_data, given
 from crossbar_sim.pipeline.steps import (

@@ -1,6 +1,6 @@
 """ngspice and the fast engine solve the same circuits, and both obey physics."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossbar_sim import Converters, solve, solve_ngspice, transfer_matrix
-from crossbar_sim.solvers.nodal import SolverError
+from crossbar_sim.solvers.solution import SolverError
+from crossbar_sim.transfer.array_lines import is_regular
 from mapping import Tile
 from netlists import Circuit, Elements, Periphery, Wires, array_circuit, tile_circuit
 from netlists.circuit.elements import PARTS
@@ -240,3 +241,18 @@ def test_voltages_raised_everywhere_change_no_current(wires, nodes):
     )
     largest = np.abs(plain.i_out).max()
     np.testing.assert_allclose(raised.i_out, plain.i_out, rtol=0, atol=1e-12 * largest)
+
+
+@dataclass(frozen=True)
+class OtherWires(Wires):
+    """Wires with something that the kernels of regular arrays do not know."""
+
+    ringed: bool = False
+
+
+def test_wires_with_anything_new_are_solved_as_any_circuit():
+    g, v_in = random_array((4, 3), seed=1)
+    plain, new = (array_circuit(g, OtherWires(1, 1, ringed=ringed)) for ringed in (False, True))
+    assert is_regular(plain)
+    assert not is_regular(new)
+    assert solve(new, v_in).solver != solve(plain, v_in).solver

@@ -183,7 +183,7 @@ def test_a_metric_that_there_is_not(store):
             optimise(with_aims(n=2, population=2, **values), BASE, store, n_jobs=1)
 
 
-@pytest.mark.parametrize("values", [{"maximise": ("accuracy",)}, {"budget": {"loss": 0.01}}])
+@pytest.mark.parametrize("values", [{"maximise": ("accuracy",)}, {"budget": {"n_saturated": 0}}])
 def test_a_search_by_test_images_is_refused(store, values):
     with pytest.raises(ConfigError, match="a metric of test images; name 'accuracy_validation'"):
         optimise(with_aims(**values), BASE, store)

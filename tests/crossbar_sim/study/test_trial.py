@@ -10,11 +10,14 @@ import pytest
 import torch
 
 from approx import approx
+from benchmarks.studies.run_studies import KEPT
+from benchmarks.studies.run_studies import METRICS as DRAWN
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.config.study import with_values
 from crossbar_sim.pipeline.steps import load_data, load_validation, train_and_prune
 from crossbar_sim.study import trial
-from tinynets.pruning import methods
+from crossbar_sim.study.metrics import METRICS
+from tinynets.pruning import rounds
 
 pytestmark = pytest.mark.training
 
@@ -77,6 +80,19 @@ def test_metrics_say_what_they_say(network):
     assert "accuracy_validation" not in found, "nothing is held out"
 
 
+def test_a_trial_has_the_metrics_of_the_table(network):
+    """All of them where everything is asked for, else those that are always there."""
+    asked = {"validation": 0.2, "measure.metric": "mse", "simulation.check_tiles": 1}
+    assert set(trial.run_trial(with_values(BASE, asked), network)) == set(METRICS)
+    bare = trial.run_trial(with_values(BASE, {"simulation.n_power": 0}), network)
+    if_labelled_and_drawn = {"accuracy", "loss", "area"}
+    assert set(bare) - if_labelled_and_drawn == {n for n, m in METRICS.items() if not m.when}
+
+
+def test_figures_of_studies_are_metrics():
+    assert {*KEPT, *(name for names in DRAWN.values() for name in names)} <= set(METRICS)
+
+
 def test_images_held_out_are_not_trained_on_and_change_nothing_else(network):
     """The same network, told that a fifth of the training images is for choosing settings."""
     config = with_values(BASE, {"validation": 0.2})
@@ -107,13 +123,13 @@ def test_other_code_of_training_makes_another_network(monkeypatch):
 @pytest.mark.parametrize("method", ["iterative_magnitude", "magnitude", "tiles"])
 def test_a_dense_network_is_trained_as_long_as_a_pruned_one(monkeypatch, method):
     """The same calls of training, whatever the sparsity; a dense one loses no weight."""
-    asked, real = {}, methods.train
+    asked, real = {}, rounds.train
 
     def counted(model, data, **training):
         asked.setdefault(sparsity, []).append(tuple(training.values()))
         return real(model, data, **training)
 
-    monkeypatch.setattr(methods, "train", counted)
+    monkeypatch.setattr(rounds, "train", counted)
     kept = {}
     for sparsity in (0.0, 0.5):
         values = {"prune.rounds": 2, "prune.epochs_per_round": 1, "prune.method": method}

@@ -229,10 +229,10 @@ import torch
 from tinynets import data
 from tinynets.pruning import filters
 from tinynets.networks import models
-from tinynets.formats import onnx_import
+from tinynets.formats.onnx.network import from_onnx
 calls = {
     "prune": lambda: filters.prune_filters(models.mlp((4, 2)), torch.zeros(1, 4), sparsity=0.5),
-    "onnx": lambda: onnx_import.from_onnx("m.onnx"),
+    "onnx": lambda: from_onnx("m.onnx"),
     "data": lambda: data.mnist5000(seed=0, flat=True),
 }
 for extra, call in calls.items():

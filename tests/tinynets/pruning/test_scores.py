@@ -14,8 +14,8 @@ from tinynets.networks.masks import choose, masks_of, weight_layers
 from tinynets.networks.models import digits_cnn, mlp
 from tinynets.networks.training import accuracy, train
 from tinynets.pruning import METHODS, scores, second_order
-from tinynets.pruning.methods import prune_once
-from tinynets.pruning.options import PruneOptions
+from tinynets.pruning.methods import PruneOptions
+from tinynets.pruning.rounds import prune_once
 
 pytestmark = pytest.mark.training
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from tinynets.formats.onnx_graph import Node
+from tinynets.formats.onnx.graph import Node
 
 Tensor = torch.Tensor
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynets.formats.onnx_layers import LAYERS
-from tinynets.formats.onnx_operators import FUNCTIONS, GROUPS
+from tinynets.formats.onnx.layers import LAYERS
+from tinynets.formats.onnx.operators import FUNCTIONS, GROUPS
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 from onnx_files import agrees, normal, save  # noqa: E402
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 RNG = np.random.default_rng(1)
 I64 = np.int64
 

@@ -1,9 +1,10 @@
-"""How well a network works on its die: the metric asked for, and how near it is to the digital one.
+"""The score of a run: the metric of [measure], and how near a die is to the digital network.
 
 Outputs are those of a whole test set, (n_sample, n_output, ...).
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,17 +18,15 @@ from tinynets.data import Data
 from tinynets.networks.passes import watching
 from tinynets.networks.training import predict
 
-#: Metrics that are fractions of the samples.
-SHARES = ("accuracy", "top-5", "agreement")
-
 
 def metric_of(config: RunConfig, data: Data) -> str:
     """Return the metric of a run; ConfigError for one that needs labels, which the data lack."""
     metric = config.measure.metric or ("accuracy" if data.has_labels else "agreement")
-    if metric in ("accuracy", "top-5") and not data.has_labels:
+    if metric in SCORES and SCORES[metric].needs_labels and not data.has_labels:
+        *others, last = (name for name, score in SCORES.items() if not score.needs_labels)
         raise ConfigError(
             f"measure.metric = {metric!r} needs labels, and data {data.name!r} have none; choose "
-            "agreement, relative error, mse or cosine"
+            f"{', '.join(others)} or {last}"
         )
     return metric
 
@@ -43,22 +42,51 @@ def measured(config: RunConfig, data: Data, outputs: np.ndarray, digital: np.nda
         if np.ndim(value) or isinstance(value, str | None):
             raise ConfigError(f"{metric} must return one number; got {type(value).__name__}")
         return float(value)
-    if labels is not None and metric == "accuracy":
-        return float((outputs.argmax(1) == labels).mean())
-    if labels is not None and metric == "top-5":
-        five = np.argsort(outputs, axis=1, kind="stable")[:, -5:]
-        return float((five == labels[:, None]).any(1).mean())
-    if metric == "mse":
-        return float(((outputs - digital) ** 2).mean())
-    if metric == "cosine":
-        size = np.linalg.norm(outputs) * np.linalg.norm(digital)
-        return float((outputs * digital).sum() / size) if size else 0.0
-    return fidelity(outputs, digital)[metric.replace(" ", "_")]
+    return SCORES[metric].of(outputs, digital, labels)
+
+
+def _accuracy(outputs: np.ndarray, _: np.ndarray, labels: np.ndarray) -> float:
+    return float((outputs.argmax(1) == labels).mean())
+
+
+def _top_five(outputs: np.ndarray, _: np.ndarray, labels: np.ndarray) -> float:
+    five = np.argsort(outputs, axis=1, kind="stable")[:, -5:]
+    return float((five == labels[:, None]).any(1).mean())
+
+
+def _cosine(outputs: np.ndarray, digital: np.ndarray, _: Any) -> float:
+    size = np.linalg.norm(outputs) * np.linalg.norm(digital)
+    return float((outputs * digital).sum() / size) if size else 0.0
+
+
+class Score(NamedTuple):
+    """A metric of a run.
+
+    of: the function of outputs, digital outputs and labels (None without) that returns it.
+    is_share: whether it is a fraction of the samples.
+    """
+
+    of: Callable[[np.ndarray, np.ndarray, Any], float]
+    needs_labels: bool = False
+    is_share: bool = False
+
+
+#: The metrics that `measure.metric` may name; `config.inputs` has their names without torch.
+SCORES = {
+    "accuracy": Score(_accuracy, needs_labels=True, is_share=True),
+    "top-5": Score(_top_five, needs_labels=True, is_share=True),
+    "agreement": Score(lambda y, digital, _: fidelity(y, digital)["agreement"], is_share=True),
+    "relative error": Score(lambda y, digital, _: fidelity(y, digital)["relative_error"]),
+    "mse": Score(lambda y, digital, _: float(((y - digital) ** 2).mean())),
+    "cosine": Score(_cosine),
+}
+#: Those that are fractions of the samples.
+SHARES = tuple(name for name, score in SCORES.items() if score.is_share)
 
 
 def accuracy_of(outputs: np.ndarray, data: Data) -> float | None:
     """Return the fraction of the test samples classified correctly; None without labels."""
-    return float((outputs.argmax(1) == data.y_test).mean()) if data.has_labels else None
+    return _accuracy(outputs, outputs, data.y_test) if data.has_labels else None
 
 
 def fidelity(outputs: np.ndarray, digital: np.ndarray) -> dict[str, float]:

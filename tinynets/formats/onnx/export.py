@@ -8,8 +8,8 @@ from torch import nn
 
 from tinynets.files.drafts import new_file
 from tinynets.files.extras import optional
-from tinynets.formats.onnx_import import OnnxNetwork
-from tinynets.formats.onnx_operators import Node
+from tinynets.formats.onnx.network import OnnxNetwork
+from tinynets.formats.onnx.operators import Node
 from tinynets.modules.replacing import copied
 from tinynets.networks.masks import make_permanent
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from tinynets.formats.onnx_graph import Graph, Node, Shape, read_graph, to_tensor
-from tinynets.formats.onnx_layers import LAYERS, TENSORS, Operation, constant, run
-from tinynets.formats.onnx_operators import FUNCTIONS, SEVERAL
+from tinynets.formats.onnx.graph import Graph, Node, Shape, read_graph, to_tensor
+from tinynets.formats.onnx.layers import LAYERS, TENSORS, Operation, constant, run
+from tinynets.formats.onnx.operators import FUNCTIONS, SEVERAL
 from tinynets.networks.extraction import safe_name
 
 #: (module name, input names, output names)

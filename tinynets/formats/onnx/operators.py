@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from tinynets.formats.onnx_graph import Node
-from tinynets.formats.onnx_shapes import SHAPES
-from tinynets.formats.onnx_windows import WINDOWS
+from tinynets.formats.onnx.graph import Node
+from tinynets.formats.onnx.shapes import SHAPES
+from tinynets.formats.onnx.windows import WINDOWS
 
 Tensor = torch.Tensor
 Function = Callable[..., Any]

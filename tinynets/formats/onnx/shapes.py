@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tinynets.formats.onnx_graph import Node
+from tinynets.formats.onnx.graph import Node
 
 Tensor = torch.Tensor
 

@@ -10,7 +10,7 @@ from torch import nn
 import tinynets
 from approx import approx
 from tinynets.data import digits
-from tinynets.formats.onnx_import import from_onnx
+from tinynets.formats.onnx.network import from_onnx
 from tinynets.modules.unpacking import unpacked
 from tinynets.networks.masks import apply_masks
 from tinynets.networks.models import digits_cnn, mlp

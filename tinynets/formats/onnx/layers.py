@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tinynets.formats.onnx_graph import Node
-from tinynets.formats.onnx_operators import FUNCTIONS
-from tinynets.formats.onnx_windows import pad, window_ends
+from tinynets.formats.onnx.graph import Node
+from tinynets.formats.onnx.operators import FUNCTIONS
+from tinynets.formats.onnx.windows import pad, window_ends
 
 Tensor = torch.Tensor
 Constants = Mapping[str, Tensor]

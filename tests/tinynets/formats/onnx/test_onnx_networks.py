@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import tinynets
-from tinynets.formats.onnx_import import Choice, from_onnx
+from tinynets.formats.onnx.network import Choice, from_onnx
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

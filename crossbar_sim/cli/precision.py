@@ -1,0 +1,145 @@
+"""The command for bits of precision against the number of resistors in a bank."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from crossbar_sim.config import ConfigError, load_config
+from crossbar_sim.config.run import bank_of
+from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, within
+from mapping.bank import ResistorBank
+
+_Branches = Annotated[
+    str,
+    typer.Option("--n", help="Numbers of branches per bank: FIRST:LAST, or a list such as 4,6,8."),
+]
+_Config = Annotated[
+    Path | None,
+    typer.Option(help="TOML file of a run whose bank is used, in place of the five options below."),
+]
+_Ladder = Annotated[str, typer.Option(help="Nominal values: geometric, equal, binary, E6 … E192.")]
+_Ratio = Annotated[float, typer.Option(help="Ratio of neighbours in a geometric ladder.")]
+_Scatter = Annotated[
+    float, typer.Option(help="Local scatter of the resistors (sigma), as a fraction of the value.")
+]
+_Distribution = Annotated[
+    str, typer.Option(help="Shape of the scatter: normal, truncated, lognormal, uniform or holed.")
+]
+_MeterError = Annotated[
+    float, typer.Option(help="Error of the meter, as a fraction of the reading.")
+]
+_Differential = Annotated[
+    bool, typer.Option(help="Pairs of banks, for signed weights, in place of single banks.")
+]
+_Instances = Annotated[
+    int, typer.Option(min=1, max=MAX_COUNT, help="Number of banks drawn for each n.")
+]
+_Band = Annotated[
+    tuple[float, float],
+    typer.Option(
+        callback=within(0, 1), help="Least and largest target, as fractions of the full scale."
+    ),
+]
+_BankSeed = Annotated[
+    int, typer.Option(min=0, max=MAX_SEED, help="Random seed of the banks drawn.")
+]
+_Bits = Annotated[
+    float | None,
+    typer.Option(
+        callback=within(0, 64),
+        help="Required bits of precision; the number of branches that reach them is printed "
+        "in place of the table.",
+    ),
+]
+_Yield = Annotated[
+    float,
+    typer.Option(
+        "--yield",
+        callback=within(0, 1, ends=False),
+        help="Fraction of the banks that must reach --bits.",
+    ),
+]
+_LawOutput = Annotated[
+    Path | None, typer.Option(help="Path without suffix of a CSV file and of plots as PNG and SVG.")
+]
+
+
+def precision(
+    branches: _Branches = "4:12",
+    config: _Config = None,
+    ladder: _Ladder = "geometric",
+    ratio: _Ratio = 1.75,
+    scatter: _Scatter = 0.05,
+    distribution: _Distribution = "normal",
+    meter: _MeterError = 0.0,
+    differential: _Differential = False,
+    instances: _Instances = 2500,
+    band: _Band = (0.25, 0.75),
+    seed: _BankSeed = 0,
+    bits: _Bits = None,
+    yield_: _Yield = 0.999,
+    output: _LawOutput = None,
+) -> None:
+    """Bits of precision against the number of resistors in a bank.
+
+    Prints a table as CSV, with 95 % confidence bounds: the mean error over targets and banks, and
+    the worst target of the median bank, of the bank at the 99.9th percentile and of the worst bank.
+    With --bits, prints the number of branches instead.
+
+    Example: crossbar-sim precision --n 8:14 --ladder equal --scatter 0.2 --output results/law
+    """
+    bank = _bank_of(config, ladder, ratio, scatter, distribution, meter)
+    drawn: dict[str, Any] = {"differential": differential, "band": band, "seed": seed}
+    if bits is not None:
+        _print_branches(bank, bits, yield_, **drawn)
+        return
+    numbers = _numbers(branches)
+    from crossbar_sim.study import precision_law as law
+
+    measured = law.measure_law(bank, numbers, n_instance=instances, **drawn)
+    typer.echo(law.to_csv(measured), nl=False)
+    messages.print(law.describe(measured), markup=False)
+    if measured.useful is not None:
+        messages.print(f"useful with this meter: {measured.useful} branches")
+    for path in law.save_law(measured, output) if output else []:
+        messages.print(f"wrote {path}", markup=False, soft_wrap=True)
+
+
+def _bank_of(
+    config: Path | None, ladder: str, ratio: float, scatter: float, distribution: str, meter: float
+) -> ResistorBank:
+    """Return the bank of a configuration, or one made from options."""
+    if config is not None:
+        return load_config(config).bank
+    options = {"ladder": ladder, "ratio": ratio, "distribution": distribution}
+    spread = {"sigma_local": scatter, "meter_error": meter, "r_on": 0.0, "r_off": 1e15}
+    return bank_of(options | spread)
+
+
+def _numbers(text: str) -> list[int]:
+    """Parse FIRST:LAST or a comma-separated list of branch numbers."""
+    try:
+        if ":" in text:
+            first, last = text.split(":")
+            return list(range(int(first), int(last) + 1))
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--n must be FIRST:LAST or a list such as 4,6,8; got {text!r}") from None
+
+
+def _print_branches(
+    bank: ResistorBank, bits: float, yield_: float, *, differential: bool, **drawn: Any
+) -> None:
+    """Print how many branches reach this many bits in this fraction of the banks."""
+    from mapping.selection.precision import branches_for, draw_from
+
+    draw = draw_from(lambda n: replace(bank, n=n), differential=differential)
+    n_max = 10 if differential else 16
+    count = branches_for(bits, yield_, draw, n_max=n_max, **drawn)
+    typer.echo(count.n)
+    messages.print(
+        f"{count.n} branches reach every target with {bits:g} bits in {count.yield_:.2%} of the "
+        f"banks drawn (at 95 % confidence, in at least {count.yield_low:.2%})"
+    )

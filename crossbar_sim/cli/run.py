@@ -1,0 +1,93 @@
+"""The command of a whole run, and the one that prints what its files hold."""
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from crossbar_sim.cli.networks import announce_run
+from crossbar_sim.config import RunConfig, load_config
+from crossbar_sim.system.terminal import TRUST, messages, progress_bars
+
+
+def run(
+    config: Annotated[
+        Path, typer.Argument(help="TOML file of the run, such as examples/runs/digits.toml.")
+    ],
+    results: Annotated[
+        Path, typer.Option(help="Directory in which the run gets a directory of its own.")
+    ] = Path("results"),
+    quick: Annotated[
+        bool, typer.Option(help="Try-out with little training and few images.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Continuation of an interrupted run of the same settings.")
+    ] = False,
+    trust: Annotated[bool, typer.Option("--trust", help=TRUST)] = False,
+) -> None:
+    """The whole path: train, prune, select resistors, write netlists, simulate, report.
+
+    Writes RESULTS/NAME/ with report.html, report.json, selection.csv, netlists/ and the mapped
+    network, and prints the path of the report. An earlier run of the same name is replaced.
+    The same seed gives the same numbers on the same kind of processor.
+
+    Exit codes: 0 done; 1 ngspice or the machine failed, or ngspice and the engine disagree; 2 bad
+    configuration; 130, 143 interrupted.
+    """
+    settings = load_config(config, trust=trust)  # mistakes are told before torch is loaded
+    settings = settings.made_quick() if quick else settings
+    from crossbar_sim.jobs.run import run as run_all
+
+    with progress_bars() as tell:
+        how = {"progress": tell, "announce": announce_run}
+        directory = run_all(settings, results, resume=resume, **how)
+    _summarise(settings, directory)
+    typer.echo(directory / "report.html")
+
+
+def _summarise(config: RunConfig, directory: Path) -> None:
+    """Print the headline figures to stderr."""
+    from crossbar_sim.findings.run_score import shown
+    from crossbar_sim.pipeline.finished_run import read_numbers
+
+    numbers = read_numbers(directory)
+    measure = numbers["measure"]
+    table = Table("network", f"test {measure['metric']}", box=None, title=config.name)
+    for row in measure["scores"]:
+        table.add_row(row["network"], shown(row["score"], measure["metric"]))
+    messages.print(table)
+    worst = numbers["verification"]["worst"]
+    messages.print(
+        f"engine against ngspice: currents {worst['i_error']:.1e}, "
+        f"voltages {worst['v_error']:.1e} ({worst['tile']})"
+    )
+    messages.print(f"energy per inference: {numbers['energy']['analog_total'] * 1e9:.3g} nJ")
+
+
+def schema(
+    kind: Annotated[
+        Literal["run", "study", "report"],
+        typer.Argument(help="Configuration of a run or of a study, or report.json of a run."),
+    ] = "run",
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Page of all keys of runs and studies, instead.")
+    ] = False,
+) -> None:
+    """Print the keys of a configuration or of a report as a JSON Schema, each with its meaning.
+
+    An editor that knows the schema completes and checks keys while you type.
+
+    Example: crossbar-sim schema run > run.schema.json
+    """
+    from crossbar_sim.config.schema import json_schema, reference
+
+    if markdown:
+        typer.echo(reference(), nl=False)
+    elif kind == "report":
+        file = resources.files("crossbar_sim.report") / "report.schema.json"
+        typer.echo(file.read_text(encoding="utf-8"), nl=False)
+    else:
+        typer.echo(json.dumps(json_schema(kind), indent=1))

@@ -1,0 +1,71 @@
+"""The command that compares two solvers on tiles."""
+
+from typing import Annotated
+
+import typer
+
+from crossbar_sim.cli.networks import Layers, Mapped, choice
+from crossbar_sim.solvers.registry import FAST, NGSPICE, SOLVERS
+from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, within
+
+
+def _two(text: str) -> str:
+    """Return the names of two solvers, checked."""
+    names = text.split(",")
+    if len(names) != 2 or not set(names) <= set(SOLVERS):
+        known = ", ".join(SOLVERS)
+        raise typer.BadParameter(f"must be two of {known}, as {NGSPICE},{FAST}; got {text}")
+    return text
+
+
+def verify(
+    source: Mapped,
+    tile: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a tile to check; may be repeated; all by default."),
+    ] = None,
+    layers: Layers = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of tiles to check, drawn at random; all by default."),
+    ] = None,
+    vectors: Annotated[
+        int, typer.Option(min=1, max=MAX_COUNT, help="Number of random input vectors per tile.")
+    ] = 16,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            callback=within(0, 1),
+            help="Largest difference allowed, as a fraction of the tile's largest current or "
+            "voltage.",
+        ),
+    ] = 1e-9,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Random seed of the sample and the inputs.")
+    ] = 0,
+    solvers: Annotated[
+        str,
+        typer.Option(
+            callback=_two,
+            help=f"Two of {', '.join(SOLVERS)}; differences are relative to the second.",
+        ),
+    ] = f"{NGSPICE},{FAST}",
+) -> None:
+    """Output currents and voltages of tiles, by ngspice and by the engine, compared.
+
+    Prints one CSV line per tile. Exit code 1 when a tile fails or the difference is too large.
+    """
+    from crossbar_sim.jobs.source import read_source
+    from crossbar_sim.ngspice.verification import chosen_tiles, random_inputs
+    from crossbar_sim.ngspice.verification import verify as verify_tiles
+
+    known = read_source(source)
+    tiles = chosen_tiles(known.mapped, **choice(layers, tile, sample, seed) or {})
+    v_in = random_inputs(known.mapped, v_read=known.v_read, n_vector=vectors, seed=seed)
+    how = {"tolerance": tolerance, "solvers": solvers.split(",")}
+    checks = verify_tiles(known.mapped, v_in, **known.parts, tiles=tiles, **how)
+    typer.echo("tile,vectors,current_error,voltage_error")
+    for check in checks.checks:
+        typer.echo(f"{check.tile},{check.n_vector},{check.i_error:.3e},{check.v_error:.3e}")
+    messages.print(f"{checks.solvers[0]} against {checks.solvers[1]}", markup=False)
+    checks.require()

@@ -1,0 +1,91 @@
+"""Diagnosis of what is installed, and whether a run can work."""
+
+import importlib.metadata
+import os
+import platform
+from dataclasses import dataclass
+
+from crossbar_sim.ngspice.worker import INSTALL_HELP, NgspiceError, NgspiceWorker, find_library
+
+_REQUIRED = (
+    "numpy",
+    "scipy",
+    "networkx",
+    "numba",
+    "torch",
+    "scikit-learn",
+    "PySpice",
+    "safetensors",
+)
+_OPTIONAL = {
+    "onnx": "onnx",
+    "torch-pruning": "prune",
+    "mlxtend": "data",
+    "klayout": "layout",
+    "distributed": "cluster",
+    "pandas": "study",
+    "optuna": "optimise",
+    "jsonschema": "fab",
+    "badcrossbar": "bench",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis.
+
+    what: part that was looked at.
+    status: what was found of it.
+    ok: whether a run can work with that.
+    remedy: what to do when it is not ok.
+    """
+
+    what: str
+    status: str
+    ok: bool = True
+    remedy: str = ""
+
+
+def diagnose() -> list[Finding]:
+    """Return every finding; a run can work when all are ok."""
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    findings = [Finding("Python", platform.python_version()), Finding("machine", system)]
+    packages = dict.fromkeys(_REQUIRED, "") | _OPTIONAL
+    findings += [_package(name, extra) for name, extra in packages.items()]
+    return [*findings, _threads(), *_ngspice()]
+
+
+def _package(name: str, extra: str) -> Finding:
+    """Look for a package, which an extra brings, or which every run needs (extra "")."""
+    what = f"{name} (extra {extra})" if extra else name
+    try:
+        return Finding(what, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        if not extra:
+            return Finding(what, "missing", False, f"pip install {name}")
+        return Finding(what, f"not installed; optional: pip install 'crossbar-sim[{extra}]'")
+
+
+def _threads() -> Finding:
+    import numba
+    import torch
+
+    return Finding("threads", f"torch {torch.get_num_threads()}, numba {numba.get_num_threads()}")
+
+
+def _ngspice() -> list[Finding]:
+    """Find the library and let it solve a circuit."""
+    try:
+        library = find_library()
+    except NgspiceError as error:
+        return [Finding("ngspice library", "not found", False, str(error))]
+    source = "NGSPICE_LIBRARY_PATH" if os.environ.get("NGSPICE_LIBRARY_PATH") else "found"
+    findings = [Finding("ngspice library", f"{library} ({source})")]
+    try:
+        with NgspiceWorker(time_limit=60, library=library, require_klu=False) as worker:
+            result = worker.probe()
+    except NgspiceError as error:
+        return [*findings, Finding("ngspice run", "failed", False, f"{error}; {INSTALL_HELP}")]
+    findings.append(Finding("ngspice version", str(result.version)))
+    solver = Finding("ngspice solver", "KLU" if result.klu else "Sparse", result.klu, INSTALL_HELP)
+    return [*findings, solver]

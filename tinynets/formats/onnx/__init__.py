@@ -1,0 +1,1 @@
+"""ONNX files as torch modules, operator by operator, and back with the weights pruned."""
