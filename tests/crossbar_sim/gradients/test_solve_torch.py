@@ -144,6 +144,7 @@ def test_products_of_torch_give_the_same_nodes(ohm, device):
     expected = nodes(lines, v_in, v_tia)
     moved = TorchLines(lines.g.to(device), 5, *(x.to(device) for x in segments))
     found = nodes_in_torch(moved, v_in.to(device), v_tia.to(device))
+    assert len(found) == len(expected) == 2
     for ours, theirs in zip(found, expected):
         limit = 1e-10 * float(theirs.abs().max())
         np.testing.assert_allclose(ours.cpu().numpy(), theirs.numpy(), rtol=0, atol=limit)
