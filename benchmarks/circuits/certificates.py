@@ -64,14 +64,12 @@ def measured(circuit: Circuit, v_in: np.ndarray) -> dict[str, Any]:
         saved = time.perf_counter()
         check(path)
         size = path.stat().st_size
-    largest = float(np.abs(solution.i_out).max(initial=0.0))
-    beyond = np.maximum(certificate.low - solution.i_out, solution.i_out - certificate.high)
     return {
         "n_word": circuit.n_word,
         "n_line": circuit.n_line,
         "currents": int(solution.i_out.size),
         "width": certificate.width,
-        "engine_off": max(0.0, float(beyond.max(initial=0.0))) / (largest or 1.0),
+        "engine_off": certificate.outside(solution.i_out),
         "solve_s": solved - start,
         "certify_s": certified - solved,
         "check_s": time.perf_counter() - saved,

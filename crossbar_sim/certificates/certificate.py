@@ -53,13 +53,13 @@ class Certificate:
             return 0.0
         return float((self.high - self.low).max(initial=0.0)) / largest
 
-    def holds(self, i_out: np.ndarray, tolerance: float = 0.0) -> bool:
-        """Return whether currents (n_vector, n_line) [A] are in the intervals.
+    def outside(self, i_out: np.ndarray) -> float:
+        """Return how far currents (n_vector, n_line) [A] are from the intervals; 0 inside.
 
-        tolerance: by how much they may be outside, as a fraction of the largest current.
+        As a fraction of the largest current.
         """
-        slack = tolerance * float(np.abs(i_out).max(initial=0.0))
-        return bool(((i_out >= self.low - slack) & (i_out <= self.high + slack)).all())
+        beyond = float(np.maximum(self.low - i_out, i_out - self.high).max(initial=0.0))
+        return beyond / float(np.abs(i_out).max()) if beyond else 0.0
 
     def save(self, path: Path) -> None:
         """Write it as npz."""

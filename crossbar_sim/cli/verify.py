@@ -1,5 +1,6 @@
 """The command that compares two solvers on tiles."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,10 +51,19 @@ def verify(
             help=f"Two of {', '.join(SOLVERS)}; differences are relative to the second.",
         ),
     ] = f"{NGSPICE},{FAST}",
+    certify: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for a certificate of each tile: intervals that provably hold the exact "
+            "currents, which `python -m crossbar_sim.certificates.checker` accepts or refuses."
+        ),
+    ] = None,
 ) -> None:
     """Output currents and voltages of tiles, by ngspice and by the engine, compared.
 
-    Prints one CSV line per tile. Exit code 1 when a tile fails or the difference is too large.
+    Prints one CSV line per tile; with --certify also the width of its widest certified interval,
+    and how far the first solver is outside, as fractions of the largest current. Exit code 1 when
+    a tile fails or the difference is too large.
     """
     from crossbar_sim.jobs.source import read_source
     from crossbar_sim.ngspice.verification import chosen_tiles, random_inputs
@@ -62,10 +72,12 @@ def verify(
     known = read_source(source)
     tiles = chosen_tiles(known.mapped, **choice(layers, tile, sample, seed) or {})
     v_in = random_inputs(known.mapped, v_read=known.v_read, n_vector=vectors, seed=seed)
-    how = {"tolerance": tolerance, "solvers": solvers.split(",")}
+    how = {"tolerance": tolerance, "solvers": solvers.split(","), "certificates": certify}
     checks = verify_tiles(known.mapped, v_in, **known.parts, tiles=tiles, **how)
-    typer.echo("tile,vectors,current_error,voltage_error")
+    certified = ",certified_width,outside" if certify else ""
+    typer.echo(f"tile,vectors,current_error,voltage_error{certified}")
     for check in checks.checks:
-        typer.echo(f"{check.tile},{check.n_vector},{check.i_error:.3e},{check.v_error:.3e}")
+        proved = f",{check.width:.1e},{check.outside:.1e}" if certify else ""
+        typer.echo(f"{check.tile},{check.n_vector},{check.i_error:.3e},{check.v_error:.3e}{proved}")
     messages.print(f"{checks.solvers[0]} against {checks.solvers[1]}", markup=False)
     checks.require()

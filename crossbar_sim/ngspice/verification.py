@@ -1,13 +1,17 @@
 """Prove on real tiles that two solvers agree: ngspice and the fast engine, or any other pair."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from crossbar_sim.certificates import checker
+from crossbar_sim.certificates.certify import certify
 from crossbar_sim.ngspice.errors import NgspiceError
 from crossbar_sim.ngspice.pool import Outcome, Task, solve_tiles
+from crossbar_sim.solvers.nodal import solve
 from crossbar_sim.solvers.registry import FAST, NGSPICE, solver
 from crossbar_sim.solvers.solution import Solution, SolverError
 from mapping.network.mapped_network import MappedNetwork
@@ -33,12 +37,17 @@ class TileCheck:
 
     i_error: largest difference of an output current, as a fraction of the largest output current.
     v_error: the same for the amplifiers' output voltages, with offsets, feedback and swing.
+    width: of the widest interval that provably holds an output current, as a fraction of the
+        largest one; None unless certificates were asked for.
+    outside: how far the first solver's currents are from these intervals, as such a fraction.
     """
 
     tile: str
     n_vector: int
     i_error: float
     v_error: float
+    width: float | None = None
+    outside: float | None = None
 
     @property
     def error(self) -> float:
@@ -106,6 +115,7 @@ class Comparison:
     solvers: names of two of `crossbar_sim.solvers.registry`; errors are relative to the second.
     tolerance: largest accepted error.
     n_worker, time_limit [s]: of ngspice as the first solver, as for `solve_tiles`.
+    certificates: folder that gets the certificate of each tile's currents, TILE.npz; None for none.
 
     Raises ValueError for a solver that does not exist.
     """
@@ -114,6 +124,7 @@ class Comparison:
     tolerance: float = TOLERANCE
     n_worker: int | None = None
     time_limit: float = 300.0
+    certificates: Path | None = None
 
     def __post_init__(self) -> None:
         for name in self.solvers:
@@ -150,7 +161,7 @@ def verify(
     v_in: for each layer (by name) the input voltages (n_batch, n_in) [V] of its whole input; each
     tile takes the columns of its own rows; see `random_inputs`.
     tiles: those to solve, all by default; see `chosen_tiles`.
-    comparison: the fields of `Comparison`: solvers, tolerance, n_worker, time_limit.
+    comparison: the fields of `Comparison`: solvers, tolerance, n_worker, time_limit, certificates.
 
     A tile that a solver fails on is in `failures`; the others are compared all the same.
     Raises ValueError for a layer without voltages, or as `Comparison` does.
@@ -180,6 +191,8 @@ def verify(
             failures[name] = TileFailure(name, str(second), by=1)
             continue
         checks[name] = compare(name, first, second)
+        if how.certificates:
+            checks[name] = _certified(checks[name], circuit, first, how.certificates)
         solvers = (first.solver, second.solver)
     names = [tile.name for tile in selected]
     return Verification(
@@ -188,6 +201,21 @@ def verify(
         solvers,
         tuple(failures[name] for name in names if name in failures),
     )
+
+
+def _certified(check: TileCheck, circuit: Circuit, first: Solution, folder: Path) -> TileCheck:
+    """Write the certificate of a tile, have it checked, and hold the first solver against it."""
+    certificate, path = (
+        certify(solve(circuit, first.v_in, nodes=True)),
+        folder / f"{check.tile}.npz",
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    certificate.save(path)
+    try:
+        checker.check(path)
+    except checker.Refused as error:
+        raise VerificationError(f"the certificate {path} is refused: {error}") from error
+    return replace(check, width=certificate.width, outside=certificate.outside(first.i_out))
 
 
 def chosen_tiles(

@@ -105,6 +105,10 @@ def test_verify_export_and_reselect_take_any_source(kind, mapped, tmp_path):
     assert len(done.stdout.splitlines()) == 1 + len(mapped.tiles)
     done = call("verify", path, "--vectors", 3, "--solvers", "fast,ngspice")
     assert re.search(r"nodal.* against ngspice", done.stderr), done.output
+    done = call("verify", path, "--vectors", 3, "--sample", 1, "--certify", tmp_path / "proofs")
+    header, row = done.stdout.splitlines()
+    assert header.endswith(",certified_width,outside")
+    assert (tmp_path / "proofs" / f"{row.split(',')[0]}.npz").exists()
     done = call("export", path, "--output", tmp_path / "again")
     assert done.exit_code == 0, done.output
     assert read_source(tmp_path / "again").parts == {"wires": WIRES, "periphery": ENDS}

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from approx import approx
-from crossbar_sim import Solution, solve, solve_ngspice
+from crossbar_sim import Solution, certify, solve, solve_ngspice
+from crossbar_sim.certificates.certificate import Certificate
+from crossbar_sim.ngspice import verification
 from crossbar_sim.ngspice.verification import (
     TileCheck,
     TileFailure,
@@ -52,6 +54,26 @@ def test_every_tile_is_compared_in_the_order_of_the_network(mapped, v_in):
     assert "nodal" in found.solvers[1]
     assert found.tolerance == 1e-9
     found.require()
+
+
+def test_each_tile_gets_a_certificate_that_its_solver_fits(mapped, v_in, tmp_path):
+    folder = tmp_path / "proofs"
+    found = verify(mapped, v_in, WIRES, REAL, certificates=folder)
+    names = [tile.name for tile in mapped.tiles]
+    assert sorted(path.stem for path in folder.iterdir()) == sorted(names)
+    assert max(check.width for check in found.checks) < 1e-11
+    assert max(check.outside for check in found.checks) < 1e-11
+    assert {check.width for check in verify(mapped, v_in, WIRES, ENDS).checks} == {None}
+
+
+def test_a_certificate_that_is_refused_is_an_error(mapped, v_in, tmp_path, monkeypatch):
+    def shifted(solution: Solution) -> Certificate:
+        right = certify(solution)
+        return right.with_claims(right.low + 1e-6, right.high + 1e-6)
+
+    monkeypatch.setattr(verification, "certify", shifted)
+    with pytest.raises(VerificationError, match=r"the certificate .*\.npz is refused: an interval"):
+        verify(mapped, v_in, WIRES, ENDS, certificates=tmp_path)
 
 
 def test_voltages_are_compared_with_offsets_feedback_and_swing(mapped, worker):
