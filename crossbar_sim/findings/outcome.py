@@ -14,6 +14,7 @@ from crossbar_sim.findings.estimate import RunAmount, run_amount
 from crossbar_sim.findings.non_idealities import cost_table
 from crossbar_sim.findings.run_score import accuracy_of, compared, measured, metric_of
 from crossbar_sim.findings.selection_rules import compare_rules
+from crossbar_sim.findings.sensitivity import Sensitivity, sensitivity
 from crossbar_sim.findings.yardstick import yardstick
 from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.on_die.hardware import Hardware
@@ -35,6 +36,8 @@ from tinynets.progress import Progress
 
 #: The stage whose inputs the circuits are solved for.
 WIRED = "mapped, wires and TIA"
+#: The stage of all parts but noise.
+CONVERTED = "mapped, wires, TIA, DAC and ADC"
 #: Largest number of vectors in a layer's own netlist; a convolution has one for each position.
 MAX_NETLIST_VECTORS = 64
 #: Time that needs no announcement [s].
@@ -68,6 +71,7 @@ class Outcome:
     measure: the metric of the run, and its value for each network.
     fidelity: how near the outputs on the die are to the digital ones, in all and by layer.
     costs: rows of each non-ideality's cost.
+    sensitivity: what the parts of the tiles cost, None without classes or resistive wires.
     rules: rows of other selection rules.
     calibrated: rows of what the choice against the wires did to each layer.
     yardstick: energy of one dense product.
@@ -83,6 +87,7 @@ class Outcome:
     measure: dict[str, Any]
     fidelity: dict[str, Any]
     costs: list[dict[str, Any]]
+    sensitivity: Sensitivity | None
     rules: list[dict[str, Any]]
     calibrated: list[dict[str, Any]]
     yardstick: dict[str, Any]
@@ -131,6 +136,7 @@ def find_outcome(
         measure,
         fidelity,
         weigh_costs(way, work),
+        sensitivity(way, networks[CONVERTED]),
         weigh_rules(way, reads, work),
         way.selection.layers if config.calibrate.rounds else [],
         yardstick(config, simulated.t_read),
@@ -143,7 +149,7 @@ def stage_parts(config: RunConfig) -> dict[str, Hardware]:
     ideal, real = config.ideal_hardware, config.hardware
     wired = replace(ideal, wires=real.wires, periphery=real.periphery)
     stages = {"mapped, ideal wires": ideal, WIRED: wired}
-    stages["mapped, wires, TIA, DAC and ADC"] = replace(wired, converters=real.converters)
+    stages[CONVERTED] = replace(wired, converters=real.converters)
     if real.noise:
         stages["mapped, everything and noise"] = real
     return stages

@@ -31,6 +31,11 @@ class PartCosts:
     cell: np.ndarray
 
     @property
+    def around(self) -> float:
+        """The sum over all that is around the cells: drivers, wires and inputs of the TIAs."""
+        return sum(total for part, total in self.totals.items() if part != "cell")
+
+    @property
     def totals(self) -> dict[str, float]:
         """The sums over all parts of a kind."""
         return {field.name: float(getattr(self, field.name).sum()) for field in fields(self)}

@@ -260,6 +260,18 @@ def compare(tile: str, a: Solution, b: Solution) -> TileCheck:
     return TileCheck(tile, len(b.v_in), _gap(a.i_out, b.i_out), _gap(a.v_out, b.v_out))
 
 
+def held_against(check: TileCheck, first: Solution, nodes: Solution) -> TileCheck:
+    """Return a check with the intervals of the exact currents; without them if none are found.
+
+    first: the first solver's solution. nodes: one of the same circuit with its node voltages.
+    """
+    try:
+        certificate = certify(nodes)
+    except SolverError:
+        return check
+    return replace(check, width=certificate.width, outside=certificate.outside(first.i_out))
+
+
 def difference(a: Solution, b: Solution) -> float:
     """Return the `TileCheck.error` of two solutions, over currents and voltages."""
     return compare("", a, b).error

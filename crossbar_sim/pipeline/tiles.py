@@ -9,7 +9,7 @@ import numpy as np
 
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.energy.power import Draw, TileEnergy, drawn, tile_energy
-from crossbar_sim.ngspice.verification import TileCheck, Verification, compare
+from crossbar_sim.ngspice.verification import TileCheck, Verification, compare, held_against
 from crossbar_sim.ngspice.worker import NgspiceWorker, solve_ngspice
 from crossbar_sim.pipeline.deployment import Deployment, Reads
 from crossbar_sim.pipeline.kept import OnDisk
@@ -137,7 +137,8 @@ def _answer(config: RunConfig, tile: Tile, volts: np.ndarray, asked: Questions) 
     if asked.worker and tile.name in asked.checked:
         few = solution.first(asked.n_vector)
         spice = solve_ngspice(circuit, few.v_in, worker=asked.worker)
-        check, solvers = compare(tile.name, spice, few), (spice.solver, solution.solver)
+        check = held_against(compare(tile.name, spice, few), spice, few)
+        solvers = (spice.solver, solution.solver)
     timed = asked.limits or config.energy.t_read == "settling"
     time = settling_time(config, circuit, volts) if timed else 0.0
     limits = tile_physics(config, tile, circuit, volts, time) if asked.limits else None

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from crossbar_sim.findings.run_score import SHARES, shown
+from crossbar_sim.gradients.part_costs import PartCosts
 from crossbar_sim.solvers.solution import Solution
 from mapping.tiling.tiles import Tile
 from netlists.circuit.elements import CELL
@@ -53,6 +54,15 @@ def ir_drop(tile: Tile, solution: Solution) -> bytes:
     worst = np.fmax(lost[0], lost[1]) * 100
     title = f"IR drop in tile {tile.name}, all inputs on"
     return cells(worst, title, "voltage lost in the wires [%]", cmap="viridis")
+
+
+def part_costs(name: str, costs: PartCosts) -> bytes:
+    """Draw what the wire segments at each cell of a tile cost, word line and both bit lines."""
+    positive, negative = np.split(costs.bit, 2, axis=1)
+    each = costs.word + positive + negative
+    limit = float(np.abs(each).max()) or 1.0
+    style: dict[str, Any] = {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit}
+    return cells(each, f"What the wires of tile {name} cost", "cross-entropy [nat]", **style)
 
 
 def selection_errors(errors: Mapping[str, np.ndarray]) -> bytes:

@@ -18,6 +18,7 @@ import numpy as np
 from crossbar_sim.energy.inference import network_energy, verdict
 from crossbar_sim.findings.outcome import Outcome, Outputs
 from crossbar_sim.findings.run_score import shown
+from crossbar_sim.findings.sensitivity import Sensitivity
 from crossbar_sim.ngspice.verification import TileCheck
 from crossbar_sim.pipeline.tile_limits import physics_numbers
 from crossbar_sim.pipeline.trained import origin
@@ -89,6 +90,7 @@ def report_numbers(outcome: Outcome) -> dict[str, Any]:
         "mvm_error": output_errors(outputs),
         "largest_output": outputs.largest,
         "costs": outcome.costs,
+        "part_costs": _part_costs(outcome.sensitivity),
         "physics": physics_numbers(config, simulated.limits, simulated.t_read),
         "energy": energy
         | {"adc_case": config.energy.adc_case, "verdict": verdict(energy["digital"])},
@@ -98,6 +100,10 @@ def report_numbers(outcome: Outcome) -> dict[str, Any]:
         "config": config.as_json(),
         "versions": versions(),
     }
+
+
+def _part_costs(found: Sensitivity | None) -> dict[str, Any]:
+    return {"layers": found.layers, "tile": found.tile} if found else {"layers": [], "tile": None}
 
 
 def output_errors(outputs: Outputs) -> dict[str, float]:
@@ -164,7 +170,9 @@ def draw(outcome: Outcome, numbers: dict[str, Any]) -> dict[str, bytes]:
     tile, all_on = outcome.all_on
     energy, yardstick = numbers["energy"], numbers["yardstick"]
     errors = {layer.name: layer.error for layer in outcome.mapped.layers}
-    return {
+    found = outcome.sensitivity
+    of_parts = {"part_costs": plots.part_costs(found.tile, found.costs)} if found else {}
+    return of_parts | {
         "accuracy": plots.score_bars(**outcome.measure),
         "costs": plots.cost_bars(outcome.costs),
         "selection": plots.selection_errors(errors),

@@ -10,6 +10,7 @@ from torch import nn
 
 from approx import approx
 from crossbar_sim import Converters, Hardware, to_torch
+from crossbar_sim.findings import sensitivity
 from crossbar_sim.findings.sensitivity import summed, tile_costs
 from crossbar_sim.gradients.part_costs import part_costs
 from mapping import Die, ResistorBank, TileConfig, map_network
@@ -66,7 +67,8 @@ def changed(part: str, factor: float) -> Hardware:
 
 
 @pytest.mark.parametrize("part", ["driver", "word", "bit", "tia"])
-def test_the_costs_of_all_tiles_are_the_change_of_the_loss(job, part):
+def test_the_costs_of_all_tiles_are_the_change_of_the_loss(job, part, monkeypatch):
+    monkeypatch.setattr(sensitivity, "N_VECTOR", 1000)  # all of them
     on_die = to_torch(job["model"], job["mapped"], HARDWARE, calibration=job["images"])
     costs = tile_costs(on_die, job["mapped"], HARDWARE, job["images"], job["labels"])
     rows = summed(costs, job["mapped"])
