@@ -138,6 +138,76 @@ def _crosssim(rows: list[dict]) -> str:
     )
 
 
+def transfer() -> str:
+    """Return the section on transfer matrices."""
+    rows = []
+    for row in load("transfer")["arrays"]:
+        seconds = {way: f"{1e3 * time:.3g}" for way, time in row["seconds"].items()}
+        ways = [seconds.get(way, "–") for way in ("columns", "devices", "rows", "vectors")]
+        size = f"{row['n_word']} × {row['n_bit']} pairs"
+        rows.append([size, f"{row['share']:.0%}", *ways, row["chosen"]])
+    head = [
+        "array",
+        "cells left",
+        "by columns",
+        "by devices",
+        "by rows",
+        "vector by vector",
+        "chosen",
+    ]
+    return (
+        "Transfer matrices of arrays with wires by each elimination, in milliseconds of one core "
+        "(`benchmarks/circuits/transfer.py`):\n\n" + table(head, rows)
+    )
+
+
+def certified() -> str:
+    """Return the section on certified currents."""
+    rows = [
+        [
+            name,
+            str(row["tiles"]),
+            f"{row['currents']:,}",
+            f"{row['width']['50 %']:.0e}",
+            f"{row['width']['95 %']:.0e}",
+            f"{row['narrower_than_1e-9']:.0%}",
+            f"{row['certify_s'] / row['solve_s']:.1f} ×",
+            f"{row['check_s'] / row['solve_s']:.1f} ×",
+        ]
+        for name, row in load("certificates")["sets"].items()
+    ]
+    head = [
+        "tiles",
+        "number",
+        "currents",
+        "width, median",
+        "95 %",
+        "below 1e-9",
+        "to certify",
+        "to check",
+    ]
+    return (
+        "Intervals that provably hold the exact output currents, as a fraction of the tile's largest, and what they "
+        "cost beside the engine's solution; the checker accepted all of them "
+        "(`benchmarks/circuits/certificates.py`). The random arrays have cells over five decades and wires up to "
+        "1 Mohm a segment, whose currents lie many decades below what flows in the wires:\n\n"
+        + table(head, rows)
+    )
+
+
+def derivatives() -> str:
+    """Return the section on derivatives through the circuit."""
+    kept = load("gradients")
+    each = ", ".join(
+        f"{row['both_s'] / row['forward_s']:.1f} × at {row['n']} × {row['n']} pairs"
+        for row in kept["rows"]
+    )
+    return (
+        f"Outputs with their derivatives by every cell, input, wire and amplifier, for {kept['n_vector']} vectors, take "
+        f"as long as the outputs alone times {each} (`benchmarks/circuits/gradients.py`)."
+    )
+
+
 def physics() -> str:
     """Return the section on what non-idealities cost."""
     kept = load("nonidealities")

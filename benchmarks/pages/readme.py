@@ -40,7 +40,13 @@ def page() -> str:
         "The examples": [circuits.demo(), circuits.physics()],
         "Networks of others": [*measured(networks.minilm, "minilm"), networks.others()],
         "Assumptions of the energy comparison": [energy.sensitivity()],
-        "Circuits": [circuits.circuits(), studies.speed()],
+        "Circuits": [
+            circuits.circuits(),
+            circuits.transfer(),
+            circuits.derivatives(),
+            circuits.certified(),
+            studies.speed(),
+        ],
         "Selection": [
             circuits.selection(),
             circuits.law(),
