@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from crossbar_sim.transfer.array_lines import unknown
 from netlists.circuit import Periphery, Wires
 
 #: A number, or a tensor of one number that may require a gradient.
@@ -21,7 +22,9 @@ class TorchWires:
 
     @classmethod
     def of(cls, wires: Wires) -> "TorchWires":
-        """Return the same wires."""
+        """Return the same wires; ValueError if they set a field that is unknown here."""
+        if names := unknown(wires):
+            raise ValueError(f"solve_torch does not know {', '.join(names)}; use `solve`")
         return cls(wires.r_word, wires.r_bit, wires.r_driver)
 
 

@@ -78,7 +78,7 @@ def selection_errors(errors: Mapping[str, np.ndarray]) -> bytes:
         ylabel="weights",
         title="Selection error",
     )
-    axes.legend(title="layer", frameon=False)
+    axes.legend(title="layer", loc="upper left", frameon=False)
     return png(figure)
 
 

@@ -29,7 +29,7 @@ def deviations(values: Mapping[str, np.ndarray]) -> bytes:
         ylabel="branches",
         title="Branches, measured against nominal",
     )
-    axes.legend(title="nominal", frameon=False, fontsize=8)
+    axes.legend(title="nominal", loc="upper right", frameon=False, fontsize=8)
     return png(figure)
 
 
@@ -50,7 +50,7 @@ def weight_errors(stages: Mapping[str, np.ndarray], limit: float) -> bytes:
         ylabel="weights within [%]",
         title="Predicted weight error",
     )
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(loc="lower right", frameon=False, fontsize=8)
     return png(figure)
 
 
@@ -66,7 +66,7 @@ def predicted(target: np.ndarray, stages: Mapping[str, np.ndarray]) -> bytes:
         upper.plot(1e6 * target, 1e6 * g, ".", label=label, **style)
         lower.plot(1e6 * target, 1e6 * (g - target), ".", **style)
     upper.set(ylabel="predicted g_pos − g_neg [µS]", title="Cells on the measured die")
-    upper.legend(frameon=False, fontsize=8)
+    upper.legend(loc="upper left", frameon=False, fontsize=8)
     lower.set(xlabel="target g_pos − g_neg [µS]", ylabel="difference [µS]")
     return png(figure)
 

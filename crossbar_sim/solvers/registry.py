@@ -1,4 +1,8 @@
-"""The solvers by name: a new one is a file and an entry here."""
+"""The solvers by name: a new one is a file and an entry here.
+
+It may live in any room that `crossbar_sim.solvers` does not import, since it is loaded by name. It
+raises SolverError for a circuit that it cannot solve; `verify` names the tile and goes on.
+"""
 
 from collections.abc import Callable
 from importlib import import_module

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netlists.circuit import Circuit, Grid
+from netlists.circuit import Circuit, Grid, Wires
 
 #: Fields of `Wires` that the methods know; an array with another one set is solved as any circuit.
 KNOWN = ("r_word", "r_bit", "r_driver", "c_word", "c_bit")
@@ -34,13 +34,22 @@ def is_regular(circuit: Circuit) -> bool:
     if circuit.grid is None:
         return False
     wires = circuit.grid.wires
+    return not unknown(wires) and wires.r_word > 0 and wires.r_bit > 0
+
+
+def unknown(wires: Wires) -> list[str]:
+    """Return the fields of wires that are set and that the methods do not know."""
     others = (field for field in fields(wires) if field.name not in KNOWN)
-    plain = all(getattr(wires, field.name) == field.default for field in others)
-    return plain and wires.r_word > 0 and wires.r_bit > 0
+    return [field.name for field in others if getattr(wires, field.name) != field.default]
 
 
 def lines_of(circuit: Circuit) -> Lines:
-    """Return the lines of a regular circuit."""
+    """Return the lines of a regular circuit; ValueError for any other."""
+    if not is_regular(circuit):
+        raise ValueError(
+            "expected a regular array whose wires all have resistance and set no field but "
+            f"{', '.join(KNOWN)}; solve any other circuit by `solve`"
+        )
     grid = circuit.grid
     assert isinstance(grid, Grid)
     n_side, n_word, n_bit = grid.g.shape

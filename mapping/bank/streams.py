@@ -9,7 +9,7 @@ Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3
 
 import hashlib
 import math
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ _UNUSED_BITS = np.uint64(12)
 _LANES = 4  # 64-bit words that one Philox block yields
 
 
+@unique
 class Term(IntEnum):
     """What a random number is used for. The numbers fix every die ever made: never change one."""
 

@@ -1,4 +1,8 @@
-"""The files that a network can be read from: by suffix, what reads it."""
+"""The files that a network can be read from: by suffix, what reads it.
+
+The suffixes themselves, with their kind and the extra they need, are in `tinynets.files.suffixes`.
+A reader of a graph returns a module whose `shapes` holds the shape of each input by name.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,8 @@
 """How much each weight matters: the larger its score, the later it is pruned.
 
 Every function returns a tensor in the shape of the weight for each layer path. `layers` is what
-`weight_layers` returns; inputs `x` are (n_sample, ...) and labels `y` (n_sample,).
+`weight_layers` returns; inputs `x` are (n_sample, ...) and labels `y` (n_sample,). A score is
+offered to users by its entry in `methods.REGISTRY`, and gets what its parameters are named after.
 """
 
 from collections.abc import Callable, Mapping

@@ -58,7 +58,7 @@ def exact(mapped: MappedNetwork) -> MappedNetwork:
     """Give every pair of banks the conductances that it was asked for."""
     layers = []
     for layer in mapped.layers:
-        wanted = layer.g_per_weight[:, None] * layer.source.weight
+        wanted = layer.g_per_weight[:, None] * layer.source.written_out().weight
         tiles = []
         for tile in layer.tiles:
             g = wanted[np.ix_(tile.columns, tile.rows)].T * tile.present

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossbar_sim import Converters, solve, solve_ngspice, transfer_matrix
+from crossbar_sim import Converters, TorchWires, solve, solve_ngspice, transfer_matrix
 from crossbar_sim.solvers.solution import SolverError
-from crossbar_sim.transfer.array_lines import is_regular
+from crossbar_sim.transfer.array_lines import is_regular, lines_of
 from mapping import Tile
 from netlists import Circuit, Elements, Periphery, Wires, array_circuit, tile_circuit
 from netlists.circuit.elements import PARTS
@@ -256,3 +256,7 @@ def test_wires_with_anything_new_are_solved_as_any_circuit():
     assert is_regular(plain)
     assert not is_regular(new)
     assert solve(new, v_in).solver != solve(plain, v_in).solver
+    with pytest.raises(ValueError, match=r"expected a regular array .* solve any other circuit by"):
+        lines_of(new)
+    with pytest.raises(ValueError, match="solve_torch does not know ringed"):
+        TorchWires.of(OtherWires(1, 1, ringed=True))
