@@ -3,7 +3,9 @@
 import math
 import subprocess
 import sys
-from dataclasses import asdict, replace
+import warnings
+from contextlib import suppress
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pytest
@@ -557,3 +559,19 @@ def test_what_changes_no_resistor_is_said(options, needed):
     with pytest.warns(NoEffectWarning, match=f"changes no resistor; give the bank {needed}"):
         ResistorBank(n=2, **options)
     ResistorBank(n=2, drift=0.01, tc2=1e-6, **options)  # warns of nothing
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(ResistorBank)])
+def test_dies_of_a_bank_without_spread_are_all_alike(name):
+    """Whatever is set: a random field that is not marked as a spread would tell two dies apart."""
+    others = {"n": 4, "r_on": 1e3, "r_off": 1e9, "sigma_on": 0.1, "age": 10.0, "tc1": 1e-4}
+    banks = []
+    for value in (0.3, 3, 350.0, 1e8, "uniform", "equal"):
+        with suppress(ValueError, TypeError), warnings.catch_warnings(action="ignore"):
+            banks.append(ResistorBank(**(others | {name: value})).without_spread)
+    assert banks, f"no value suits {name}; add one"
+    cells = np.arange(6), np.arange(6)
+    for bank in banks:
+        one, other = (Die(bank, seed).branches("fc", *cells, measured=True) for seed in (1, 2))
+        np.testing.assert_array_equal(one.g_closed, other.g_closed)
+        np.testing.assert_array_equal(one.g_open, other.g_open)
