@@ -60,6 +60,9 @@ MODULES = {
         "crossbar_sim/solvers/test_solvers_agree",
         "crossbar_sim/on_die/test_analog",
     ),
+    "crossbar_sim/certificates/certify.py": ("crossbar_sim/certificates/test_certificates",),
+    "crossbar_sim/gradients/solve_torch.py": ("crossbar_sim/gradients/test_solve_torch",),
+    "crossbar_sim/gradients/part_costs.py": ("crossbar_sim/findings/test_sensitivity",),
     "crossbar_sim/ngspice/verification.py": ("crossbar_sim/ngspice/test_verification",),
     "netlists/circuit/build.py": (
         "netlists/circuit/test_build",
