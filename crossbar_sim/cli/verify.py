@@ -1,13 +1,16 @@
 """The command that compares two solvers on tiles."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crossbar_sim.cli.networks import Layers, Mapped, choice
 from crossbar_sim.solvers.registry import FAST, NGSPICE, SOLVERS
 from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, within
+
+if TYPE_CHECKING:
+    from crossbar_sim.ngspice.verification import Verification
 
 
 def _two(text: str) -> str:
@@ -17,6 +20,15 @@ def _two(text: str) -> str:
         known = ", ".join(SOLVERS)
         raise typer.BadParameter(f"must be two of {known}, as {NGSPICE},{FAST}; got {text}")
     return text
+
+
+Certificates = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for a certificate of each tile: intervals that provably hold the exact "
+        "currents, which `python -m crossbar_sim.certificates.checker` accepts or refuses."
+    ),
+]
 
 
 def verify(
@@ -51,13 +63,7 @@ def verify(
             help=f"Two of {', '.join(SOLVERS)}; differences are relative to the second.",
         ),
     ] = f"{NGSPICE},{FAST}",
-    certify: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for a certificate of each tile: intervals that provably hold the exact "
-            "currents, which `python -m crossbar_sim.certificates.checker` accepts or refuses."
-        ),
-    ] = None,
+    certify: Certificates = None,
 ) -> None:
     """Output currents and voltages of tiles, by ngspice and by the engine, compared.
 
@@ -74,10 +80,17 @@ def verify(
     v_in = random_inputs(known.mapped, v_read=known.v_read, n_vector=vectors, seed=seed)
     how = {"tolerance": tolerance, "solvers": solvers.split(","), "certificates": certify}
     checks = verify_tiles(known.mapped, v_in, **known.parts, tiles=tiles, **how)
-    certified = ",certified_width,outside" if certify else ""
-    typer.echo(f"tile,vectors,current_error,voltage_error{certified}")
-    for check in checks.checks:
-        proved = f",{check.width:.1e},{check.outside:.1e}" if certify else ""
-        typer.echo(f"{check.tile},{check.n_vector},{check.i_error:.3e},{check.v_error:.3e}{proved}")
+    _print(checks, with_intervals=certify is not None)
     messages.print(f"{checks.solvers[0]} against {checks.solvers[1]}", markup=False)
     checks.require()
+
+
+def _print(checks: "Verification", *, with_intervals: bool) -> None:
+    """Print one CSV line per tile."""
+    typer.echo(
+        "tile,vectors,current_error,voltage_error"
+        + (",certified_width,outside" if with_intervals else "")
+    )
+    for check in checks.checks:
+        proved = f",{check.width:.1e},{check.outside:.1e}" if with_intervals else ""
+        typer.echo(f"{check.tile},{check.n_vector},{check.i_error:.3e},{check.v_error:.3e}{proved}")
