@@ -16,7 +16,7 @@ from crossbar_sim.transfer.array_lines import is_regular
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
 from netlists.circuit.build import tile_circuit
-from tinynets.networks.passes import watching
+from tinynets.networks.passes import call, watching
 
 #: Largest number of images, of vectors of a layer, and of tiles that are followed; the latter two
 #: are drawn by this seed.
@@ -112,12 +112,22 @@ def _reads(
     passes: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {name: [] for name in layers}
 
     def see(name: str, _module: nn.Module, x: torch.Tensor, output: torch.Tensor) -> None:
-        output.retain_grad()
-        passes[name].append((x.detach(), output))
+        # An output that does not reach the loss has no effect on it. A hook also sees the output
+        # as it was before any step in place, such as a ReLU; `retain_grad` would not.
+        slope = torch.zeros_like(output)
+        passes[name].append((x.detach().clone(), slope))
+
+        def keep(found: torch.Tensor) -> None:
+            slope.copy_(found)
+
+        if output.requires_grad:
+            output.register_hook(keep)
 
     given = images.clone().requires_grad_(images.is_floating_point())
     with watching(dict(layers), see), torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        nn.functional.cross_entropy(on_die(given), labels).backward()
+        loss = nn.functional.cross_entropy(call(on_die, given), labels)
+        if loss.requires_grad:
+            loss.backward()
     rng = np.random.default_rng(SEED)
     return {name: _sample(layers[name], seen, rng) for name, seen in passes.items()}
 
@@ -131,10 +141,9 @@ def _sample(
     volts, slopes = [], []
     scale = (layer.units_per_volt * layer.gain).detach()
     with torch.no_grad():
-        for x, output in seen:
+        for x, slope in seen:
             volts.append(layer.voltages(x))
-            assert output.grad is not None
-            rows = _rows(layer, output.grad) * scale
+            rows = _rows(layer, slope) * scale
             slopes += [weight * rows for weight, _ in layer.passes(x)]
     each, of_outputs = (torch.cat(parts).double().numpy() for parts in (volts, slopes))
     n = min(N_VECTOR, len(each))

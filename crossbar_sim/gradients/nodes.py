@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from crossbar_sim.solvers.conjugate_gradients import MAX_ITERATIONS, TOLERANCE, solve_vectors
-from crossbar_sim.solvers.grid import RESIDUAL_LIMIT
-from crossbar_sim.solvers.solution import SolverError
+from crossbar_sim.solvers.grid import check_residual
 from crossbar_sim.transfer.array_lines import Lines
 
 
@@ -38,6 +37,15 @@ class Nodes(NamedTuple):
     above: torch.Tensor
 
 
+def across_cells(at: Nodes, v_tia: torch.Tensor) -> torch.Tensor:
+    """Return the voltages across the cells (n_batch, n_word, n_line) [V].
+
+    v_tia: (n_batch, n_line) [V].
+    """
+    n_side = at.above.shape[2] // at.word.shape[2]
+    return at.word.repeat(1, 1, n_side) - at.above - v_tia[:, None]
+
+
 def nodes(lines: TorchLines, v_in: torch.Tensor, v_tia: torch.Tensor) -> Nodes:
     """Return the node voltages for every input vector.
 
@@ -51,8 +59,7 @@ def nodes(lines: TorchLines, v_in: torch.Tensor, v_tia: torch.Tensor) -> Nodes:
     segments = (float(g) for g in lines[2:])
     plain = Lines(_array(lines.g), lines.n_bit, *segments)
     word, above, residual = solve_vectors(plain, _array(v_in), _array(v_tia))
-    worst, cancelled = residual.max(axis=0, initial=0.0).tolist()
-    _check(worst, cancelled)
+    check_residual(*residual.max(axis=0, initial=0.0).tolist())
     return Nodes(torch.from_numpy(word), torch.from_numpy(above))
 
 
@@ -105,7 +112,7 @@ def _conjugate_gradients(bits: torch.Tensor, through, injected: torch.Tensor) ->
         rz = torch.where(active, new, rz)
         direction, b_direction = z + ratio * direction, residual + ratio * b_direction
     left = dot(residual, residual).sqrt() / size.clamp_min(torch.finfo(size.dtype).tiny)
-    _check(float(left.max()), 0.0)
+    check_residual(float(left.max()), 0.0)
     return x
 
 
@@ -138,13 +145,3 @@ def _inverse(
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
     return np.ascontiguousarray(tensor.detach().numpy())
-
-
-def _check(worst: float, cancelled: float) -> None:
-    # Wire currents far above the cells' leave a residual from rounding alone, not an error.
-    if not worst <= RESIDUAL_LIMIT + 1e-15 * cancelled:
-        raise SolverError(
-            f"the conjugate gradients stopped at a relative residual of {worst:.1e} (limit "
-            f"{RESIDUAL_LIMIT:.0e}); the wires are too resistive for these cells, "
-            "or the conductances lie many decades apart"
-        )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from crossbar_sim.gradients.nodes import Nodes, TorchLines, nodes
+from crossbar_sim.gradients.nodes import Nodes, TorchLines, across_cells, nodes
 from crossbar_sim.transfer.array_lines import lines_of
 from netlists.circuit import Circuit
 
@@ -67,7 +67,7 @@ def part_costs(circuit: Circuit, v_in: np.ndarray, of_currents: np.ndarray) -> P
         word=(wires.r_word * word).numpy(),
         bit=(wires.r_bit * bit).numpy(),
         tia=(ends.r_tia_input * bit[-1]).numpy(),
-        cell=(lines.g * _across(x, t) * _across(y, adjoint)).sum(dim=0).numpy(),
+        cell=(lines.g * across_cells(x, t) * across_cells(y, adjoint)).sum(dim=0).numpy(),
     )
 
 
@@ -81,9 +81,3 @@ def _segments(
     last = lines.g_end**2 * x.above[:, -1:] * y.above[:, -1:]
     word, bit = torch.cat([first[:, :, None], along], dim=2), torch.cat([down, last], dim=1)
     return word.sum(dim=0), bit.sum(dim=0)
-
-
-def _across(at: Nodes, t: torch.Tensor) -> torch.Tensor:
-    """Return the voltages across the cells (n_vector, n_word, n_line) [V]."""
-    n_side = at.above.shape[2] // at.word.shape[2]
-    return at.word.repeat(1, 1, n_side) - at.above - t[:, None]

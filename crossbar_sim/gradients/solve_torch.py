@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.autograd.function import once_differentiable
 
-from crossbar_sim.gradients.nodes import Nodes, TorchLines, nodes
+from crossbar_sim.gradients.nodes import Nodes, TorchLines, across_cells, nodes
 from crossbar_sim.gradients.parts import Scalar, TorchAmplifiers, TorchWires
 
 
@@ -60,6 +60,11 @@ class _Currents(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, g: torch.Tensor, n_bit: int, *rest: torch.Tensor) -> torch.Tensor:
+        """Solve the circuit.
+
+        g: cells (n_word, n_line) [S].
+        rest: v_in (n_batch, n_word), v_tia (n_batch, n_line) [V], and the segments of `TorchLines`.
+        """
         v_in, v_tia, *segments = rest
         lines = TorchLines(g, n_bit, *segments)
         found = nodes(lines, v_in, v_tia)
@@ -70,12 +75,13 @@ class _Currents(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Solve the adjoint circuit, for derivatives by the currents (n_batch, n_line) [1/A]."""
         (of_currents,) = grads
         g, v_in, v_tia, *segments, word, above = ctx.saved_tensors
         lines, x = TorchLines(g, ctx.n_bit, *segments), Nodes(word, above)
         y = nodes(lines, torch.zeros_like(v_in), of_currents)
         return (
-            -(_across_cells(x, v_tia) * _across_cells(y, of_currents)).sum(dim=0),
+            -(across_cells(x, v_tia) * across_cells(y, of_currents)).sum(dim=0),
             None,
             lines.g_first * y.word[:, :, 0],
             lines.g_end * y.above[:, -1],
@@ -84,12 +90,6 @@ class _Currents(torch.autograd.Function):
             -(x.above.diff(dim=1) * y.above.diff(dim=1)).sum(),
             -(x.above[:, -1] * y.above[:, -1]).sum(),
         )
-
-
-def _across_cells(at: Nodes, v_tia: torch.Tensor) -> torch.Tensor:
-    """Return the voltages across the cells (n_batch, n_word, n_line) [V]."""
-    n_side = at.above.shape[2] // at.word.shape[2]
-    return at.word.repeat(1, 1, n_side) - at.above - v_tia[:, None]
 
 
 def _checked(g: torch.Tensor, v_in: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -48,7 +48,15 @@ def solve_grid(circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray) -> GridSol
     lines = lines_of(circuit)
     v_tia = np.ascontiguousarray(np.broadcast_to(v_tia, (len(v_in), circuit.n_line)))
     v_word, above, residual = solve_vectors(lines, v_in, v_tia)
-    worst, cancelled = residual.max(axis=0, initial=0.0).tolist()
+    worst = check_residual(*residual.max(axis=0, initial=0.0).tolist())
+    return GridSolution(v_word, above + v_tia[:, None], lines.g_end * above[:, -1], worst)
+
+
+def check_residual(worst: float, cancelled: float) -> float:
+    """Return the largest relative residual; SolverError if it is above the limit.
+
+    cancelled: size of the terms that cancel in it.
+    """
     # Wire currents far above the cells' leave a residual from rounding alone, not an error.
     if not worst <= RESIDUAL_LIMIT + 1e-15 * cancelled:
         raise SolverError(
@@ -56,7 +64,7 @@ def solve_grid(circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray) -> GridSol
             f"{RESIDUAL_LIMIT:.0e}); the wires are too resistive for these cells, "
             "or the conductances lie many decades apart"
         )
-    return GridSolution(v_word, above + v_tia[:, None], lines.g_end * above[:, -1], worst)
+    return worst
 
 
 def transfer_grid(circuit: Circuit) -> np.ndarray:

@@ -29,13 +29,14 @@ HARDWARE = Hardware(
 class Small(nn.Module):
     """A convolution and two layers, all on the die."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, inplace: bool = False) -> None:
         super().__init__()
+        self.relu = nn.ReLU(inplace=inplace)
         self.conv = nn.Conv2d(1, 3, 3, padding=1, stride=2)
         self.first, self.last = nn.Linear(27, 8), nn.Linear(8, 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hidden = torch.tanh(self.first(self.conv(x).flatten(1)))
+        hidden = torch.tanh(self.first(self.relu(self.conv(x)).flatten(1)))
         return self.last(hidden)
 
 
@@ -76,6 +77,30 @@ def test_the_costs_of_all_tiles_are_the_change_of_the_loss(job, part, monkeypatc
     assert set(costs) == {tile.name for tile in job["mapped"].tiles}
     up, down = (loss(job, changed(part, 1 + sign * STEP)) for sign in (1, -1))
     assert sum(row[part] for row in rows) == approx((up - down) / (2 * STEP), rel=1e-4)
+
+
+def test_a_relu_in_place_changes_no_cost(job):
+    other = Small(inplace=True).double().eval()
+    other.load_state_dict(job["model"].state_dict())
+    costs = []
+    for model in (job["model"], other):
+        on_die = to_torch(model, job["mapped"], HARDWARE, calibration=job["images"])
+        each = tile_costs(on_die, job["mapped"], HARDWARE, job["images"], job["labels"])
+        costs.append([one.totals for one in each.values()])
+    assert costs[0] == costs[1]
+    assert costs[0]
+
+
+def test_layers_that_no_derivative_reaches_cost_nothing(job):
+    class Cut(Small):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).detach()
+
+    model = Cut().double().eval()
+    model.load_state_dict(job["model"].state_dict())
+    on_die = to_torch(model, job["mapped"], HARDWARE, calibration=job["images"])
+    costs = tile_costs(on_die, job["mapped"], HARDWARE, job["images"], job["labels"])
+    assert {total for one in costs.values() for total in one.totals.values()} == {0.0}
 
 
 def test_a_single_segment_costs_what_its_resistance_changes():
