@@ -6,7 +6,7 @@ Run: python -m benchmarks.pages.readme     (a test checks that both pages are up
 from pathlib import Path
 
 from benchmarks.common import ROOT
-from benchmarks.pages import circuits, energy, fabrication, networks, pruning, studies
+from benchmarks.pages import circuits, energy, engine, fabrication, networks, pruning, studies
 from benchmarks.pages.tables import measured
 
 START, END = "<!-- results: made by benchmarks/pages/readme.py -->", "<!-- end of results -->"
@@ -24,7 +24,7 @@ def block() -> str:
     """Return the results for the README, between their marks."""
     parts = [
         circuits.demo(),
-        circuits.circuits(),
+        engine.circuits(),
         circuits.selection(),
         studies.parts(),
         *measured(studies.branches, "study_branches"),
@@ -41,10 +41,10 @@ def page() -> str:
         "Networks of others": [*measured(networks.minilm, "minilm"), networks.others()],
         "Assumptions of the energy comparison": [energy.sensitivity()],
         "Circuits": [
-            circuits.circuits(),
-            circuits.transfer(),
-            circuits.derivatives(),
-            circuits.certified(),
+            engine.circuits(),
+            engine.transfer(),
+            engine.derivatives(),
+            engine.certified(),
             studies.speed(),
         ],
         "Selection": [
