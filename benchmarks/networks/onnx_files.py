@@ -43,7 +43,9 @@ UNNAMED = {
     "silero_vad.onnx": {1: 576},
 }
 #: Inputs that choose a branch: sampling rates [Hz].
-FIXED = {"sr": 16000}
+CHOSEN = {"sr": 16000}
+#: Inputs that stay as they are for all samples: CHOSEN, and states whose first axis is no batch.
+FIXED = (*CHOSEN, "state", "h", "c")
 #: Weights above which a network is only counted: mapping them takes half an hour and more.
 MOST = 10_000_000
 
@@ -67,8 +69,8 @@ def inputs(path: Path) -> dict[str, np.ndarray]:
             dim.dim_value if dim.dim_value > 0 else NAMED.get(dim.dim_param, open_sizes.get(k, 1))
             for k, dim in enumerate(kind.shape.dim)
         ]
-        if value.name in FIXED:
-            made[value.name] = np.array(FIXED[value.name], dtype)
+        if value.name in CHOSEN:
+            made[value.name] = np.array(CHOSEN[value.name], dtype)
         elif len(shape) == 4 and shape[1] == 3:
             made[value.name] = written(*shape).astype(dtype)
         elif np.issubdtype(dtype, np.floating):

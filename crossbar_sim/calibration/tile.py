@@ -6,6 +6,7 @@ import numpy as np
 
 from crossbar_sim.calibration.descent import Resistances, TileState, descend
 from crossbar_sim.solvers.nodal import transfer_matrix
+from crossbar_sim.transfer.array_lines import KNOWN
 from mapping.bank import Branches, Cells, Die
 from mapping.bank.switches import joined_mask, split_mask
 from mapping.network.mapped_layer import MappedLayer
@@ -41,8 +42,10 @@ class WiredDie:
 
     @property
     def resistances(self) -> Resistances:
-        """What the current of a cell flows through."""
+        """What the current of a cell flows through; ValueError for unknown fields of wires."""
         wires = self.wires
+        if names := wires.others(KNOWN):
+            raise ValueError(f"expected wires without {', '.join(names)}, which no descent knows")
         return Resistances(wires.r_driver, wires.r_word, wires.r_bit, self.periphery.r_tia_input)
 
 

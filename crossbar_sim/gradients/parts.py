@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from crossbar_sim.transfer.array_lines import unknown
+from crossbar_sim.transfer.array_lines import KNOWN
 from netlists.circuit import Periphery, Wires
 
 #: A number, or a tensor of one number that may require a gradient.
@@ -23,7 +23,7 @@ class TorchWires:
     @classmethod
     def of(cls, wires: Wires) -> "TorchWires":
         """Return the same wires; ValueError if they set a field that is unknown here."""
-        if names := unknown(wires):
+        if names := wires.others(KNOWN):
             raise ValueError(f"solve_torch does not know {', '.join(names)}; use `solve`")
         return cls(wires.r_word, wires.r_bit, wires.r_driver)
 

@@ -16,6 +16,8 @@ ORDER = 40
 _INSTANT = 1e-6
 #: Points in time at which a response is evaluated, three times, each time on a finer scale.
 _N_TIME = 2000
+#: Fields of `Wires` whose capacitances find their nodes.
+_KNOWN = ("r_word", "r_bit", "r_driver", "c_word", "c_bit")
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,17 @@ def node_capacitance(circuit: Circuit) -> np.ndarray:
 
     A word-line segment loads the cell at its end, a bit-line segment the cell at its start. If
     wires have no resistance, the whole line is one node. Raises ValueError for a circuit that is
-    not a regular array.
+    not a regular array, or whose wires set a field that is unknown here.
     """
     grid, parts = circuit.grid, circuit.elements
     if grid is None:
         raise ValueError("only the wires of a regular array have capacitances; pass its circuit")
     _, n_word, n_bit = grid.g.shape
     wires, c_node = grid.wires, np.zeros(parts.n_node)
+    if names := wires.others(_KNOWN):
+        raise ValueError(
+            f"expected wires without {', '.join(names)}, whose capacitances are unknown"
+        )
     if wires.r_word:
         np.add.at(c_node, parts.branch_to[parts.branch_part == WORD_LINE], wires.c_word)
     else:

@@ -1,11 +1,10 @@
 """A regular array as its lines, for the two methods that use its structure."""
 
-from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
 
-from netlists.circuit import Circuit, Grid, Wires
+from netlists.circuit import Circuit, Grid
 
 #: Fields of `Wires` that the methods know; an array with another one set is solved as any circuit.
 KNOWN = ("r_word", "r_bit", "r_driver", "c_word", "c_bit")
@@ -34,13 +33,7 @@ def is_regular(circuit: Circuit) -> bool:
     if circuit.grid is None:
         return False
     wires = circuit.grid.wires
-    return not unknown(wires) and wires.r_word > 0 and wires.r_bit > 0
-
-
-def unknown(wires: Wires) -> list[str]:
-    """Return the fields of wires that are set and that the methods do not know."""
-    others = (field for field in fields(wires) if field.name not in KNOWN)
-    return [field.name for field in others if getattr(wires, field.name) != field.default]
+    return not wires.others(KNOWN) and wires.r_word > 0 and wires.r_bit > 0
 
 
 def lines_of(circuit: Circuit) -> Lines:

@@ -1,4 +1,9 @@
-"""The specification of a bank of imprecise resistors."""
+"""The specification of a bank of imprecise resistors.
+
+A new field is a key of [bank] at once. It acts in `die.py` beside this file, with a `Term` of
+`streams.py` if it is random; `crossbar_sim/report/modelled.py` states it. It is marked `LATER`
+below, and `SPREAD` if readings of a wafer contain it; tests fail for a field that lacks its mark.
+"""
 
 import math
 from dataclasses import asdict, dataclass, field, fields, replace

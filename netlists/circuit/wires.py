@@ -1,5 +1,13 @@
-"""The wires of an array."""
+"""The wires of an array.
 
+A new field is a key of [wires] once `WiresConfig` of `crossbar_sim/config/sections.py` has it; the
+rest of the path passes it on. It acts in `array_topology.py` beside this file, which both
+solvers read, and `crossbar_sim/report/modelled.py` states it. What knows only some fields (the
+kernels of regular arrays, settling, calibration) asks `Wires.others`, and leaves the array to the
+general solver or refuses it, until its own list names the field.
+"""
+
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -42,6 +50,11 @@ class Wires:
     def ideal(self) -> bool:
         """True if no wire and no driver has any resistance."""
         return not any(self._resistances().values())
+
+    def others(self, known: Collection[str]) -> list[str]:
+        """Return the names of the fields that are set and are not among the known ones."""
+        rest = (field for field in fields(self) if field.name not in known)
+        return [field.name for field in rest if getattr(self, field.name) != field.default]
 
     def _resistances(self) -> dict[str, float]:
         names = (field.name for field in fields(self) if field.name.startswith("r_"))

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossbar_sim import Converters, TorchWires, solve, solve_ngspice, transfer_matrix
+from crossbar_sim.calibration.tile import WiredDie
+from crossbar_sim.periphery.settling import node_capacitance
 from crossbar_sim.solvers.solution import SolverError
 from crossbar_sim.transfer.array_lines import is_regular, lines_of
-from mapping import Tile
+from mapping import Die, ResistorBank, Tile
 from netlists import Circuit, Elements, Periphery, Wires, array_circuit, tile_circuit
 from netlists.circuit.elements import PARTS
 
@@ -258,5 +260,10 @@ def test_wires_with_anything_new_are_solved_as_any_circuit():
     assert solve(new, v_in).solver != solve(plain, v_in).solver
     with pytest.raises(ValueError, match=r"expected a regular array .* solve any other circuit by"):
         lines_of(new)
+    others = OtherWires(1, 1, ringed=True)
     with pytest.raises(ValueError, match="solve_torch does not know ringed"):
-        TorchWires.of(OtherWires(1, 1, ringed=True))
+        TorchWires.of(others)
+    with pytest.raises(ValueError, match="expected wires without ringed, whose capacitances"):
+        node_capacitance(new)
+    with pytest.raises(ValueError, match="expected wires without ringed, which no descent"):
+        WiredDie(Die(ResistorBank(n=2)), others, Periphery()).resistances  # noqa: B018
