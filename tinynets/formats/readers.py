@@ -1,10 +1,10 @@
 """The files that a network can be read from: by suffix, what reads it.
 
 A new format is a reader in the table below, written in a file beside this one, and a line of
-`tinynets/files/suffixes.py` with its kind and the extra (of pyproject.toml) that it needs: commands,
-configurations and messages know it from there. A reader of a graph returns a module in evaluation
-mode whose `shapes` holds the shape of each input by name; one of weights needs no more than
-`read_weights` beside this file returns.
+`tinynets/files/suffixes.py` with its kind and the extra (of pyproject.toml) that it needs;
+commands, configurations and messages know it from there. A reader of a graph returns a module in
+evaluation mode whose `shapes` holds the shape of each input by name. A format of weights is a line
+of `WEIGHT_READERS` in `weights.py` instead.
 """
 
 from collections.abc import Callable
