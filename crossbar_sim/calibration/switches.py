@@ -79,8 +79,8 @@ def reselect_for_wires(
     rounds: rounds for each tile, which keeps its best one. The first moves the targets by what is
     missing; the others are rounds of `crossbar_sim.calibration.descent`, in which the error of its
     neighbours counts more and more for a cell.
-    second_moment: of each layer's inputs, as `map_network` takes it, for a selection in which
-    errors cancel on real inputs; then every round selects whole layers.
+    second_moment: of each layer's inputs, (n_in, n_in) also between the groups of a convolution,
+    for a selection in which errors cancel on real inputs; then every round selects whole layers.
 
     Raises ValueError for rounds below 1.
     """

@@ -14,12 +14,15 @@ from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.networks.passes import Inputs
 
 
-def second_moments(model: nn.Module, network: PrunedNetwork, moment_images: Inputs) -> SecondMoment:
+def second_moments(
+    model: nn.Module, network: PrunedNetwork, moment_images: Inputs, *, whole: bool = False
+) -> SecondMoment:
     """Return the function that gives `map_network` the second moment of a layer's inputs.
 
     model: the digital network, which is not changed.
     network: its layers.
     moment_images: inputs of the network, never test data.
+    whole: between the groups of a convolution too, where wires leak; else group by group.
 
     Layers that are already mapped have the weights that they are believed to realise, so that a
     layer also makes up for the errors of the layers before it.
@@ -35,7 +38,10 @@ def second_moments(model: nn.Module, network: PrunedNetwork, moment_images: Inpu
         seen = capture_inputs(model, [layer.module], moment_images)[layer.module]
         parts = [(x if conv is None else patches(x, conv)).flatten(0, -2) for x in seen]
         rows = torch.cat(parts).double().numpy()
-        return rows.T @ rows / len(rows)
+        if whole or layer.groups == 1:
+            return rows.T @ rows / len(rows)
+        each = rows.reshape(len(rows), layer.groups, -1).transpose(1, 2, 0)
+        return each @ each.transpose(0, 2, 1) / len(rows)
 
     return second_moment
 

@@ -228,16 +228,16 @@ def calibrate_on_die(
         config.hardware.wires,
         config.hardware.periphery,
         rounds=config.calibrate.rounds,
-        second_moment=_moments(config, model, network, data) if aware else None,
+        second_moment=_moments(config, model, network, data, whole=True) if aware else None,
         progress=tell,
     )
 
 
 def _moments(
-    config: RunConfig, model: nn.Module, network: PrunedNetwork, data: Data
+    config: RunConfig, model: nn.Module, network: PrunedNetwork, data: Data, *, whole: bool = False
 ) -> SecondMoment:
     images = inputs(data.x_train[: config.select.n_calibration])
-    return second_moments(model, network, images)
+    return second_moments(model, network, images, whole=whole)
 
 
 def network_on_die(

@@ -26,8 +26,8 @@ from mapping.wafer.survey import Survey, select_surveyed
 from tinynets.networks.layers import GroupedMatrix, PrunedLayer, PrunedNetwork
 from tinynets.settings import LARGEST, TABLE, Flag, Share, check_fields, within
 
-#: Returns the second moment (n_in, n_in) of a layer's inputs on calibration data, given its name
-#: and the weights that the layers mapped so far are believed to realise.
+#: Returns the second moment of a layer's inputs on calibration data, (n_in, n_in) or one a group,
+#: given its name and the weights that the layers mapped so far are believed to realise.
 SecondMoment = Callable[[str, Mapping[str, np.ndarray]], np.ndarray]
 
 
@@ -142,7 +142,7 @@ def map_layer(
     tiling: Tiling = "in order",
     second_moment: np.ndarray | None = None,
 ) -> MappedLayer:
-    """Map one layer; see `map_network`. second_moment: (n_in, n_in), for a rule that needs it."""
+    """Map one layer; see `map_network`. second_moment: see `select_layer_aware`."""
     rule = rule or SelectionRule()
     second_moment = second_moment if rule.needs_inputs else None
     if rule.needs_inputs and second_moment is None:

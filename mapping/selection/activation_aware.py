@@ -54,18 +54,19 @@ def choose_together(
 
     values: (n_cell, n) [S].
     targets: (n_cell,) [S].
-    lines, inputs: (n_cell,) output and input index.
-    second_moment: (n_in, n_in) of the inputs.
+    lines, inputs: (n_cell,) output and input index; all cells of a line are of one group.
+    second_moment: (groups, n_in, n_in) of the inputs of each group; `inputs` count through all.
 
     Returns masks (n_cell,) int64.
     """
     if len(targets) == 0:
         return np.zeros(0, np.int64)
-    n_line, n_in = lines.max() + 1, len(second_moment)
-    weakest_first = np.argsort(np.diagonal(second_moment), kind="stable")
-    h = second_moment[np.ix_(weakest_first, weakest_first)]
-    h[np.diag_indices(n_in)] += rule.damping * (np.trace(h) / n_in or 1.0)
-    place = np.argsort(weakest_first)[inputs]
+    n_line, n_in = lines.max() + 1, second_moment.shape[-1]
+    group, inputs = np.divmod(inputs, n_in)
+    of_line = np.zeros(n_line, int)
+    of_line[lines] = group
+    h, place = _weakest_first(second_moment, rule.damping)
+    place = place[group, inputs]
     cells = np.lexsort((place, lines))
     keys = lines[cells] * n_in + place[cells]
 
@@ -77,12 +78,33 @@ def choose_together(
         edges = n_in * np.arange(n_line)[:, None] + [start, stop]
         work = (
             np.searchsorted(keys, edges),
-            misses[:, known:] @ h[known:, start:stop],
+            _slopes(misses[:, known:], h[:, known:, start:stop], of_line),
             misses[:, start:stop],
+            of_line,
         )
-        data = cells, place - start, values, targets, masks, h[start:stop, start:stop].copy()
+        data = cells, place - start, values, targets, masks, h[:, start:stop, start:stop].copy()
         _in_threads(partial(_choose_block, sweep == 0, data), work)
     return masks
+
+
+def _weakest_first(second_moment: np.ndarray, damping: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return damped moments with each group's weakest input first, and the place of each input."""
+    strength = np.diagonal(second_moment, axis1=1, axis2=2)
+    order = np.argsort(strength, axis=1, kind="stable")
+    h = np.take_along_axis(second_moment, order[:, :, None], 1)
+    h = np.take_along_axis(h, order[:, None, :], 2)
+    each = np.arange(h.shape[-1])
+    h[:, each, each] += damping * (strength.mean() or 1.0)
+    return h, np.argsort(order, axis=1)
+
+
+def _slopes(misses: np.ndarray, h: np.ndarray, of_line: np.ndarray) -> np.ndarray:
+    """Return misses (n_line, n_known) times the part (n_known, n_block) of its line's group."""
+    slopes = np.empty((len(misses), h.shape[-1]))
+    for group, part in enumerate(h):
+        lines = slice(None) if len(h) == 1 else np.flatnonzero(of_line == group)
+        slopes[lines] = misses[lines] @ part
+    return slopes
 
 
 def _in_threads(choose: Callable, work: tuple[np.ndarray, ...]) -> None:
@@ -97,7 +119,7 @@ def _in_threads(choose: Callable, work: tuple[np.ndarray, ...]) -> None:
 def _choose_block(is_first, data, work):
     """Choose the cells of one block of inputs, in some of the lines."""
     cells, place, values, targets, masks, h_block = data
-    ranges, slopes, line_misses = work
+    ranges, slopes, line_misses, of_line = work
     problem = values, targets, masks
     n_most = (ranges[:, 1] - ranges[:, 0]).max()
     h, factor = np.empty((n_most, n_most)), np.empty((n_most, n_most))
@@ -106,7 +128,7 @@ def _choose_block(is_first, data, work):
         where = place[window]
         slope, old = slopes[line][where], line_misses[line][where]
         misses = old.copy()
-        _gather(h_block, where, h)
+        _gather(h_block[of_line[line]], where, h)
         if is_first:
             _factorise(h, len(window), factor)
             _choose_in_turn(factor, window, problem, slope, misses)

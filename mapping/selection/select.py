@@ -105,7 +105,8 @@ def select_layer_aware(
     branches, target: as for `select`.
     rows, columns: (n_cell,) input and output index of each cell, in any order; only these cells
         compensate, so a pruned weight stays pruned.
-    second_moment: (n_in, n_in), mean of x x' over calibration inputs x of the layer.
+    second_moment: (n_in, n_in), mean of x x' over calibration inputs x of the layer; or of each
+        group of a grouped convolution, (groups, n_in / groups, n_in / groups).
 
     Raises ValueError for shapes that disagree, more switches a cell than `subset_sum` takes, a
     target that is not finite, or a matrix that cannot be a second moment.
@@ -132,7 +133,7 @@ def layer_aware_scale(
 ) -> float | np.ndarray:
     """Return the scale at which a selection has the least error at a layer's outputs.
 
-    second_moment: (n_in, n_in) of the inputs.
+    second_moment: of the inputs, as for `select_layer_aware`.
     per: what shares a scale.
     factors: the factors tried on top of the scale of `mapping.selection.encode.g_per_weight`.
     aware: True for the choice of `select_layer_aware`, False for that of `select`.
@@ -148,6 +149,8 @@ def layer_aware_scale(
     variances = Branches((die.bank.meter_error * branches.g_closed) ** 2, 0 * branches.g_open)
     least = g_per_weight(layer.grouped(layer.weight), die, per, layer=layer.name)
     least = np.broadcast_to(least, layer.n_out)
+    moment = _checked_moment(second_moment, rows)
+    strength, n_in = np.diagonal(moment, axis1=1, axis2=2).ravel(), moment.shape[-1]
     errors = []
     for factor in factors:
         scale = factor * least
@@ -156,11 +159,12 @@ def layer_aware_scale(
             chosen = select_layer_aware(branches, target, rows, columns, second_moment)
         else:
             chosen = select(branches, target)
-        miss = np.zeros((layer.n_out, layer.n_in))
-        miss[columns, rows] = chosen.predicted - target
-        error = np.einsum("ij,ij->i", miss @ second_moment, miss)
+        miss = np.zeros((layer.n_out, n_in))
+        miss[columns, rows % n_in] = chosen.predicted - target
+        miss = miss.reshape(len(moment), -1, n_in)
+        error = np.einsum("gij,gij->gi", miss @ moment, miss).ravel()
         variance = np.sum(realise(variances, chosen.chosen_pos, chosen.chosen_neg), axis=0)
-        variance *= np.diagonal(second_moment)[rows]
+        variance *= strength[rows]
         error += np.bincount(columns, variance, layer.n_out)
         errors.append(error / scale**2)
     if per == "layer":
@@ -176,18 +180,21 @@ def subset_problem(branches: Branches) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _checked_moment(second_moment: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    second_moment = np.asarray(second_moment, float)
-    n_in = len(second_moment)
-    if second_moment.shape != (n_in, n_in) or np.max(rows, initial=-1) >= n_in:
+    """Return second moments of the inputs of each group, (groups, n_in, n_in)."""
+    given = np.asarray(second_moment, float)
+    moment = given[None] if given.ndim == 2 else given
+    n_row = int(np.max(rows, initial=-1)) + 1
+    square = moment.ndim == 3 and moment.shape[1] == moment.shape[2]
+    if not square or n_row > moment.shape[0] * moment.shape[1]:
         raise ValueError(
-            f"second_moment has shape {second_moment.shape} and the rows go up to "
-            f"{np.max(rows, initial=-1)}; pass x.T @ x / n_sample of all n_in inputs"
+            f"second_moment has shape {given.shape} and the rows go up to {n_row - 1}; pass "
+            "x.T @ x / n_sample of all n_in inputs, or of each group's inputs"
         )
-    tiny = 1e-8 * np.abs(second_moment).max(initial=0.0)
-    finite = np.isfinite(second_moment).all()
-    if not (finite and np.allclose(second_moment, second_moment.T, atol=tiny)):
+    tiny = 1e-8 * np.abs(moment).max(initial=0.0)
+    finite = np.isfinite(moment).all()
+    if not (finite and np.allclose(moment, moment.transpose(0, 2, 1), atol=tiny)):
         raise ValueError("second_moment must be symmetric and finite; pass x.T @ x / n_sample")
-    return second_moment
+    return moment
 
 
 def _check_cells(

@@ -34,6 +34,39 @@ def test_convolutions_with_groups_are_written_back():
     torch.testing.assert_close(model[0].weight.detach(), 2 * before, rtol=1e-6, atol=0)
 
 
+def test_moments_of_groups_are_the_blocks_of_the_whole_and_choose_as_it_does():
+    torch.manual_seed(0)
+    model, x = (
+        torch.nn.Sequential(torch.nn.Conv2d(6, 6, 3, groups=3)).eval(),
+        torch.rand(9, 6, 5, 5),
+    )
+    network = extract(model, x)
+    whole, each = (second_moments(model, network, x, whole=w) for w in (True, False))
+    blocks = each("layer_0", {})
+    assert blocks.shape == (3, 18, 18)
+    full = whole("layer_0", {}).reshape(3, 18, 3, 18)
+    for k in range(3):
+        np.testing.assert_allclose(blocks[k], full[k, :, k], rtol=1e-12, atol=0)
+    die = Die(ResistorBank(n=3, sigma_local=0.05, meter_error=1e-3), seed=1)
+    rule = SelectionRule(objective="aware")
+    one, other = (
+        map_network(network, die, TileConfig(8, 8), rule=rule, second_moment=moment)
+        for moment in (whole, each)
+    )
+    assert one.layers[0].n_different(other.layers[0]) == 0
+
+
+def test_moments_of_a_wide_depthwise_layer_are_small():
+    model, x = torch.nn.Conv2d(512, 512, 3, groups=512).eval(), torch.rand(1, 512, 4, 4)
+    model = torch.nn.Sequential(model)
+    network = extract(model, x)
+    moment = second_moments(model, network, x)
+    assert moment("layer_0", {}).nbytes < 1e6  # 170 MB with the zeros between groups
+    rule, die = SelectionRule(objective="aware"), Die(ResistorBank(n=2), seed=0)
+    mapped = map_network(network, die, TileConfig(16, 16), rule=rule, second_moment=moment)
+    assert mapped.layers[0].weight.shape == (512, 9)
+
+
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
 def test_awareness_lowers_the_error_of_the_networks_outputs(kind):
     torch.manual_seed(0)

@@ -425,7 +425,7 @@ def test_cells_are_chosen_as_the_nearest_plane_and_as_often_as_asked(window, swe
         h, values = x.T @ x / 100, rng.uniform(-1, 1, (24, 3))
         targets, line = rng.uniform(-1, 1, 24), np.zeros(24, np.int64)
         rule = Compensation(damping=0.0, window=window, sweeps=sweeps)
-        masks = choose_together(values, targets, line, np.arange(24), h, rule)
+        masks = choose_together(values, targets, line, np.arange(24), h[None], rule)
         chosen = (masks[:, None] >> np.arange(3) & 1) @ values.T
         misses = targets - np.diagonal(chosen)
         wanted = nearest_plane(values, targets, h, window, sweeps)
@@ -443,9 +443,9 @@ def test_inputs_of_equal_strength_are_taken_in_their_order():
     cells = values, targets, np.zeros(60, np.int64), np.arange(60)
     rule = Compensation(damping=0.05, window=64, sweeps=0)
     step = np.diag(1e-9 * np.arange(60))
-    wanted = choose_together(*cells, h + step, rule)
-    np.testing.assert_array_equal(choose_together(*cells, h, rule), wanted)
-    falling = choose_together(*cells, h - step, rule)
+    wanted = choose_together(*cells, (h + step)[None], rule)
+    np.testing.assert_array_equal(choose_together(*cells, h[None], rule), wanted)
+    falling = choose_together(*cells, (h - step)[None], rule)
     assert (falling != wanted).any(), "the order tells"
 
 
@@ -504,5 +504,7 @@ def test_choosing_together_takes_any_bank_of_values():
     h = np.array([[1.0, 0.9], [0.9, 1.0]])
     options = {"damping": 0.0, "window": 8, "sweeps": 0}
     nobody, both = np.zeros(2, np.int64), np.arange(2)
-    masks = choose_together(values, np.array([0.4, 0.4]), nobody, both, h, Compensation(**options))
+    masks = choose_together(
+        values, np.array([0.4, 0.4]), nobody, both, h[None], Compensation(**options)
+    )
     assert masks.sum() == 1  # each alone would round down, and the line would miss 0.8
