@@ -6,7 +6,6 @@ import numpy as np
 
 from crossbar_sim.calibration.descent import Resistances, TileState, descend
 from crossbar_sim.solvers.nodal import transfer_matrix
-from crossbar_sim.transfer.array_lines import KNOWN
 from mapping.bank import Branches, Cells, Die
 from mapping.bank.switches import joined_mask, split_mask
 from mapping.network.mapped_layer import MappedLayer
@@ -15,6 +14,8 @@ from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery, Wires
 from netlists.circuit.build import tile_circuit
 
+#: Fields of `Wires` that the descent knows, or that no current depends on.
+_KNOWN = ("r_word", "r_bit", "r_driver", "c_word", "c_bit")
 #: Every round takes the least conducting subset within this fraction of the last rms error: lighter
 #: arrays drop less, and a choice that moves little from round to round lets the rounds converge.
 _TOLERANCE = 0.2
@@ -44,7 +45,7 @@ class WiredDie:
     def resistances(self) -> Resistances:
         """What the current of a cell flows through; ValueError for unknown fields of wires."""
         wires = self.wires
-        if names := wires.others(KNOWN):
+        if names := wires.others(_KNOWN):
             raise ValueError(f"expected wires without {', '.join(names)}, which no descent knows")
         return Resistances(wires.r_driver, wires.r_word, wires.r_bit, self.periphery.r_tia_input)
 

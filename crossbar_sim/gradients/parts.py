@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from crossbar_sim.transfer.array_lines import KNOWN
 from netlists.circuit import Periphery, Wires
 
+#: Fields of `Wires` that have a derivative, or that no current depends on.
+_KNOWN = ("r_word", "r_bit", "r_driver", "c_word", "c_bit")
 #: A number, or a tensor of one number that may require a gradient.
 Scalar = torch.Tensor | float
 
@@ -23,7 +24,7 @@ class TorchWires:
     @classmethod
     def of(cls, wires: Wires) -> "TorchWires":
         """Return the same wires; ValueError if they set a field that is unknown here."""
-        if names := wires.others(KNOWN):
+        if names := wires.others(_KNOWN):
             raise ValueError(f"solve_torch does not know {', '.join(names)}; use `solve`")
         return cls(wires.r_word, wires.r_bit, wires.r_driver)
 

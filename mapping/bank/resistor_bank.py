@@ -1,8 +1,9 @@
 """The specification of a bank of imprecise resistors.
 
-A new field is a key of [bank] at once. It acts in `die.py` beside this file, with a `Term` of
-`streams.py` if it is random; `crossbar_sim/report/modelled.py` states it. It is marked `LATER`
-below, and `SPREAD` if readings of a wafer contain it; tests fail for a field that lacks its mark.
+A new field is a key of [bank] at once. It acts in `die.py` beside this file: in `_resistances` if
+netlists state it with the resistor, else in `_paths`, with a `Term` of `streams.py` if it is
+random. `crossbar_sim/report/modelled.py` states it. It is marked `LATER` below, and `SPREAD` if
+readings of a wafer contain it; a test fails for a bank whose measured die would repeat it.
 """
 
 import math

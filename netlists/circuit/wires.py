@@ -1,10 +1,11 @@
 """The wires of an array.
 
-A new field is a key of [wires] once `WiresConfig` of `crossbar_sim/config/sections.py` has it; the
-rest of the path passes it on. It acts in `array_topology.py` beside this file, which both
-solvers read, and `crossbar_sim/report/modelled.py` states it. What knows only some fields (the
-kernels of regular arrays, settling, calibration) asks `Wires.others`, and leaves the array to the
-general solver or refuses it, until its own list names the field.
+A new field is a number that is 0 where it does nothing. It is a key of [wires] once `WiresConfig`
+of `crossbar_sim/config/sections.py` has it, and stated by a run's report: `modelled.py` and the
+wires of `report.schema.json` in `crossbar_sim/report`. It acts in `array_topology.py` beside this
+file, branches and names in one order, which both solvers read. What knows only some fields asks
+`Wires.others` and has a list of its own: the kernels of regular arrays leave the rest to the
+general solver; settling (which every run asks), calibration and derivatives refuse it.
 """
 
 from collections.abc import Collection

@@ -16,7 +16,7 @@ from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.config.study import with_values
 from crossbar_sim.pipeline.steps import load_data, load_validation, train_and_prune
 from crossbar_sim.study import trial
-from crossbar_sim.study.metrics import METRICS
+from crossbar_sim.study.metrics import METRICS, OF_TESTS
 from tinynets.pruning import rounds
 
 pytestmark = pytest.mark.training
@@ -61,6 +61,20 @@ def test_what_trials_share_changes_nothing(network):
     errors = [found["mvm_error"] for found in together]
     assert errors[0] == errors[1], "an ADC is not in the circuit"
     assert len(set(errors[1:7])) == 6
+
+
+def test_what_other_test_images_change_is_marked_as_theirs(network, tmp_path):
+    data, found = load_data(BASE), []
+    kept = {key: getattr(data, key) for key in ("x_train", "y_train")}
+    for k, part in enumerate((slice(0, 200), slice(200, 400))):
+        path, tests = tmp_path / f"{k}.npz", (data.x_test[part], data.y_test[part])
+        np.savez(path, **kept, x_test=tests[0], y_test=tests[1])
+        config = with_values(BASE, {"data.source": str(path), "periphery.adc_range": 0.2, **GIVEN})
+        found.append(trial.run_trial(config, network))
+    changed = {name for name in found[0] if found[0][name] != found[1][name]}
+    # Test images are read for these too, but they say nothing of how right the answers are.
+    assert changed - {"energy", "power"} == set(OF_TESTS) & found[0].keys()
+    assert "n_saturated" in changed
 
 
 def test_metrics_say_what_they_say(network):
