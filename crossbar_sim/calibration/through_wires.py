@@ -98,10 +98,10 @@ class TrainedTargets(nn.Module):
         """Return the weights that the tiles give, of the shape and type of the aimed ones."""
         source = self.layer.source
         aimed = weight.double().reshape(source.n_out, source.n_in).T
-        scale = torch.from_numpy(self.layer.g_per_weight)
+        scale = torch.tensor(self.layer.g_per_weight)
         total = torch.zeros_like(aimed)
         for k, tile in enumerate(self.layer.tiles):
-            rows, columns = torch.from_numpy(tile.rows), torch.from_numpy(tile.columns)
+            rows, columns = torch.tensor(tile.rows), torch.tensor(tile.columns)
             target = aimed[rows[:, None], columns] * scale[columns]
             matrix = self._matrix(k, target) / scale[columns]
             total = total.index_put((rows[:, None], columns), matrix, accumulate=True)
@@ -111,10 +111,9 @@ class TrainedTargets(nn.Module):
         """Return what a tile multiplies by (n_word, n_bit) [S], for targets of the same shape."""
         tile = self._with(k, target.detach().numpy())[0]
         # Straight through the choice: half of a change is taken up by each side.
-        moved = (target - target.detach()) * torch.from_numpy(tile.present) / 2
-        g = torch.stack(
-            [torch.from_numpy(tile.g_pos) + moved, torch.from_numpy(tile.g_neg) - moved]
-        )
+        moved = (target - target.detach()) * torch.tensor(tile.present) / 2
+        chosen = torch.tensor(np.stack([tile.g_pos, tile.g_neg]))
+        g = chosen + torch.stack([moved, -moved])
         each_word_line = torch.eye(tile.n_word, dtype=torch.float64)
         i_out = solve_torch(g, each_word_line, self.wires, self.ends).i_out
         return self.ends.share * (i_out[:, : tile.n_bit] - i_out[:, tile.n_bit :])

@@ -1,0 +1,121 @@
+"""Targets that are trained through the wires: exact forward, exact backward, better on a die."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from crossbar_sim import Hardware, to_torch
+from crossbar_sim.calibration.through_wires import TrainedTargets, train_switches
+from crossbar_sim.calibration.tile import WiredDie
+from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
+from netlists import Periphery, Wires
+from tinynets.data import Data
+from tinynets.networks.extraction import extract
+
+WIRES, ENDS = Wires(400.0, 200.0, r_driver=50.0), Periphery(tia_gain=1e3)
+
+
+def model_and_data() -> tuple[nn.Module, Data]:
+    """Return a convolution and a dense layer, and random samples labelled by the network itself."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(27, 4))
+    x = np.random.default_rng(0).normal(size=(160, 1, 8, 8)).astype(np.float32)
+    with torch.no_grad():
+        y = model(torch.from_numpy(x)).argmax(1).numpy()
+    return model.eval(), Data("random", x[:120], y[:120], x[120:], y[120:])
+
+
+def mapped_on(model: nn.Module, data: Data, bank: ResistorBank) -> MappedNetwork:
+    network = extract(model, torch.from_numpy(data.x_train[:1]))
+    return map_network(network, Die(bank, seed=2), TileConfig(12, 6))
+
+
+BANK = ResistorBank(n=5, r_min=2e4, sigma_local=0.05, meter_error=1e-3)
+
+
+def test_a_layer_multiplies_by_what_the_network_on_the_die_does():
+    model, data = model_and_data()
+    mapped = mapped_on(model, data, replace(BANK, meter_error=0.0))
+    images = torch.from_numpy(data.x_train)
+    on_die = to_torch(model, mapped, Hardware(wires=WIRES, periphery=ENDS), calibration=images)
+    with torch.no_grad():
+        for layer in mapped.layers:
+            module = model.get_submodule(layer.source.module)
+            tiles = TrainedTargets(layer, WiredDie(mapped.die, WIRES, ENDS))
+            module.weight.copy_(tiles(module.weight))
+        np.testing.assert_allclose(model(images), on_die(images), rtol=0, atol=1e-4)
+    assert mapped.layers
+
+
+def test_derivatives_by_what_cells_aim_at_are_those_of_the_circuit(monkeypatch):
+    """With any conductance within reach, the choice is no step, and finite differences agree."""
+    model, data = model_and_data()
+    mapped = mapped_on(model, data, BANK)
+    layer = mapped.layers[1]
+    tiles = TrainedTargets(layer, WiredDie(mapped.die, WIRES, ENDS))
+
+    def split(k, target):
+        tile = layer.tiles[k]
+        middle, change = 1e-4 * tile.present, target * tile.present / 2
+        return replace(tile, g_pos=middle + change, g_neg=middle - change), None
+
+    monkeypatch.setattr(tiles, "_with", split)
+    weight = torch.from_numpy(layer.weight).requires_grad_()
+    probe = torch.from_numpy(np.random.default_rng(1).normal(size=layer.weight.shape))
+    (tiles(weight) * probe).sum().backward()
+    assert weight.grad is not None
+    for place in ((0, 3), (2, 20), (3, 26)):
+        step = torch.zeros_like(weight)
+        step[place] = 1e-4
+        with torch.no_grad():
+            ends = [float((tiles(weight + sign * step) * probe).sum()) for sign in (1, -1)]
+        slope = (ends[0] - ends[1]) / 2e-4
+        assert abs(slope - float(weight.grad[place])) < 1e-6 * abs(slope)
+
+
+@pytest.mark.training
+def test_training_through_wires_wins_back_what_they_cost():
+    """The loss falls below the digital network's, which was never trained; on each die tried."""
+    model, data = model_and_data()
+    mapped = mapped_on(model, data, BANK)
+    hardware, images = Hardware(wires=WIRES, periphery=ENDS), torch.from_numpy(data.x_train)
+    before = [p.detach().clone() for p in model.parameters()]
+    wired = WiredDie(mapped.die, WIRES, ENDS)
+    training = {"epochs": 8, "learning_rate": 1e-2, "batch_size": 20}
+    trained, switched = train_switches(model, data, mapped, wired, **training)
+
+    def loss(network: nn.Module) -> float:
+        with torch.no_grad():
+            logits = network(images)
+        return float(nn.functional.cross_entropy(logits, torch.from_numpy(data.y_train)))
+
+    on_dies = [
+        to_torch(network, put, hardware, calibration=images)
+        for network, put in ((trained, switched), (model, mapped))
+    ]
+    assert loss(on_dies[0]) < loss(model) < loss(on_dies[1]) - 0.05
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters()))
+    for old, new in zip(mapped.layers, switched.layers):
+        np.testing.assert_array_equal(old.source.weight, new.source.weight)
+        assert new.n_different(old) > 0
+        again = TrainedTargets(new, wired)
+        kept = again.selected(torch.from_numpy(new.predicted / new.g_per_weight[:, None]))
+        assert kept.n_different(new) == 0
+
+
+def test_what_cannot_be_trained_is_refused():
+    model, data = model_and_data()
+    mapped = mapped_on(model, data, BANK)
+    other = WiredDie(Die(BANK, seed=3), WIRES, ENDS)
+    with pytest.raises(ValueError, match="the mapping is of another die than the wires"):
+        train_switches(model, data, mapped, other, epochs=1)
+    with pytest.raises(ValueError, match="r_word must be above 0 ohm"):
+        train_switches(model, data, mapped, WiredDie(mapped.die, Wires(), ENDS), epochs=1)
+    grouped = nn.Sequential(nn.Conv2d(2, 2, 3, groups=2)).eval()
+    network = extract(grouped, torch.rand(1, 2, 5, 5))
+    put = map_network(network, mapped.die, TileConfig(12, 6))
+    with pytest.raises(ValueError, match="layer 'layer_0' is a grouped convolution"):
+        TrainedTargets(put.layers[0], WiredDie(mapped.die, WIRES, ENDS))
