@@ -26,7 +26,9 @@ Certificates = Annotated[
     Path | None,
     typer.Option(
         help="Folder for a certificate of each tile: intervals that provably hold the exact "
-        "currents, which `python -m crossbar_sim.certificates.checker` accepts or refuses."
+        "currents, which `python -m crossbar_sim.certificates.checker` accepts or refuses; and "
+        "for selections.npz: how near any choice of switches could come to each weight, for "
+        "`crossbar_sim.certificates.selection_checker`."
     ),
 ]
 
@@ -72,7 +74,7 @@ def verify(
     a tile fails or the difference is too large.
     """
     from crossbar_sim.jobs.source import read_source
-    from crossbar_sim.ngspice.verification import chosen_tiles, random_inputs
+    from crossbar_sim.ngspice.verification import chosen_tiles, random_inputs, verify_selections
     from crossbar_sim.ngspice.verification import verify as verify_tiles
 
     known = read_source(source)
@@ -81,6 +83,10 @@ def verify(
     how = {"tolerance": tolerance, "solvers": solvers.split(","), "certificates": certify}
     checks = verify_tiles(known.mapped, v_in, **known.parts, tiles=tiles, **how)
     _print(checks, with_intervals=certify is not None)
+    if certify is not None:
+        proof = verify_selections(known.mapped.part(tiles), certify)
+        proved = f"{int(proof.optimal.sum()):,} of {len(proof.optimal):,}"
+        messages.print(f"selections: {proved} proved nearest to their target", markup=False)
     messages.print(f"{checks.solvers[0]} against {checks.solvers[1]}", markup=False)
     checks.require()
 

@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from crossbar_sim.certificates import checker
+from crossbar_sim.certificates import checker, selection_checker
 from crossbar_sim.certificates.certify import certify
 from crossbar_sim.ngspice.errors import NgspiceError
 from crossbar_sim.ngspice.pool import Outcome, Task, solve_tiles
 from crossbar_sim.solvers.nodal import solve
 from crossbar_sim.solvers.registry import FAST, NGSPICE, solver
 from crossbar_sim.solvers.solution import Solution, SolverError
+from mapping.network.certified import certify_selections
 from mapping.network.mapped_network import MappedNetwork
+from mapping.selection.certificate import SelectionCertificate
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Circuit, Periphery, Wires
 from netlists.circuit.build import tile_circuit
@@ -216,6 +218,21 @@ def _certified(check: TileCheck, circuit: Circuit, first: Solution, folder: Path
     except checker.Refused as error:
         raise VerificationError(f"the certificate {path} is refused: {error}") from error
     return replace(check, width=certificate.width, outside=certificate.outside(first.i_out))
+
+
+def verify_selections(mapped: MappedNetwork, folder: Path) -> SelectionCertificate:
+    """Write the certificate of all selections, FOLDER/selections.npz, have it checked, return it.
+
+    Raises VerificationError if it is refused.
+    """
+    certificate, path = certify_selections(mapped), folder / "selections.npz"
+    folder.mkdir(parents=True, exist_ok=True)
+    certificate.save(path)
+    try:
+        selection_checker.check(path)
+    except selection_checker.Refused as error:
+        raise VerificationError(f"the certificate {path} is refused: {error}") from error
+    return certificate
 
 
 def chosen_tiles(

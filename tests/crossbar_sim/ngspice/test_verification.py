@@ -19,10 +19,13 @@ from crossbar_sim.ngspice.verification import (
     difference,
     random_inputs,
     verify,
+    verify_selections,
 )
 from crossbar_sim.solvers.registry import SOLVERS, solver
 from crossbar_sim.solvers.solution import SolverError
 from mapping import MappedNetwork
+from mapping.network.certified import certify_selections
+from mapping.selection.certificate import SelectionCertificate
 from netlists import Circuit, Periphery, Wires, tile_circuit
 
 WIRES, ENDS = Wires(1, 1), Periphery(tia_gain=1e4)
@@ -74,6 +77,17 @@ def test_a_certificate_that_is_refused_is_an_error(mapped, v_in, tmp_path, monke
     monkeypatch.setattr(verification, "certify", shifted)
     with pytest.raises(VerificationError, match=r"the certificate .*\.npz is refused: an interval"):
         verify(mapped, v_in, WIRES, ENDS, certificates=tmp_path)
+
+
+def test_a_proof_of_selections_that_is_refused_is_an_error(mapped, tmp_path, monkeypatch):
+    def too_good(network: MappedNetwork) -> SelectionCertificate:
+        right = certify_selections(network)
+        return replace(right, least=1.01 * right.least)
+
+    assert verify_selections(mapped, tmp_path).optimal.all()
+    monkeypatch.setattr(verification, "certify_selections", too_good)
+    with pytest.raises(VerificationError, match=r"selections\.npz is refused: tile fc_0_0, cell"):
+        verify_selections(mapped, tmp_path)
 
 
 def test_voltages_are_compared_with_offsets_feedback_and_swing(mapped, worker):
