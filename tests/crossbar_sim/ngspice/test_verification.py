@@ -143,6 +143,37 @@ def test_errors_are_relative_to_the_second_solutions_largest_output(mapped):
     assert np.isnan(difference(replace(right, v_out=np.nan * right.v_out), right))
 
 
+@pytest.mark.parametrize("by", ["fast", "ngspice"])
+def test_a_voltage_between_the_ends_that_is_off_fails(mapped, v_in, monkeypatch, by):
+    """Outputs are right, so that only currents at the nodes and power can tell."""
+    right = solver(by)
+
+    def wrong(circuit, volts, **options):
+        found = right(circuit, volts, **options)
+        moved = found.nodes.copy()
+        moved[0, circuit.n_word + 3] += 1e-6
+        return replace(found, v_node=moved)
+
+    monkeypatch.setitem(SOLVERS, by, wrong)
+    pair = ("fast", "ngspice") if by == "ngspice" else ("ngspice", "fast")
+    found = verify(mapped, v_in, WIRES, ENDS, solvers=pair, n_worker=1)
+    assert found.worst.error < 1e-11
+    assert not found.passed
+    with pytest.raises(VerificationError, match=r"the currents at a node are off by .* the power"):
+        found.require()
+
+
+def test_balances_are_told_for_both_solvers_as_room_allows(mapped, v_in, monkeypatch):
+    told = verify(mapped, v_in, WIRES, REAL, n_worker=1)
+    assert told.checks
+    for check in told.checks:
+        assert all(each is not None and each.current < 1e-11 for each in check.balances)
+    monkeypatch.setattr(verification, "_ROOM", 0)
+    found = verify(mapped, v_in, WIRES, REAL, n_worker=1)
+    assert found.passed
+    assert {check.balances for check in found.checks} == {(None, None)}
+
+
 def test_random_inputs_reach_both_ends_and_come_back(mapped):
     v_in = random_inputs(mapped, v_read=0.2, n_vector=400, seed=1)["fc"]
     assert v_in.shape == (400, 7)
