@@ -80,8 +80,8 @@ class TileAnswer:
 
 def _check(balances: Iterable[dict[str, float] | None], **rest: Any) -> TileCheck:
     """Return a check as it was saved."""
-    first, second = (each and Balance(**each) for each in balances)
-    return TileCheck(**rest, balances=(first or None, second or None))
+    first, second = (None if each is None else Balance(**each) for each in balances)
+    return TileCheck(**rest, balances=(first, second))
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def balance(solution: Solution) -> Balance:
     volts = np.abs(solution.nodes).T
     unsure = _ROUNDING * ((into + out_of) @ ((into + out_of).T @ volts / parts.branch_ohm[:, None]))
     power = solution.power()
-    taken = sum(power[part] for part in PARTS)
+    taken = np.sum([power[part] for part in PARTS], axis=0)
     given = power["source"] + power["TIA output"] - power["input"] - power["feedback"]
     largest, most = _largest(amps) or 1.0, _largest(taken) or 1.0
     rounding = max(_largest(unsure) / largest, _largest((volts * unsure).sum(axis=0)) / most)
