@@ -10,6 +10,7 @@ from tinynets.lazily import lazily
 
 if TYPE_CHECKING:
     from mapping.bank import Branches, Die, LadderGapWarning, ResistorBank
+    from mapping.network.certified import certify_selections
     from mapping.network.map_network import SelectionRule, map_network
     from mapping.network.mapped_layer import MappedLayer
     from mapping.network.mapped_network import MappedNetwork
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "bank": ("Branches", "Die", "LadderGapWarning", "ResistorBank"),
+    "network.certified": ("certify_selections",),
     "network.map_network": ("SelectionRule", "map_network"),
     "network.mapped_layer": ("MappedLayer",),
     "network.mapped_network": ("MappedNetwork",),
@@ -33,6 +35,7 @@ __all__ = [
     "SelectionRule",
     "Tile",
     "TileConfig",
+    "certify_selections",
     "map_network",
 ]
 

@@ -231,6 +231,33 @@ def published() -> str:
     )
 
 
+def proved() -> str:
+    """Return the section on certified selections."""
+    kept = load("certified_selections")
+    rows = [
+        [
+            name,
+            str(row["n"]),
+            f"{row['pairs']:,}",
+            f"{row['optimal']:,}",
+            f"{row['width']:.0e}",
+            *(f"{row[key]:.2g}" for key in ("select_s", "certify_s", "check_s")),
+            f"{1e3 * row['exact_s_a_pair']:.2g}",
+        ]
+        for name, row in kept["sets"].items()
+    ]
+    head = ["set", "branches", "pairs of banks", "proved nearest", "widest interval", "select [s]"]
+    head += ["certify [s]", "check [s]", "in whole numbers [ms a pair]"]
+    return (
+        "Certificates of selections: for each pair of banks, whether the chosen switches are proved to be the nearest "
+        "to their target. Widths are fractions of what a bank conducts at most; times are of one core "
+        "(`benchmarks/selection/certified_selections.py`). To certify includes reading the die and a second search. "
+        "Other rules than the nearest choice are claimed nearest only where they are. Of "
+        f"{kept['corrupted']:,} corrupted certificates the checker refused {kept['refused']:,}:\n\n"
+        + table(head, rows)
+    )
+
+
 def aware() -> str:
     """Return the section on selection that is aware of the inputs."""
     task = load("activation_aware")["tasks"][0]

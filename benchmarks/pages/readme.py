@@ -53,6 +53,7 @@ def page() -> str:
             circuits.bits(),
             circuits.published(),
             circuits.aware(),
+            circuits.proved(),
             studies.calibration(),
         ],
         "Studies": [

@@ -42,6 +42,13 @@ _Tables = Annotated[
     bool,
     typer.Option("--tables/--no-tables", help="Whether to write tables of all branches and cells."),
 ]
+_Certificate = Annotated[
+    bool,
+    typer.Option(
+        "--certificate/--no-certificate",
+        help="Whether to write a proof of how near each selection is to its target.",
+    ),
+]
 _Measured = Annotated[
     Path,
     typer.Argument(
@@ -142,6 +149,7 @@ def export(
     each_input: EachInput = False,
     pictures: _Pictures = True,
     tables: _Tables = True,
+    certificate: _Certificate = True,
 ) -> None:
     """The fabrication pack of a network: bitstreams, tables, parts, pins, netlists, checksums.
 
@@ -154,6 +162,7 @@ def export(
 
     errors = {"relative": meter_relative, "absolute": meter_siemens}
     contents: dict[str, Any] = {"pictures": pictures, "tables": tables, "each_input": each_input}
+    contents["certificate"] = certificate
     contents["chosen"] = choice(layers, tiles, sample, seed)
     with naming(output), progress_bars() as tell:
         export_run(source, output, **errors, **contents, progress=tell, announce=announce)

@@ -26,7 +26,9 @@ Certificates = Annotated[
     Path | None,
     typer.Option(
         help="Folder for a certificate of each tile: intervals that provably hold the exact "
-        "currents, which `python -m crossbar_sim.certificates.checker` accepts or refuses."
+        "currents, which `python -m crossbar_sim.certificates.checker` accepts or refuses; and "
+        "for selections.npz: how near any choice of switches could come to each weight, for "
+        "`crossbar_sim.certificates.selection_checker`."
     ),
 ]
 
@@ -67,12 +69,15 @@ def verify(
 ) -> None:
     """Output currents and voltages of tiles, by ngspice and by the engine, compared.
 
-    Prints one CSV line per tile; with --certify also the width of its widest certified interval,
-    and how far the first solver is outside, as fractions of the largest current. Exit code 1 when
-    a tile fails or the difference is too large.
+    Prints one CSV line per tile. For each solver: the largest current that is missing at a node, as
+    a fraction of the largest one (Kirchhoff), and the difference of power delivered and taken, as a
+    fraction of it (Tellegen); empty without node voltages. With --certify also the width of the
+    widest certified interval, and how far the first solver is outside, as fractions of the largest
+    current. Exit code 1 when a tile fails, differs too much, or has currents or power that do not
+    add up to 1e-9 and rounding.
     """
     from crossbar_sim.jobs.source import read_source
-    from crossbar_sim.ngspice.verification import chosen_tiles, random_inputs
+    from crossbar_sim.ngspice.verification import chosen_tiles, random_inputs, verify_selections
     from crossbar_sim.ngspice.verification import verify as verify_tiles
 
     known = read_source(source)
@@ -80,17 +85,24 @@ def verify(
     v_in = random_inputs(known.mapped, v_read=known.v_read, n_vector=vectors, seed=seed)
     how = {"tolerance": tolerance, "solvers": solvers.split(","), "certificates": certify}
     checks = verify_tiles(known.mapped, v_in, **known.parts, tiles=tiles, **how)
-    _print(checks, with_intervals=certify is not None)
+    _print(checks, solvers.split(","), with_intervals=certify is not None)
+    if certify is not None:
+        proof = verify_selections(known.mapped.part(tiles), certify)
+        proved = f"{int(proof.optimal.sum()):,} of {len(proof.optimal):,}"
+        messages.print(f"selections: {proved} proved nearest to their target", markup=False)
     messages.print(f"{checks.solvers[0]} against {checks.solvers[1]}", markup=False)
     checks.require()
 
 
-def _print(checks: "Verification", *, with_intervals: bool) -> None:
+def _print(checks: "Verification", solvers: list[str], *, with_intervals: bool) -> None:
     """Print one CSV line per tile."""
     typer.echo(
-        "tile,vectors,current_error,voltage_error"
+        "tile,vectors,current_error,voltage_error,"
+        + ",".join(f"{name}_kirchhoff,{name}_tellegen" for name in solvers)
         + (",certified_width,outside" if with_intervals else "")
     )
     for check in checks.checks:
-        proved = f",{check.width:.1e},{check.outside:.1e}" if with_intervals else ""
-        typer.echo(f"{check.tile},{check.n_vector},{check.i_error:.3e},{check.v_error:.3e}{proved}")
+        balances = [f"{b.current:.1e},{b.power:.1e}" if b else "," for b in check.balances]
+        proved = [f"{check.width:.1e},{check.outside:.1e}"] if with_intervals else []
+        errors = f"{check.tile},{check.n_vector},{check.i_error:.3e},{check.v_error:.3e}"
+        typer.echo(",".join([errors, *balances, *proved]))

@@ -29,6 +29,7 @@ def solve_tiles(
     n_worker: int | None = None,
     time_limit: float = 300.0,
     library: str | None = None,
+    most_nodes: int = 0,
 ) -> Iterator[Outcome]:
     """Solve circuits with several ngspice processes; yield each as soon as it is done.
 
@@ -41,6 +42,7 @@ def solve_tiles(
     n_worker: number of processes, by default one per core.
     time_limit [s]: of each circuit.
     library: as for `NgspiceWorker`.
+    most_nodes: keep the voltages of all nodes unless they are more numbers than this.
 
     Raises NgspiceError without an ngspice library, and whatever the iterator of tasks raises.
     """
@@ -54,7 +56,7 @@ def solve_tiles(
             stack.callback(worker.close)
         threads = stack.enter_context(ThreadPoolExecutor(n_worker))
         stack.callback(queue.stop)  # when nobody takes more results, each finishes its own
-        running = [threads.submit(_serve, worker, queue, done) for worker in workers]
+        running = [threads.submit(_serve, worker, queue, done, most_nodes) for worker in workers]
         try:
             for _ in running:
                 yield from iter(done.get, _END)
@@ -83,13 +85,14 @@ class _Queue:
         self._stopped = True
 
 
-def _serve(worker: NgspiceWorker, queue: _Queue, done: SimpleQueue) -> None:
+def _serve(worker: NgspiceWorker, queue: _Queue, done: SimpleQueue, most_nodes: int) -> None:
     """Solve tasks until none is left; put their outcomes, then the end mark, into `done`."""
     try:
         while task := queue.take():
             name, circuit, v_in = task
+            nodes = circuit.elements.n_node * len(v_in) <= most_nodes
             try:
-                done.put((name, solve_ngspice(circuit, v_in, worker=worker)))
+                done.put((name, solve_ngspice(circuit, v_in, worker=worker, nodes=nodes)))
             except (NgspiceError, NetlistTooLarge) as error:
                 done.put((name, error))
     finally:

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from crossbar_sim.certificates import checker
+from crossbar_sim.certificates import checker, selection_checker
 from crossbar_sim.certificates.certify import certify
 from crossbar_sim.ngspice.errors import NgspiceError
 from crossbar_sim.ngspice.pool import Outcome, Task, solve_tiles
+from crossbar_sim.solvers.balance import LIMIT, Balance, balance
 from crossbar_sim.solvers.nodal import solve
-from crossbar_sim.solvers.registry import FAST, NGSPICE, solver
+from crossbar_sim.solvers.registry import FAST, NGSPICE, TELL_NODES, solver
 from crossbar_sim.solvers.solution import Solution, SolverError
+from mapping.network.certified import certify_selections
 from mapping.network.mapped_network import MappedNetwork
+from mapping.selection.certificate import SelectionCertificate
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Circuit, Periphery, Wires
 from netlists.circuit.build import tile_circuit
@@ -23,12 +26,14 @@ from netlists.spice.inputs import random_inputs as random_inputs
 
 #: What a solver raises for a circuit that it cannot solve.
 _FAILED = (SolverError, NgspiceError, NetlistTooLarge)
+#: Numbers above which the node voltages of a tile are not kept, so that its balance is not told.
+_ROOM = 2**25
 #: Largest accepted difference of two solvers, as a fraction of the largest output.
 TOLERANCE = 1e-9
 
 
 class VerificationError(RuntimeError):
-    """Two solvers differ by more than the tolerance, or one failed."""
+    """Two solvers differ by more than the tolerance, one failed, or its currents do not add up."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class TileCheck:
 
     i_error: largest difference of an output current, as a fraction of the largest output current.
     v_error: the same for the amplifiers' output voltages, with offsets, feedback and swing.
+    balances: of the currents and the power of either solution; None without its node voltages.
     width: of the widest interval that provably holds an output current, as a fraction of the
         largest one; None unless certificates were asked for.
     outside: how far the first solver's currents are from these intervals, as such a fraction.
@@ -46,6 +52,7 @@ class TileCheck:
     n_vector: int
     i_error: float
     v_error: float
+    balances: tuple[Balance | None, Balance | None] = (None, None)
     width: float | None = None
     outside: float | None = None
 
@@ -53,6 +60,11 @@ class TileCheck:
     def error(self) -> float:
         """The larger of both errors; NaN counts as the larger."""
         return float(np.maximum(self.i_error, self.v_error))
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the currents and the power of both solutions add up, as far as they are told."""
+        return all(each is None or each.holds for each in self.balances)
 
 
 @dataclass(frozen=True)
@@ -87,8 +99,9 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every tile was solved and every error is within the tolerance."""
-        return not self.failures and all(check.error <= self.tolerance for check in self.checks)
+        """Whether every tile was solved, is balanced, and has errors within the tolerance."""
+        within = (check.balanced and check.error <= self.tolerance for check in self.checks)
+        return not self.failures and all(within)
 
     def require(self) -> None:
         """Raise VerificationError that names the tiles, unless all passed."""
@@ -99,13 +112,25 @@ class Verification:
                 f"{self.solvers[first.by]} failed on {len(names)} tile(s): {', '.join(names)}; "
                 f"{first.tile}: {first.reason}"
             )
-        if not self.passed:
+        if self.checks and not self.worst.error <= self.tolerance:
             raise VerificationError(
                 f"tile {self.worst.tile}: {self.solvers[0]} and {self.solvers[1]} differ by "
                 f"{self.worst.i_error:.1e} of the largest output current and "
                 f"{self.worst.v_error:.1e} of the largest output voltage "
                 f"(tolerance {self.tolerance:.0e})"
             )
+        for check in self.checks:
+            self._require_balance(check)
+
+    def _require_balance(self, check: TileCheck) -> None:
+        """Raise VerificationError if the currents or the power of a solution do not add up."""
+        for name, each in zip(self.solvers, check.balances):
+            if each is not None and not each.holds:
+                raise VerificationError(
+                    f"tile {check.tile}: in the solution of {name} the currents at a node are off "
+                    f"by {each.current:.1e} of the largest current, and the power by "
+                    f"{each.power:.1e} (limit {LIMIT + each.rounding:.0e})"
+                )
 
 
 @dataclass(frozen=True)
@@ -133,16 +158,18 @@ class Comparison:
     def outcomes(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """Yield what the first solver makes of each task; ngspice solves several at once."""
         if self.solvers[0] == NGSPICE:
-            yield from solve_tiles(tasks, n_worker=self.n_worker, time_limit=self.time_limit)
+            limits = {"n_worker": self.n_worker, "time_limit": self.time_limit}
+            yield from solve_tiles(tasks, **limits, most_nodes=_ROOM)
             return
         for name, circuit, v_in in tasks:
             yield name, _solved(self.solvers[0], circuit, v_in)
 
 
 def _solved(name: str, circuit: Circuit, v_in: np.ndarray) -> Solution | Exception:
-    """Return what a solver finds, or why it fails."""
+    """Return what a solver finds, with its node voltages if there is room, or why it fails."""
+    told = name in TELL_NODES and circuit.elements.n_node * len(v_in) <= _ROOM
     try:
-        return solver(name)(circuit, v_in)
+        return solver(name)(circuit, v_in, **({"nodes": True} if told else {}))
     except _FAILED as error:
         return error
 
@@ -192,7 +219,7 @@ def verify(
             continue
         checks[name] = compare(name, first, second)
         if how.certificates:
-            checks[name] = _certified(checks[name], circuit, first, how.certificates)
+            checks[name] = _certified(checks[name], first, second, how.certificates)
         solvers = (first.solver, second.solver)
     names = [tile.name for tile in selected]
     return Verification(
@@ -203,12 +230,11 @@ def verify(
     )
 
 
-def _certified(check: TileCheck, circuit: Circuit, first: Solution, folder: Path) -> TileCheck:
+def _certified(check: TileCheck, first: Solution, second: Solution, folder: Path) -> TileCheck:
     """Write the certificate of a tile, have it checked, and hold the first solver against it."""
-    certificate, path = (
-        certify(solve(circuit, first.v_in, nodes=True)),
-        folder / f"{check.tile}.npz",
-    )
+    told = next((each for each in (second, first) if each.v_node is not None), None)
+    told = solve(first.circuit, first.v_in, nodes=True) if told is None else told
+    certificate, path = certify(told), folder / f"{check.tile}.npz"
     folder.mkdir(parents=True, exist_ok=True)
     certificate.save(path)
     try:
@@ -216,6 +242,21 @@ def _certified(check: TileCheck, circuit: Circuit, first: Solution, folder: Path
     except checker.Refused as error:
         raise VerificationError(f"the certificate {path} is refused: {error}") from error
     return replace(check, width=certificate.width, outside=certificate.outside(first.i_out))
+
+
+def verify_selections(mapped: MappedNetwork, folder: Path) -> SelectionCertificate:
+    """Write the certificate of all selections, FOLDER/selections.npz, have it checked, return it.
+
+    Raises VerificationError if it is refused.
+    """
+    certificate, path = certify_selections(mapped), folder / "selections.npz"
+    folder.mkdir(parents=True, exist_ok=True)
+    certificate.save(path)
+    try:
+        selection_checker.check(path)
+    except selection_checker.Refused as error:
+        raise VerificationError(f"the certificate {path} is refused: {error}") from error
+    return certificate
 
 
 def chosen_tiles(
@@ -257,7 +298,12 @@ def _known(names: Iterable[str], known: Iterable[str], what: str) -> list[str]:
 
 def compare(tile: str, a: Solution, b: Solution) -> TileCheck:
     """Return how far a's outputs of a tile are from b's, relative to b's largest."""
-    return TileCheck(tile, len(b.v_in), _gap(a.i_out, b.i_out), _gap(a.v_out, b.v_out))
+    balances = _balance(a), _balance(b)
+    return TileCheck(tile, len(b.v_in), _gap(a.i_out, b.i_out), _gap(a.v_out, b.v_out), balances)
+
+
+def _balance(solution: Solution) -> Balance | None:
+    return None if solution.v_node is None else balance(solution)
 
 
 def held_against(check: TileCheck, first: Solution, nodes: Solution) -> TileCheck:

@@ -35,12 +35,14 @@ class Parsed:
 
     key: equal for circuits that differ only in the values of their branches.
     names, ohms: the branches in the netlist.
+    nodes: names of the nodes whose voltages are kept, in the order of the circuit; none by default.
     """
 
     key: tuple
     netlist: str
     names: tuple[str, ...]
     ohms: np.ndarray
+    nodes: tuple[str, ...] = ()
 
 
 class NgspiceWorker:
@@ -109,13 +111,14 @@ class NgspiceWorker:
         """Solve a circuit of one resistor, to learn the version and the solver."""
         return self.run(Job(_PROBE, "dc", ("v1#branch",), 2))
 
-    def parsed(self, circuit: Circuit) -> Parsed:
+    def parsed(self, circuit: Circuit, *, nodes: bool = False) -> Parsed:
         """Return the netlist that solves a circuit: the last one where it has the topology."""
-        _, branches = checked_names(circuit)
-        key = _topology(circuit)
+        names, branches = checked_names(circuit)
+        key = nodes, *_topology(circuit)
         if self._parsed is None or self._parsed.key != key:
-            netlist, ohms = sweep_netlist(circuit), circuit.elements.branch_ohm
-            self._parsed = Parsed(key, netlist, tuple(branches), ohms)
+            netlist, ohms = sweep_netlist(circuit, nodes=nodes), circuit.elements.branch_ohm
+            kept = tuple(name.lower() for name in names[1:]) if nodes else ()
+            self._parsed = Parsed(key, netlist, tuple(branches), ohms, kept)
         return self._parsed
 
     def close(self) -> None:
@@ -126,7 +129,12 @@ class NgspiceWorker:
 
 
 def solve_ngspice(
-    circuit: Circuit, v_in: np.ndarray, *, worker: NgspiceWorker | None = None, force: bool = False
+    circuit: Circuit,
+    v_in: np.ndarray,
+    *,
+    worker: NgspiceWorker | None = None,
+    force: bool = False,
+    nodes: bool = False,
 ) -> Solution:
     """Return the outputs that ngspice computes for every input vector.
 
@@ -136,13 +144,14 @@ def solve_ngspice(
     worker: a running one; without it, one is started for this call. A worker that gets one circuit
     after another of the same topology only changes the resistors.
     force: go on even if the circuit looks too large for this machine.
+    nodes: keep the voltages of all nodes, as ngspice gives them.
 
     Raises ValueError for inputs that do not fit or a name that is not safe in a netlist,
     NetlistTooLarge before ngspice would exhaust the machine, NgspiceError when it fails.
     """
     if worker is None:
         with NgspiceWorker() as worker:
-            return solve_ngspice(circuit, v_in, worker=worker, force=force)
+            return solve_ngspice(circuit, v_in, worker=worker, force=force, nodes=nodes)
     v_in = circuit.check_inputs(v_in)
     if not worker.require_klu and circuit.elements.n_node > MAX_NODES_WITHOUT_KLU:
         raise NgspiceError(
@@ -151,24 +160,26 @@ def solve_ngspice(
         )
     size = Size.of_circuits([len(circuit.elements.branch_ohm)], len(v_in))
     require_room(size, "the circuit", force=force)
-    result = worker.run(sweep_job(worker.parsed(circuit), circuit, v_in))
+    result = worker.run(sweep_job(worker.parsed(circuit, nodes=nodes), circuit, v_in))
     n_line, values = circuit.n_line, result.values.T
+    ground = np.zeros((len(v_in), 1))
     return Solution(
         circuit=circuit,
         v_in=v_in,
         i_out=values[:, :n_line],
-        v_out=values[:, n_line:],
-        v_node=None,
+        v_out=values[:, n_line : 2 * n_line],
+        v_node=np.hstack([ground, values[:, 2 * n_line :]]) if nodes else None,
         solver=f"ngspice {result.version} ({'KLU' if result.klu else 'Sparse'})",
         residual=float("nan"),
     )
 
 
-def sweep_netlist(circuit: Circuit) -> str:
+def sweep_netlist(circuit: Circuit, *, nodes: bool = False) -> str:
     """Return a netlist that asks for its input voltages at each point of a sweep of `vsel`."""
-    nodes, inputs = circuit.names[0], circuit.elements.input_nodes.tolist()
-    sources = [f"vext_{i} {nodes[k]} 0 external" for i, k in enumerate(inputs)]
-    saved = " ".join(f"i(vtia_{j}) v(out_{j})" for j in range(circuit.n_line))
+    names, inputs = circuit.names[0], circuit.elements.input_nodes.tolist()
+    sources = [f"vext_{i} {names[k]} 0 external" for i, k in enumerate(inputs)]
+    outputs = " ".join(f"i(vtia_{j}) v(out_{j})" for j in range(circuit.n_line))
+    saved = "all" if nodes else outputs
     cards = ["vsel sel 0 0", OPTIONS, f".save {saved}", ".end", ""]
     return "\n".join(["* crossbar", *elements(circuit), *sources, *cards])
 
@@ -179,7 +190,7 @@ def sweep_job(parsed: Parsed, circuit: Circuit, v_in: np.ndarray) -> Job:
     return Job(
         parsed.netlist,
         "dc",
-        (*(f"vtia_{j}#branch" for j in lines), *(f"out_{j}" for j in lines)),
+        (*(f"vtia_{j}#branch" for j in lines), *(f"out_{j}" for j in lines), *parsed.nodes),
         len(v_in),
         command=f"dc vsel 0 {len(v_in) - 1} 1",
         resistors=Resistors(parsed.names, parsed.ohms, circuit.elements.branch_ohm),

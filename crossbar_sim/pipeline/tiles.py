@@ -1,9 +1,10 @@
 """Solve every tile of a network once, and take all answers from that solution."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from crossbar_sim.ngspice.worker import NgspiceWorker, solve_ngspice
 from crossbar_sim.pipeline.deployment import Deployment, Reads
 from crossbar_sim.pipeline.kept import OnDisk
 from crossbar_sim.pipeline.tile_limits import TilePhysics, settling_time, tile_physics
+from crossbar_sim.solvers.balance import Balance
 from crossbar_sim.solvers.nodal import solve
 from mapping.tiling.tiles import Tile
 from netlists.circuit.build import tile_circuit
@@ -67,13 +69,19 @@ class TileAnswer:
         try:
             arrays = read_npz(path)
             rest = json.loads(str(arrays["rest"]))
-            kinds = {"draw": Draw, "limits": TilePhysics, "check": TileCheck}
+            kinds = {"draw": Draw, "limits": TilePhysics, "check": _check}
             parts = {name: rest[name] and kind(**rest[name]) for name, kind in kinds.items()}
             first, second = rest["solvers"]
             time = float(rest["t_settling"])
             return cls(arrays["v_out"], t_settling=time, solvers=(first, second), **parts)
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path} is damaged ({error}); run without --resume") from error
+
+
+def _check(balances: Iterable[dict[str, float] | None], **rest: Any) -> TileCheck:
+    """Return a check as it was saved."""
+    first, second = (None if each is None else Balance(**each) for each in balances)
+    return TileCheck(**rest, balances=(first, second))
 
 
 @dataclass(frozen=True)
@@ -136,7 +144,7 @@ def _answer(config: RunConfig, tile: Tile, volts: np.ndarray, asked: Questions) 
     check, solvers = None, ("", solution.solver)
     if asked.worker and tile.name in asked.checked:
         few = solution.first(asked.n_vector)
-        spice = solve_ngspice(circuit, few.v_in, worker=asked.worker)
+        spice = solve_ngspice(circuit, few.v_in, worker=asked.worker, nodes=True)
         check = held_against(compare(tile.name, spice, few), spice, few)
         solvers = (spice.solver, solution.solver)
     timed = asked.limits or config.energy.t_read == "settling"

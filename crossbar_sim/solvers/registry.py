@@ -22,6 +22,8 @@ SOLVERS: dict[str, str | Solver] = {
     FAST: "crossbar_sim.solvers.nodal:solve",
     NGSPICE: "crossbar_sim.ngspice.worker:solve_ngspice",
 }
+#: Those that keep all node voltages if they are called with `nodes=True`.
+TELL_NODES = {FAST, NGSPICE}
 
 
 def solver(name: str) -> Solver:

@@ -5,6 +5,8 @@ NETWORK, PLAN = "network.npz", "plan.csv"
 #: Tables: of branches (twice), of cells, of pins and of parts.
 BRANCHES, BRANCHES_BINARY, CELLS = "branches.csv", "branches.parquet", "cells.csv"
 PINS, PARTS = "pins.csv", "bom.csv"
+#: What proves the selections; packs without it are older, or were asked to leave it out.
+SELECTIONS = "selections.npz"
 #: Folders.
 BITSTREAMS, PICTURES, NETLISTS = "bitstreams", "pictures", "netlists"
 #: Tables that may be left out.

@@ -13,6 +13,7 @@ import numpy as np
 from mapping.network.header import built
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
+from mapping.selection.certificate import SelectionCertificate
 from mapping.tiling.tiles import Tile
 from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import Plan
@@ -22,6 +23,7 @@ from netlists.fabrication.file_names import (
     MANIFEST,
     NETLISTS,
     PLAN,
+    SELECTIONS,
     TABLES,
     bits_file,
     hex_file,
@@ -68,6 +70,12 @@ def described_plan(plan: Plan, meter: Meter) -> dict[str, Any]:
         "composite": bool((plan.closed.sum(axis=1) > 1).any()),
         "meter": {"relative": float(meter.relative), "siemens": float(meter.absolute)},
     }
+
+
+def described_selections(proof: SelectionCertificate) -> dict[str, Any]:
+    """Return the part of a manifest that describes the certificate of the selections."""
+    n_cell, optimal = len(proof.optimal), int(proof.optimal.sum())
+    return {"file": SELECTIONS, "cells": n_cell, "optimal": optimal}
 
 
 def described_circuits(wires: Wires, periphery: Periphery) -> dict[str, Any]:
@@ -131,16 +139,17 @@ _KINDS = ("pictures", "tables")
 
 @dataclass(frozen=True)
 class Described:
-    """What a manifest says beside the network: what is left out, how to measure, the circuits."""
+    """What a manifest says beside the network: parts, measurements, circuits, proof of choices."""
 
     left_out: LeftOut
     plan: Plan
     meter: Meter
     circuits: tuple[Wires, Periphery]
+    selections: SelectionCertificate | None
 
 
 def pack_files(part: MappedNetwork, left_out: LeftOut) -> set[str]:
-    """Return the names of all files in a pack except manifest.json and plan.csv.
+    """Return the names of all files in a pack that neither manifest.json nor an option names.
 
     part: the network with the tiles that the pack has files of.
     """
@@ -170,6 +179,8 @@ def write_manifest(part: MappedNetwork, about: Described, draft: Path) -> None:
         "files": {path.relative_to(draft).as_posix(): file_digest(path) for path in paths},
         "plan": described_plan(about.plan, about.meter),
     }
+    if about.selections is not None:
+        manifest["selections"] = described_selections(about.selections)
     text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
     (draft / MANIFEST).write_text(text, encoding="utf-8")
 
@@ -215,8 +226,7 @@ def check_manifest(manifest: dict[str, Any], mapped: MappedNetwork, path: Path) 
 
 def _check_names(manifest: dict[str, Any], mapped: MappedNetwork, path: Path) -> None:
     named, files = pack_files(mapped, LeftOut.read(manifest)), manifest["files"].keys()
-    if "plan" in manifest:
-        named.add(PLAN)
+    named |= {name for key, name in (("plan", PLAN), ("selections", SELECTIONS)) if key in manifest}
     if missing := sorted(named - files):
         raise PackError(f"{path} lists no checksum for {', '.join(missing[:3])}")
     if extra := sorted(files - named):

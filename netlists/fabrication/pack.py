@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.image import imsave
 
+from mapping.network.certified import certify_selections
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
 from mapping.wafer.meter import Meter
@@ -46,6 +47,7 @@ class Contents:
     tiles: those with bitstreams, netlists and rows in the tables; all by default.
     pictures: whether there is a picture of each tile.
     tables: whether there are tables of branches and cells.
+    certificate: whether there is a certificate of the selections.
     each_input, v_read: of the netlists; see `netlists.spice.deck_directory.Decks`.
     progress: see `Progress`.
     announce: called with the `Amount` that is going to be written, before anything is.
@@ -54,6 +56,7 @@ class Contents:
     tiles: Sequence[Tile] | None = None
     pictures: bool = True
     tables: bool = True
+    certificate: bool = True
     each_input: bool = False
     v_read: float = 0.2
     progress: Progress = silent
@@ -70,6 +73,7 @@ class Contents:
             cells, lines = int(tile.present.sum()), tile.n_word + 2 * tile.n_bit
             n_byte += 900 + 39 * lines + 0.8 * n * cells
             n_byte += (156 + 152 * n) * cells if self.tables else 0
+            n_byte += (54 + 32 * n) * cells if self.certificate else 0
             n_byte += 630 + 2.9 * cells + 1.4 * tile.present.size if self.pictures else 0
             seconds += 0.013 + 9e-6 * n * cells
         files = Amount(n_byte, 10 + 3 * len(part.tiles), seconds)
@@ -104,13 +108,14 @@ def write_pack(
     wires, periphery: those of the netlists, ideal by default.
     meter: the meter that banks will be read with; by default one with the bank's meter_error.
     plan: the readings of a bank; by default the best plan for that meter.
-    options: the fields of `Contents`: tiles, pictures, tables, each_input, v_read, progress,
-        announce.
+    options: the fields of `Contents`: tiles, pictures, tables, certificate, each_input, v_read,
+        progress, announce.
 
     The pack holds manifest.json (a SHA-256 of each file) and its schema; bitstreams/ (binary and
     hexadecimal); pictures/; branches.csv and .parquet; cells.csv (target and realised values);
     pins.csv; bom.csv; plan.csv (the switches that each reading closes); netlists/ if r_off is
-    finite; network.npz; README.md. It appears when it is complete and has been read back.
+    finite; network.npz; selections.npz (a `SelectionCertificate`); README.md. It appears when it is
+    complete and has been read back.
 
     Raises FileExistsError if the directory exists, ValueError for a network whose parts do not
     belong together, OSError for more than the disk has room for, PackError if the pack does not
@@ -128,7 +133,11 @@ def write_pack(
         write_plan(plan, meter, draft / file_names.PLAN)
         _write_files(mapped, contents, draft, circuits)
         part = contents.part(mapped)
-        write_manifest(part, Described(contents.left_out(mapped), plan, meter, circuits), draft)
+        proof = certify_selections(part) if contents.certificate else None
+        if proof is not None:
+            proof.save(draft / file_names.SELECTIONS)
+        about = Described(contents.left_out(mapped), plan, meter, circuits, proof)
+        write_manifest(part, about, draft)
         tell("read back", 0, 1)
         _read_back(mapped, draft)
         tell("read back", 1, 1)

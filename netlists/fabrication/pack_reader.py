@@ -1,22 +1,33 @@
 """Read a fabrication pack; every file is checked against its checksum and the network."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from mapping.bank import Die
+from mapping.network.certified import check_certificate
 from mapping.network.mapped_network import MappedNetwork
+from mapping.selection.certificate import SelectionCertificate
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery, Wires
-from netlists.fabrication.file_names import MANIFEST, NETWORK, PLAN, bits_file, hex_file
+from netlists.fabrication.file_names import (
+    MANIFEST,
+    NETWORK,
+    PLAN,
+    SELECTIONS,
+    bits_file,
+    hex_file,
+)
 from netlists.fabrication.manifest import (
     LeftOut,
     PackError,
     check_manifest,
     circuits_of,
     described_plan,
+    described_selections,
     file_digest,
     read_manifest,
 )
@@ -25,12 +36,22 @@ from netlists.fabrication.switch_tables import switches_from_bits
 from netlists.fabrication.tables import check_tables
 
 
-def read_pack(directory: str | Path, *, die: Die | None = None) -> MappedNetwork:
+def read_pack(
+    directory: str | Path,
+    *,
+    die: Die | None = None,
+    certificates: Callable[[Path], object] | None = None,
+) -> MappedNetwork:
     """Return the network of a pack, on its own die.
 
     die: the chip at hand; if given, the pack of another one is refused.
+    certificates: what checks a file's proof and raises ValueError for a wrong one, such as
+        `crossbar_sim.certificates.selection_checker.check`; a pack without a proof is then
+        refused. None leaves the proof itself unchecked. (The checker is passed because it lives
+        in a package that this one may not import.)
 
-    Manifest, bitstreams and tables must agree with the network in the pack. Of netlists, pictures
+    Manifest, bitstreams, tables and what the certificate of selections is about must agree with the
+    network in the pack. Of netlists, pictures
     and README only the checksums are compared: their content is as trustworthy as the maker of the
     pack. Nothing in a pack is executed.
     Raises PackError, naming the file, if one is missing, altered, damaged, of another version,
@@ -38,7 +59,7 @@ def read_pack(directory: str | Path, *, die: Die | None = None) -> MappedNetwork
     """
     directory = Path(directory)
     try:
-        mapped = _read(directory)
+        mapped = _read(directory, certificates)
     except PackError:
         raise
     except (ValueError, OSError) as error:
@@ -65,7 +86,7 @@ def read_circuits(directory: str | Path) -> tuple[Wires, Periphery] | None:
         raise PackError(f"{path}: {str(error)[:300]}") from error
 
 
-def _read(directory: Path) -> MappedNetwork:
+def _read(directory: Path, prove: Callable[[Path], object] | None) -> MappedNetwork:
     path = directory / MANIFEST
     manifest = read_manifest(path)
     if NETWORK not in manifest["files"]:
@@ -82,6 +103,12 @@ def _read(directory: Path) -> MappedNetwork:
     check_tables(part, directory, whole=left_out.tables)
     if "plan" in manifest:
         _check_plan(manifest["plan"], directory / PLAN, mapped.die.bank.n)
+    if "selections" in manifest:
+        _check_selections(manifest["selections"], directory / SELECTIONS, part)
+    elif prove:
+        raise PackError(f"{path} lists no certificate of selections; export the pack again")
+    if prove:
+        prove(directory / SELECTIONS)
     return mapped
 
 
@@ -117,3 +144,11 @@ def _check_plan(entry: dict[str, Any], path: Path, n: int) -> None:
         raise PackError(
             f"{path} is not the plan that manifest.json describes; export the pack again"
         )
+
+
+def _check_selections(entry: dict[str, Any], path: Path, part: MappedNetwork) -> None:
+    """Raise ValueError unless a certificate is the one described, and about this network."""
+    proof = SelectionCertificate.load(path)
+    check_certificate(proof, part)
+    if described_selections(proof) != entry:
+        raise PackError(f"{path} claims other selections than manifest.json says")

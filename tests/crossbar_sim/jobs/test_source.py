@@ -109,6 +109,10 @@ def test_verify_export_and_reselect_take_any_source(kind, mapped, tmp_path):
     header, row = done.stdout.splitlines()
     assert header.endswith(",certified_width,outside")
     assert (tmp_path / "proofs" / f"{row.split(',')[0]}.npz").exists()
+    proved = re.search(r"selections: (\d+) of (\d+) proved nearest", done.stderr)
+    assert proved is not None
+    assert proved[1] == proved[2] != "0"
+    assert (tmp_path / "proofs" / "selections.npz").exists()
     done = call("export", path, "--output", tmp_path / "again")
     assert done.exit_code == 0, done.output
     assert read_source(tmp_path / "again").parts == {"wires": WIRES, "periphery": ENDS}

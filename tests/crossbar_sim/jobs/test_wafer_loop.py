@@ -81,7 +81,8 @@ def test_the_command_verify_states_currents_and_voltages(run_directory):
     done = CliRunner().invoke(app, ["verify", str(run_directory), "--sample", "2", "--seed", "1"])
     assert done.exit_code == 0
     head, *rows = csv.reader(done.stdout.splitlines())
-    assert head == ["tile", "vectors", "current_error", "voltage_error"]
+    told = [f"{name}_{law}" for name in ("ngspice", "fast") for law in ("kirchhoff", "tellegen")]
+    assert head == ["tile", "vectors", "current_error", "voltage_error", *told]
     assert len(rows) == 2
     for name, vectors, *errors in rows:
         assert name.startswith("fc")

@@ -19,10 +19,13 @@ from crossbar_sim.ngspice.verification import (
     difference,
     random_inputs,
     verify,
+    verify_selections,
 )
 from crossbar_sim.solvers.registry import SOLVERS, solver
 from crossbar_sim.solvers.solution import SolverError
 from mapping import MappedNetwork
+from mapping.network.certified import certify_selections
+from mapping.selection.certificate import SelectionCertificate
 from netlists import Circuit, Periphery, Wires, tile_circuit
 
 WIRES, ENDS = Wires(1, 1), Periphery(tia_gain=1e4)
@@ -76,6 +79,17 @@ def test_a_certificate_that_is_refused_is_an_error(mapped, v_in, tmp_path, monke
         verify(mapped, v_in, WIRES, ENDS, certificates=tmp_path)
 
 
+def test_a_proof_of_selections_that_is_refused_is_an_error(mapped, tmp_path, monkeypatch):
+    def too_good(network: MappedNetwork) -> SelectionCertificate:
+        right = certify_selections(network)
+        return replace(right, least=1.01 * right.least)
+
+    assert verify_selections(mapped, tmp_path).optimal.all()
+    monkeypatch.setattr(verification, "certify_selections", too_good)
+    with pytest.raises(VerificationError, match=r"selections\.npz is refused: tile fc_0_0, cell"):
+        verify_selections(mapped, tmp_path)
+
+
 def test_voltages_are_compared_with_offsets_feedback_and_swing(mapped, worker):
     v_in = random_inputs(mapped, v_read=0.5, n_vector=5)
     tile = mapped.tiles[0]
@@ -127,6 +141,37 @@ def test_errors_are_relative_to_the_second_solutions_largest_output(mapped):
     nothing = replace(right, i_out=0 * right.i_out, v_out=0 * right.v_out)
     assert difference(right, nothing) == max(np.abs(right.i_out).max(), np.abs(right.v_out).max())
     assert np.isnan(difference(replace(right, v_out=np.nan * right.v_out), right))
+
+
+@pytest.mark.parametrize("by", ["fast", "ngspice"])
+def test_a_voltage_between_the_ends_that_is_off_fails(mapped, v_in, monkeypatch, by):
+    """Outputs are right, so that only currents at the nodes and power can tell."""
+    right = solver(by)
+
+    def wrong(circuit, volts, **options):
+        found = right(circuit, volts, **options)
+        moved = found.nodes.copy()
+        moved[0, circuit.n_word + 3] += 1e-6
+        return replace(found, v_node=moved)
+
+    monkeypatch.setitem(SOLVERS, by, wrong)
+    pair = ("fast", "ngspice") if by == "ngspice" else ("ngspice", "fast")
+    found = verify(mapped, v_in, WIRES, ENDS, solvers=pair, n_worker=1)
+    assert found.worst.error < 1e-11
+    assert not found.passed
+    with pytest.raises(VerificationError, match=r"the currents at a node are off by .* the power"):
+        found.require()
+
+
+def test_balances_are_told_for_both_solvers_as_room_allows(mapped, v_in, monkeypatch):
+    told = verify(mapped, v_in, WIRES, REAL, n_worker=1)
+    assert told.checks
+    for check in told.checks:
+        assert all(each is not None and each.current < 1e-11 for each in check.balances)
+    monkeypatch.setattr(verification, "_ROOM", 0)
+    found = verify(mapped, v_in, WIRES, REAL, n_worker=1)
+    assert found.passed
+    assert {check.balances for check in found.checks} == {(None, None)}
 
 
 def test_random_inputs_reach_both_ends_and_come_back(mapped):

@@ -12,13 +12,14 @@ from crossbar_sim.ngspice.verification import TileCheck
 from crossbar_sim.pipeline import tiles
 from crossbar_sim.pipeline.tile_limits import TilePhysics
 from crossbar_sim.pipeline.tiles import TileAnswer
+from crossbar_sim.solvers.balance import Balance
 
 ANSWER = TileAnswer(
     np.array([[0.1, -0.25]]),
     Draw({"cell": 1e-6}, {"TIA stage": 2e-6}, 3e-15),
     4e-9,
     TilePhysics(4e-9, 1e-16, 0.5, None),
-    TileCheck("fc[0,0]", 1, 1e-13, 2e-13),
+    TileCheck("fc[0,0]", 1, 1e-13, 2e-13, (None, Balance(1e-15, 2e-15, 3e-14))),
     ("ngspice", "nodal"),
 )
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crossbar_sim.certificates.selection_checker import check
 from forging import renew
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from netlists import Wires, read_pack, write_pack
@@ -162,6 +163,47 @@ def edit_manifest(directory: Path, change: Callable[[dict[str, Any]], object]) -
 )
 def test_altered_manifests_are_refused(copied, change, message):
     edit_manifest(copied, change)
+    with pytest.raises(PackError, match=message):
+        read_pack(copied)
+
+
+def edit_certificate(directory: Path, name: str, change: Callable[[np.ndarray], object]) -> None:
+    """Change an array of the certificate of selections, and renew the checksum."""
+    with np.load(directory / "selections.npz") as file:
+        arrays = {key: file[key] for key in file.files}
+    change(arrays[name])
+    np.savez(directory / "selections.npz", **arrays)
+    renew(directory)
+
+
+def test_a_pack_carries_the_proof_of_its_selections(network, pack, copied, tmp_path):
+    described = json.loads((pack / "manifest.json").read_text())["selections"]
+    n_cell = sum(layer.source.n_remaining for layer in network.layers)
+    assert described == {"file": "selections.npz", "cells": n_cell, "optimal": n_cell}
+    assert read_pack(pack, certificates=check).die == network.die
+    edit_certificate(copied, "least", lambda least: np.multiply(least, 1.01, out=least))
+    assert read_pack(copied).die == network.die
+    with pytest.raises(PackError, match="choices are nearer than `least`"):
+        read_pack(copied, certificates=check)
+    part = write_pack(network, tmp_path / "part", tiles=network.tiles[:2], tables=False)
+    assert read_pack(part, certificates=check).die == network.die
+    without = write_pack(network, tmp_path / "without", certificate=False)
+    assert read_pack(without).die == network.die
+    assert not (without / "selections.npz").exists()
+    with pytest.raises(PackError, match="lists no certificate of selections; export the pack"):
+        read_pack(without, certificates=check)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("closed", lambda a: np.bitwise_xor(a, 1, out=a), "has other closed than the network"),
+        ("target", lambda a: np.multiply(a, 1.001, out=a), "has other target than the network"),
+        ("optimal", lambda a: a.fill(False), "claims other selections than manifest.json says"),
+    ],
+)
+def test_a_proof_of_other_selections_is_refused(copied, name, change, message):
+    edit_certificate(copied, name, change)
     with pytest.raises(PackError, match=message):
         read_pack(copied)
 
