@@ -29,6 +29,11 @@ from tinynets.modules.unpacking import unpacked
 from tinynets.networks.masks import make_permanent
 from tinynets.networks.training import train
 
+#: How far a cell's choice may be from its target, as a fraction of the layer's largest: within it
+#: the lightest subset is taken, since subsets that conduct much on both sides load the wires, each
+#: step in another way.
+_TOLERANCE = 2**-9
+
 
 def train_switches(
     model: nn.Module, data: Data, mapped: MappedNetwork, wired: WiredDie, **training: Any
@@ -91,6 +96,8 @@ class TrainedTargets(nn.Module):
         self.layer, self.wired = layer, wired
         self.wires, ends = TorchWires.of(wired.wires), wired.periphery
         self.ends = TorchAmplifiers(ends.r_feedback, ends.tia_gain, ends.r_input)
+        largest = self.layer.g_per_weight.max() * layer.largest
+        self.tolerance = _TOLERANCE * float(largest)
         self.cells = [Cells(tile.layer, *tile.cells) for tile in layer.tiles]
         self.measured = [cells.branches(wired.die, measured=True) for cells in self.cells]
 
@@ -119,9 +126,10 @@ class TrainedTargets(nn.Module):
         return self.ends.share * (i_out[:, : tile.n_bit] - i_out[:, tile.n_bit :])
 
     def _with(self, k: int, target: np.ndarray) -> tuple[Tile, CellSelection]:
-        """Return a tile with the subsets nearest to the targets [S], by the meter's values."""
+        """Return a tile with the lightest subsets near the targets [S], by the meter's values."""
         tile = self.layer.tiles[k]
-        chosen = select(self.measured[k], target[tile.present])
+        rule = {"objective": "power", "tolerance": self.tolerance}
+        chosen = select(self.measured[k], target[tile.present], **rule)
         switches = chosen.chosen_pos, chosen.chosen_neg
         return tile.with_switches(*switches, self.measured[k]), chosen
 
