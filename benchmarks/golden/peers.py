@@ -2,11 +2,11 @@
 
 Run: python -m benchmarks.golden.peers [--crosssim CHECKOUT] [NAME ...]
 
-NAME: some of the simulators; all by default, which takes about half an hour. Scores of the others
+NAME: some of the simulators; all by default, which takes an hour or more. Scores of the others
 stay as they were kept, since hardly any Python has all of these packages. CHECKOUT is one of
 github.com/sandialabs/cross-sim (3.2), which is not packaged; badcrossbar comes with the extra
-`bench`; aihwkit is installed by pip. Times are wall time of one process with one thread and include
-imports and what is compiled at the first call.
+`bench`; aihwkit is installed by pip. Times are wall time of one process with one thread, without the
+imports of the first call.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def _ngspice() -> Simulator:
 
     def currents(array: GoldenArray) -> np.ndarray:
         if not workers:
-            workers.append(NgspiceWorker())
+            workers.append(NgspiceWorker(time_limit=0.8 * SECONDS))
         return solve_ngspice(array.circuit(), array.v_in, worker=workers[0]).i_out
 
     return currents
@@ -64,6 +64,7 @@ def scored(name: str, tested: Simulator, arrays: list[GoldenArray]) -> dict[str,
     begun = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        golden_score(tested, arrays[:1])  # what is imported or compiled first is not counted
         found = golden_score(tested, arrays, seconds=SECONDS)
     print(f"\n{name}\n{table(found)}\n{failures(found, 5)}", flush=True)
     report = found.report()

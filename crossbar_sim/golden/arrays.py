@@ -2,9 +2,10 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -101,11 +102,15 @@ class GoldenArray:
 
     def circuit(self) -> Circuit:
         """Return the circuit of this package; its cells may be off by a rounding of 1 / ohm."""
-        ends = {"r_feedback": self.r_feedback, "r_input": self.r_input, "tia_gain": self.gain}
         wires = Wires(self.r_word, self.r_bit, self.r_driver)
         sides = ("",) if len(self.ohm) == 1 else ("_p", "_n")
-        stated = tuple(self.v_offset.tolist())
-        return Circuit(Grid(self.g, sides, wires), _Amplifiers(**ends, stated=stated))
+        ends = _Amplifiers(
+            r_feedback=self.r_feedback,
+            tia_gain=self.gain,
+            r_input=self.r_input,
+            stated=tuple(self.v_offset.tolist()),
+        )
+        return Circuit(Grid(self.g, sides, wires), ends)
 
     def question(self) -> "GoldenArray":
         """Return the same without the answer, in arrays that cannot be written to."""
@@ -147,8 +152,8 @@ def golden_arrays(kind: str | None = None, *, file: str | Path = FILE) -> list[G
     return [array for array in arrays if kind in (None, array.kind)]
 
 
-def kinds_of(arrays: list[GoldenArray]) -> list[str]:
-    """Return the kinds of arrays, in their order."""
+def kinds_of(arrays: Iterable[Any]) -> list[str]:
+    """Return the kinds of arrays, or of what has their kinds, in their order."""
     return list(dict.fromkeys(array.kind for array in arrays))
 
 
