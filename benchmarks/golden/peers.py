@@ -5,8 +5,8 @@ Run: python -m benchmarks.golden.peers [--crosssim CHECKOUT] [NAME ...]
 NAME: some of the simulators; all by default, which takes an hour or more. Scores of the others
 stay as they were kept, since hardly any Python has all of these packages. CHECKOUT is one of
 github.com/sandialabs/cross-sim (3.2), which is not packaged; badcrossbar comes with the extra
-`bench`; aihwkit is installed by pip. Times are wall time of one process with one thread, without the
-imports of the first call.
+`bench`; aihwkit is installed by pip. Times are wall time of one process with one thread, without
+the imports of the first call.
 """
 
 import argparse

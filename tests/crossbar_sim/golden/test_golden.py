@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from approx import approx
+from benchmarks.golden import prover
 from benchmarks.golden.by_hand import exact_currents
 from benchmarks.golden.generator import RECIPES, one_array
 from benchmarks.golden.make import holds_by_hand
@@ -91,6 +92,12 @@ def test_intervals_are_proved_again_and_others_are_not(some):
     assert holds(array)
     ulp = np.spacing(np.abs(array.low).max())
     assert not holds(replace(array, low=array.low + 4 * ulp, high=array.high + 4 * ulp))
+
+
+def test_voltages_that_are_not_refined_prove_too_little(some, monkeypatch):
+    monkeypatch.setattr(prover, "_NET", 50)
+    with pytest.raises(prover.NotProved, match="only known to"):
+        proved(next(a for a in some if a.kind == "wires"))
 
 
 def test_the_engine_is_exact_to_rounding(some):
