@@ -61,7 +61,7 @@ def _cell(kind: dict[str, Any]) -> str:
 
 
 _REMARKS = {
-    "ngspice": "ngspice is stopped after 48 s for an array.",
+    "ngspice": "Every simulator is stopped after 60 s for an array, ngspice after 48 s.",
     "CrossSim": "CrossSim answers to a tolerance, by default 1e-3 of the voltages. Version 3.2.0 puts the resistance of "
     "drivers, `Rp_row_terminal`, into all segments of the first row instead of the first segment of every row.",
     "aihwkit": "aihwkit computes in single precision; its IR drop is a first-order formula for bit lines alone, made for "
