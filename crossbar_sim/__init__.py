@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from crossbar_sim.certificates.certify import certify
     from crossbar_sim.config.run import ConfigError, RunConfig, load_config
     from crossbar_sim.config.study import StudyConfig, load_study
+    from crossbar_sim.golden.arrays import golden_arrays
+    from crossbar_sim.golden.scoring import golden_score
     from crossbar_sim.gradients.parts import TorchAmplifiers, TorchWires
     from crossbar_sim.gradients.solve_torch import solve_torch
     from crossbar_sim.jobs.run import estimate, simulate
@@ -35,6 +37,8 @@ _HOMES = {
     "certificates.certify": ("certify",),
     "config.run": ("ConfigError", "RunConfig", "load_config"),
     "config.study": ("StudyConfig", "load_study"),
+    "golden.arrays": ("golden_arrays",),
+    "golden.scoring": ("golden_score",),
     "gradients.parts": ("TorchAmplifiers", "TorchWires"),
     "gradients.solve_torch": ("solve_torch",),
     "jobs.run": ("estimate", "simulate"),
@@ -76,6 +80,8 @@ __all__ = [
     "crossbar_projection",
     "estimate",
     "given",
+    "golden_arrays",
+    "golden_score",
     "load_config",
     "load_network",
     "load_study",

@@ -6,7 +6,16 @@ Run: python -m benchmarks.pages.readme     (a test checks that both pages are up
 from pathlib import Path
 
 from benchmarks.common import ROOT
-from benchmarks.pages import circuits, energy, engine, fabrication, networks, pruning, studies
+from benchmarks.pages import (
+    circuits,
+    energy,
+    engine,
+    fabrication,
+    golden,
+    networks,
+    pruning,
+    studies,
+)
 from benchmarks.pages.tables import measured
 
 START, END = "<!-- results: made by benchmarks/pages/readme.py -->", "<!-- end of results -->"
@@ -45,6 +54,7 @@ def page() -> str:
             engine.transfer(),
             engine.derivatives(),
             engine.certified(),
+            golden.golden(),
             studies.speed(),
         ],
         "Selection": [

@@ -1,4 +1,4 @@
-"""The command that compares two solvers on tiles."""
+"""The commands that compare solvers: two on tiles, and any simulator on the golden set."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +7,7 @@ import typer
 
 from crossbar_sim.cli.networks import Layers, Mapped, choice
 from crossbar_sim.solvers.registry import FAST, NGSPICE, SOLVERS
-from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, within
+from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, progress_bars, within
 
 if TYPE_CHECKING:
     from crossbar_sim.ngspice.verification import Verification
@@ -106,3 +106,56 @@ def _print(checks: "Verification", solvers: list[str], *, with_intervals: bool) 
         proved = [f"{check.width:.1e},{check.outside:.1e}"] if with_intervals else []
         errors = f"{check.tile},{check.n_vector},{check.i_error:.3e},{check.v_error:.3e}"
         typer.echo(",".join([errors, *balances, *proved]))
+
+
+def golden(
+    solver: Annotated[
+        str,
+        typer.Option(
+            help=f"Simulator under test: {' or '.join(SOLVERS)}; or, with --trust, a function from "
+            "an array to its output currents, as MODULE:FUNCTION or FILE.py:FUNCTION."
+        ),
+    ] = FAST,
+    only: Annotated[str | None, typer.Option(help="Kind of arrays; all by default.")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run the Python of --solver; without this, none is run.")
+    ] = False,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            callback=within(0, 1e300),
+            help="Largest error allowed, as a fraction of an array's largest current.",
+        ),
+    ] = 1e-6,
+    seconds: Annotated[
+        float, typer.Option(callback=within(1e-3, 1e6), help="Most time for an array [s].")
+    ] = 300.0,
+    json: Annotated[
+        Path | None, typer.Option(help="File for the score and what became of each array.")
+    ] = None,
+) -> None:
+    """The score of a simulator on 1,000 arrays whose exact currents are proved.
+
+    Prints one line per kind of arrays: how many were answered, how many currents are inside their
+    certified intervals, and errors as fractions of each array's largest current. Exit code 1 when
+    an array failed, none was answered, or the largest error is above the tolerance.
+    """
+    from crossbar_sim.golden.arrays import SHA256, golden_arrays
+    from crossbar_sim.golden.scoring import golden_score
+    from crossbar_sim.golden.simulators import simulator
+    from crossbar_sim.golden.table import failures, table
+    from crossbar_sim.system.failures import naming
+
+    arrays = golden_arrays(only)
+    tested = simulator(solver, trust=trust)
+    with progress_bars() as tell:
+        found = golden_score(tested, arrays, seconds=seconds, progress=tell)
+    typer.echo(table(found))
+    if found.failures:
+        messages.print(failures(found), markup=False, soft_wrap=True)
+    if json:
+        from crossbar_sim.pipeline.workspace import write_json
+
+        with naming(json):
+            write_json(json, {"solver": solver, "set": SHA256, **found.report()})
+    raise typer.Exit(0 if found.worst <= tolerance and not found.failures else 1)

@@ -30,6 +30,7 @@ ROOMS = {
         "transfer",
         "solvers",
         "certificates",
+        "golden",
         "gradients",
         "ngspice",
         "periphery",

@@ -1,0 +1,1 @@
+"""A thousand arrays with certified currents, on which any simulator of crossbars can be scored."""
