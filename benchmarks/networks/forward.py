@@ -7,6 +7,7 @@ large a matrix with them. Processor time of one core, both passes in turn in the
 Run: python -m benchmarks.networks.forward  (about ten minutes)
 """
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -27,7 +28,7 @@ from netlists.circuit import Periphery
 from tinynets.modules.unpacking import unpacked
 from tinynets.networks.extraction import extract
 
-REPEATS = 5
+REPEATS = 3
 SIDES = (64, 128)
 BITS = Converters(dac_bits=8, adc_bits=8, auto_zero=True)
 HARDWARE = {
@@ -103,9 +104,9 @@ def mobilenet() -> nn.Module:
 
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "ResNet-18, 224 × 224": (resnet18, (2, 3, 224, 224)),
-    "MobileNetV2, 224 × 224": (mobilenet, (2, 3, 224, 224)),
     "transformer block, 384 wide, 128 tokens": (Block, (8, 128, 384)),
+    "MobileNetV2, 224 × 224": (mobilenet, (2, 3, 224, 224)),
+    "ResNet-18, 224 × 224": (resnet18, (2, 3, 224, 224)),
 }
 
 
@@ -156,13 +157,15 @@ def main() -> None:
     """Measure, print and keep."""
     numba.get_num_threads()  # its first call resets torch's threads
     torch.set_num_threads(1)
-    rows = [measure(name, side) for name in NETWORKS for side in SIDES]
+    rows: list[dict] = []
+    for name, side in itertools.product(NETWORKS, SIDES):
+        rows.append(measure(name, side))
+        save_json("forward", {"machine": machine(), "rows": rows})
     shown = [
         [r["network"], r["side"], r["n_tile"], r["digital_s"], *(r[k]["ratio"] for k in HARDWARE)]
         for r in rows
     ]
     print_table("forward", ["network", "side", "tiles", "digital s", *HARDWARE], shown)
-    save_json("forward", {"machine": machine(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ STUDY = ROOT / "examples" / "studies" / "wires.toml"
 REPEATS = 7
 NETWORKS = ROOT / "results" / "networks"
 #: Commit whose trials are compared with those of this code, and number of turns.
-BASE, TURNS = "1e63f96", 3
+BASE, TURNS = "1e63f96", 1
 #: The trials of a process; it runs by the code of either commit.
 TRIALS = ROOT / "benchmarks" / "studies" / "die_trials.py"
 
