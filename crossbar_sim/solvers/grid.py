@@ -61,11 +61,12 @@ def superpose_grid(circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray) -> Gri
     none = np.zeros(circuit.n_line)
     alone = solve_grid(circuit, np.eye(circuit.n_word), none)
     rest = solve_grid(circuit, np.zeros((1, circuit.n_word)), v_tia)
-    sums = (
-        np.tensordot(v_in, getattr(alone, name), axes=1) + getattr(rest, name)
-        for name in ("v_word", "v_bit", "i_out")
-    )
-    return GridSolution(*sums, max(alone.residual, rest.residual))
+
+    def summed(name: str) -> np.ndarray:
+        return np.tensordot(v_in, getattr(alone, name), axes=1) + getattr(rest, name)
+
+    v_word, v_bit, i_out = (summed(name) for name in ("v_word", "v_bit", "i_out"))
+    return GridSolution(v_word, v_bit, i_out, max(alone.residual, rest.residual))
 
 
 def check_residual(worst: float, cancelled: float) -> float:
