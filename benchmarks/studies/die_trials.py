@@ -17,7 +17,7 @@ from crossbar_sim.findings import run_score
 from crossbar_sim.pipeline import deployment, tiles
 from crossbar_sim.study import metrics, trial
 
-N_WARM, N_DIE = 1, 2
+N_WARM, N_DIE = 1, 1
 #: Module, name and what it is called; a step inside another counts by itself alone.
 STEPS = (
     (deployment, "select_on_die", "selection"),
