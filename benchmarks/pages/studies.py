@@ -361,7 +361,8 @@ def _dies(kept: dict[str, Any]) -> str:
     changes = ", ".join(f"{name} by {change:.0e}" for name, change in kept["change"].items())
     return (
         "\n\nThe trial of a die of LeNet-5 (90 % pruned) with all 10,000 test images, 6,000 held-out images, 4,096 "
-        f"that fix ranges, energy and one tile in ngspice, by the code of commit {kept['base']} and now, in turn "
+        f"that fix ranges, energy and one tile in ngspice, by the code of commit {kept['base']} and now, at the same "
+        "time "
         f"on the same machine (processor time of all processes; load {kept['machine']['load_at_start']:.1f}):\n\n"
         + table(["step", "before", "now"], steps + totals)
         + f"\n\nMetrics of the same die that changed, relative to their values: {changes or 'none'}. Sums in "
