@@ -349,6 +349,11 @@ def speed() -> str:
     )
 
 
+def _load(kept: dict[str, Any]) -> str:
+    load = kept["machine"]["load_at_start"]
+    return "" if load is None else f"; load {load:.1f}"
+
+
 def _dies(kept: dict[str, Any]) -> str:
     """Return the seconds of each step of a die, before and now."""
     sides = kept["before"], kept["now"]
@@ -363,8 +368,9 @@ def _dies(kept: dict[str, Any]) -> str:
         "\n\nThe trial of a die of LeNet-5 (90 % pruned) with all 10,000 test images, 6,000 held-out images, 4,096 "
         f"that fix ranges, energy and one tile in ngspice, by the code of commit {kept['base']} and now, at the same "
         "time "
-        f"on the same machine (processor time of all processes; load {kept['machine']['load_at_start']:.1f}):\n\n"
+        f"on the same machine (processor time of all processes{_load(kept)}):\n\n"
         + table(["step", "before", "now"], steps + totals)
+        + ("\n\n" + kept["note"] if "note" in kept else "")
         + f"\n\nMetrics of the same die that changed, relative to their values: {changes or 'none'}. Sums in "
         "single precision are taken in another order, so a voltage at the edge of two levels may round to the other."
     )
