@@ -345,4 +345,32 @@ def speed() -> str:
         + table(["network", "digital", "on the die, wires", "with DAC and ADC"], rows)
         + f"\n\nA study of ten such dies, including training, selection, circuits and energy, takes "
         f"{study['wall_s']:.0f} s on two cores, {study['busy']:.0%} of them busy."
+        + (_dies(kept["dies"]) if "dies" in kept else "")
+    )
+
+
+def _load(kept: dict[str, Any]) -> str:
+    load = kept["machine"]["load_at_start"]
+    return "" if load is None else f"; load {load:.1f}"
+
+
+def _dies(kept: dict[str, Any]) -> str:
+    """Return the seconds of each step of a die, before and now."""
+    sides = kept["before"], kept["now"]
+    steps = [
+        [name, *(f"{side['steps'].get(name, 0.0):.2f} s" for side in sides)]
+        for name in kept["now"]["steps"]
+    ]
+    totals = [["all", *(f"{side['seconds']:.2f} s" for side in sides)]]
+    totals += [["dies an hour on two cores", *(f"{side['dies_an_hour']:.0f}" for side in sides)]]
+    changes = ", ".join(f"{name} by {change:.0e}" for name, change in kept["change"].items())
+    return (
+        "\n\nThe trial of a die of LeNet-5 (90 % pruned) with all 10,000 test images, 6,000 held-out images, 4,096 "
+        f"that fix ranges, energy and one tile in ngspice, by the code of commit {kept['base']} and now, at the same "
+        "time "
+        f"on the same machine (processor time of all processes{_load(kept)}):\n\n"
+        + table(["step", "before", "now"], steps + totals)
+        + ("\n\n" + kept["note"] if "note" in kept else "")
+        + f"\n\nMetrics of the same die that changed, relative to their values: {changes or 'none'}. Sums in "
+        "single precision are taken in another order, so a voltage at the edge of two levels may round to the other."
     )
