@@ -81,6 +81,7 @@ def page() -> str:
             *measured(studies.design, "study_design"),
             *studies.life(),
             studies.tuning(),
+            *measured(studies.through_wires, "through_wires"),
         ],
         "Pruning": pruning.sections(),
         "Fabrication": fabrication.sections(),

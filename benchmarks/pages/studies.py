@@ -303,6 +303,40 @@ def tuning() -> str:
     )
 
 
+def through_wires() -> str:
+    """Return the section on networks trained for their own die with its wires."""
+    kept = load("through_wires")
+    ohms = kept["accuracy"]
+    rows = [
+        [way, *(f"{ohms[ohm][way]['mean']:.1%} ({_ends(ohms[ohm][way])})" for ohm in ohms)]
+        for way in next(iter(ohms.values()))
+    ]
+    errors = [
+        [
+            f"{ohm} ohm, die {row['die']}",
+            f"{row['as selected']:.1e}",
+            f"{row['descent']:.1e} ({row['descent_s']:.0f} s)",
+            f"{row['gradient']:.1e} ({row['gradient_s']:.0f} s)",
+        ]
+        for ohm, each in kept["matrices"].items()
+        for row in each
+    ]
+    return (
+        "A network trained for its own die with its own wires, beside other ways to bear with them: the digits perceptron, "
+        f"digital accuracy {kept['digital']:.1%} on {kept['n_test']} test images (noise-aware {kept['noise_aware_digital']:.1%}), "
+        f"{kept['n_die']} dies, 8-bit converters; mean and 95 % interval of the mean over dies, not over test images or trainings "
+        f"(`benchmarks/studies/through_wires.py`; {kept['settings']['epochs']} epochs for each way that trains):\n\n"
+        + table(["wires a segment", *(f"{ohm} ohm" for ohm in ohms)], rows)
+        + "\n\nThe error of the matrices alone (rms, as a fraction of each layer's largest weight, pruned places included) by "
+        "coordinate descent and by the gradient of the same error through the exact circuit, with processor time:\n\n"
+        + table(["", "as selected", "descent", "gradient"], errors)
+    )
+
+
+def _ends(found: dict[str, float]) -> str:
+    return f"{found['low']:.1%} … {found['high']:.1%}"
+
+
 def calibration() -> str:
     """Return the section on switches chosen against the wires."""
     kept = load("calibration")
