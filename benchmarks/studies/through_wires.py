@@ -40,7 +40,7 @@ from tinynets.networks.training import accuracy
 
 OHM = (100.0, 1000.0)
 DIES, MATRIX_DIES = range(1, 11), range(1, 4)
-EPOCHS, RATE, SIGMA = 5, 2e-3, 0.05
+EPOCHS, RATE, SIGMA = 5, 4e-3, 0.05
 #: Steps and rate of the gradient on the error of the matrices.
 STEPS, MATRIX_RATE = 150, 3e-3
 
@@ -182,7 +182,7 @@ def main() -> None:
 
 
 def choose(model: nn.Module, data: Data) -> None:
-    """Print the accuracy on training images for some epochs and rates, on two other dies."""
+    """Print the accuracy on training images for some epochs and rates, on another die."""
     ohm, images = OHM[-1], torch.from_numpy(data.x_train)
     config = configured(ohm, 101)
     mapped, hardware = select_on_die(config, model, data), config.hardware
