@@ -65,6 +65,7 @@ MODULES = {
     "mapping/selection/certificate.py": ("crossbar_sim/certificates/test_selection_checker",),
     "mapping/network/certified.py": ("crossbar_sim/certificates/test_selection_checker",),
     "crossbar_sim/gradients/solve_torch.py": ("crossbar_sim/gradients/test_solve_torch",),
+    "crossbar_sim/calibration/through_wires.py": ("crossbar_sim/calibration/test_through_wires",),
     "crossbar_sim/gradients/part_costs.py": ("crossbar_sim/findings/test_sensitivity",),
     "crossbar_sim/ngspice/verification.py": ("crossbar_sim/ngspice/test_verification",),
     "netlists/circuit/build.py": (

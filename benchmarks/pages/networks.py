@@ -72,6 +72,32 @@ def _weakest(layers: list[dict[str, Any]]) -> str:
     return f"Weak first, with drawn wires and 8-bit converters: {weak}; the median layer has {middle:.0%}."
 
 
+def forward() -> str:
+    """Return time and memory of a pass on the die, over those of the digital one."""
+    kept = load("forward")
+    kinds = ("DAC and ADC", "ideal converters")
+    rows = [
+        [
+            row["network"],
+            f"{row['side']} × {row['side']}",
+            f"{row['n_tile']:,}",
+            f"{row['digital_s'] * 1e3:.0f} ms",
+            *(f"{row[kind]['ratio']:.1f} ×" for kind in kinds),
+            *(f"{row[kind]['memory']:.1f} ×" for kind in kinds),
+        ]
+        for row in kept["rows"]
+    ]
+    head = ["network", "tiles of", "tiles", "digital pass", "DAC and ADC", "ideal converters"]
+    return (
+        "A forward pass on the die over the digital one (`benchmarks/networks/forward.py`; random weights, 8-bit "
+        "converters for each tile and amplifiers of 1 V swing, or ideal ones; processor time of one core, both "
+        "passes in turn; load at the end "
+        f"{kept['machine']['load_at_start']:.1f} on {kept['machine']['cores']} cores). A signed input, as in a "
+        "transformer, is read in two phases, so its products are computed twice. Memory is that of all tensors "
+        "held:\n\n" + table([*head, "memory, DAC and ADC", "memory, ideal"], rows)
+    )
+
+
 def others() -> str:
     """Return how much of each network of others goes onto a die, and how near it comes."""
     found = load("onnx_files")

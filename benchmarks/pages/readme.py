@@ -47,7 +47,11 @@ def page() -> str:
     """Return all results, with picture paths relative to docs/."""
     chapters = {
         "The examples": [circuits.demo(), circuits.physics()],
-        "Networks of others": [*measured(networks.minilm, "minilm"), networks.others()],
+        "Networks of others": [
+            *measured(networks.minilm, "minilm"),
+            networks.others(),
+            *measured(networks.forward, "forward"),
+        ],
         "Assumptions of the energy comparison": [energy.sensitivity()],
         "Circuits": [
             engine.circuits(),
@@ -77,6 +81,7 @@ def page() -> str:
             *measured(studies.design, "study_design"),
             *studies.life(),
             studies.tuning(),
+            *measured(studies.through_wires, "through_wires"),
         ],
         "Pruning": pruning.sections(),
         "Fabrication": fabrication.sections(),

@@ -303,6 +303,40 @@ def tuning() -> str:
     )
 
 
+def through_wires() -> str:
+    """Return the section on networks trained for their own die with its wires."""
+    kept = load("through_wires")
+    ohms = kept["accuracy"]
+    rows = [
+        [way, *(f"{ohms[ohm][way]['mean']:.1%} ({_ends(ohms[ohm][way])})" for ohm in ohms)]
+        for way in next(iter(ohms.values()))
+    ]
+    errors = [
+        [
+            f"{ohm} ohm, die {row['die']}",
+            f"{row['as selected']:.1e}",
+            f"{row['descent']:.1e} ({row['descent_s']:.0f} s)",
+            f"{row['gradient']:.1e} ({row['gradient_s']:.0f} s)",
+        ]
+        for ohm, each in kept["matrices"].items()
+        for row in each
+    ]
+    return (
+        "A network trained for its own die with its own wires, beside other ways to bear with them: the digits perceptron, "
+        f"digital accuracy {kept['digital']:.1%} on {kept['n_test']} test images (noise-aware {kept['noise_aware_digital']:.1%}), "
+        f"{kept['n_die']} dies, 8-bit converters; mean and 95 % interval of the mean over dies, not over test images or trainings "
+        f"(`benchmarks/studies/through_wires.py`; {kept['settings']['epochs']} epochs for each way that trains):\n\n"
+        + table(["wires a segment", *(f"{ohm} ohm" for ohm in ohms)], rows)
+        + "\n\nThe error of the matrices alone (rms, as a fraction of each layer's largest weight, pruned places included) by "
+        "coordinate descent and by the gradient of the same error through the exact circuit, with processor time:\n\n"
+        + table(["", "as selected", "descent", "gradient"], errors)
+    )
+
+
+def _ends(found: dict[str, float]) -> str:
+    return f"{found['low']:.1%} … {found['high']:.1%}"
+
+
 def calibration() -> str:
     """Return the section on switches chosen against the wires."""
     kept = load("calibration")
@@ -345,4 +379,32 @@ def speed() -> str:
         + table(["network", "digital", "on the die, wires", "with DAC and ADC"], rows)
         + f"\n\nA study of ten such dies, including training, selection, circuits and energy, takes "
         f"{study['wall_s']:.0f} s on two cores, {study['busy']:.0%} of them busy."
+        + (_dies(kept["dies"]) if "dies" in kept else "")
+    )
+
+
+def _load(kept: dict[str, Any]) -> str:
+    load = kept["machine"]["load_at_start"]
+    return "" if load is None else f"; load {load:.1f}"
+
+
+def _dies(kept: dict[str, Any]) -> str:
+    """Return the seconds of each step of a die, before and now."""
+    sides = kept["before"], kept["now"]
+    steps = [
+        [name, *(f"{side['steps'].get(name, 0.0):.2f} s" for side in sides)]
+        for name in kept["now"]["steps"]
+    ]
+    totals = [["all", *(f"{side['seconds']:.2f} s" for side in sides)]]
+    totals += [["dies an hour on two cores", *(f"{side['dies_an_hour']:.0f}" for side in sides)]]
+    changes = ", ".join(f"{name} by {change:.0e}" for name, change in kept["change"].items())
+    return (
+        "\n\nThe trial of a die of LeNet-5 (90 % pruned) with all 10,000 test images, 6,000 held-out images, 4,096 "
+        f"that fix ranges, energy and one tile in ngspice, by the code of commit {kept['base']} and now, at the same "
+        "time "
+        f"on the same machine (processor time of all processes{_load(kept)}):\n\n"
+        + table(["step", "before", "now"], steps + totals)
+        + ("\n\n" + kept["note"] if "note" in kept else "")
+        + f"\n\nMetrics of the same die that changed, relative to their values: {changes or 'none'}. Sums in "
+        "single precision are taken in another order, so a voltage at the edge of two levels may round to the other."
     )

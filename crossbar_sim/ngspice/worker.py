@@ -121,6 +121,10 @@ class NgspiceWorker:
             self._parsed = Parsed(key, netlist, tuple(branches), ohms, kept)
         return self._parsed
 
+    def forget(self) -> None:
+        """Parse the next circuit anew, even if the last one has its topology."""
+        self._parsed = None
+
     def close(self) -> None:
         """Stop the process, whatever it is doing."""
         if self._executor is not None and self._owner == os.getpid():

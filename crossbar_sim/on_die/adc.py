@@ -1,12 +1,15 @@
 """The ADCs of a layer: one for each pair of bit lines of its tiles, all with the same range."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from crossbar_sim.periphery.conversion import Errors, adc_errors, broadcast, quantise
 from crossbar_sim.periphery.converters import Converters
+from crossbar_sim.periphery.fused_reads import Each
 
 #: Outputs that exceed the range by less than this fraction of it count as within the range.
 _SLACK = 1e-6
@@ -27,6 +30,7 @@ class Adc:
         self.converters, self.groups = converters, groups
         self.zeros: list[torch.Tensor] = []
         self._extremes: list[list[torch.Tensor]] | None = None
+        self._each: tuple[tuple, Each] | None = None
         self.set_range(converters.adc_range)
 
     def set_range(self, v_limit: float | None) -> None:
@@ -38,6 +42,8 @@ class Adc:
             )
             for group in self.groups
         ]
+        straight = all(errors.is_straight for errors in self.errors)
+        self._flags = straight, not all(errors.are_none for errors in self.errors)
 
     @contextmanager
     def observing(self) -> Iterator[None]:
@@ -77,18 +83,56 @@ class Adc:
             n_saturated = int((volts.abs() > self.v_limit * (1 + _SLACK)).sum())
         return quantise(volts, self.converters.adc_bits, self.v_limit, signed=True), n_saturated
 
-    def levels(self, k: int) -> tuple[float, float, float] | None:
-        """Return limit, voltage that counts as beyond it, and step [V] of the ADCs of group k.
+    @property
+    def is_observing(self) -> bool:
+        """Whether the range is being measured."""
+        return self._extremes is not None
 
-        None unless they are straight and round to more than two levels.
-        """
+    @property
+    def is_straight(self) -> bool:
+        """Whether an ADC does nothing but scale, shift, clip and round to more than two levels."""
+        if self._passes_on:
+            return True
+        return self.converters.adc_bits != 1 and self._flags[0]
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether gains and offsets of straight ADCs count."""
+        return not self._passes_on and self._flags[1]
+
+    def levels(self) -> tuple[float, float, float]:
+        """Return limit, voltage that counts as beyond it, and step [V]; a step of 0 for none."""
+        if self._passes_on:
+            return math.inf, math.inf, 0.0
+        assert self.v_limit is not None
         bits = self.converters.adc_bits
-        if self.v_limit is None or (bits or 0) < 2 or self._extremes is not None:
-            return None
-        assert bits is not None
-        step = self.v_limit / (2 ** (bits - 1) - 1)
-        is_straight = self.errors[k].is_straight
-        return (self.v_limit, self.v_limit * (1 + _SLACK), step) if is_straight else None
+        step = self.v_limit / (2 ** (bits - 1) - 1) if bits else 0.0
+        return self.v_limit, self.v_limit * (1 + _SLACK), step
+
+    def each(self, order: np.ndarray, like: torch.Tensor) -> Each:
+        """Return zeros, gains and offsets of pairs in an order, of a tensor's type."""
+        state = self.zeros, self.errors, like.dtype
+        if self._each is None or any(a is not b for a, b in zip(self._each[0], state)):
+            gain, offset = (
+                torch.cat([getattr(x, name).to(like) for x in self.errors])
+                for name in ("gain", "offset")
+            )
+            zeros = torch.cat([x.to(like) for x in self.zeros] or [0 * gain])
+            parts = (zeros, 1.0 + gain, offset)
+            self._each = state, Each(*(x.numpy()[order] for x in parts))
+        return self._each[1]
+
+    def observe(self, ends: np.ndarray, order: np.ndarray) -> None:
+        """Take note of the least and greatest inputs (2, n_pair) [V], in an order of all pairs."""
+        if self._extremes is not None:
+            seen = torch.from_numpy(ends[:, np.argsort(order)])
+            sizes = [sum(n_bit for _, n_bit in group) for group in self.groups]
+            for of_group, both in zip(self._extremes, seen.split(sizes, dim=1)):
+                of_group += list(both)
+
+    @property
+    def _passes_on(self) -> bool:
+        return self.is_observing or self.v_limit is None
 
     def _with_errors(self, volts: torch.Tensor, k: int) -> torch.Tensor:
         errors = self.errors[k]

@@ -13,7 +13,15 @@ from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.layer_inputs import InputRange, output_size, patches
 from crossbar_sim.on_die.readout import Readout, Response, grouped, merged, respond_all
 from crossbar_sim.periphery.conversion import broadcast, dac_errors, passes
-from crossbar_sim.periphery.fused_adc import Each, add_levels
+from crossbar_sim.periphery.fused_reads import (
+    Groups,
+    Levels,
+    Part,
+    Reader,
+    Window,
+    packed,
+    read_layer,
+)
 from crossbar_sim.periphery.noise import Noise
 from mapping.network.mapped_layer import MappedLayer
 
@@ -53,6 +61,7 @@ class CircuitLayer(nn.Module):
         self.name, self.conv = mapped.name, layer.conv
         self.hardware, self.input_range = hardware, input_range
         self.restart()
+        self._packed: tuple[list, tuple[Groups, np.ndarray]] | None = None
         self.dac_errors = dac_errors(converters, layer.n_in, mapped.name)
         self.readouts = nn.ModuleList(
             Readout(response, self.conv, self.dac_errors, hardware, dtype)
@@ -139,46 +148,86 @@ class CircuitLayer(nn.Module):
             x = x.unsqueeze(2)
         total: Any = 0.0
         for weight, drive in self.passes(x):
+            if self._is_fused(drive):
+                total = self._add_fused(drive, weight, total)
+                continue
             for k, part in enumerate(self.parts):
-                levels = self.adc.levels(k) if self._is_fused(k, drive) else None
-                if levels:
-                    total = self._add_fused(k, (*levels, weight), drive, total)
-                    continue
                 volts, n_clipped = self._adc_inputs(part, drive)
                 read, n_beyond = self.adc.read(volts, k)
                 self.n_saturated += n_clipped + n_beyond
                 total = total + self._spread(weight * read if weight != 1 else read, part)
-        scale = self.units_per_volt * self.gain
-        y = total * broadcast(scale, total) + broadcast(self.bias, total)
+        y = self._digital(total)
         if self.conv is None:
-            return y.reshape(*shape[:-1], -1)
+            return y.reshape(*shape[:-1], -1).contiguous()
         return y.squeeze(2) if len(shape) == 3 else y
 
-    def _is_fused(self, k: int, drive: torch.Tensor) -> bool:
-        """Return whether all but the ADCs allow one pass: CPU, no noise, no gradients."""
-        noise = self.stream is not None and self.parts[k].is_noisy
-        plain = drive.device.type == "cpu" and not (noise or drive.requires_grad)
-        plain = plain and drive.dtype in (torch.float32, torch.float64)
-        return plain and self.dac_errors.is_straight
+    def _digital(self, total: torch.Tensor) -> torch.Tensor:
+        """Return the layer's outputs for the sums of its ADCs [V]."""
+        scale, bias = (broadcast(x, total) for x in (self.units_per_volt * self.gain, self.bias))
+        if torch.is_grad_enabled():
+            return total * scale + bias
+        return total.mul_(scale).add_(bias)
 
-    def _add_fused(
-        self, k: int, levels: tuple[float, float, float, float], drive: torch.Tensor, total: Any
-    ) -> torch.Tensor:
-        """Add what the ADCs of a group report to the layer's outputs so far, in place.
+    def _is_fused(self, drive: torch.Tensor) -> bool:
+        """Return whether one pass over memory will do: CPU, straight converters, no gradients.
 
-        levels: those of `Adc.levels`, and the weight of the pass.
+        Where nothing is clipped or rounded, torch's own product is as good.
         """
-        part, errors = self.parts[k], self.adc.errors[k]
-        lines = part.lines(drive).contiguous()
-        if not isinstance(total, torch.Tensor):
-            total = lines.new_zeros((len(lines), len(self.bias), *lines.shape[2:]))
-        zeros = self.adc.zeros[k].to(lines) if self.adc.zeros else lines.new_zeros(part.n_bit)
-        gain, offset = 1.0 + errors.gain.to(lines), errors.offset.to(lines)
-        each = Each(part.get_buffer("columns"), zeros, gain, offset)
-        levels_of_all = (part.v_swing, *levels)
-        has_errors = not errors.are_none
-        self.n_saturated += add_levels(lines, each, levels_of_all, total, has_errors=has_errors)
+        is_linear = self.adc.v_limit is None and math.isinf(self.hardware.periphery.v_swing)
+        if is_linear and not self.adc.is_observing:
+            return False
+        plain = drive.device.type == "cpu" and not drive.requires_grad
+        plain = plain and drive.dtype in (torch.float32, torch.float64)
+        noise = self.stream is not None and any(part.is_noisy for part in self.parts)
+        return plain and not noise and self.dac_errors.is_straight and self.adc.is_straight
+
+    def _add_fused(self, drive: torch.Tensor, weight: float, total: Any) -> torch.Tensor:
+        """Add what the ADCs report to the layer's sums so far, in place."""
+        images, window = self._window(drive)
+        is_first = not isinstance(total, torch.Tensor)
+        if is_first:
+            size = (len(images), len(self.bias), window.height, window.width)
+            total = images.new_empty(size)
+            total = total if self.conv is not None else total[0, :, 0].T
+        sums = total if self.conv is not None else total.T[None]
+        groups, order = self._groups
+        kind = images.numpy().dtype.type
+        voltages = (self.hardware.periphery.v_swing, *self.adc.levels(), weight)
+        each = self.adc.each(order, drive)
+        levels, errors = Levels(*map(kind, voltages)), self.adc.has_errors
+        reader = Reader(window, groups, each, levels, errors, is_first)
+        ends = np.full((2, len(order) if self.adc.is_observing else 0), np.inf, kind)
+        ends[1] *= -1
+        flat = sums.detach().numpy().reshape(len(images), len(self.bias), -1)
+        self.n_saturated += read_layer(
+            images.detach().numpy(), reader, flat, ends, torch.get_num_threads()
+        )
+        self.adc.observe(ends, order)
         return total
+
+    def _window(self, drive: torch.Tensor) -> tuple[torch.Tensor, Window]:
+        """Return drives as padded images, and how the layer moves over them."""
+        conv = self.conv
+        if conv is None:
+            images, one = drive.T[None, :, None].contiguous(), (1, 1)
+            return images, Window(one, one, one, 1, len(drive))
+        (down, right), size = conv.padding, output_size(drive, conv)
+        if down or right:
+            drive = nn.functional.pad(drive, (right, right, down, down))
+        return drive.contiguous(), Window(conv.kernel, conv.stride, conv.dilation, *size)
+
+    @property
+    def _groups(self) -> tuple[Groups, np.ndarray]:
+        """The tiles as the kernel takes them, packed again when their tensors change."""
+        converters = self.hardware.converters
+        signed = self.input_range.signed and converters.drive != "two-phase"
+        volts = [part.get_buffer("volts") for part in self.parts]
+        state = [signed, *((x.data_ptr(), x._version, x.dtype) for x in volts)]
+        if self._packed is None or self._packed[0] != state:
+            names = ("rows", "columns", "volts", "rest")
+            parts = [Part(*(x.get_buffer(k).numpy() for k in names)) for x in self.parts]
+            self._packed = state, packed(parts, self.hardware.periphery.v_swing, signed=signed)
+        return self._packed[1]
 
     def _adc_inputs(self, part: Readout, drive: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Return the ADC inputs of some tiles [V], and how many amplifiers saturated."""

@@ -21,6 +21,7 @@ from crossbar_sim.on_die.readout import Response, ideal_response
 from crossbar_sim.periphery.converters import Converters
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
+from tinynets.modules.pooling import with_quick_pooling
 from tinynets.modules.replacing import copied, with_module
 from tinynets.modules.unpacking import unpacked
 from tinynets.networks.extraction import dense_weight, weight_and_bias
@@ -37,6 +38,7 @@ def to_torch(
     *,
     calibration: Inputs,
     responses: Mapping[str, Response] | None = None,
+    ranges: Mapping[str, InputRange] | None = None,
 ) -> nn.Module:
     """Return a copy of a model in which every mapped layer is a `CircuitLayer`.
 
@@ -46,6 +48,8 @@ def to_torch(
         one: the largest input of the layer, over all its passes, and the largest output of its
         tiles.
     responses: by tile, if `crossbar_sim.on_die.readout.respond_all` has computed them already.
+    ranges: of the layers' inputs on the calibration inputs, by path of the module, if
+        `crossbar_sim.on_die.layer_inputs.input_ranges` has found them already.
 
     Raises ValueError naming the layer if the model is not the one that was mapped (another weight,
     bias, or shape), or if with ideal parts it would not give what the realised weights give.
@@ -54,14 +58,15 @@ def to_torch(
     model = unpacked(model, only=[layer.source.module for layer in mapped.layers])
     check_mapped(model, mapped)
     prove_ideal(model, mapped, part(calibration, 0, _N_PROOF))
-    analog = copied(model).eval()
-    ranges = input_ranges(model, [layer.source.module for layer in mapped.layers], calibration)
+    analog = with_quick_pooling(copied(model).eval())
+    paths = [layer.source.module for layer in mapped.layers]
+    ranges = ranges or input_ranges(model, paths, calibration)
     for layer in mapped.layers:
         path = layer.source.module
         limits, dtype = _range(hardware.converters, ranges[path]), _dtype(model, path)
         replaced = CircuitLayer(layer, hardware, limits, responses=responses, dtype=dtype)
         analog = with_module(analog, path, replaced)
-    _settle(analog, [layer.source.module for layer in mapped.layers], calibration)
+    _settle(analog, paths, calibration)
     return analog
 
 

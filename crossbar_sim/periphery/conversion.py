@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -29,12 +30,12 @@ class Errors:
     offset: torch.Tensor
     bend: torch.Tensor
 
-    @property
+    @cached_property
     def is_straight(self) -> bool:
         """Whether there is nothing but gains and offsets."""
         return not any(self._has(field.name) for field in fields(self)[2:])
 
-    @property
+    @cached_property
     def are_none(self) -> bool:
         """Whether there are no errors at all."""
         return not any(self._has(field.name) for field in fields(self))

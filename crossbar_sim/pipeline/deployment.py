@@ -13,27 +13,31 @@ from torch import nn
 from crossbar_sim.config import RunConfig
 from crossbar_sim.on_die.circuit_layer import CircuitLayer
 from crossbar_sim.on_die.hardware import Hardware
+from crossbar_sim.on_die.layer_inputs import InputRange, input_ranges
 from crossbar_sim.on_die.readout import Response, respond_all
-from crossbar_sim.on_die.to_torch import circuit_inputs
+from crossbar_sim.on_die.to_torch import circuit_inputs, to_torch
 from crossbar_sim.periphery.converters import Converters, n_pass
 from crossbar_sim.pipeline.kept import Kept, OnDisk
 from crossbar_sim.pipeline.steps import (
+    N_RANGE,
     build_model,
     build_pruned,
     calibrate_on_die,
     layers_of,
     load_data,
     load_validation,
-    network_on_die,
     on_aged_die,
     select_on_die,
     train_and_prune,
+    tuned,
 )
 from crossbar_sim.pipeline.trained import training_part
 from crossbar_sim.pipeline.workspace import write_json
 from mapping.network.mapped_network import MappedNetwork
 from tinynets.data import Data, inputs
+from tinynets.modules.unpacking import unpacked
 from tinynets.networks.layers import PrunedNetwork
+from tinynets.networks.passes import Inputs
 from tinynets.networks.training import predict
 from tinynets.progress import Progress, silent
 
@@ -149,9 +153,30 @@ class Deployment:
 
     def on_die(self, hardware: Hardware) -> nn.Module:
         """Return the network on its die with given hardware, tuned as configured."""
-        return network_on_die(
-            self.config, self.pruned, self.mapped, hardware, self.data, self.responses(hardware)
+        network = to_torch(
+            self.pruned,
+            self.mapped,
+            hardware,
+            calibration=self._seen,
+            responses=self.responses(hardware),
+            ranges=self._ranges,
         )
+        return tuned(self.config, network, self.pruned, self.data)
+
+    @property
+    def _seen(self) -> Inputs:
+        """The training images that fix the ranges of converters."""
+        return inputs(self.data.x_train[:N_RANGE])
+
+    @property
+    def _ranges(self) -> dict[str, InputRange]:
+        """The ranges of the inputs of the pruned network's layers, the same on all dies."""
+        paths = [layer.module for layer in self.network.layers]
+
+        def make() -> dict[str, InputRange]:
+            return input_ranges(unpacked(self.pruned, only=paths), paths, self._seen)
+
+        return self.kept.once("ranges", self._training, make)
 
     @property
     def _trained(self) -> tuple[nn.Module, nn.Module]:

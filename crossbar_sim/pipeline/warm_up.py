@@ -5,9 +5,12 @@ Run: python -m crossbar_sim.pipeline.warm_up
 
 import numpy as np
 import torch
+from torch import nn
 
 from crossbar_sim.calibration.switches import reselect_for_wires
-from crossbar_sim.periphery.fused_adc import Each, add_levels
+from crossbar_sim.on_die.hardware import Hardware
+from crossbar_sim.on_die.to_torch import to_torch
+from crossbar_sim.periphery.converters import Converters
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
 from crossbar_sim.system.terminal import messages, progress_bars
 from crossbar_sim.transfer.array_lines import lines_of
@@ -20,9 +23,12 @@ from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import TileConfig
 from netlists.circuit import Periphery, Wires
 from netlists.circuit.build import array_circuit, tile_circuit
+from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.progress import Progress, silent
 
+_BANK = ResistorBank(n=6, ratio=1.75, sigma_local=0.05, meter_error=1e-3, r_on=1e3, r_off=1e9)
+_BITS = Converters(dac_bits=8, adc_bits=8)
 _RULES = (
     SelectionRule(),
     SelectionRule(objective="power"),
@@ -39,7 +45,7 @@ def compile_kernels(tell: Progress = silent) -> None:
         *(lambda rule=rule: _mapped(rule) for rule in _RULES),
         _solved,
         _eliminated,
-        _converted,
+        _read,
         _calibrated,
     ]
     for done, step in enumerate(steps):
@@ -52,11 +58,10 @@ def _mapped(rule: SelectionRule) -> MappedNetwork:
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(6, 12)) * (rng.random((6, 12)) < 0.5)
     network = PrunedNetwork((PrunedLayer("fc", weight, weight != 0),))
-    bank = ResistorBank(n=6, ratio=1.75, sigma_local=0.05, meter_error=1e-3, r_on=1e3, r_off=1e9)
     moments = rng.random((40, 12))
     return map_network(
         network,
-        Die(bank, seed=1),
+        Die(_BANK, seed=1),
         TileConfig(8, 4),
         rule=rule,
         tiling="clustered",
@@ -78,10 +83,11 @@ def _eliminated() -> None:
         eliminate(lines_of(circuit))
 
 
-def _converted() -> None:
-    lines, total, each = torch.zeros(1, 2), torch.zeros(1, 1), torch.zeros(1)
-    one = Each(torch.zeros(1, dtype=torch.int64), each, each, each)
-    add_levels(lines, one, (1.0, 1.0, 1.0, 1.0, 1.0), total, has_errors=False)
+def _read() -> None:
+    network, x = nn.Sequential(nn.Linear(12, 6)), torch.rand(3, 12)
+    mapped = map_network(extract(network, x), Die(_BANK, seed=1), TileConfig(8, 4))
+    periphery = Periphery(tia_gain=1e4, v_swing=1.0)
+    to_torch(network, mapped, Hardware(periphery=periphery, converters=_BITS), calibration=x)
 
 
 def _calibrated() -> None:

@@ -14,7 +14,7 @@ from crossbar_sim.transfer.array_lines import is_regular, lines_of
 from crossbar_sim.transfer.elimination import eliminate
 from netlists.circuit import Circuit
 
-__all__ = ["GridSolution", "is_regular", "solve_grid", "transfer_grid"]
+__all__ = ["GridSolution", "is_regular", "solve_grid", "superpose_grid", "transfer_grid"]
 
 #: Largest accepted relative residual, recomputed at the end.
 RESIDUAL_LIMIT = 1e-10
@@ -50,6 +50,23 @@ def solve_grid(circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray) -> GridSol
     v_word, above, residual = solve_vectors(lines, v_in, v_tia)
     worst = check_residual(*residual.max(axis=0, initial=0.0).tolist())
     return GridSolution(v_word, above + v_tia[:, None], lines.g_end * above[:, -1], worst)
+
+
+def superpose_grid(circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray) -> GridSolution:
+    """Solve a regular circuit for many vectors by the sum of what each word line alone causes.
+
+    Arguments as for `solve_grid`; v_tia is (n_line,). The residual is the largest of the solutions
+    that are summed.
+    """
+    none = np.zeros(circuit.n_line)
+    alone = solve_grid(circuit, np.eye(circuit.n_word), none)
+    rest = solve_grid(circuit, np.zeros((1, circuit.n_word)), v_tia)
+
+    def summed(name: str) -> np.ndarray:
+        return np.tensordot(v_in, getattr(alone, name), axes=1) + getattr(rest, name)
+
+    v_word, v_bit, i_out = (summed(name) for name in ("v_word", "v_bit", "i_out"))
+    return GridSolution(v_word, v_bit, i_out, max(alone.residual, rest.residual))
 
 
 def check_residual(worst: float, cancelled: float) -> float:

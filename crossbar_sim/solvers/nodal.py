@@ -10,6 +10,7 @@ from crossbar_sim.solvers.grid import (
     SolverError,
     is_regular,
     solve_grid,
+    superpose_grid,
     transfer_grid,
 )
 from crossbar_sim.solvers.solution import Solution
@@ -22,6 +23,9 @@ __all__ = ["SolverError", "solve", "transfer_matrix"]
 RESIDUAL_LIMIT = 1e-12
 #: For output currents alone, a batch of this fraction of the word lines is worth a transfer matrix.
 _WORTH_A_MATRIX = 0.25
+
+#: With node voltages, a batch of this many times the word lines is worth a solution for each line.
+_WORTH_A_SUM = 2
 
 _SPARSE = f"nodal, sparse (scipy {scipy.__version__} SuperLU)"
 
@@ -45,7 +49,8 @@ def solve(circuit: Circuit, v_in: np.ndarray, *, nodes: bool = False) -> Solutio
         return _solve_sparse(circuit, v_in, v_tia, nodes)
     if not nodes and len(v_in) >= max(2, _WORTH_A_MATRIX * circuit.n_word):
         return _multiply(circuit, v_in, v_tia)
-    grid = solve_grid(circuit, v_in, v_tia)
+    many = len(v_in) > _WORTH_A_SUM * circuit.n_word
+    grid = (superpose_grid if many else solve_grid)(circuit, v_in, v_tia)
     return _solution(
         circuit,
         v_in,

@@ -1,5 +1,6 @@
 """One trial of a study: a configuration on one die, with a network trained once and kept."""
 
+import atexit
 import hashlib
 import json
 from functools import cache
@@ -98,7 +99,16 @@ def _simulated(way: Deployment, on_die: nn.Module) -> Simulated:
         return simulate(way, reads, Questions())
     tiles = chosen_tiles(way.mapped, n_sample=simulation.check_tiles, seed=config.die.seed)
     names = [tile.name for tile in tiles]
-    with NgspiceWorker(time_limit=simulation.time_limit) as worker:
-        simulated = simulate(way, reads, Questions(worker, names, N_CHECKED))
+    worker = _worker(simulation.time_limit)
+    worker.forget()  # so that no digit depends on the trials that this process ran before
+    simulated = simulate(way, reads, Questions(worker, names, N_CHECKED))
     simulated.verification.require()
     return simulated
+
+
+@cache
+def _worker(time_limit: float) -> NgspiceWorker:
+    """Return the ngspice that the trials of this process share; starting one takes long."""
+    worker = NgspiceWorker(time_limit=time_limit)
+    atexit.register(worker.close)
+    return worker

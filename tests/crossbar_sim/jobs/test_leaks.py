@@ -10,8 +10,9 @@ from approx import approx
 from crossbar_sim.config.study import with_values
 from crossbar_sim.findings.selection_rules import compare_rules
 from crossbar_sim.on_die.circuit_layer import CircuitLayer
+from crossbar_sim.on_die.layer_inputs import input_ranges
 from crossbar_sim.on_die.to_torch import to_torch
-from crossbar_sim.pipeline import finished_run, steps
+from crossbar_sim.pipeline import deployment, finished_run, steps
 from crossbar_sim.pipeline.deployment import Deployment
 from crossbar_sim.pipeline.kept import Kept
 from crossbar_sim.pipeline.steps import load_data, network_on_die, select_on_die
@@ -72,7 +73,13 @@ def watched(monkeypatch):
         seen.append(calibration)
         return to_torch(*args, calibration=calibration, **options)
 
-    monkeypatch.setattr(steps, "to_torch", noting)
+    def ranging(network, paths, calibration):
+        seen.append(calibration)
+        return input_ranges(network, paths, calibration)
+
+    for module in (steps, deployment):
+        monkeypatch.setattr(module, "to_torch", noting)
+    monkeypatch.setattr(deployment, "input_ranges", ranging)
     return seen
 
 
@@ -83,4 +90,4 @@ def test_trials_and_scores_fix_ranges_on_training_images(setting, monkeypatch, t
     trial.run_trial(config, tmp_path / "pruned.pt")
     finished_run.score(config, pruned, select_on_die(config, pruned, data))
     training = torch.from_numpy(load_data(config).x_train)
-    assert [torch.equal(images, training) for images in seen] == [True, True]
+    assert [torch.equal(images, training) for images in seen] == [True] * 3

@@ -34,7 +34,7 @@ def test_convolutions_with_groups_are_written_back():
     torch.testing.assert_close(model[0].weight.detach(), 2 * before, rtol=1e-6, atol=0)
 
 
-def test_moments_of_groups_are_the_blocks_of_the_whole_and_choose_as_it_does():
+def test_moments_of_groups_are_blocks_of_the_whole_and_choose_alike():
     torch.manual_seed(0)
     model, x = (
         torch.nn.Sequential(torch.nn.Conv2d(6, 6, 3, groups=3)).eval(),

@@ -126,7 +126,7 @@ def test_all_its_matrices_are_on_the_die(kind, tmp_path: Path):
 
     again, _ = load_network(make(), save_network(analog, mapped, tmp_path / "saved"))
     assert torch.equal(again(x), y)
-    moment = second_moments(model, network, x)(mapped.layers[0].name, {})
+    moment = second_moments(model, network, x, whole=True)(mapped.layers[0].name, {})
     assert moment.shape == (network.layers[0].n_in,) * 2
     fitted = fit_outputs(analog, model, x)
     with torch.no_grad():

@@ -58,6 +58,16 @@ def test_energy_balance(wires, ends):
     assert all((power[part] >= 0).all() for part in PARTS)
 
 
+def test_many_vectors_have_the_nodes_that_few_have():
+    g, _ = random_array((7, 10), seed=3)
+    ends = Periphery(tia_gain=1e4, v_offset_sigma=1e-3)
+    circuit = array_circuit(g, Wires(3, 2, r_driver=50), ends)
+    v_in = np.random.default_rng(0).uniform(-0.3, 0.3, size=(40, 7))
+    many, few = solve(circuit, v_in, nodes=True), solve(circuit, v_in[:5], nodes=True)
+    np.testing.assert_allclose(many.i_out[:5], few.i_out, rtol=1e-11, atol=0)
+    np.testing.assert_allclose(many.v_node[:5], few.v_node, rtol=0, atol=1e-13)
+
+
 def dense_reference(g: np.ndarray, wires: Wires, ends: Periphery, v_in: np.ndarray) -> np.ndarray:
     """Solve an array by modified nodal analysis, dense, element by element.
 
