@@ -17,7 +17,7 @@ from crossbar_sim.cli.precision import precision
 from crossbar_sim.cli.prune import prune
 from crossbar_sim.cli.run import run, schema
 from crossbar_sim.cli.study import study
-from crossbar_sim.cli.verify import golden, verify
+from crossbar_sim.cli.verify import golden, selftest, verify
 
 app = typer.Typer(
     help="Run a trained neural network on banks of imprecise resistors, at circuit level.",
@@ -54,6 +54,7 @@ COMMANDS = {
     "precision": precision,
     "verify": verify,
     "golden": golden,
+    "selftest": selftest,
     "map": map_,
     "prune": prune,
     "study": study,

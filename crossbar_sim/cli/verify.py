@@ -1,4 +1,4 @@
-"""The commands that compare solvers: two on tiles, and any simulator on the golden set."""
+"""The commands that compare: solvers on tiles, a simulator on known arrays, all on random cases."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -159,3 +159,42 @@ def golden(
         with naming(json):
             write_json(json, {"solver": solver, "set": SHA256, **found.report()})
     raise typer.Exit(0 if found.worst <= tolerance and not found.failures else 1)
+
+
+def selftest(
+    minutes: Annotated[
+        float, typer.Option(callback=within(0.001, 1e5), help="Time after which no case starts.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Number of the first case.")] = 0,
+    cases: Annotated[
+        int | None,
+        typer.Option(min=1, max=MAX_COUNT, help="Number of cases, in place of a time."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(help="Directory for a test of each failure, which pytest runs.")
+    ] = Path("selftest"),
+) -> None:
+    """A self-test on this machine: small random networks through everything that must agree.
+
+    Each case is a network, a die, wires and amplifiers, drawn from one whole number. The engine is
+    compared with ngspice and with the netlists that stock `ngspice -b` runs, proofs of currents and
+    of selections are made and checked, and a pack is written and read back. A case that fails is
+    made as small as it can be, and written to OUTPUT as a test. Prints one CSV line per check.
+    Exit code 1 when a case failed. Needs the extra `fab`.
+    """
+    from crossbar_sim.selftest.session import run_session, tools, write_test
+    from tinynets.files.outputs import csv_text
+
+    with tools() as used, progress_bars() as tell:
+        found = run_session(used, seed=seed, seconds=60 * minutes, cases=cases, progress=tell)
+    typer.echo(csv_text(found.rows()), nl=False)
+    for number, failed in found.failures.items():
+        path = write_test(failed, number, output)
+        messages.print(
+            f"case {number} failed: {failed.check}: {failed.message}; the smallest such case is in "
+            f"{path}; all of it: crossbar-sim selftest --seed {number} --cases 1",
+            markup=False,
+            soft_wrap=True,
+        )
+    messages.print(f"{found.cases} cases, {len(found.failures)} failed", markup=False)
+    raise typer.Exit(1 if found.failures else 0)

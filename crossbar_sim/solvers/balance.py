@@ -28,7 +28,7 @@ class Balance:
     power: largest difference of what drivers and amplifiers deliver and what resistances take, as a
         fraction of what cells, wires and drivers take.
     rounding: what voltages rounded to doubles may cause of either; near zero unless wires of far
-        below an ohm are in the way.
+        below an ohm are in the way, or lines have almost no current but amplifiers an offset.
     """
 
     current: float
@@ -61,6 +61,8 @@ def balance(solution: Solution) -> Balance:
     net[[0, *parts.input_nodes]] = 0.0
     volts = np.abs(solution.nodes).T
     unsure = _ROUNDING * ((into + out_of) @ ((into + out_of).T @ volts / parts.branch_ohm[:, None]))
+    if r_tia := solution.circuit.periphery.r_tia_input:
+        unsure[parts.tia_nodes] += 2 * _ROUNDING * volts[parts.tia_nodes] / r_tia
     power = solution.power()
     taken = np.sum([power[part] for part in PARTS], axis=0)
     given = power["source"] + power["TIA output"] - power["input"] - power["feedback"]

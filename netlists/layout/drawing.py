@@ -132,8 +132,9 @@ def write_layout(layout: "db.Layout", path: str | Path) -> None:
         raise ValueError(f"the suffix of a layout must be .gds or .oas; got {path.name!r}")
     options.format = formats[path.suffix]
     options.gds2_write_timestamps = False
+    content = layout.write_bytes(options)  # KLayout's own files miss a full disk at their end
     with new_file(path) as draft:
-        layout.write(str(draft), options)
+        draft.write_bytes(content)
 
 
 def write_picture(
@@ -159,8 +160,9 @@ def write_picture(
     view.zoom_fit()
     if box:
         view.zoom_box(klayout().DBox(*(1e6 * edge for edge in box)))
+    content = view.get_pixels_with_options(*size).to_png_data()
     with new_file(path) as draft:
-        view.save_image(str(draft), *size)
+        draft.write_bytes(content)
 
 
 def _new_layout() -> Any:

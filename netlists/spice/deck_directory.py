@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mapping.bank import Die
+from mapping.bank import Die, ResistorBank
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
@@ -30,6 +30,10 @@ from tinynets.files.templates import rendered
 from tinynets.progress import Progress, silent
 
 _SIDES = ("p", "n")
+#: Smallest resistance of a closed switch that is an element of its own, as a fraction of the
+#: bank's largest resistor. Rounded voltages at its ends give ngspice a current that is wrong by
+#: 1e-16 of that fraction's inverse, and it takes 0 ohm for 1e-12.
+_LEAST_SWITCH = 1e-6
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def write_network(
     amount.require_disk(directory)
     decks.announce(amount)
     with new_directory(directory) as draft:
-        _write(draft / "cell.inc", [_cell(n)])
+        _write(draft / "cell.inc", [_cell(mapped.die.bank)])
         _write_layers(draft, parts, mapped.die, (wires, periphery), sweep, decks.progress)
         if decks.chain:
             volts = sweep.of_layer(mapped.layers[0])
@@ -185,20 +189,24 @@ def _write(path: Path, lines: Iterable[str]) -> None:
     path.write_text("\n".join(lines), encoding="utf-8")
 
 
-def _cell(n: int) -> str:
+def _cell(bank: ResistorBank) -> str:
     """Return the subcircuit of a differential pair: 2 n resistors, each with its switch."""
-    branches = list(product(_SIDES, range(n)))
+    branches = list(product(_SIDES, range(bank.n)))
     parameters = " ".join(f"r_{s}_{k}=1 s_{s}_{k}=1" for s, k in branches)
     lines = [
         "* one weight: banks p and n between word line wl and bit lines bl_p, bl_n",
         "* r_*: branch resistor, s_*: its switch, closed or open [ohm]",
-        f".subckt cell wl bl_p bl_n params: {parameters}",
     ]
+    alone = bank.r_on >= _LEAST_SWITCH * bank.r_nominal.max()
+    if not alone:
+        lines.append("* both are one element, as closed switches have almost no resistance")
+    lines.append(f".subckt cell wl bl_p bl_n params: {parameters}")
     for s, k in branches:
-        lines += [
-            f"Rc_{s}_{k} wl m_{s}_{k} {{r_{s}_{k}}}",
-            f"Rs_{s}_{k} m_{s}_{k} bl_{s} {{s_{s}_{k}}}",
-        ]
+        if alone:
+            lines.append(f"Rc_{s}_{k} wl m_{s}_{k} {{r_{s}_{k}}}")
+            lines.append(f"Rs_{s}_{k} m_{s}_{k} bl_{s} {{s_{s}_{k}}}")
+        else:
+            lines.append(f"Rc_{s}_{k} wl bl_{s} {{r_{s}_{k} + s_{s}_{k}}}")
     return "\n".join([*lines, ".ends", ""])
 
 

@@ -43,6 +43,7 @@ ROOMS = {
         "report",
         "study",
         "jobs",
+        "selftest",
         "cli",
     ],
 }

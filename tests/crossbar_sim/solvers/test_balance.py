@@ -74,3 +74,11 @@ def test_nan_does_not_hold_and_voltages_are_needed():
     assert not balance(replace(right, v_node=np.nan * right.nodes)).holds
     with pytest.raises(ValueError, match="holds no node voltages"):
         balance(solve(circuit, v_in))
+
+
+def test_an_offset_at_lines_without_current_is_no_imbalance():
+    ends = Periphery(tia_gain=28e3, v_offset_sigma=5e-3)
+    circuit = array_circuit(np.full((1, 8), 1e-14), Wires(), ends)
+    found = balance(solve(circuit, np.array([[0.0], [-0.13]]), nodes=True))
+    assert found.current > 1e-9
+    assert found.holds

@@ -1,6 +1,8 @@
 """Layouts: drawn by the rules, and read back from their polygons as what was mapped."""
 
+import errno
 import re
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -372,6 +374,20 @@ def test_every_rule_is_found_somewhere_when_it_is_made_stricter():
     object.__setattr__(technology, "rules", strict)
     found = {violation.rule for violation in check_rules(layout, technology)}
     assert found == {str(rule) for rule in strict}
+
+
+@pytest.mark.parametrize("suffix", [".gds", ".oas", ".png"])
+def test_a_full_disk_is_told_as_one_and_leaves_no_file(suffix, tmp_path):
+    write = write_picture if suffix == ".png" else write_layout
+    layout, before = cell_layout(BANK), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(OSError, match=f"cell{suffix}") as raised:
+            write(layout, tmp_path / f"cell{suffix}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert raised.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("suffix", [".gds", ".oas"])

@@ -78,6 +78,19 @@ def test_each_word_line_alone_is_in_the_deck_of_a_tile(mapped, tmp_path):
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-11 * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize("r_on", [0.0, 1e-3])
+def test_switches_of_almost_no_resistance_do_not_spoil_a_deck(layer, bank, r_on, tmp_path):
+    """ngspice takes 0 ohm for 1e-12, and so rounded voltages for large currents."""
+    die, ends = Die(replace(bank, r_on=r_on), seed=3), replace(ENDS, v_offset=0.01)
+    mapped = map_network(PrunedNetwork((layer,)), die, TileConfig(8, 8))
+    (tile,) = mapped.tiles
+    deck = write_network(mapped, WIRES, ends, tmp_path / "net") / "fc" / f"{tile.name}.cir"
+    subprocess.run(["ngspice", "-b", deck.name], cwd=deck.parent, check=True)
+    found = np.loadtxt(deck.with_suffix(".txt"), skiprows=1, ndmin=2)[:, 1:]
+    wanted = solve(tile_circuit(tile, WIRES, ends), 0.1 * np.eye(tile.n_word)).i_out
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-11 * np.abs(wanted).max())
+
+
 def test_the_deck_of_a_depthwise_layer_stays_small(bank, tmp_path):
     """It has 9 inputs for each of 480 outputs, and most weights are pruned away."""
     weight = np.zeros((480, 4320))

@@ -1,0 +1,191 @@
+"""The checks of a case; a new one is a function of a case and the tools, and an entry below."""
+
+import math
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crossbar_sim.certificates import checker, selection_checker
+from crossbar_sim.certificates.certify import certify
+from crossbar_sim.ngspice.verification import verify_selections
+from crossbar_sim.ngspice.worker import NgspiceWorker, solve_ngspice
+from crossbar_sim.selftest.case import Case
+from crossbar_sim.solvers.balance import balance
+from crossbar_sim.solvers.nodal import solve
+from crossbar_sim.solvers.registry import Solver
+from crossbar_sim.solvers.solution import Solution, SolverError
+from mapping.tiling.tiles import Tile
+from netlists.circuit.build import tile_circuit
+from netlists.fabrication.pack import write_pack
+from netlists.fabrication.pack_reader import read_pack
+from netlists.spice.deck_directory import write_network
+from netlists.spice.inputs import V_ALONE, random_inputs
+
+#: Largest difference that passes, as a fraction of an array's largest current or voltage.
+TOLERANCE = 1e-9
+#: Most time for a deck [s].
+_DECK_LIMIT = 120.0
+
+
+class Disagreement(RuntimeError):
+    """Two ways to the same answer differ, or a proof is refused."""
+
+
+class LeftOut(Exception):
+    """A check that a case, or this machine, is not made for."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the checks work with.
+
+    worker: a running ngspice.
+    folder: an empty one for files; it is emptied after each check.
+    engine: the solver under test.
+    """
+
+    worker: NgspiceWorker
+    folder: Path
+    engine: Solver = solve
+
+
+def _tiles(case: Case, tools: Tools) -> Iterator[tuple[Tile, Solution]]:
+    """Yield every tile with what the engine finds for its part of the layer's inputs."""
+    how = {"v_read": case.v_read, "n_vector": case.n_vector, "seed": case.seed}
+    v_in = random_inputs(case.mapped, **how)
+    for tile in case.mapped.tiles:
+        circuit = tile_circuit(tile, case.wires, case.periphery)
+        yield tile, tools.engine(circuit, v_in[tile.layer][:, tile.rows], nodes=True)  # pyright: ignore[reportCallIssue]
+
+
+def _compare(tile: Tile, what: str, found: np.ndarray, engine: Solution) -> None:
+    """Raise Disagreement where currents differ by more than the tolerance and rounding [A]."""
+    gap, largest = _largest(found - engine.i_out), _largest(engine.i_out)
+    if not gap <= TOLERANCE * largest + _rounding(engine):
+        raise Disagreement(f"{tile.name}: {what} differ by {gap / (largest or 1.0):.1e}")
+
+
+def _rounding(solution: Solution) -> float:
+    """Return the current that voltages rounded to doubles drive through a small resistance [A].
+
+    A tile may have no current but that of leaking switches, while amplifiers have an offset.
+    """
+    circuit = solution.circuit
+    ends = circuit.periphery
+    volts = max(_largest(solution.v_in), _largest(ends.offsets(circuit.n_line)))
+    ohms = [*circuit.elements.branch_ohm.tolist(), ends.r_tia_input or math.inf]
+    return 2.0**-50 * volts / min(ohms)
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.abs(values).max())
+
+
+def solvers_agree(case: Case, tools: Tools) -> None:
+    """Ask ngspice for the currents and voltages of each tile; hold both to Kirchhoff's law."""
+    for tile, ours in _tiles(case, tools):
+        theirs = solve_ngspice(ours.circuit, ours.v_in, worker=tools.worker, nodes=True)
+        _compare(tile, "ngspice and the engine", theirs.i_out, ours)
+        floor = _rounding(ours) * case.periphery.r_feedback
+        if not np.abs(theirs.v_out - ours.v_out).max() <= TOLERANCE * _largest(ours.v_out) + floor:
+            raise Disagreement(f"{tile.name}: ngspice and the engine differ in output voltages")
+        for solution in (ours, theirs):
+            if not balance(solution).holds:
+                raise Disagreement(f"{tile.name}: currents or power of {solution.solver} are off")
+
+
+def currents_are_certified(case: Case, tools: Tools) -> None:
+    """Make a certificate of each tile's currents, have it checked, and look for them in it."""
+    for tile, ours in _tiles(case, tools):
+        path = tools.folder / f"{tile.name}.npz"
+        certificate = certify(ours)
+        certificate.save(path)
+        checker.check(path)
+        inside = np.clip(ours.i_out, certificate.low, certificate.high)
+        _compare(tile, "certified currents and the engine", inside, ours)
+
+
+def selections_are_certified(case: Case, tools: Tools) -> None:
+    """Make the certificate of all selections and have it checked."""
+    verify_selections(case.mapped, tools.folder)
+
+
+def decks_agree(case: Case, tools: Tools) -> None:
+    """Run the netlist of each tile, branch by branch, with stock ngspice."""
+    program = shutil.which("ngspice")
+    if program is None:
+        raise LeftOut("there is no program ngspice")
+    if not np.isfinite(case.bank.r_off):
+        raise LeftOut("netlists need a finite r_off")
+    decks = write_network(case.mapped, case.wires, case.periphery, tools.folder / "decks")
+    for tile in case.mapped.tiles:
+        deck = decks / tile.layer / f"{tile.name}.cir"
+        words = [program, "-b", deck.name]
+        how = {"cwd": deck.parent, "capture_output": True, "text": True, "timeout": _DECK_LIMIT}
+        done = subprocess.run(words, check=False, encoding="utf-8", errors="replace", **how)
+        if done.returncode or not deck.with_suffix(".txt").exists():
+            raise Disagreement(f"{tile.name}: ngspice -b ends with {done.stderr.strip()[-200:]}")
+        found = np.loadtxt(deck.with_suffix(".txt"), skiprows=1, ndmin=2)[:, 1:]
+        circuit = tile_circuit(tile, case.wires, case.periphery)
+        _compare(tile, "its deck and the engine", found, tools.engine(circuit, _unit_inputs(tile)))
+
+
+def _unit_inputs(tile: Tile) -> np.ndarray:
+    """Return the vectors of a tile's deck: each word line alone (n_word, n_word) [V]."""
+    return V_ALONE * np.eye(tile.n_word)
+
+
+def packs_come_back(case: Case, tools: Tools) -> None:
+    """Write the fabrication pack and read it back, with the proof of its selections."""
+    parts = {"wires": case.wires, "periphery": case.periphery}
+    path = tools.folder / "pack"
+    write_pack(case.mapped, path, **parts, pictures=False, tables=False)
+    back = read_pack(path, die=case.mapped.die, certificates=selection_checker.check)
+    for tile, again in zip(case.mapped.tiles, back.tiles, strict=True):
+        for name in ("rows", "columns", "present", "chosen_pos", "chosen_neg", "g_pos", "g_neg"):
+            if not np.array_equal(getattr(tile, name), getattr(again, name)):
+                raise Disagreement(f"{tile.name}: {name} comes back from the pack changed")
+
+
+#: In the order in which a case goes through them.
+CHECKS: dict[str, Callable[[Case, Tools], None]] = {
+    "solvers": solvers_agree,
+    "currents": currents_are_certified,
+    "selections": selections_are_certified,
+    "decks": decks_agree,
+    "packs": packs_come_back,
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A case that failed: the check, the type of the exception and what it says."""
+
+    case: Case
+    check: str
+    kind: str
+    message: str
+
+
+def failure(name: str, case: Case, tools: Tools) -> Failure | None:
+    """Return how a case fails a check, or None. Raises LeftOut."""
+    try:
+        case.mapped  # noqa: B018
+    except Exception as error:
+        return Failure(case, "mapping", type(error).__name__, str(error))
+    try:
+        CHECKS[name](case, tools)
+    except LeftOut:
+        raise
+    except SolverError as error:  # a refusal, which says why, is no wrong answer
+        raise LeftOut(str(error)) from error
+    except Exception as error:
+        return Failure(case, name, type(error).__name__, str(error))
+    finally:
+        shutil.rmtree(tools.folder)
+        tools.folder.mkdir()
+    return None
