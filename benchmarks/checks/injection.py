@@ -13,10 +13,11 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
 #: What becomes of the i-th touch: refused once, the disk full from then on, the process killed.
 REFUSED, FULL, KILLED = KINDS = ("refused", "disk full", "killed")
