@@ -13,10 +13,11 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
 #: What becomes of the i-th touch: refused once, the disk full from then on, the process killed.
 REFUSED, FULL, KILLED = KINDS = ("refused", "disk full", "killed")
@@ -80,7 +81,8 @@ def arm(fault: Fault) -> None:
     def submit(pool: ProcessPoolExecutor, /, *arguments: Any, **options: Any) -> Any:
         future = plain_submit(pool, *arguments, **options)
         name = getattr(arguments[0], "__name__", "")
-        fault.touch(f"job {name}", lambda: [p.kill() for p in pool._processes.values()])
+        kill = lambda: [os.kill(pid, signal.SIGKILL) for pid in list(pool._processes)]  # noqa: E731
+        fault.touch(f"job {name}", kill)
         return future
 
     def sync(descriptor: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.common import ROOT
 from benchmarks.pages import (
+    checks,
     circuits,
     energy,
     engine,
@@ -85,6 +86,7 @@ def page() -> str:
         ],
         "Pruning": pruning.sections(),
         "Fabrication": fabrication.sections(),
+        "Checks": [*measured(checks.faults, "faults"), *measured(checks.selftest, "selftest")],
     }
     head = "# Results\n\nWritten by `benchmarks/pages/readme.py` from the kept outputs of the scripts in `benchmarks/`."
     parts = [head]

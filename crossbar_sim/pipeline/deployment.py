@@ -31,7 +31,7 @@ from crossbar_sim.pipeline.steps import (
     train_and_prune,
     tuned,
 )
-from crossbar_sim.pipeline.trained import training_part
+from crossbar_sim.pipeline.trained import training_part, write_weights
 from crossbar_sim.pipeline.workspace import write_json
 from mapping.network.mapped_network import MappedNetwork
 from tinynets.data import Data, inputs
@@ -271,7 +271,7 @@ def _filled(model: nn.Module, path: Path) -> nn.Module:
 def _save_models(models: tuple[nn.Module, nn.Module], draft: Path) -> None:
     draft.mkdir()
     for name, model in zip(("dense", "pruned"), models):
-        torch.save(model.state_dict(), draft / f"{name}.pt")
+        write_weights(model, draft / f"{name}.pt")
 
 
 def _save_selection(selection: Selection, draft: Path) -> None:

@@ -6,7 +6,6 @@ import json
 from functools import cache
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from crossbar_sim.config import RunConfig
@@ -17,6 +16,7 @@ from crossbar_sim.pipeline.kept import Kept
 from crossbar_sim.pipeline.own import look_in
 from crossbar_sim.pipeline.steps import load_data, single_thread, train_and_prune
 from crossbar_sim.pipeline.tiles import Questions, Simulated, simulate
+from crossbar_sim.pipeline.trained import write_weights
 from crossbar_sim.study.metrics import found_metrics
 from crossbar_sim.system import machine
 from tinynets.files.drafts import new_file
@@ -68,7 +68,7 @@ def trained_path(config: RunConfig, cache: Path) -> Path:
         with single_thread():
             _, pruned = train_and_prune(config, load_data(config))
         with new_file(path) as draft:
-            torch.save(pruned.state_dict(), draft)
+            write_weights(pruned, draft)
     return path
 
 

@@ -6,12 +6,18 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.config.run import checked
 from crossbar_sim.config.study import with_values
 from crossbar_sim.pipeline.steps import build_model, load_data, train_and_prune
-from crossbar_sim.pipeline.trained import load_trained, save_trained, training_settings
+from crossbar_sim.pipeline.trained import (
+    load_trained,
+    save_trained,
+    training_settings,
+    write_weights,
+)
 from tinynets.networks.training import accuracy
 
 ROOT = Path(__file__).parents[3]
@@ -125,3 +131,8 @@ def test_a_quick_run_takes_the_network_as_it_is(config):
     trained_now = config.with_weights(None).made_quick()
     assert trained_now.train.epochs == 10
     assert json.dumps(quick.as_json())
+
+
+def test_a_full_disk_is_told_as_one_by_weights_too():
+    with pytest.raises(OSError, match="No space left"):
+        write_weights(nn.Linear(300, 300), Path("/dev/full"))
