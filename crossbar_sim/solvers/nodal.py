@@ -21,6 +21,8 @@ __all__ = ["SolverError", "solve", "transfer_matrix"]
 #: Largest accepted violation of Kirchhoff's current law at a node, relative to the sum of the
 #: magnitudes of all g * v that meet there (the componentwise backward error of the solve).
 RESIDUAL_LIMIT = 1e-12
+#: Largest accepted error of a transfer matrix by elimination, over the largest current.
+MATRIX_LIMIT = 1e-9
 #: For output currents alone, a batch of this fraction of the word lines is worth a transfer matrix.
 _WORTH_A_MATRIX = 0.25
 
@@ -64,15 +66,13 @@ def solve(circuit: Circuit, v_in: np.ndarray, *, nodes: bool = False) -> Solutio
 def transfer_matrix(circuit: Circuit) -> np.ndarray:
     """Return the matrix (n_word, n_line) [S] that an array multiplies by: i_out = v_in @ matrix.
 
-    With ideal wires and TIAs this is the conductance matrix itself. Raises SolverError when it
-    disagrees with a direct solution of one random vector.
+    With ideal wires and TIAs this is the conductance matrix itself. It is compared with a direct
+    solution of one random vector. Raises SolverError as `solve` does.
     """
     if not is_regular(circuit):
         no_offset = np.zeros(circuit.n_line)
         return _solve_sparse(circuit, np.eye(circuit.n_word), no_offset, False).i_out
-    matrix = transfer_grid(circuit)
-    _check_matrix(circuit, matrix)
-    return matrix
+    return _transfer(circuit)[0]
 
 
 def tia_response(circuit: Circuit, v_tia: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,26 +94,39 @@ def tia_response(circuit: Circuit, v_tia: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def _multiply(circuit: Circuit, v_in: np.ndarray, v_tia: np.ndarray) -> Solution:
     """Solve by the transfer matrix, and once for the TIAs' offsets."""
-    matrix = transfer_grid(circuit)
-    error = _check_matrix(circuit, matrix)
+    matrix, error, how = _transfer(circuit)
     i_out = v_in @ matrix
     if v_tia.any():
         i_out += solve_grid(circuit, np.zeros((1, circuit.n_word)), v_tia).i_out
-    return _solution(circuit, v_in, i_out, None, "nodal, transfer matrix", error)
+    return _solution(circuit, v_in, i_out, None, how, error)
 
 
-def _check_matrix(circuit: Circuit, matrix: np.ndarray) -> float:
+def _transfer(circuit: Circuit) -> tuple[np.ndarray, float, str]:
+    """Return the transfer matrix of a regular circuit, its error, and how it was found.
+
+    Where drivers have far more resistance than wires, the elimination cancels; then the matrix is
+    made of a solution for each word line, which counts every voltage from the TIA. Raises
+    SolverError where that is no better, as with cells of far less resistance than the others.
+    """
+    matrix = transfer_grid(circuit)
+    error = _matrix_error(circuit, matrix)
+    if error <= MATRIX_LIMIT:
+        return matrix, error, "nodal, transfer matrix"
+    found = solve_grid(circuit, np.eye(circuit.n_word), np.zeros(circuit.n_line))
+    if not found.residual <= MATRIX_LIMIT:
+        raise SolverError(
+            f"the transfer matrix is off by {error:.1e} of the largest current (limit "
+            f"{MATRIX_LIMIT:.0e}); look for conductances many decades apart"
+        )
+    return found.i_out, found.residual, "nodal, a solution for each word line"
+
+
+def _matrix_error(circuit: Circuit, matrix: np.ndarray) -> float:
     """Return the error of a transfer matrix on one solved vector, over the largest current."""
     v_in = np.random.default_rng(0).uniform(-1.0, 1.0, size=(1, circuit.n_word))
     i_out = solve_grid(circuit, v_in, np.zeros(circuit.n_line)).i_out
     largest = float(np.abs(i_out).max())
-    error = float(np.abs(v_in @ matrix - i_out).max() / largest) if largest else 0.0
-    if not error <= 1e-9:
-        raise SolverError(
-            f"the transfer matrix is off by {error:.1e} of the largest current (limit 1e-09); "
-            "look for conductances many decades apart"
-        )
-    return error
+    return float(np.abs(v_in @ matrix - i_out).max() / largest) if largest else 0.0
 
 
 def _grid_nodes(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from crossbar_sim import Converters, TorchWires, solve, solve_ngspice, transfer_matrix
 from crossbar_sim.calibration.tile import WiredDie
+from crossbar_sim.golden.arrays import golden_arrays
 from crossbar_sim.periphery.settling import node_capacitance
 from crossbar_sim.solvers.solution import SolverError
 from crossbar_sim.transfer.array_lines import is_regular, lines_of
@@ -277,3 +278,18 @@ def test_wires_with_anything_new_are_solved_as_any_circuit():
         node_capacitance(new)
     with pytest.raises(ValueError, match="expected wires without ringed, which no descent"):
         WiredDie(Die(ResistorBank(n=2)), others, Periphery()).resistances  # noqa: B018
+
+
+def test_where_elimination_cancels_each_word_line_is_solved_by_itself():
+    (array,) = [each for each in golden_arrays("everything") if each.name == "0985"]
+    circuit, middle = array.circuit(), (array.low + array.high) / 2
+    found = solve(circuit, np.tile(array.v_in, (circuit.n_word, 1)))
+    assert found.solver == "nodal, a solution for each word line"
+    wrong = np.abs(found.i_out - np.tile(middle, (circuit.n_word, 1))).max()
+    assert wrong < 1e-13 * np.abs(middle).max()
+
+
+def test_a_matrix_that_no_method_gets_right_is_refused():
+    (array,) = [each for each in golden_arrays("shorts") if each.name == "0703"]
+    with pytest.raises(SolverError, match=r"the transfer matrix is off by .*e-09 of the largest"):
+        transfer_matrix(array.circuit())
