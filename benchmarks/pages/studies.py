@@ -400,11 +400,9 @@ def _dies(kept: dict[str, Any]) -> str:
     changes = ", ".join(f"{name} by {change:.0e}" for name, change in kept["change"].items())
     return (
         "\n\nThe trial of a die of LeNet-5 (90 % pruned) with all 10,000 test images, 6,000 held-out images, 4,096 "
-        f"that fix ranges, energy and one tile in ngspice, by the code of commit {kept['base']} and now, at the same "
-        "time "
+        f"that fix ranges, energy and one tile in ngspice, by the code of commit {kept['base']} and now, in turn "
         f"on the same machine (processor time of all processes{_load(kept)}):\n\n"
         + table(["step", "before", "now"], steps + totals)
-        + ("\n\n" + kept["note"] if "note" in kept else "")
         + f"\n\nMetrics of the same die that changed, relative to their values: {changes or 'none'}. Sums in "
         "single precision are taken in another order, so a voltage at the edge of two levels may round to the other."
     )
