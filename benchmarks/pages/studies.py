@@ -325,7 +325,7 @@ def through_wires() -> str:
         "A network trained for its own die with its own wires, beside other ways to bear with them: the digits perceptron, "
         f"digital accuracy {kept['digital']:.1%} on {kept['n_test']} test images (noise-aware {kept['noise_aware_digital']:.1%}), "
         f"{kept['n_die']} dies, 8-bit converters; mean and 95 % interval of the mean over dies, not over test images or trainings "
-        f"(`benchmarks/studies/through_wires.py`; {kept['settings']['epochs']} epochs for each way that trains):\n\n"
+        f"(`benchmarks/studies/through_wires.py`; {kept['settings']['epochs']} epochs for each way that trains, at a rate chosen for the last way on training images):\n\n"
         + table(["wires a segment", *(f"{ohm} ohm" for ohm in ohms)], rows)
         + "\n\nThe error of the matrices alone (rms, as a fraction of each layer's largest weight, pruned places included) by "
         "coordinate descent and by the gradient of the same error through the exact circuit, with processor time:\n\n"
@@ -373,12 +373,14 @@ def speed() -> str:
         for p in kept["forward"]
     ]
     study = kept["study"]
+    is_older = "dies" in kept and kept["dies"]["machine"] != kept["machine"]
     return (
         "1,000 images through LeNet-5 on 64 × 64 tiles with 1 ohm wires (`benchmarks/studies/study_speed.py`, processor "
         "time of one core):\n\n"
         + table(["network", "digital", "on the die, wires", "with DAC and ADC"], rows)
         + f"\n\nA study of ten such dies, including training, selection, circuits and energy, takes "
         f"{study['wall_s']:.0f} s on two cores, {study['busy']:.0%} of them busy."
+        + (" These figures are of an earlier run than those below." if is_older else "")
         + (_dies(kept["dies"]) if "dies" in kept else "")
     )
 

@@ -4,8 +4,8 @@ The digits perceptron of examples/runs/digits.toml on ten dies, with wires of 10
 a segment and 8-bit converters. Ways: the switches as selected for the weights alone; the same after
 noise-aware training; gain and offset of every output fitted; these and all biases trained through
 the die; switches by coordinate descent against the wires; targets of the cells trained through the
-wires. All training has as many epochs over the same images. Epochs and rates were chosen by the
-accuracy on training images, on another die (101).
+wires. All training has as many epochs over the same images, and one rate, which --choose shows: the
+best of three for the last way alone, by its accuracy on training images on another die (101).
 
 Then, on three dies, the error of the matrices themselves: by coordinate descent, and by gradients
 of the same squared error through the exact circuit.
@@ -150,7 +150,7 @@ def matrices(ohm: float, model: nn.Module, data: Data) -> list[dict[str, float]]
 def main() -> None:
     """Measure, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--choose", action="store_true", help="how epochs and rates were chosen")
+    parser.add_argument("--choose", action="store_true", help="how the rate was chosen")
     torch.set_num_threads(1)
     config = configured(OHM[0], 1)
     data = load_data(config)
@@ -182,7 +182,7 @@ def main() -> None:
 
 
 def choose(model: nn.Module, data: Data) -> None:
-    """Print the accuracy on training images for some epochs and rates, on another die."""
+    """Print the accuracy on training images for some rates, on another die."""
     ohm, images = OHM[-1], torch.from_numpy(data.x_train)
     config = configured(ohm, 101)
     mapped, hardware = select_on_die(config, model, data), config.hardware

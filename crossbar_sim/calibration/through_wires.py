@@ -40,13 +40,13 @@ def train_switches(
 ) -> tuple[nn.Module, MappedNetwork]:
     """Return a network and its mapping, trained for one die with its wires.
 
-    The switches end as the nearest subsets to the trained targets; biases and digital modules are
-    trained along with them, converters are ideal meanwhile. The weights that the network holds, and
+    Each cell ends with the least conducting subset within 2**-9 of the layer's largest target from
+    its trained one, or the nearest if none is. Biases and digital modules are trained along, and
+    converters are ideal meanwhile. The weights that the network holds, and
     that its layers state, stay what they were; only the targets depart from them.
 
     model: the pruned digital network, which is not changed.
-    mapped: where the targets start, such as the network as selected or as `reselect_for_wires`
-        left it; it keeps its scales.
+    mapped: where the targets start, such as the network as selected; it keeps its scales.
     wired: its die, its wires, of resistance above zero, and its amplifiers, without offsets.
     training: the fields of `tinynets.networks.training.Training`, epochs at least, and the
         arguments of `train`.
