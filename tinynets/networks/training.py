@@ -71,7 +71,7 @@ def train(
     model.train()
     with plain_weights(model) as masked:
         trained = [p for p in model.parameters() if p.requires_grad]
-        optimiser = torch.optim.Adam(trained, lr=how.learning_rate)
+        optimiser = torch.optim.Adam(trained, lr=how.learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, how.epochs * n_batch)
         loss = torch.tensor(0.0)
         for epoch in range(how.epochs):
