@@ -11,6 +11,7 @@ from crossbar_sim import Hardware, to_torch
 from crossbar_sim.calibration.through_wires import TrainedTargets, train_switches
 from crossbar_sim.calibration.tile import WiredDie
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
+from mapping.bank.switches import realise
 from netlists import Periphery, Wires
 from tinynets.data import Data
 from tinynets.networks.extraction import extract
@@ -50,6 +51,21 @@ def test_a_layer_multiplies_by_what_the_network_on_the_die_does():
             held = model.get_submodule(tiles.layer.source.module).weight
             held.copy_(tiles(weight).reshape(held.shape))
         np.testing.assert_allclose(model(images), on_die(images), rtol=0, atol=1e-4)
+
+
+def test_chosen_tiles_have_true_conductances_not_the_meters():
+    model, data = model_and_data()
+    mapped = mapped_on(model, data, replace(BANK, meter_error=0.05))
+    layer = mapped.layers[1]
+    chosen = TrainedTargets(layer, WiredDie(mapped.die, WIRES, ENDS)).selected(
+        torch.tensor(layer.source.weight)
+    )
+    assert chosen.tiles
+    for tile in chosen.tiles:
+        true = mapped.die.branches(tile.layer, *tile.cells, measured=False)
+        g_pos, g_neg = realise(true, *tile.chosen)
+        np.testing.assert_allclose(tile.g_pos, tile.matrix(g_pos), rtol=1e-12, atol=0)
+        np.testing.assert_allclose(tile.g_neg, tile.matrix(g_neg), rtol=1e-12, atol=0)
 
 
 def test_derivatives_by_what_cells_aim_at_are_those_of_the_circuit(monkeypatch):

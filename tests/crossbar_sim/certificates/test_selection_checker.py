@@ -254,6 +254,33 @@ def test_a_certificate_of_another_network_is_told(right):
         check_certificate(right, mapped(replace(BANK, meter_error=2e-3)))
 
 
+def test_a_certificate_comes_back_from_its_file(right, tmp_path):
+    right.save(tmp_path / "c.npz")
+    again = SelectionCertificate.load(tmp_path / "c.npz")
+    for name, value in vars(right).items():
+        assert np.array_equal(getattr(again, name), value), name
+    arrays = dict(np.load(tmp_path / "c.npz"))
+    for change in ({"version": np.array(99)}, {"more": np.zeros(1)}):
+        np.savez(tmp_path / "other.npz", **arrays | change)
+        with pytest.raises(ValueError, match="is not a certificate of selections of version"):
+            SelectionCertificate.load(tmp_path / "other.npz")
+
+
+def test_a_certificate_without_cells_has_no_width(right):
+    none = {name: value[:0] for name, value in vars(right).items()}
+    assert SelectionCertificate(**none).width == 0.0
+
+
+def test_conductances_a_little_off_are_of_another_network(right):
+    for factor, same in ((1 + 1e-12, True), (1 + 1e-7, False)):
+        near = replace(right, g_closed=right.g_closed * factor)
+        if same:
+            check_certificate(near, mapped())
+            continue
+        with pytest.raises(ValueError, match="other g_closed than"):
+            check_certificate(near, mapped())
+
+
 def test_the_checker_of_selections_stands_alone(right, tmp_path):
     """It is one file of at most 150 lines, and runs where nothing of this project is."""
     source = Path(selection_checker.__file__).read_text(encoding="utf-8")

@@ -37,7 +37,7 @@ from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.pipeline.tile_limits import amplifier_numbers
 from mapping import Die, MappedNetwork, Tile, TileConfig
 from mapping.network.map_network import map_layer
-from netlists import Periphery, Wires, array_circuit, tile_circuit
+from netlists import Circuit, Elements, Periphery, Wires, array_circuit, tile_circuit
 from tinynets.networks.flops import Counts
 from tinynets.networks.layers import PrunedLayer
 
@@ -230,6 +230,29 @@ def test_power_of_a_batch_is_that_of_each_vector():
             assert {part: watts[k] for part, watts in many.items()} == approx(
                 {part: watts[0] for part, watts in one.items()}, rel=1e-9, abs=1e-18
             )
+
+
+def test_the_first_vectors_of_a_solution_are_all_there_is_of_them():
+    circuit = array_circuit(np.full((2, 3), 1e-5), Wires(1.0, 2.0, 3.0), Periphery())
+    whole = solve(circuit, np.array([[0.1, 0.2], [0.2, -0.1], [0.0, 0.3]]), nodes=True)
+    first, outputs = whole.first(2), replace(whole, v_node=None).first(2)
+    for name in ("v_in", "i_out", "v_out", "v_node"):
+        assert np.array_equal(getattr(first, name), getattr(whole, name)[:2]), name
+    assert outputs.v_node is None
+    assert np.array_equal(outputs.v_in, whole.v_in[:2])
+
+
+def test_what_an_input_feeds_does_not_depend_on_how_its_branch_is_drawn():
+    """Two resistors in series, the first drawn towards the input: 0.3 V over 3 kohm."""
+    ohm, part = np.array([1e3, 2e3]), np.array([3, 0])
+    ends = Periphery(r_feedback=1e3)
+    for tail, head in (([1, 2], [2, 3]), ([2, 2], [1, 3])):
+        nodes = np.array([1]), np.array([3])
+        parts = Elements(4, np.array(tail), np.array(head), ohm, part, *nodes)
+        power = solve(Circuit(parts, ends), np.array([[0.3]]), nodes=True).power()
+        assert power["source"] == approx(np.array([0.3 * 1e-4]), rel=1e-12)
+        assert power["driver"] == approx(np.array([1e-8 * 1e3]), rel=1e-12)
+        assert power["cell"] == approx(np.array([1e-8 * 2e3]), rel=1e-12)
 
 
 def test_power_needs_node_voltages_and_real_converters(tile, worker):

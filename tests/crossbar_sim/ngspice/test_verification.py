@@ -69,6 +69,15 @@ def test_each_tile_gets_a_certificate_that_its_solver_fits(mapped, v_in, tmp_pat
     assert {check.width for check in verify(mapped, v_in, WIRES, ENDS).checks} == {None}
 
 
+def test_a_tile_too_large_to_keep_is_solved_again_to_be_certified(
+    mapped, v_in, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(verification, "_ROOM", 0)
+    found = verify(mapped, v_in, WIRES, REAL, certificates=tmp_path)
+    assert {check.balances for check in found.checks} == {(None, None)}
+    assert max(check.width for check in found.checks) < 1e-11
+
+
 def test_a_certificate_that_is_refused_is_an_error(mapped, v_in, tmp_path, monkeypatch):
     def shifted(solution: Solution) -> Certificate:
         right = certify(solution)
@@ -172,6 +181,12 @@ def test_balances_are_told_for_both_solvers_as_room_allows(mapped, v_in, monkeyp
     found = verify(mapped, v_in, WIRES, REAL, n_worker=1)
     assert found.passed
     assert {check.balances for check in found.checks} == {(None, None)}
+    # Room for the nodes of one vector is not room for those of all.
+    most = max(tile_circuit(tile, WIRES).elements.n_node for tile in mapped.tiles)
+    assert len(next(iter(v_in.values()))) > 1
+    monkeypatch.setattr(verification, "_ROOM", most)
+    found = verify(mapped, v_in, WIRES, REAL, n_worker=1)
+    assert {check.balances[0] for check in found.checks} == {None}
 
 
 def test_random_inputs_reach_both_ends_and_come_back(mapped):

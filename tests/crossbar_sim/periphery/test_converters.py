@@ -114,6 +114,12 @@ def test_a_signed_converter_of_one_bit_tells_the_sign(grad):
         assert x.grad.tolist() == [0, 1, 1, 1, 0], "passes where the range does not clip"
 
 
+def test_converters_are_of_seed_0_and_ideal_ones_of_24_bits():
+    assert Converters() == Converters(seed=0)
+    assert Converters(adc_bits=8).half_step == 2.0**-9
+    assert Converters().half_step == 2.0**-25
+
+
 def test_pulses_take_one_bit_of_a_dac():
     assert Converters(dac_bits=8).drive_bits == 8
     assert Converters(dac_bits=8, inputs="bit-serial").drive_bits == 1

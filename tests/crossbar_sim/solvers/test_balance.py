@@ -8,7 +8,7 @@ import pytest
 
 from approx import approx
 from crossbar_sim import Solution, solve, solve_ngspice
-from crossbar_sim.solvers.balance import LIMIT, Balance, balance
+from crossbar_sim.solvers.balance import _ROUNDING, LIMIT, Balance, balance
 from netlists import Circuit, Periphery, Wires, array_circuit
 
 WIRES = [Wires(), Wires(5.2, 1.8, 100.0), Wires(1e-6, 1e-6), Wires(0.0, 3.0), Wires(1e4, 1e3)]
@@ -66,6 +66,18 @@ def test_a_divider_off_by_a_known_voltage_is_off_by_known_amounts():
     assert found.current == approx(float((cell - driver) / cell), rel=1e-9)
     heat = driver**2 * 3 + cell**2
     assert found.power == approx(float(abs(driver - heat) / heat), rel=1e-9)
+
+
+def test_what_rounding_may_do_is_counted_by_hand():
+    """1 V over a wire of 1 mohm and a cell of 1 ohm, whose ends are known to a rounding."""
+    circuit = array_circuit(np.array([[1.0]]), Wires(r_driver=1e-3), Periphery(r_feedback=10.0))
+    right = solve(circuit, np.array([[1.0]]), nodes=True)
+    amps, middle = 1 / 1.001, 1 / 1.001
+    # Conductance times the voltages at both ends, of all branches that meet at the node.
+    unsure = _ROUNDING * ((1 + middle) * 1e3 + middle)
+    assert balance(right).rounding == approx(
+        max(unsure / amps, (_ROUNDING * (1 + middle) * 1e3 + middle * unsure) / amps), rel=1e-6
+    )
 
 
 def test_nan_does_not_hold_and_voltages_are_needed():
