@@ -1,9 +1,9 @@
 """One trial of a study: a configuration on one die, with a network trained once and kept."""
 
-import atexit
 import hashlib
 import json
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from torch import nn
@@ -110,5 +110,7 @@ def _simulated(way: Deployment, on_die: nn.Module) -> Simulated:
 def _worker(time_limit: float) -> NgspiceWorker:
     """Return the ngspice that the trials of this process share; starting one takes long."""
     worker = NgspiceWorker(time_limit=time_limit)
-    atexit.register(worker.close)
+    # Before a process waits for its children, which it does before anything of `atexit`: joblib
+    # replaces a process whose memory has grown, and the old one would wait for ngspice for ever.
+    Finalize(None, worker.close, exitpriority=10)
     return worker

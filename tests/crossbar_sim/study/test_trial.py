@@ -1,5 +1,6 @@
 """One trial of a study: what it measures, what it shares with others, a die and its life."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -230,3 +231,19 @@ def test_trials_of_two_networks_share_no_circuits(network, tmp_path):
     trial.KEPT.clear()
     assert trial.run_trial(BASE, other) == second
     assert first["energy"] != second["energy"]
+
+
+def test_a_process_that_ends_does_not_wait_for_its_ngspice():
+    """As joblib ends one whose memory has grown: it returns from its work, and nothing more."""
+    process = multiprocessing.get_context("spawn").Process(target=_start_ngspice)
+    process.start()
+    process.join(120)
+    ended = process.exitcode
+    if ended is None:
+        process.kill()
+        process.join()
+    assert ended == 0
+
+
+def _start_ngspice() -> None:
+    assert trial._worker(60.0).probe().klu
