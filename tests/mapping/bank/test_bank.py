@@ -537,7 +537,15 @@ def test_the_parts_of_a_board_and_the_default_size():
     bank = ResistorBank.discrete_e24()
     assert (bank.r_on, bank.sigma_on, bank.r_off) == (70.0, 0.1, 1e9)
     assert (bank.tc1_sigma, bank.meter_error) == (100e-6, 1e-3)
+    assert bank.r_nominal[0] == 10e3
     assert ResistorBank().n == 12
+
+
+def test_a_ladder_of_two_may_have_a_gap_and_one_of_one_cannot(recwarn):
+    ResistorBank(1, "geometric", 1e3, ratio=3.0, sigma_local=0.01)
+    assert not recwarn.list
+    with pytest.warns(LadderGapWarning):
+        ResistorBank(2, "geometric", 1e3, ratio=3.0, sigma_local=0.01)
 
 
 def test_the_mean_resistance_follows_both_temperature_coefficients():

@@ -345,9 +345,10 @@ def test_the_scale_is_fitted_to_the_errors_that_remain(per):
     assert errors[1] < 0.7 * errors[0]
 
 
+@pytest.mark.parametrize("aware", [True, False])
 @pytest.mark.parametrize("meter_error", [0.0, 0.05])
 @pytest.mark.parametrize("per", ["layer", "output"])
-def test_the_aware_scale_is_the_best_of_those_tried(per, meter_error):
+def test_the_aware_scale_is_the_best_of_those_tried(per, meter_error, aware):
     """Errors of the choice, and of the meter on average, over all factors, one by one."""
     weight, mask, h = correlated_layer()
     bank = ResistorBank(n=2, r_min=10e3, sigma_local=0.05, meter_error=meter_error, r_off=1e6)
@@ -358,7 +359,11 @@ def test_the_aware_scale_is_the_best_of_those_tried(per, meter_error):
     table = []
     for factor in SCALE_FACTORS:
         each = factor * least
-        found = select_layer_aware(branches, each[columns] * weight[mask], rows, columns, h)
+        target = each[columns] * weight[mask]
+        if aware:
+            found = select_layer_aware(branches, target, rows, columns, h)
+        else:
+            found = select(branches, target)
         error = line_errors(weight, mask, h, found, each)
         for k, (i, j) in enumerate(zip(rows, columns)):
             for b in range(2):
@@ -368,9 +373,8 @@ def test_the_aware_scale_is_the_best_of_those_tried(per, meter_error):
         table.append(error)
     best = np.argmin(table if per == "output" else np.sum(table, axis=1), axis=0)
     wanted = np.array(SCALE_FACTORS)[best] * (least if per == "output" else least[0])
-    assert layer_aware_scale(PrunedLayer("fc1", weight, mask), die, h, per=per) == approx(
-        wanted, rel=1e-12
-    )
+    layer = PrunedLayer("fc1", weight, mask)
+    assert layer_aware_scale(layer, die, h, per=per, aware=aware) == approx(wanted, rel=1e-12)
 
 
 def test_the_scale_of_cells_alone_is_tried_and_defaults_are_stated():
