@@ -211,8 +211,48 @@ EXPLAINED = {
     "size = max(2, _MAX_TRANSFERS // len(circuit.elements.branch_ohm))": (
         "equivalent: how many transfers are computed at a time"
     ),
-    "mapping/selection/select.py: if second_moment.shape != (n_in, n_in) or "
-    "np.max(rows, initial=-2) >= n_in:": "equivalent: either is below every row",
+    "crossbar_sim/periphery/conversion.py: u = np.linspace(0.0, 1.0, 502)": (
+        "the height of a smooth curve, to 1e-5 of it by either grid"
+    ),
+    "crossbar_sim/solvers/solution.py: part: (np.maximum(np.abs(volts), v_dd) * np.abs(amps) "
+    "- volts * amps).sum(axis=1)": "equivalent: the larger of two, in either order",
+    "crossbar_sim/certificates/certify.py: _TERM = 9": (
+        "a margin: the checker has its own, and accepts a wider interval"
+    ),
+    "crossbar_sim/certificates/certify.py: "
+    "least = np.maximum(least, max(1e-290, 1e-6 * least.max()))": (
+        "equivalent: the larger of two, in either order"
+    ),
+    "crossbar_sim/certificates/certify.py: bound[free] = factor.solve(2.002 * least)": (
+        "a margin: a bound twice as wide is a proof as well"
+    ),
+    "crossbar_sim/certificates/certify.py: "
+    "return _Sums(value, 1.01 * _U * (n_term + _TERM) * size - 1e-300)": (
+        "1e-300 is far below the rounding of any current"
+    ),
+    "crossbar_sim/certificates/certify.py: "
+    "return _Sums(value, 1.01 * _U * (n_term + _TERM) * size + 2e-300)": (
+        "1e-300 is far below the rounding of any current"
+    ),
+    "mapping/network/certified.py: _ROUNDING = 2e-09": (
+        "between the rounding of processors and the least change that is another network"
+    ),
+    "crossbar_sim/calibration/through_wires.py: total = total.index_put("
+    "(rows[:, None], columns), matrix, accumulate=False)": (
+        "equivalent: a weight is on one tile alone"
+    ),
+    "crossbar_sim/ngspice/verification.py: _ROOM = 2**26": "how much memory is taken",
+    "mapping/network/mapped_layer.py: limit = tolerance * (self.largest or 2.0)": (
+        "equivalent: where the largest weight is zero none remains to be missed"
+    ),
+    "mapping/selection/activation_aware.py: "
+    "_LARGEST_BLOCK = 1025  # inputs; their part of H stays in the cache": (
+        "how much memory is taken at a time"
+    ),
+    "mapping/selection/activation_aware.py: "
+    "n_line, n_in = lines.max() + 1, second_moment.shape[-2]": (
+        "equivalent: second moments are square"
+    ),
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from approx import approx
 from crossbar_sim.certificates import selection_checker
 from crossbar_sim.certificates.selection_checker import Refused, check
 from mapping import Die, MappedNetwork, ResistorBank, SelectionRule, TileConfig, map_network
@@ -264,6 +265,14 @@ def test_a_certificate_comes_back_from_its_file(right, tmp_path):
         np.savez(tmp_path / "other.npz", **arrays | change)
         with pytest.raises(ValueError, match="is not a certificate of selections of version"):
             SelectionCertificate.load(tmp_path / "other.npz")
+
+
+def test_an_interval_leaves_room_for_a_rounding_of_every_branch():
+    found = certify_selections(mapped(replace(BANK, n=9)))
+    size = np.abs(found.g_closed).sum(axis=(1, 2)) + np.abs(found.g_open).sum(axis=(1, 2))
+    size += np.abs(found.target)
+    half = (found.high - found.low) / 2
+    assert half == approx(np.broadcast_to((9 + 8) * 2.0**-53 * size[:, None], half.shape), rel=0.15)
 
 
 def test_a_certificate_without_cells_has_no_width(right):
