@@ -134,3 +134,5 @@ def test_the_errors_of_a_seed_are_the_same_for_ever():
     assert adc_errors(real, 2, "fc", 0.5).gain.tolist() == approx(
         [1.14237377e-2, 1.08775189e-2], rel=1e-6
     )
+    bend = dac_errors(Converters(dac_inl=0.01, seed=1), 1, "fc").bend[0].tolist()
+    assert bend == approx([2.1524113e-3, -5.1923883e-3, 2.8859882e-3, -1.6597441e-3], rel=1e-7)
