@@ -9,8 +9,9 @@ from netlists.foundry.cards import rails, resistor_card, switch_cards
 from netlists.foundry.models import Models
 from netlists.spice.text import table_source
 
-#: Far below what a branch conducts, and what these models still converge to.
-OPTIONS = ".options klu pivrel=0.5 reltol=1e-9 abstol=1e-15 vntol=1e-9 gmin=1e-15"
+#: Steps of Newton's method become so small that results hold far better; with limits much lower,
+#: compiled models do not converge, for their own currents are only so smooth.
+OPTIONS = ".options klu pivrel=0.5 reltol=1e-7 abstol=1e-13 vntol=1e-8 gmin=1e-15"
 #: Volts across each device whose mismatch or temperature is asked for, and degrees Celsius.
 V_SMALL, CELSIUS = 0.05, (-40.0, 125.0, 33.0)
 
@@ -39,15 +40,19 @@ def curves_deck(branch: FoundryBranch, models: Models, points: np.ndarray) -> st
     return deck(branch, models, lines, f"dc vsel 0 {len(points) - 1} 1", saved)
 
 
-def mismatch_deck(branch: FoundryBranch, models: Models, n: int, seed: int) -> str:
-    """Return a deck of n copies of each resistor, and of a closed switch, that differ by mismatch.
+def mismatch_deck(
+    branch: FoundryBranch, models: Models, copies: tuple[int, int], seed: int
+) -> str:
+    """Return a deck of copies of each resistor, and of a closed switch, that differ by mismatch.
+
+    copies: of each resistor, and of the switch, which ngspice takes far longer to read.
 
     Columns: current at V_SMALL through all copies of the first resistor, and so on; the switches
     last.
     """
     lines, saved = [*rails(branch), f"vsmall a 0 {V_SMALL}"], []
     for k in range(len(branch.lengths) + 1):
-        for copy in range(n):
+        for copy in range(copies[k == len(branch.lengths)]):
             ends, name = ("a", f"n{k}_{copy}"), f"x{k}_{copy}"
             if k < len(branch.lengths):
                 lines.append(resistor_card(branch, name, ends, length=branch.lengths[k]))

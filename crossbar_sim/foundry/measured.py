@@ -30,8 +30,8 @@ N_POINT, N_JUDGED = 900, 200
 DEGREE, SWITCH_DEGREE = 8, 12
 #: Multiplicities of a resistor that a die's scatter may ask for, and the degree in them.
 MULTIPLES, MULTIPLE_DEGREE = (0.5, 2.0), 10
-#: Copies for mismatch, and the seed of everything random.
-N_COPY, SEED = 300, 1
+#: Copies of a resistor and of a switch for mismatch, and the seed of everything random.
+COPIES, SEED = (300, 60), 1
 #: Largest error of a fitted current that is accepted, over the device's largest current.
 LIMIT = 1e-6
 #: ngspice may take so long for one deck [s].
@@ -118,18 +118,24 @@ class Measured:
         return v * g, g + x * chebyshev.chebval(x, chebyshev.chebder(c))
 
     def switch_current(
-        self, v_a: np.ndarray, v_b: np.ndarray, *, closed: bool
+        self, v_a: np.ndarray, v_b: np.ndarray, *, closed: bool, forward: bool | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the current [A] through a switch, and its derivatives by both voltages [S]."""
+        """Return the current [A] through a switch, and its derivatives by both voltages [S].
+
+        v_a, v_b: voltages of its ends [V].
+        forward: the polynomial of one direction of the current, continued through zero; by default
+            that of the current.
+        """
         v_max, c = self.branch.v_max, self.on if closed else self.off
         drop = v_a - v_b
-        x, y = np.minimum(v_a, v_b) / v_max, 2 * np.abs(drop) / v_max - 1
+        to_b = drop >= 0 if forward is None else np.full(np.shape(drop), forward)
+        x = np.where(to_b, v_b, v_a) / v_max
+        y = 2 * np.where(to_b, drop, -drop) / v_max - 1
         g = chebyshev.chebval2d(x, y, c)
         by_low = chebyshev.chebval2d(x, y, chebyshev.chebder(c, axis=0)) / v_max
         by_drop = chebyshev.chebval2d(x, y, chebyshev.chebder(c, axis=1)) * (2 / v_max)
-        forward = drop >= 0
-        g_a = np.where(forward, by_drop, by_low - by_drop)
-        g_b = np.where(forward, by_low - by_drop, by_drop)
+        g_a = np.where(to_b, by_drop, by_low - by_drop)
+        g_b = np.where(to_b, by_low - by_drop, by_drop)
         return drop * g, g + drop * g_a, drop * g_b - g
 
 
@@ -154,7 +160,7 @@ def measured(branch: FoundryBranch, models: Models | None = None) -> Measured:
 
 
 def _place(branch: FoundryBranch, models: Models) -> Path:
-    text = json.dumps([_VERSION, asdict(branch), models.digest, N_COPY, SEED], sort_keys=True)
+    text = json.dumps([_VERSION, asdict(branch), models.digest, COPIES, SEED], sort_keys=True)
     return cache_folder() / "measured" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
 
 
@@ -219,11 +225,11 @@ def _fitted(
 
 def _mismatch(branch: FoundryBranch, models: Models) -> np.ndarray:
     """Return the spread of each resistor's conductance and of the switch's, as fractions."""
-    n = len(branch.lengths) + 1
-    text = mismatch_deck(branch, models, N_COPY, SEED)
-    amps = run_deck(text, 1, n * N_COPY, time_limit=TIME_LIMIT).reshape(n, N_COPY)
-    ohms = V_SMALL / amps
-    return ohms.std(axis=1, ddof=1) / ohms.mean(axis=1)
+    counts = [COPIES[0]] * len(branch.lengths) + [COPIES[1]]
+    text = mismatch_deck(branch, models, COPIES, SEED)
+    ohms = V_SMALL / run_deck(text, 1, sum(counts), time_limit=TIME_LIMIT)[0]
+    each = np.split(ohms, np.cumsum(counts)[:-1])
+    return np.array([part.std(ddof=1) / part.mean() for part in each])
 
 
 def _multiples(branch: FoundryBranch, models: Models) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Stock `ngspice -b` on a deck with foundry models, which may have to load compiled ones first."""
 
+import math
 import os
 import shutil
 import signal
@@ -33,7 +34,9 @@ def run_deck(deck: str, n_point: int, n_column: int, *, time_limit: float) -> np
     with tempfile.TemporaryDirectory(prefix="crossbar-ngspice-") as name:
         folder = Path(name)
         (folder / "deck.cir").write_text(deck, encoding="utf-8")
-        said = _run([program, "-b", "deck.cir"], folder, time_limit)
+        # Its own limit of processor time, for where this process is killed and cannot end it.
+        limited = ["sh", "-c", f'ulimit -t {math.ceil(time_limit)}; exec "$@"', "sh"]
+        said = _run([*limited, program, "-b", "deck.cir"], folder, time_limit)
         path = folder / OUTPUT
         if not path.exists():
             raise NgspiceError(f"ngspice wrote no results; it said: {_last(said)}")

@@ -6,14 +6,14 @@ from foundry_models import IHP, SKY130, models_of
 
 from approx import approx
 from crossbar_sim.foundry.bank import foundry_bank
-from crossbar_sim.foundry.measured import N_COPY, Measured, measured
+from crossbar_sim.foundry.measured import COPIES, Measured, measured
 from crossbar_sim.ngspice.batch import run_deck
 from crossbar_sim.ngspice.errors import NgspiceError
 from mapping import Die
 from netlists.foundry.branch import FoundryBranch
 
 #: Four standard errors of a standard deviation of so many copies.
-SPREAD = 4 / np.sqrt(2 * N_COPY)
+SPREAD = 4 / np.sqrt(2 * COPIES[0])
 
 
 @pytest.fixture(scope="module")
