@@ -33,6 +33,7 @@ ROOMS = {
         "golden",
         "gradients",
         "ngspice",
+        "nonlinear",
         "periphery",
         "on_die",
         "calibration",
