@@ -40,9 +40,7 @@ def curves_deck(branch: FoundryBranch, models: Models, points: np.ndarray) -> st
     return deck(branch, models, lines, f"dc vsel 0 {len(points) - 1} 1", saved)
 
 
-def mismatch_deck(
-    branch: FoundryBranch, models: Models, copies: tuple[int, int], seed: int
-) -> str:
+def mismatch_deck(branch: FoundryBranch, models: Models, copies: tuple[int, int], seed: int) -> str:
     """Return a deck of copies of each resistor, and of a closed switch, that differ by mismatch.
 
     copies: of each resistor, and of the switch, which ngspice takes far longer to read.

@@ -49,15 +49,15 @@ def cell_laws(
         for k in range(ratio.shape[-1]):
             for closed in (True, False):
                 weight = basis[..., k, :] * (devices.closed[..., k] == closed)[..., None]
-                cells += np.einsum("sct,tpq->scpq", weight, _table(measured, k, closed, box, forward))
+                cells += np.einsum(
+                    "sct,tpq->scpq", weight, _table(measured, k, closed, box, forward)
+                )
         total[:, present] = cells
         series.append(CellLaws(total, box))
     return replace(series[0], reverse=series[1])
 
 
-def _table(
-    measured: Measured, k: int, closed: bool, box: VoltageBox, forward: bool
-) -> np.ndarray:
+def _table(measured: Measured, k: int, closed: bool, box: VoltageBox, forward: bool) -> np.ndarray:
     """Return the series (RATIO_DEGREE + 1, p, q) of branches of length k, of switch 1."""
     n = RATIO_DEGREE + 1
     x = np.cos(np.pi * (np.arange(n) + 0.5) / n)

@@ -33,6 +33,7 @@ ROOMS = {
         "golden",
         "gradients",
         "ngspice",
+        "nonlinear",
         "foundry",
         "periphery",
         "on_die",

@@ -3,12 +3,12 @@
 import json
 
 import pytest
+from foundry_models import models_of
 
 from approx import approx
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.config.study import with_values
 from crossbar_sim.foundry.measured import measured
-from foundry_models import models_of
 
 TEXT = """
 name = "sky"

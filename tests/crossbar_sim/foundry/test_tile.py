@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from foundry_models import IHP, SKY130, models_of
 
 from crossbar_sim import solve
 from crossbar_sim.foundry.bank import foundry_bank, tile_devices
@@ -11,7 +12,6 @@ from crossbar_sim.foundry.laws import cell_laws
 from crossbar_sim.foundry.measured import measured
 from crossbar_sim.foundry.tile import MAX_DEVICES, FoundryTile
 from crossbar_sim.solvers.solution import SolverError
-from foundry_models import IHP, SKY130, models_of
 from mapping import Die, TileConfig, map_network
 from netlists import Periphery, Wires, tile_circuit
 from netlists.foundry.branch import FoundryBranch
@@ -121,7 +121,7 @@ def current(found, k: int, ends: tuple[float, float], device: tuple[bool, float,
 
 def test_voltages_beyond_the_models_are_refused():
     tile = foundry_tile(SKY130)
-    with pytest.raises(SolverError, match="word node is at 0.25 V"):
+    with pytest.raises(SolverError, match=r"word node is at 0\.25 V"):
         tile.solve(np.full((1, 5), 0.25))
     loose = replace(tile, wires=Wires(r_bit=2000.0), periphery=Periphery())
     with pytest.raises(SolverError, match="larger box"):
