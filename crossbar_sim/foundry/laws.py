@@ -7,7 +7,7 @@ current, so the two directions of the current have a series each.
 """
 
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -57,6 +57,7 @@ def cell_laws(
     return replace(series[0], reverse=series[1])
 
 
+@lru_cache(maxsize=1000)
 def _table(measured: Measured, k: int, closed: bool, box: VoltageBox, forward: bool) -> np.ndarray:
     """Return the series (RATIO_DEGREE + 1, p, q) of branches of length k, of switch 1."""
     n = RATIO_DEGREE + 1

@@ -42,7 +42,7 @@ _STEPS = 6
 _VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measured:
     """A branch by its foundry's models; n branches of a bank.
 
