@@ -132,7 +132,7 @@ def verify_foundry(
     Takes a run whose configuration has the table [foundry]. Prints one CSV line per tile: how far
     the nonlinear engine is from ngspice with the foundry's own models, and how far straight lines
     are, which the run took, both as fractions of the largest current; and the seconds of either.
-    Exit code 1 when a tile differs by more than the tolerance. Needs the models: scripts/foundry.sh.
+    Exit code 1 when a tile differs by more than that. Needs the models: scripts/foundry.sh.
     """
     from crossbar_sim.jobs.foundry_check import foundry_checks
     from crossbar_sim.jobs.source import read_source

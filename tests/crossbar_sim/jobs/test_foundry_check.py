@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from foundry_models import SKY130, models_of
 
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.jobs.foundry_check import foundry_checks
 from crossbar_sim.jobs.source import Source
-from foundry_models import SKY130, models_of
 from mapping import map_network
 from tinynets import PrunedLayer, PrunedNetwork
 
