@@ -16,8 +16,8 @@ unless said.
   widths of the switch, at either end of the branch.
 - tiles: the nonlinear engine against ngspice with the models on such a tile, and the time of both
   for 100 vectors in the same run.
-- heat: a tile whose switches were chosen at 27 degrees, at others: what its products are off before
-  and after one common factor is taken out.
+- heat: a tile of the branches of the examples, whose switches were chosen at 27 degrees, at
+  others: what its products are off before and after one common factor is taken out.
 """
 
 import time
@@ -51,6 +51,11 @@ V_READ, WIDTHS = (0.1, 0.2, 0.3), (0.5e-6, 1e-6, 2e-6, 5e-6)
 KELVIN = (233.15, 273.15, 300.15, 348.15, 398.15)
 SKY130 = FoundryBranch("sky130", "high_po", (5e-6, 8.8e-6, 15e-6, 27e-6, 47e-6), v_max=0.2)
 IHP = FoundryBranch("ihp-sg13g2", "rhigh", (2.5e-6, 4.4e-6, 7.7e-6, 13e-6, 23e-6), v_max=0.2)
+#: Branches of the examples, which hardly load their drivers.
+LIGHT = (
+    FoundryBranch("sky130", "xhigh_po", (7e-6, 12.3e-6, 21.4e-6, 37.5e-6, 65.7e-6), v_max=0.2),
+    FoundryBranch("ihp-sg13g2", "rhigh", (7.5e-6, 13.1e-6, 23e-6, 40.2e-6, 70.3e-6), v_max=0.2),
+)
 WIRES, ENDS = Wires(5.2, 1.8, 100.0), Periphery(r_feedback=2e3, tia_gain=1e4)
 
 
@@ -185,7 +190,7 @@ def tiles() -> list[dict]:
 def heat() -> list[dict]:
     """Return what a tile's products are off at other temperatures, with switches left alone."""
     rows = []
-    for branch in (SKY130, IHP):
+    for branch in LIGHT:
         cold = tile_of(branch)
         v_in = np.random.default_rng(3).uniform(-0.2, 0.2, (50, 16))
         right = products(cold.solve(v_in).i_out)
@@ -209,6 +214,7 @@ def draw(devices: list[dict], by_bits: list[dict], by_line: list[dict]) -> None:
             area, sigma = zip(*((r["area"] * 1e12, 100 * r["sigma"]) for r in about["rows"]))
             left.plot(area, sigma, style, label=name, markersize=4)
         left.set(xscale="log", yscale="log", xlabel="film area [µm²]", ylabel="mismatch, sigma [%]")
+        plain_ticks(left.yaxis, (0.3, 0.5, 1, 2, 5))
         left.legend(fontsize=7)
         for about, style in zip(by_bits, styles):
             for kind, colour in (("equal", "0.6"), ("ladder", "k")):
@@ -231,7 +237,13 @@ def draw(devices: list[dict], by_bits: list[dict], by_line: list[dict]) -> None:
                 right.plot(x, y, mark + dash, color="k", label=f"{v_read} V, {end}", markersize=4)
         right.set(xscale="log", yscale="log", xlabel="width of the switch [µm]")
         right.set_ylabel("error of straight lines, rms [%]")
+        plain_ticks(right.xaxis, tuple(1e6 * width for width in WIDTHS))
         right.legend(fontsize=7)
+
+
+def plain_ticks(axis, values: tuple[float, ...]) -> None:
+    axis.set_ticks(values, [f"{value:g}" for value in values])
+    axis.set_ticks([], minor=True)
 
 
 def main() -> None:
