@@ -1,10 +1,13 @@
-.PHONY: setup setup-run demo test lint tests other-machines clean
+.PHONY: setup setup-run foundry demo test lint tests other-machines clean
 
 setup:
 	@scripts/setup.sh
 
 setup-run:
 	@scripts/setup.sh run
+
+foundry: setup-run
+	@scripts/foundry.sh
 
 demo: setup-run
 	.venv/bin/crossbar-sim run examples/runs/digits.toml

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from crossbar_sim.ngspice.pool import solve_tiles
     from crossbar_sim.ngspice.verification import Verification, chosen_tiles, random_inputs, verify
     from crossbar_sim.ngspice.worker import NgspiceError, NgspiceWorker, solve_ngspice
+    from crossbar_sim.nonlinear.cell_laws import CellLaws, VoltageBox
+    from crossbar_sim.nonlinear.newton import solve_nonlinear
+    from crossbar_sim.nonlinear.series import Branches
     from crossbar_sim.on_die.flyhash_projection import crossbar_projection
     from crossbar_sim.on_die.hardware import Hardware
     from crossbar_sim.on_die.saved_network import load_network, save_network
@@ -45,6 +48,9 @@ _HOMES = {
     "ngspice.pool": ("solve_tiles",),
     "ngspice.verification": ("Verification", "chosen_tiles", "random_inputs", "verify"),
     "ngspice.worker": ("NgspiceError", "NgspiceWorker", "solve_ngspice"),
+    "nonlinear.cell_laws": ("CellLaws", "VoltageBox"),
+    "nonlinear.newton": ("solve_nonlinear",),
+    "nonlinear.series": ("Branches",),
     "on_die.flyhash_projection": ("crossbar_projection",),
     "on_die.hardware": ("Hardware",),
     "on_die.saved_network": ("load_network", "save_network"),
@@ -60,6 +66,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "Branches",
+    "CellLaws",
     "ConfigError",
     "Converters",
     "Hardware",
@@ -74,6 +82,7 @@ __all__ = [
     "TorchAmplifiers",
     "TorchWires",
     "Verification",
+    "VoltageBox",
     "certify",
     "chosen_tiles",
     "circuit_inputs",
@@ -92,6 +101,7 @@ __all__ = [
     "simulate",
     "solve",
     "solve_ngspice",
+    "solve_nonlinear",
     "solve_tiles",
     "solve_torch",
     "to_torch",

@@ -1,4 +1,4 @@
-"""Sections on the engine: its peers, transfer matrices, derivatives, certificates."""
+"""Sections on the engine: its peers, transfer matrices, derivatives, nonlinear cells, proofs."""
 
 from benchmarks.pages.tables import load, table
 
@@ -132,4 +132,20 @@ def derivatives() -> str:
     return (
         f"Outputs with their derivatives by every cell, input, wire and amplifier, for {kept['n_vector']} vectors, take "
         f"as long as the outputs alone times {each} (`benchmarks/circuits/gradients.py`)."
+    )
+
+
+def nonlinear() -> str:
+    """Return the section on arrays of nonlinear branches."""
+    kept = load("nonlinear")
+    small, large = kept["rows"][-1], kept["large"]
+    errors = ", ".join(f"{error:.0e} ({degree})" for degree, error in kept["errors"].items())
+    return (
+        f"Nonlinear branches, resistors in series with transistors: {kept['n_vector']} vectors on {small['n']} × "
+        f"{small['n']} pairs of banks take {1e3 * small['engine_s']:.2g} ms of one core, and ngspice on the same "
+        f"polynomials {small['ngspice_s']:.2g} s, which is {small['ratio']:.0f} × as long; the currents differ by "
+        f"{small['difference']:.0e}. With ngspice's own tolerances it is {small['rough_ngspice_s'] / small['engine_s']:.0f} × "
+        f"as long, and the difference {small['rough_difference']:.0e}. At {large['n']} × {large['n']} pairs the engine takes "
+        f"{large['engine_s']:.2g} s. The polynomials of a degree are off from the branches' conductance by these parts "
+        f"of the largest: {errors} (`benchmarks/circuits/nonlinear.py`)."
     )

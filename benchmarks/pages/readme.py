@@ -58,6 +58,7 @@ def page() -> str:
             engine.circuits(),
             engine.transfer(),
             engine.derivatives(),
+            engine.nonlinear(),
             engine.certified(),
             golden.golden(),
             studies.speed(),

@@ -17,7 +17,7 @@ from crossbar_sim.cli.precision import precision
 from crossbar_sim.cli.prune import prune
 from crossbar_sim.cli.run import run, schema
 from crossbar_sim.cli.study import study
-from crossbar_sim.cli.verify import golden, selftest, verify
+from crossbar_sim.cli.verify import golden, selftest, verify, verify_foundry
 
 app = typer.Typer(
     help="Run a trained neural network on banks of imprecise resistors, at circuit level.",
@@ -53,6 +53,7 @@ COMMANDS = {
     "run": run,
     "precision": precision,
     "verify": verify,
+    "verify-foundry": verify_foundry,
     "golden": golden,
     "selftest": selftest,
     "map": map_,

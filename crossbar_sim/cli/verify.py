@@ -108,6 +108,49 @@ def _print(checks: "Verification", solvers: list[str], *, with_intervals: bool) 
         typer.echo(",".join([errors, *balances, *proved]))
 
 
+def verify_foundry(
+    source: Mapped,
+    sample: Annotated[
+        int, typer.Option(min=1, max=MAX_COUNT, help="Number of tiles, drawn at random.")
+    ] = 1,
+    vectors: Annotated[
+        int, typer.Option(min=1, max=MAX_COUNT, help="Number of random input vectors per tile.")
+    ] = 8,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            callback=within(0, 1),
+            help="Largest difference allowed, as a fraction of the tile's largest current.",
+        ),
+    ] = 1e-5,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Random seed of the sample and the inputs.")
+    ] = 0,
+) -> None:
+    """Output currents of tiles of a foundry's devices, by its models in ngspice and in the engine.
+
+    Takes a run whose configuration has the table [foundry]. Prints one CSV line per tile: how far
+    the nonlinear engine is from ngspice with the foundry's own models, and how far straight lines
+    are, which the run took, both as fractions of the largest current; and the seconds of either.
+    Exit code 1 when a tile differs by more than that. Needs the models: scripts/foundry.sh.
+    """
+    from crossbar_sim.jobs.foundry_check import foundry_checks
+    from crossbar_sim.jobs.source import read_source
+    from crossbar_sim.ngspice.verification import chosen_tiles, random_inputs
+
+    known = read_source(source)
+    tiles = chosen_tiles(known.mapped, n_sample=sample, seed=seed)
+    v_in = random_inputs(known.mapped, v_read=known.v_read, n_vector=vectors, seed=seed)
+    typer.echo("tile,vectors,error,line_error,engine_s,ngspice_s")
+    worst = 0.0
+    for check in foundry_checks(known, tiles, v_in):
+        errors = f"{check.error:.1e},{check.line_error:.1e}"
+        seconds = f"{check.engine_s:.3f},{check.ngspice_s:.1f}"
+        typer.echo(f"{check.tile},{check.n_vector},{errors},{seconds}")
+        worst = max(worst, check.error)
+    raise typer.Exit(0 if worst <= tolerance else 1)
+
+
 def golden(
     solver: Annotated[
         str,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, PrivateAttr, TypeAdapter, ValidationError, model_validator
 
+from crossbar_sim.config.foundry import with_foundry
 from crossbar_sim.config.inputs import (
     BUILT_IN,
     DATA_SETS,
@@ -43,6 +44,7 @@ from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.periphery.noise import Noise
 from mapping.bank import Die, ResistorBank
 from netlists.circuit import Periphery
+from netlists.foundry.branch import FoundryBranch
 from netlists.layout.floorplan import CellPlan
 from tinynets.settings import Name, Section, within
 
@@ -78,6 +80,8 @@ class RunConfig(Section):
     """Its pruning; without this table, a network of your own is not pruned."""
     bank: ResistorBank = BANK
     """The bank of resistors of each weight."""
+    foundry: FoundryBranch | None = None
+    """The foundry's devices that the bank is made of; without this table it is as [bank] says."""
     die: DieConfig = DieConfig()
     """Which chip."""
     tile: TileTable = TileTable()
@@ -121,7 +125,7 @@ class RunConfig(Section):
         """
         if not isinstance(raw, dict):
             return raw
-        raw = current(raw)
+        raw = with_foundry(current(raw))
         network = raw.get("network", {})
         source = network.get("source", "mlp") if isinstance(network, dict) else network
         if getattr(source, "source", source) in BUILT_IN:
@@ -135,6 +139,7 @@ class RunConfig(Section):
         self._check_inputs()
         self.life.later(Die(self.bank))
         self._check_sizes()
+        self._check_foundry()
         self._check_wires()
         if self.energy.t_read == "settling" and not self.is_slow:
             raise ValueError(
@@ -178,6 +183,21 @@ class RunConfig(Section):
                     f"tile.{name} must be at most {MAX_LINES}; got {getattr(self.tile, name)}"
                 )
 
+    def _check_foundry(self) -> None:
+        """Raise ValueError for a bank that is not of the foundry's devices."""
+        if self.foundry is None:
+            return
+        if self.bank.n != len(self.foundry.lengths):
+            raise ValueError(
+                f"foundry.lengths has {len(self.foundry.lengths)} lengths, but bank.n is "
+                f"{self.bank.n}; leave bank.n out"
+            )
+        if self.wires.source == "drawn":
+            raise ValueError(
+                'wires.source = "drawn" takes a cell whose resistors follow from [geometry], not '
+                'from [foundry]; state the wires, with wires.source = "given"'
+            )
+
     def _check_wires(self) -> None:
         """Raise ValueError for wires to be drawn of a bank that cannot be."""
         try:
@@ -217,8 +237,11 @@ class RunConfig(Section):
     def cell(self) -> CellPlan | None:
         """Return the drawn cell of one weight, or None for stated wires of a cell without drawing.
 
-        A bank that cannot be drawn, such as one of discrete parts, has no area.
+        A bank that cannot be drawn, such as one of discrete parts, has no area, nor has one of a
+        foundry's devices, whose lengths are not those of the drawn cell.
         """
+        if self.foundry is not None:
+            return None
         try:
             return self.geometry.cell(self.bank)
         except ValueError:

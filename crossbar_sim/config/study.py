@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 from scipy.stats import qmc
 
+from crossbar_sim.config.foundry import without_foundry
 from crossbar_sim.config.inputs import current_key
 from crossbar_sim.config.run import ConfigError, RunConfig, checked, load_config, read_toml
 from tinynets.settings import LARGEST, Count, Name, Positive, Probability, Section, Seed, within
@@ -244,6 +245,8 @@ def with_values(base: RunConfig, values: dict[str, Any]) -> RunConfig:
         for section in sections:
             if section == "prune" and place.get(section) is None:
                 place[section] = {}  # a network of your own is not pruned until a key says so
+            if section == "foundry" and place is raw:
+                raw["bank"] = without_foundry(raw["bank"])  # it follows from the devices
             place = place.get(section)
             if not isinstance(place, dict):
                 raise ConfigError(f"the study varies {key!r}, which is not a key of a run")

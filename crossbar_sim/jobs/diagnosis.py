@@ -6,6 +6,8 @@ import platform
 from dataclasses import dataclass
 
 from crossbar_sim.ngspice.worker import INSTALL_HELP, NgspiceError, NgspiceWorker, find_library
+from netlists.foundry.models import ModelsMissing, find_models
+from netlists.foundry.technologies import TECHNOLOGIES
 
 _REQUIRED = (
     "numpy",
@@ -52,7 +54,7 @@ def diagnose() -> list[Finding]:
     findings = [Finding("Python", platform.python_version()), Finding("machine", system)]
     packages = dict.fromkeys(_REQUIRED, "") | _OPTIONAL
     findings += [_package(name, extra) for name, extra in packages.items()]
-    return [*findings, _threads(), *_ngspice()]
+    return [*findings, _threads(), *_ngspice(), *map(_models, TECHNOLOGIES)]
 
 
 def _package(name: str, extra: str) -> Finding:
@@ -64,6 +66,17 @@ def _package(name: str, extra: str) -> Finding:
         if not extra:
             return Finding(what, "missing", False, f"pip install {name}")
         return Finding(what, f"not installed; optional: pip install 'crossbar-sim[{extra}]'")
+
+
+def _models(technology: str) -> Finding:
+    """Look for the models of a foundry's process, which only the table [foundry] needs."""
+    what = f"models of {technology}"
+    try:
+        return Finding(what, find_models(technology).version)
+    except ModelsMissing:
+        return Finding(what, f"not here; optional: scripts/foundry.sh {technology}")
+    except ValueError as error:
+        return Finding(what, str(error))
 
 
 def _threads() -> Finding:

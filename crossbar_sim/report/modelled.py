@@ -13,7 +13,8 @@ def modelled(config: RunConfig) -> dict[str, list[str]]:
     values = terms(config)
     on = [f"{name}: {value:g}" for name, value in values.items() if value]
     off = [name for name, value in values.items() if not value]
-    return {"on": [*on, *_converters(config), *_corrections(config)], "off": [*off, *NEVER]}
+    more = [*_foundry(config), *_converters(config), *_corrections(config)]
+    return {"on": [*on, *more], "off": [*off, *NEVER]}
 
 
 def terms(config: RunConfig) -> dict[str, float]:
@@ -75,6 +76,17 @@ def _periphery(config: RunConfig) -> dict[str, float]:
         "DAC gain, offset, INL": max(ends.dac_gain_sigma, ends.dac_offset_sigma, ends.dac_inl),
         "ADC gain, offset, INL": max(ends.adc_gain_sigma, ends.adc_offset_sigma, ends.adc_inl),
     }
+
+
+def _foundry(config: RunConfig) -> list[str]:
+    """Return whose devices the resistors and switches are."""
+    made = config.foundry
+    if made is None:
+        return []
+    return [
+        f"devices of {made.technology}: {made.resistor}, {made.switch} switch at the "
+        f"{made.switch_at}, {made.corner} corner, {made.temperature:g} K; both as straight lines"
+    ]
 
 
 def _converters(config: RunConfig) -> list[str]:

@@ -191,10 +191,8 @@ def _solution(
     solver: str,
     residual: float,
 ) -> Solution:
-    """Add the TIAs' outputs: share * (v_offset - i_out * r_feedback), up to the swing."""
-    ends = circuit.periphery
-    v_out = ends.share * (ends.offsets(circuit.n_line) - i_out * ends.r_feedback)
-    v_out = v_out.clip(-ends.v_swing, ends.v_swing)
+    """Add the outputs of the TIAs."""
+    v_out = circuit.periphery.outputs(i_out)
     return Solution(circuit, v_in, i_out, v_out, v_node, solver, residual)
 
 

@@ -68,6 +68,14 @@ class Periphery:
         rng = np.random.default_rng([self.seed, *self.tile.encode()])
         return self.v_offset + self.v_offset_sigma * rng.standard_normal(n_line)
 
+    def outputs(self, i_out: np.ndarray) -> np.ndarray:
+        """Return the output voltages [V] for currents (…, n_line) [A] into the amplifiers.
+
+        They are share * (v_offset - i_out * r_feedback), up to the swing.
+        """
+        v_out = self.share * (self.offsets(i_out.shape[-1]) - i_out * self.r_feedback)
+        return v_out.clip(-self.v_swing, self.v_swing)
+
     def noise_gain(self, g_line: np.ndarray) -> np.ndarray:
         """Return the noise gain of each amplifier, which also multiplies its offset.
 

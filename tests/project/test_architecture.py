@@ -24,7 +24,7 @@ ROOMS = {
         "lottery",
     ],
     "mapping": ["bank", "tiling", "selection", "wafer", "network"],
-    "netlists": ["circuit", "spice", "layout", "fabrication"],
+    "netlists": ["circuit", "spice", "foundry", "layout", "fabrication"],
     "crossbar_sim": [
         "system",
         "transfer",
@@ -33,6 +33,8 @@ ROOMS = {
         "golden",
         "gradients",
         "ngspice",
+        "nonlinear",
+        "foundry",
         "periphery",
         "on_die",
         "calibration",

@@ -16,4 +16,4 @@ def test_a_snippet_runs(k, capsys):
 
 
 def test_there_are_snippets():
-    assert len(SNIPPETS) == 4
+    assert len(SNIPPETS) == 5

@@ -25,7 +25,7 @@ def test_commands_exist():
     from crossbar_sim.cli.commands import app
 
     known = {command.name or command.callback.__name__ for command in app.registered_commands}
-    mentioned = set(re.findall(r"^\| `crossbar-sim ([a-z]+)", README, re.MULTILINE))
+    mentioned = set(re.findall(r"^\| `crossbar-sim ([a-z-]+)", README, re.MULTILINE))
     assert mentioned == known
 
 

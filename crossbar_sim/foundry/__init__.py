@@ -1,0 +1,1 @@
+"""A foundry's devices under a network: measured with its models, mapped, solved, checked."""

@@ -1,0 +1,70 @@
+"""Tiles of a finished run by the nonlinear engine, and by ngspice with the foundry's own models."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from crossbar_sim.config import ConfigError
+from crossbar_sim.foundry.measured import measured
+from crossbar_sim.foundry.tile import FoundryTile
+from crossbar_sim.jobs.source import Source
+from crossbar_sim.solvers.nodal import solve
+from mapping.tiling.tiles import Tile
+from netlists.circuit.build import tile_circuit
+
+
+@dataclass(frozen=True)
+class FoundryCheck:
+    """A tile by its foundry's models.
+
+    tile: its name.
+    n_vector: number of input vectors.
+    error: largest difference of a current between the nonlinear engine and ngspice with the models,
+        over the largest current.
+    line_error: the same of straight lines in place of the models, as a run takes them.
+    engine_s, ngspice_s: time of either [s].
+    """
+
+    tile: str
+    n_vector: int
+    error: float
+    line_error: float
+    engine_s: float
+    ngspice_s: float
+
+
+def foundry_checks(
+    source: Source, tiles: Iterable[Tile], v_in: Mapping[str, np.ndarray]
+) -> Iterator[FoundryCheck]:
+    """Yield the comparison of each tile.
+
+    source: a run whose configuration has the table [foundry].
+    v_in: voltages (n_vector, n_in) [V] by layer.
+
+    Raises ConfigError for any other source; ModelsMissing, NgspiceError, SolverError and ValueError
+    as `FoundryTile` does.
+    """
+    branch = source.config.foundry if source.config else None
+    if branch is None:
+        raise ConfigError(
+            f"{source.path} has no devices of a foundry; give a run whose configuration has the "
+            "table [foundry]"
+        )
+    found = measured(branch)
+    for tile in tiles:
+        made = FoundryTile(tile, source.mapped.die, found, **source.parts)
+        volts = v_in[tile.layer][:, tile.rows]
+        circuit = tile_circuit(tile, made.wires, made.periphery)
+        times = [time.perf_counter()]
+        ours = made.solve(volts).i_out
+        times.append(time.perf_counter())
+        theirs = made.by_ngspice(volts)
+        times.append(time.perf_counter())
+        errors = [_error(amps, theirs) for amps in (ours, solve(circuit, volts).i_out)]
+        yield FoundryCheck(tile.name, len(volts), *errors, *np.diff(times).tolist())
+
+
+def _error(amps: np.ndarray, right: np.ndarray) -> float:
+    return float(np.abs(amps - right).max() / np.abs(right).max())

@@ -1,0 +1,52 @@
+"""What docs/foundry.md shows is what runs."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from foundry_models import models_of
+
+from crossbar_sim.config import load_config
+from crossbar_sim.config.study import load_study
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "foundry.md").read_text(encoding="utf-8")
+
+
+def test_the_snippet_of_the_page_runs(tmp_path, monkeypatch):
+    models_of("sky130")
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    names: dict = {}
+    exec(snippet, names)
+    ours, theirs = names["ours"], names["theirs"]
+    assert np.abs(ours - theirs).max() < 1e-5 * np.abs(theirs).max()
+    assert "sky130_fd_pr__res_high_po" in (tmp_path / "tile.cir").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["digits_sky130", "digits_ihp"])
+def test_the_examples_are_of_their_foundries(name):
+    path = ROOT / "examples" / "foundry" / f"{name}.toml"
+    technology = re.findall(r'technology = "(.*?)"', path.read_text(encoding="utf-8"))[0]
+    models_of(technology)
+    config = load_config(path)
+    assert config.foundry.technology == technology
+    assert config.bank.n == len(config.foundry.lengths) == 6
+    assert 20e3 < config.bank.r_nominal[0] < 60e3
+
+
+def test_the_study_of_the_page_has_the_corners_it_says():
+    models_of("sky130")
+    study, base = load_study(ROOT / "examples" / "foundry" / "corners.toml")
+    assert study.dies == 10
+    assert len(study.points()) == 9
+    assert base.foundry.technology == "sky130"
+
+
+def test_the_table_of_the_page_is_that_of_the_example():
+    (table,) = re.findall(r"```toml\n(.*?)```", PAGE, re.S)
+    example = (ROOT / "examples/foundry/digits_sky130.toml").read_text(encoding="utf-8")
+    assert len(table.splitlines()) > 4
+    for line in table.splitlines():
+        assert line.split("#")[0].strip() in example, line
