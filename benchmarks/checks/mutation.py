@@ -1,6 +1,7 @@
 """Small faults are put into the physics one at a time: how many of them do the tests notice?
 
-Run: python -m benchmarks.checks.mutation --jobs 2   (about an hour; earlier verdicts are kept)
+Run: python -m benchmarks.checks.mutation --count 12   (an hour and a half on a busy core; earlier
+     verdicts are kept; the kept output is of this count)
      python -m benchmarks.checks.mutation --module crossbar_sim/periphery/noise.py
 
 Each mutant is tested with the test files of its module, in a copy of the tree in a temporary
