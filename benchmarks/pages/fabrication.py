@@ -5,7 +5,13 @@ from benchmarks.pages.tables import load, measured, table
 
 def sections() -> list[str]:
     """Return the sections in order, as Markdown."""
-    return [pack(), measurement(), layout(), *measured(foundry, "foundry_devices")]
+    return [
+        pack(),
+        measurement(),
+        layout(),
+        *measured(foundry, "foundry_devices"),
+        *measured(corners, "study_foundry_corners"),
+    ]
 
 
 def pack() -> str:
@@ -96,7 +102,8 @@ def foundry() -> str:
             f"{row['error']:.0e}",
             f"{row['line_error']:.0e}",
             f"{1e3 * row['engine_s']:.2g} ms",
-            f"{row['ngspice_s']:.2g} s",
+            f"{row['ngspice_s']:.0f} s",
+            f"{row['ngspice_first_s']:.0f} s",
             f"{row['ratio']:,.0f} ×",
         ]
         for row in kept["tiles"]
@@ -124,13 +131,46 @@ def foundry() -> str:
         f"(ratio {kept['ratio']}) has nearly the same bits whatever the device, so the smallest film wins:\n\n"
         + table(["device", "equal, 1 µm", "ladder, 1 µm", "equal, 5 µm", "ladder, 5 µm"], best)
         + "\n\nThe nonlinear engine against ngspice with the models, and straight lines against it, as fractions of the "
-        "largest current; 100 vectors on 16 × 16 pairs, both in the same run, ngspice with the time to read the models:\n\n"
-        + table(["models", "engine off by", "lines off by", "engine", "ngspice", "ratio"], tiles)
+        "largest current; 100 vectors on 16 × 16 pairs, processor time of both in the same run:\n\n"
+        + table(
+            [
+                "models",
+                "engine off by",
+                "lines off by",
+                "engine",
+                "ngspice",
+                "of it to read",
+                "ratio",
+            ],
+            tiles,
+        )
         + "\n\nWhat straight lines cost in the products of such a tile, for switches of 0.5 to 5 µm and reads of 0.1 to 0.3 V: "
-        f"{min(ends['bit line']):.2%} to {max(ends['bit line']):.2%} with the switch at the bit line, "
+        f"{min(ends['bit line']):.3%} to {max(ends['bit line']):.2%} with the switch at the bit line, "
         f"{min(ends['word line']):.2%} to {max(ends['word line']):.2%} at the word line, where it sees the signal.\n\n"
         "Switches chosen at 27 °C, used at another temperature: the common factor of all products, their error with it and "
         "without:\n\n"
         + table(["process", "temperature", "factor", "error", "without the factor"], heat)
         + "\n\n![foundry devices](../benchmarks/results/foundry_devices.png)"
+    )
+
+
+def corners() -> str:
+    """Return the section on a network of a foundry's devices in corners and at temperatures."""
+    kept = load("study_foundry_corners")
+    rows = []
+    for point in kept["points"]:
+        mean, low, high = point["metrics"]["accuracy"]
+        rows.append(
+            [
+                point["point"]["foundry.corner"],
+                f"{point['point']['foundry.temperature'] - 273.15:.0f} °C",
+                f"{mean:.2%} ({low:.2%} … {high:.2%})",
+                f"{point['metrics']['mvm_error'][0]:.2%}",
+            ]
+        )
+    return (
+        "The digits perceptron on xhigh_po and transistors of SKY130, selected and used in each corner at each temperature "
+        f"(`examples/foundry/foundry_corners.toml`, devices as straight lines; {kept['n_trial']} trials; {kept['intervals']}; "
+        f"ngspice differs by at most {kept['ngspice_worst']:.0e}):\n\n"
+        + table(["corner", "temperature", "accuracy", "error of products"], rows)
     )

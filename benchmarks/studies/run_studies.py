@@ -1,6 +1,7 @@
-"""The studies of examples/studies, run one after the other, with their tables and plots.
+"""The studies of the examples, run one after the other, with their tables and plots.
 
-Each is the study of `crossbar-sim study examples/studies/NAME.toml`. In every trial ngspice also
+Each is the study of `crossbar-sim study examples/studies/NAME.toml`, or of examples/foundry, which
+needs the models: scripts/foundry.sh. In every trial ngspice also
 solves one of the tiles. Trials are kept in results/studies.sqlite, so a second run is quick.
 
 Run: python -m benchmarks.studies.run_studies [NAME ...]  (all: half an hour on two cores)
@@ -28,7 +29,7 @@ from crossbar_sim.study.trial import trained_path
 from tinynets.networks.extraction import extract
 from tinynets.networks.training import accuracy
 
-STUDIES = ROOT / "examples" / "studies"
+EXAMPLES = ROOT / "examples"
 STORE = ROOT / "results" / "studies.sqlite"
 #: By study, the metrics that are drawn; the JSON has all metrics of KEPT.
 METRICS = {
@@ -40,6 +41,7 @@ METRICS = {
     "life": ["accuracy", "n_changed"],
     "failures": ["accuracy", "n_changed"],
     "corners": ["accuracy", "n_changed"],
+    "foundry_corners": ["accuracy", "mvm_error"],
 }
 KEPT = [
     "accuracy",
@@ -57,7 +59,8 @@ KEPT += ["n_resistor", "n_changed", "n_tile", "area", "ngspice_error"]
 
 def run_study(name: str) -> dict[str, Any]:
     """Run one study, save its plots, return its table."""
-    config, base = load_study(STUDIES / f"{name}.toml")
+    folder = EXAMPLES / ("foundry" if name.startswith("foundry") else "studies")
+    config, base = load_study(folder / f"{name}.toml")
     start = time.perf_counter()
     study = Study(config, base, Store(STORE))
     study.run(progress=lambda _, done, total: print(f"{name}: {done} of {total}", end="\r"))
@@ -149,7 +152,7 @@ def trained(config: RunConfig) -> torch.nn.Module:
 
 def run_search() -> dict[str, Any]:
     """Run the search under a budget, which chooses by validation images."""
-    config, base = load_study(STUDIES / "design.toml")
+    config, base = load_study(EXAMPLES / "studies" / "design.toml")
     start = time.perf_counter()
     search = optimise(
         config,

@@ -38,7 +38,7 @@ def test_the_examples_are_of_their_foundries(name):
 
 def test_the_study_of_the_page_has_the_corners_it_says():
     models_of("sky130")
-    study, base = load_study(ROOT / "examples" / "foundry" / "corners.toml")
+    study, base = load_study(ROOT / "examples" / "foundry" / "foundry_corners.toml")
     assert study.dies == 10
     assert len(study.points()) == 9
     assert base.foundry.technology == "sky130"
