@@ -6,6 +6,7 @@ figures from the run's report.json, whose keys are in `crossbar_sim/report/repor
 """
 
 import importlib.metadata
+import inspect
 from typing import Annotated
 
 import typer
@@ -67,5 +68,12 @@ COMMANDS = {
     "schema": schema,
     "doctor": doctor,
 }
+
+
+def _paragraphs(text: str) -> str:
+    """Return a docstring with each paragraph in one line, for the terminal to wrap."""
+    return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(text).split("\n\n"))
+
+
 for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
+    app.command(_name, help=_paragraphs(_command.__doc__ or ""))(_command)

@@ -129,7 +129,7 @@ def verify_foundry(
 ) -> None:
     """Output currents of tiles of a foundry's devices, by its models in ngspice and in the engine.
 
-    Takes a run whose configuration has the table [foundry]. Prints one CSV line per tile: how far
+    Takes a run of a foundry's devices (docs/foundry.md). Prints one CSV line per tile: how far
     the nonlinear engine is from ngspice with the foundry's own models, and how far straight lines
     are, which the run took, both as fractions of the largest current; and the seconds of either.
     Exit code 1 when a tile differs by more than that. Needs the models: scripts/foundry.sh.

@@ -283,3 +283,11 @@ def test_a_terminal_without_unicode_does_not_matter(settings):
     result = call("study", "--help", env=os.environ | settings)
     assert result.returncode == 0, result.stderr
     assert "--optimise" in result.stdout
+
+
+def test_the_terminal_wraps_what_a_command_says_of_itself():
+    said = {command.name: command.help for command in app.registered_commands}
+    assert len(said) > 10
+    for name, text in said.items():
+        assert text, name
+        assert "\n" not in text.replace("\n\n", ""), name
