@@ -261,6 +261,7 @@ def test_a_certificate_comes_back_from_its_file(right, tmp_path):
     for name, value in vars(right).items():
         assert np.array_equal(getattr(again, name), value), name
     arrays = dict(np.load(tmp_path / "c.npz"))
+    assert arrays.keys() - {"version"} == vars(right).keys()
     for change in ({"version": np.array(99)}, {"more": np.zeros(1)}):
         np.savez(tmp_path / "other.npz", **arrays | change)
         with pytest.raises(ValueError, match="is not a certificate of selections of version"):
