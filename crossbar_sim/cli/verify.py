@@ -32,6 +32,13 @@ Certificates = Annotated[
     ),
 ]
 
+Vectors = Annotated[
+    int, typer.Option(min=1, max=MAX_COUNT, help="Number of random input vectors per tile.")
+]
+Seed = Annotated[
+    int, typer.Option(min=0, max=MAX_SEED, help="Random seed of the sample and the inputs.")
+]
+
 
 def verify(
     source: Mapped,
@@ -44,9 +51,7 @@ def verify(
         int | None,
         typer.Option(min=1, help="Number of tiles to check, drawn at random; all by default."),
     ] = None,
-    vectors: Annotated[
-        int, typer.Option(min=1, max=MAX_COUNT, help="Number of random input vectors per tile.")
-    ] = 16,
+    vectors: Vectors = 16,
     tolerance: Annotated[
         float,
         typer.Option(
@@ -55,9 +60,7 @@ def verify(
             "voltage.",
         ),
     ] = 1e-9,
-    seed: Annotated[
-        int, typer.Option(min=0, max=MAX_SEED, help="Random seed of the sample and the inputs.")
-    ] = 0,
+    seed: Seed = 0,
     solvers: Annotated[
         str,
         typer.Option(
@@ -113,9 +116,7 @@ def verify_foundry(
     sample: Annotated[
         int, typer.Option(min=1, max=MAX_COUNT, help="Number of tiles, drawn at random.")
     ] = 1,
-    vectors: Annotated[
-        int, typer.Option(min=1, max=MAX_COUNT, help="Number of random input vectors per tile.")
-    ] = 8,
+    vectors: Vectors = 8,
     tolerance: Annotated[
         float,
         typer.Option(
@@ -123,9 +124,7 @@ def verify_foundry(
             help="Largest difference allowed, as a fraction of the tile's largest current.",
         ),
     ] = 1e-5,
-    seed: Annotated[
-        int, typer.Option(min=0, max=MAX_SEED, help="Random seed of the sample and the inputs.")
-    ] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Output currents of tiles of a foundry's devices, by its models in ngspice and in the engine.
 
