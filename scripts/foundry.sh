@@ -22,7 +22,7 @@ keep() {
     mkdir -p "$(dirname "$cache/$2")"
     rm -rf "$cache/$2.$$"
     cp -r "$work/$1" "$cache/$2.$$"
-    mv -T "$cache/$2.$$" "$cache/$2"
+    mv "$cache/$2.$$" "$cache/$2"
 }
 
 sky130() {
