@@ -170,7 +170,6 @@ def corners() -> str:
         )
     return (
         "The digits perceptron on xhigh_po and transistors of SKY130, selected and used in each corner at each temperature "
-        f"(`examples/foundry/foundry_corners.toml`, devices as straight lines; {kept['n_trial']} trials; {kept['intervals']}; "
-        f"ngspice differs by at most {kept['ngspice_worst']:.0e}):\n\n"
+        f"(`examples/foundry/foundry_corners.toml`, devices as straight lines; {kept['n_trial']} trials; {kept['intervals']}):\n\n"
         + table(["corner", "temperature", "accuracy", "error of products"], rows)
     )
