@@ -71,7 +71,7 @@ def same(a: MappedNetwork, b: MappedNetwork, *, rounding: float = 0.0) -> bool:
     ]
     pairs = [*zip(parts, others, strict=True), *zip(*tiles, strict=True)]
     each = [(p, q) for one, other in pairs for p, q in zip(one, other)]
-    arrays = all(p.shape == q.shape and np.allclose(p, q, rounding, 0) for p, q in each)
+    arrays = all(p.shape == q.shape and np.allclose(p, q, rtol=rounding, atol=0) for p, q in each)
     return arrays and facts[0] == facts[1] and a.die == b.die and a.tile == b.tile
 
 
