@@ -35,7 +35,7 @@ def run_deck(deck: str, n_point: int, n_column: int, *, time_limit: float) -> np
         folder = Path(name)
         (folder / "deck.cir").write_text(deck, encoding="utf-8")
         # Its own limit of processor time, for where this process is killed and cannot end it.
-        limited = ["sh", "-c", f'ulimit -t {math.ceil(time_limit)}; exec "$@"', "sh"]
+        limited = ["sh", "-c", f'ulimit -t {math.ceil(time_limit) + 10}; exec "$@"', "sh"]
         said = _run([*limited, program, "-b", "deck.cir"], folder, time_limit)
         path = folder / OUTPUT
         if not path.exists():
