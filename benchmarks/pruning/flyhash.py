@@ -1,6 +1,6 @@
 """Finding neighbours by FlyHash, ideal and through circuits of unselected resistors.
 
-Run: python -m benchmarks.pruning.flyhash     (about an hour on two cores)
+Run: python -m benchmarks.pruning.flyhash     (8 minutes on one core)
 
 Recall at 10 is the share of an image's ten nearest neighbours (Euclidean) that is among the ten
 images whose codes agree in most bits. 300 test images search 1,347 digits and 60,000 MNIST images,

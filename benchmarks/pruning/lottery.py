@@ -4,7 +4,7 @@ LeNet-300-100, Adam 1.2e-3, batches of 60, as in Frankle and Carbin (ICLR 2019);
 images for training, once each, and 10,000 for tests. In each round a layer loses 20 % of its
 remaining weights, the last layer 10 %.
 
-Run: python -m benchmarks.pruning.lottery [--seeds 4] [--quick]  (about 20 minutes on one core)
+Run: python -m benchmarks.pruning.lottery [--seeds 4] [--quick]  (11 minutes on one core)
 """
 
 import argparse
