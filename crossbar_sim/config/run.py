@@ -43,6 +43,7 @@ from crossbar_sim.energy.power import Figures
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.periphery.noise import Noise
 from mapping.bank import Die, ResistorBank
+from mapping.bank.checks import T_REFERENCE
 from netlists.circuit import Periphery
 from netlists.foundry.branch import FoundryBranch
 from netlists.layout.floorplan import CellPlan
@@ -191,6 +192,11 @@ class RunConfig(Section):
             raise ValueError(
                 f"foundry.lengths has {len(self.foundry.lengths)} lengths, but bank.n is "
                 f"{self.bank.n}; leave bank.n out"
+            )
+        if self.bank.temperature != T_REFERENCE or self.life.temperature is not None:
+            raise ValueError(
+                "bank.temperature and life.temperature change nothing of a foundry's devices; give "
+                "foundry.temperature"
             )
         if self.wires.source == "drawn":
             raise ValueError(

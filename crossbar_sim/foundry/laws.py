@@ -13,7 +13,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from crossbar_sim.foundry.bank import TileDevices
-from crossbar_sim.foundry.measured import MULTIPLES, Measured
+from crossbar_sim.foundry.measured import MULTIPLES, Measured, unit
 from crossbar_sim.nonlinear.cell_laws import CellLaws, VoltageBox
 from crossbar_sim.nonlinear.series import Branches
 
@@ -32,8 +32,15 @@ def cell_laws(
     present: (n_word, n_bit), where the tile has cells.
     bit_share: how far bit nodes may be from the signals' ground, over v_max.
 
-    Raises ValueError for a branch of which the resistor and the switch deviate too far.
+    Raises ValueError for a branch of which the resistor and the switch deviate too far, or whose
+    switch takes most of the voltage: it was measured up to v_max across it.
     """
+    if measured.r_on > 2 * measured.r[0]:
+        raise ValueError(
+            f"the switch has {measured.r_on:.4g} ohm and the shortest resistor "
+            f"{measured.r[0]:.4g}; widen the switch or lengthen the resistor, so that the switch "
+            "has at most twice as much"
+        )
     v_max = measured.branch.v_max
     v_bit = bit_share * v_max
     boxes = {
@@ -80,4 +87,4 @@ def _unit(ratio: np.ndarray) -> np.ndarray:
             f"resistors and switches deviate by {ratio.min():.3g} … {ratio.max():.3g} from each "
             f"other; {low:g} … {high:g} can be computed"
         )
-    return 2 * (ratio - low) / (high - low) - 1
+    return unit(ratio)

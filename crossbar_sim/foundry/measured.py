@@ -107,7 +107,7 @@ class Measured:
         found, c = factor.copy(), self.multiple[k]
         slope = chebyshev.chebder(c) * 2 / (high - low)
         for _ in range(_STEPS):
-            x = _unit(found)
+            x = unit(found)
             found -= (chebyshev.chebval(x, c) - factor) / chebyshev.chebval(x, slope)
         return found
 
@@ -204,6 +204,11 @@ def _curves(branch: FoundryBranch, models: Models) -> dict:
             f"(limit {LIMIT:g}); lower v_max, {branch.v_max:g} V, or move common"
         )
     lost = np.abs(found[:, [n, n + 2]] - found[:, [n + 1, n + 3]]).max() / np.abs(found[:, n]).max()
+    if not lost <= LIMIT:
+        raise ValueError(
+            f"a switch loses {lost:.1e} of its largest current to substrate or well (limit "
+            f"{LIMIT:g}); raise common, so that no junction conducts"
+        )
     on, off = (fit.reshape(SWITCH_DEGREE + 1, -1) for fit, _ in fits[n:])
     resistor = np.stack([fit for fit, _ in fits[:n]])
     return {"resistor": resistor, "on": on, "off": off, "error": error, "lost": float(lost)}
@@ -235,14 +240,14 @@ def _mismatch(branch: FoundryBranch, models: Models) -> np.ndarray:
 def _multiples(branch: FoundryBranch, models: Models) -> np.ndarray:
     """Return the coefficients of `multiple`."""
     n, n_node = len(branch.lengths), MULTIPLE_DEGREE + 1
-    x = np.append(np.cos(np.pi * (np.arange(n_node) + 0.5) / n_node), _unit(np.ones(1)))
+    x = np.append(np.cos(np.pi * (np.arange(n_node) + 0.5) / n_node), unit(np.ones(1)))
     low, high = MULTIPLES
     text = multiples_deck(branch, models, low + (high - low) * (x + 1) / 2)
     amps = run_deck(text, 1, n * len(x), time_limit=TIME_LIMIT).reshape(n, -1)
     return chebyshev.chebfit(x[:-1], (amps[:, :-1] / amps[:, -1:]).T, MULTIPLE_DEGREE).T
 
 
-def _unit(multiple: np.ndarray) -> np.ndarray:
+def unit(multiple: np.ndarray) -> np.ndarray:
     """Return multiplicities as numbers -1 … 1 over MULTIPLES."""
     low, high = MULTIPLES
     return 2 * (multiple - low) / (high - low) - 1

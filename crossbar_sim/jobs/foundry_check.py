@@ -1,7 +1,7 @@
 """Tiles of a finished run by the nonlinear engine, and by ngspice with the foundry's own models."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from crossbar_sim.jobs.source import Source
 from crossbar_sim.solvers.nodal import solve
 from mapping.tiling.tiles import Tile
 from netlists.circuit.build import tile_circuit
+from tinynets.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,17 @@ class FoundryCheck:
 
 
 def foundry_checks(
-    source: Source, tiles: Iterable[Tile], v_in: Mapping[str, np.ndarray]
+    source: Source,
+    tiles: Sequence[Tile],
+    v_in: Mapping[str, np.ndarray],
+    *,
+    progress: Progress = silent,
 ) -> Iterator[FoundryCheck]:
     """Yield the comparison of each tile.
 
     source: a run whose configuration has the table [foundry].
     v_in: voltages (n_vector, n_in) [V] by layer.
+    progress: told of the step "tiles".
 
     Raises ConfigError for any other source; ModelsMissing, NgspiceError, SolverError and ValueError
     as `FoundryTile` does.
@@ -52,8 +58,9 @@ def foundry_checks(
             f"{source.path} has no devices of a foundry; give a run whose configuration has the "
             "table [foundry]"
         )
+    progress("tiles", 0, len(tiles))
     found = measured(branch)
-    for tile in tiles:
+    for k, tile in enumerate(tiles):
         made = FoundryTile(tile, source.mapped.die, found, **source.parts)
         volts = v_in[tile.layer][:, tile.rows]
         circuit = tile_circuit(tile, made.wires, made.periphery)
@@ -62,6 +69,7 @@ def foundry_checks(
         times.append(time.perf_counter())
         theirs = made.by_ngspice(volts)
         times.append(time.perf_counter())
+        progress("tiles", k + 1, len(tiles))
         errors = [_error(amps, theirs) for amps in (ours, solve(circuit, volts).i_out)]
         yield FoundryCheck(tile.name, len(volts), *errors, *np.diff(times).tolist())
 

@@ -96,6 +96,9 @@ def _check_sizes(branch: FoundryBranch) -> None:
         )
     if branch.drawn_width < min(device.widths):
         raise ValueError(f"width must be at least {min(device.widths):g} m; got {branch.width:g}")
+    if len(device.widths) > 1 and branch.drawn_width not in device.widths:
+        widths = ", ".join(f"{width:g}" for width in device.widths)
+        raise ValueError(f"width must be one of {widths} m, which are drawn; got {branch.width:g}")
     for name, least in (("w_nmos", process.nmos), ("w_pmos", process.pmos)):
         width = getattr(branch, name)
         if width < min(least.widths):

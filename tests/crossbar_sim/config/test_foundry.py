@@ -92,6 +92,7 @@ def test_keys_that_the_models_give_are_refused(path, more, told):
         ("v_max = 0.2", "colour = 1", "foundry"),
         ('source = "given"\nr_word = 5.2\nr_bit = 1.8', 'source = "drawn"', "state the wires"),
         ("lengths = [1e-6, 7e-6]", "", "foundry"),
+        ("[wires]", "[life]\ntemperature = 350.0\n[wires]", r"give foundry\.temperature"),
     ],
 )
 def test_devices_that_do_not_exist_are_refused(path, old, new, told):

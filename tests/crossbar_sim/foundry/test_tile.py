@@ -7,7 +7,7 @@ import pytest
 from foundry_models import IHP, SKY130, models_of
 
 from crossbar_sim import solve
-from crossbar_sim.foundry.bank import foundry_bank, tile_devices
+from crossbar_sim.foundry.bank import TileDevices, foundry_bank, tile_devices
 from crossbar_sim.foundry.laws import cell_laws
 from crossbar_sim.foundry.measured import measured
 from crossbar_sim.foundry.tile import MAX_DEVICES, FoundryTile
@@ -144,3 +144,13 @@ def test_a_die_of_other_resistors_is_refused():
     other = Die(replace(tile.die.bank, ladder=tuple(1.01 * tile.measured.r)), seed=3)
     with pytest.raises(ValueError, match="make the bank with foundry_bank"):
         replace(tile, die=other).solve(inputs(1))
+
+
+def test_a_switch_that_takes_most_of_the_voltage_is_refused():
+    models_of("ihp-sg13g2")
+    kind = {"technology": "ihp-sg13g2", "resistor": "rsil"}
+    found = measured(FoundryBranch(**kind, lengths=(2e-6, 4e-6), v_max=0.2))
+    assert found.r_on > 2 * found.r[0]
+    none = np.zeros((2, 0, 2))
+    with pytest.raises(ValueError, match=r"the switch has .* ohm and the shortest resistor"):
+        cell_laws(TileDevices(none, none, none), np.zeros((1, 1), bool), found)

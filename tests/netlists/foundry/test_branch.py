@@ -49,6 +49,7 @@ def test_rails_lie_about_the_ground_of_the_signals():
         ({"lengths": (1e-7,)}, "lengths must ascend from at least 5e-07 m"),
         ({"lengths": (1e-6, "x")}, "lengths"),
         ({"width": 0.1e-6}, "width must be at least 3.5e-07 m"),
+        ({"width": 0.5e-6}, "width must be one of 3.5e-07, 6.9e-07, 1.41e-06, .* m, which are"),
         ({"w_nmos": 0.1e-6}, "w_nmos must be at least 4.2e-07 m"),
         ({"corner": "tt"}, "corner must be 'typical'"),
         ({"v_max": 1.0}, r"signals of 1 ± 1 V leave the supply of sky130, 0 … 1.8 V"),
