@@ -77,47 +77,7 @@ def layout() -> str:
 def foundry() -> str:
     """Return the section on a foundry's devices under an array."""
     kept = load("foundry_devices")
-    devices = [
-        [
-            f"{about['technology']} {about['resistor']}, {about['width'] * 1e6:g} µm",
-            *(f"{row['ohm']:,.0f} ohm, {row['sigma']:.1%}" for row in about["rows"][::2]),
-        ]
-        for about in kept["devices"]
-    ]
     lengths = [f"{row['length'] * 1e6:g} µm" for row in kept["devices"][0]["rows"][::2]]
-    best = [
-        [
-            f"{about['technology']} {about['resistor']}, {about['width'] * 1e6:g} µm",
-            *(
-                f"{row['bits']:.1f} bits, {row['area'] * 1e12:,.0f} µm²"
-                for row in about["banks"]
-                if row["shortest"] in (1e-6, 5e-6)
-            ),
-        ]
-        for about in kept["bits"]
-    ]
-    tiles = [
-        [
-            f"{row['technology']} ({row['models']})",
-            f"{row['error']:.0e}",
-            f"{row['line_error']:.0e}",
-            f"{1e3 * row['engine_s']:.2g} ms",
-            f"{row['ngspice_s']:.0f} s",
-            f"{row['ngspice_first_s']:.0f} s",
-            f"{row['ratio']:,.0f} ×",
-        ]
-        for row in kept["tiles"]
-    ]
-    heat = [
-        [
-            row["technology"],
-            f"{row['kelvin'] - 273.15:.0f} °C",
-            f"{row['factor']:.3f}",
-            f"{row['error']:.1%}",
-            f"{row['error_scaled']:.2%}",
-        ]
-        for row in kept["heat"]
-    ]
     ends = {
         end: [row["error"] for row in kept["lines"] if row["switch_at"] == end]
         for end in ("bit line", "word line")
@@ -125,11 +85,13 @@ def foundry() -> str:
     return (
         "Devices of two foundries, by their own models in ngspice, typical corner, 27 °C "
         "(`benchmarks/fabrication/foundry_devices.py`; how: [foundry.md](foundry.md)). Resistance and spread by mismatch:\n\n"
-        + table(["device", *lengths], devices)
+        + table(["device", *lengths], _devices(kept))
         + f"\n\nBanks of {kept['n_branch']} branches, the shortest of 1 or 5 µm: bits of the median bank at its worst target, and "
         "the area of the film alone. Equal branches have little but their scatter to choose among; a ladder of values "
         f"(ratio {kept['ratio']}) has nearly the same bits whatever the device, so the smallest film wins:\n\n"
-        + table(["device", "equal, 1 µm", "ladder, 1 µm", "equal, 5 µm", "ladder, 5 µm"], best)
+        + table(
+            ["device", "equal, 1 µm", "ladder, 1 µm", "equal, 5 µm", "ladder, 5 µm"], _banks(kept)
+        )
         + "\n\nThe nonlinear engine against ngspice with the models, and straight lines against it, as fractions of the "
         "largest current; 100 vectors on 16 × 16 pairs, processor time of both in the same run:\n\n"
         + table(
@@ -142,16 +104,72 @@ def foundry() -> str:
                 "of it to read",
                 "ratio",
             ],
-            tiles,
+            _tiles(kept),
         )
         + "\n\nWhat straight lines cost in the products of such a tile, for switches of 0.5 to 5 µm and reads of 0.1 to 0.3 V: "
         f"{min(ends['bit line']):.3%} to {max(ends['bit line']):.2%} with the switch at the bit line, "
         f"{min(ends['word line']):.2%} to {max(ends['word line']):.2%} at the word line, where it sees the signal.\n\n"
         "Switches chosen at 27 °C, used at another temperature: the common factor of all products, their error with it and "
         "without:\n\n"
-        + table(["process", "temperature", "factor", "error", "without the factor"], heat)
+        + table(["process", "temperature", "factor", "error", "without the factor"], _heat(kept))
         + "\n\n![foundry devices](../benchmarks/results/foundry_devices.png)"
     )
+
+
+def _devices(kept: dict) -> list[list[str]]:
+    """Return resistance and spread of each device by length."""
+    return [
+        [
+            f"{about['technology']} {about['resistor']}, {about['width'] * 1e6:g} µm",
+            *(f"{row['ohm']:,.0f} ohm, {row['sigma']:.1%}" for row in about["rows"][::2]),
+        ]
+        for about in kept["devices"]
+    ]
+
+
+def _banks(kept: dict) -> list[list[str]]:
+    """Return bits and film area of the banks of each device."""
+    return [
+        [
+            f"{about['technology']} {about['resistor']}, {about['width'] * 1e6:g} µm",
+            *(
+                f"{row['bits']:.1f} bits, {row['area'] * 1e12:,.0f} µm²"
+                for row in about["banks"]
+                if row["shortest"] in (1e-6, 5e-6)
+            ),
+        ]
+        for about in kept["bits"]
+    ]
+
+
+def _tiles(kept: dict) -> list[list[str]]:
+    """Return how far the engine is from ngspice, and the time of both."""
+    return [
+        [
+            f"{row['technology']} ({row['models']})",
+            f"{row['error']:.0e}",
+            f"{row['line_error']:.0e}",
+            f"{1e3 * row['engine_s']:.2g} ms",
+            f"{row['ngspice_s']:.0f} s",
+            f"{row['ngspice_first_s']:.0f} s",
+            f"{row['ratio']:,.0f} ×",
+        ]
+        for row in kept["tiles"]
+    ]
+
+
+def _heat(kept: dict) -> list[list[str]]:
+    """Return what heat does to the products of a tile."""
+    return [
+        [
+            row["technology"],
+            f"{row['kelvin'] - 273.15:.0f} °C",
+            f"{row['factor']:.3f}",
+            f"{row['error']:.1%}",
+            f"{row['error_scaled']:.2%}",
+        ]
+        for row in kept["heat"]
+    ]
 
 
 def corners() -> str:
