@@ -187,7 +187,17 @@ class RunConfig(Section):
     def _check_foundry(self) -> None:
         """Raise ValueError for a bank that is not of the foundry's devices."""
         if self.foundry is None:
+            if self.simulation.devices != "curves":
+                raise ValueError(
+                    f'simulation.devices = "{self.simulation.devices}" is about the devices of '
+                    "[foundry], which is not there; leave it out"
+                )
             return
+        if self.periphery.v_read > self.foundry.v_max:
+            raise ValueError(
+                f"foundry.v_max, {self.foundry.v_max:g} V, must be at least periphery.v_read, "
+                f"{self.periphery.v_read:g} V; the devices are asked no further"
+            )
         if self.bank.n != len(self.foundry.lengths):
             raise ValueError(
                 f"foundry.lengths has {len(self.foundry.lengths)} lengths, but bank.n is "
@@ -221,7 +231,8 @@ class RunConfig(Section):
         drawn = wires.source == "drawn"
         built = self.geometry.wires(self.bank, **wires.beyond_cell) if drawn else wires.stated()
         noise = self.noise if self.noise.bandwidth else None
-        return Hardware(built, ends.amplifiers, ends.converters, noise)
+        devices = self.foundry if self.simulation.devices == "curves" else None
+        return Hardware(built, ends.amplifiers, ends.converters, noise, devices)
 
     @property
     def is_slow(self) -> bool:

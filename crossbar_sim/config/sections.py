@@ -286,6 +286,10 @@ class SimulationConfig(Section):
     """Largest difference between ngspice and the engine, relative to the largest output."""
     time_limit: Annotated[float, within(0.1, 1e6)] = 120.0
     """Time limit for ngspice on one tile [s]."""
+    devices: Literal["curves", "lines"] = "curves"
+    """How the devices of [foundry] conduct in accuracy, error and energy: "curves" as its models
+    say, by Newton's method for every vector, or "lines", as resistors and switches of constant
+    resistance, which is some hundred times faster."""
 
     @model_validator(mode="after")
     def _check_samples(self):
