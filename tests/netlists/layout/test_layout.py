@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
-from banks import bank_of
+from banks import bank_of, full_tile
 
 from approx import approx
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
@@ -63,16 +63,6 @@ def drawn_ohm(n_strip: int, length: float, technology: Any) -> float:
     """Return the resistance of strips in series: their squares and their ends."""
     squares = length * DBU / technology.film.width
     return n_strip * (squares * technology.film.r_sheet + 2 * technology.r_end)
-
-
-def full_tile(bank: ResistorBank, n_word: int = 2, n_bit: int = 2) -> Tile:
-    """Return a tile that closes every second branch of every cell."""
-    shape = (n_word, n_bit)
-    chosen = np.full(shape, 0b0101 & (2**bank.n - 1), np.uint32)
-    g = np.full(shape, 1e-6)
-    rows, columns = np.arange(n_word), np.arange(n_bit)
-    present = np.ones(shape, bool)
-    return Tile("full", (0, 0), rows, columns, present, chosen, chosen.copy(), g, g.copy())
 
 
 #: The drawing of one weight in the layout of the tile of `mapped`.
