@@ -193,7 +193,12 @@ def _switch_widths(technology: Technology) -> tuple[int, int]:
     switch, first = plan_switch(technology), strip_pitch(technology) // 2
     lead = max(switch.left + GATE_EDGE - first, 0)
     least = switch.left + switch.right + technology.rule("space", "poly")
-    return lead + -lead % GRID, least + -least % (2 * GRID)
+    lead, least = lead + -lead % GRID, least + -least % (2 * GRID)
+    if technology.block and least > (pitch := strip_pitch(technology)):
+        # Where the blocks of neighbours do not meet, they keep their distance.
+        apart = pitch + technology.rule("space", technology.block)
+        least = max(least, apart + -apart % (2 * GRID))
+    return lead, least
 
 
 def _strips(bank: ResistorBank, technology: Technology) -> list[tuple[int, int]]:

@@ -1,6 +1,5 @@
 """The technology that draws a foundry's branches: their own lengths, width and transistor."""
 
-import functools
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -26,18 +25,11 @@ def foundry_technology(branch: FoundryBranch, ohms: Iterable[float]) -> Technolo
     Raises ValueError for a switch that is not drawn, a size off the grid, and files of rules that
     are damaged; ModelsMissing without them.
     """
-    return _technology(branch, tuple(float(ohm) for ohm in ohms))
-
-
-@functools.lru_cache(maxsize=64)
-def _technology(branch: FoundryBranch, ohms: tuple[float, ...]) -> Technology:
     _check_drawn(branch)
-    width = branch.drawn_width
-    r_sheet, r_end = _line(branch, ohms)
+    width, (r_sheet, r_end) = branch.drawn_width, _line(branch, ohms)
     if branch.technology == "sky130":
         base = _SKY130[branch.resistor]
-        base = replace(base, name=f"sky130_{branch.resistor}", film=replace(base.film, width=width))
-        base = replace(base, film=replace(base.film, r_sheet=r_sheet))
+        base = replace(base, film=replace(base.film, width=width, r_sheet=r_sheet))
     else:
         base = ihp_technology(find_rules(branch.technology), branch.resistor, width, r_sheet)
     transistor = replace(base.transistor, width=branch.w_nmos)
@@ -61,10 +53,10 @@ def _check_drawn(branch: FoundryBranch) -> None:
             )
 
 
-def _line(branch: FoundryBranch, ohms: tuple[float, ...]) -> tuple[float, float]:
+def _line(branch: FoundryBranch, ohms: Iterable[float]) -> tuple[float, float]:
     """Return ohms per drawn square and those of one end, by a line of least relative error."""
     squares = np.array(branch.lengths) / branch.drawn_width
-    r = np.array(ohms)
+    r = np.array(list(ohms), dtype=float)
     if r.shape != squares.shape:
         raise ValueError(f"ohms must have one value for each of {squares.size} lengths; got {r}")
     if squares.size == 1:

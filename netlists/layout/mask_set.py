@@ -16,7 +16,8 @@ from tinynets.progress import Progress, silent
 #: What no layout contains.
 UNDRAWN = (
     "the memory that drives the gates, amplifiers and converters, ties of the substrate, wells, "
-    "fill, ESD protection and a seal ring; pads stop at the metal of the bit lines"
+    "fill, ESD protection, a seal ring, and of SKY130 the source and drain implants and the "
+    "nitride cut; pads stop at the metal of the bit lines"
 )
 
 _SUFFIXES = (".gds", ".oas", ".png")

@@ -225,6 +225,20 @@ def test_a_moved_via_is_caught(tile):
     assert any("resistors expected" in text for text in found.mismatches)
 
 
+def test_a_via_on_another_branch_of_the_same_value_is_caught():
+    bank = bank_of(20e3, 20e3, 20e3)
+    tile = full_tile(bank)  # branches 0 and 2 are closed
+    moved = replace(tile, chosen_pos=np.full((2, 2), 0b0011, np.uint32))
+    layout = tile_layout(moved, bank, programming="via")
+    found = compare(layout, tile, "via", bank)
+    assert found.mismatches[:2] == (
+        "branch 1 from in_0 to out_0_p: must end at nothing; got out_0_p",
+        "branch 2 from in_0 to out_0_p: must end at out_0_p; got nothing",
+    )
+    assert len(found.mismatches) == 8
+    assert compare(layout, moved, "via", bank).clean
+
+
 def test_a_missing_via_and_one_too_many_are_caught(tile):
     for chosen in (tile.chosen_pos ^ tile.present, tile.chosen_pos ^ (2 * tile.present)):
         other = replace(tile, chosen_pos=chosen.astype(np.uint32))
