@@ -123,8 +123,8 @@ def measure(kind: Kind, directory: Path) -> dict:
         "mismatches": len(comparison.mismatches),
         "size_mm": [round(box.width() / 1e3, 3), round(box.height() / 1e3, 3)],
         "bytes": {path.suffix[1:]: path.stat().st_size for path in files},
-        "seconds": {name: round(wall, 2) for name, (wall, _) in steps.items()},
         "seconds_total": round(sum(wall for wall, _ in steps.values()), 2),
+        "cpu_seconds": {name: round(cpu, 2) for name, (_, cpu) in steps.items()},
         "cpu_seconds_total": round(sum(cpu for _, cpu in steps.values()), 2),
     }
 
