@@ -134,3 +134,22 @@ def test_devices_that_do_not_exist_are_refused(path, old, new, told):
     path.write_text(TEXT.replace(old, new), encoding="utf-8")
     with pytest.raises(ConfigError, match=told):
         load_config(path)
+
+
+def test_how_devices_are_solved_is_only_asked_where_there_are_some():
+    with pytest.raises(ValueError, match=r"simulation\.devices = .lines. is about the devices of"):
+        RunConfig.model_validate({"name": "plain", "simulation": {"devices": "lines"}})
+
+
+def test_hardware_has_curves_or_straight_lines(path):
+    models_of("sky130")
+    config = load_config(path)
+    assert config.hardware.devices == config.foundry
+    assert config.ideal_hardware.devices is None
+    assert with_values(config, {"simulation.devices": "lines"}).hardware.devices is None
+
+
+def test_a_read_voltage_that_devices_were_not_asked_for_is_refused(path):
+    models_of("sky130")
+    with pytest.raises(ConfigError, match=r"v_max, 0\.2 V, must be at least periphery\.v_read"):
+        with_values(load_config(path), {"periphery.v_read": 0.25})
