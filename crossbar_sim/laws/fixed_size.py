@@ -138,7 +138,7 @@ def _constants(kind: str, n: int, k: int, *, n_bank: int, seed: int) -> list[dic
     exactly, at_most, free = found[..., k], found[..., : k + 1].min(-1), found.min(-1)
     rows = []
     for share in SHARES:
-        eps, low, high = _quantile(exactly, share, seed)
+        eps, low, high = quantile_interval(exactly, share, seed)
         least = counting_eps(n, k, share)
         bits = {
             name: math.log2(eps / float(np.quantile(other, share)))
@@ -166,7 +166,7 @@ def _constants(kind: str, n: int, k: int, *, n_bank: int, seed: int) -> list[dic
     return rows
 
 
-def _quantile(found: NDArray, share: float, seed: int) -> tuple[float, float, float]:
+def quantile_interval(found: NDArray, share: float, seed: int) -> tuple[float, float, float]:
     """Return a quantile over banks and targets, and its 95 % interval from resampled banks."""
     random = np.random.default_rng([seed, *found.shape])
     picked = random.integers(len(found), size=(BOOTSTRAP, len(found)))
