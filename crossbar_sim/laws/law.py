@@ -19,6 +19,7 @@ LAWS = {
     "fixed-size": "fixed_size",
     "meter": "meter",
     "transition": "transition",
+    "failure": "failure",
 }
 
 
