@@ -100,7 +100,7 @@ def _meter(kept: dict[str, Any]) -> str:
         f"{best['floor_bits']:.1f}. No k gives more bits to a window that is stated as a share of the spread of the sums: both "
         "grow with sqrt(k).\n\n"
         "The design chart: n, k of the bank with least n; with least k, which is the least power of given branches; and with least "
-        f"n k, the least area at a given conductance (n up to 24, {kept['n_bank']} banks; the lower bound of the bits over banks must "
+        f"n k, the least area at a given conductance (n of 4 to 20, k < n, {kept['n_bank']} banks; the lower bound of the bits over banks must "
         "reach what is asked; - for none):\n\n"
         + table(["meter", "bits", *dict.fromkeys(r["bank"] for r in kept["rows"])], rows)
         + "\n\n`crossbar-sim precision --bits 8 --meter 0.001` answers for any bank."

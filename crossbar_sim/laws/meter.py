@@ -26,13 +26,13 @@ from tinynets.subset_sum import solve_by_count
 
 #: Relative errors of the meter; 0 is a perfect one.
 METERS = (0.0, 1e-4, 1e-3, 1e-2)
-SIZES = (4, 6, 8, 10, 12, 14, 16, 18, 20, 24)
+SIZES = (4, 6, 8, 10, 12, 14, 16, 20)
 BITS = (4, 6, 8, 10, 12)
 #: Share of (bank, target) pairs whose error counts.
 SHARE = 0.9
 N_BANK, N_TARGET = 40, 8
 #: Closed branches of the curves of the figure.
-CURVES = (1, 2, 3, 4, 6, 8, 12)
+CURVES = (1, 2, 3, 4, 6, 9, 12)
 #: What a design may be least in, with how: n, k, and the area of all branches at a given
 #: conductance, since k times larger resistors take k times as many squares.
 AIMS = {
@@ -79,9 +79,17 @@ def realised_errors(values: NDArray, k: int, meter: float, seed: int) -> NDArray
         readings = row * (1 + meter * random.standard_normal(n))
         spread = readings.std() * math.sqrt(k * (n - k) / max(n - 1, 1))
         targets = k * readings.mean() + spread * random.uniform(-1, 1, N_TARGET)
-        chosen = solve_by_count(readings, targets, k).chosen[:, k]
+        chosen = _nearest(readings, targets, k)
         found[bank] = np.abs(chosen @ row - targets) / (k * row.mean())
     return found
+
+
+def _nearest(values: NDArray, targets: NDArray, k: int) -> NDArray:
+    """Return the nearest subsets of exactly k, (n_target, n) bool, by those left open if fewer."""
+    n_open = len(values) - k
+    if k <= n_open:
+        return solve_by_count(values, targets, k).chosen[:, k]
+    return ~solve_by_count(values, values.sum() - targets, n_open).chosen[:, n_open]
 
 
 def chart(
@@ -93,7 +101,7 @@ def chart(
     seed: int = 0,
     progress: Progress = silent,
 ) -> list[dict[str, Any]]:
-    """Return bits for each n and k <= n/2, with the interval over banks and the meter's floor.
+    """Return bits for each n and k < n, with the interval over banks and the meter's floor.
 
     draw: banks, as of `mapping.selection.precision`.
     meter: relative error of a reading.
@@ -102,7 +110,7 @@ def chart(
     for done, n in enumerate(sizes):
         progress("meter", done, len(sizes))
         values = draw(n, n_bank, seed)
-        for k in range(1, n // 2 + 1):
+        for k in range(1, n):
             errors = realised_errors(values, k, meter, seed)
             interval = quantile_interval(errors, SHARE, seed)
             bits, high, low = (float(worst_case_bits(error, 1.0)) for error in interval)
