@@ -88,7 +88,9 @@ def _meter(kept: dict[str, Any]) -> str:
                     for r in kept["designs"]
                     if (r["bank"], r["meter"], r["bits_asked"]) == (bank, meter, bits)
                 ]
-                by_aim = {r["aim"]: f"{r['n']}, {r['k']}" for r in case}
+                by_aim = {
+                    r["aim"]: f"{r['n']}, {r['k']} (± {100 * r['window']:.2g} %)" for r in case
+                }
                 cells.append("; ".join(by_aim[aim] for aim in aims) if case else "-")
             rows.append([f"{100 * meter:g} %", str(bits), *cells])
     equal = [r for r in kept["rows"] if r["bank"] == "equal, 5 %" and r["meter"] == 1e-2]
@@ -98,10 +100,10 @@ def _meter(kept: dict[str, Any]) -> str:
         "limits is k. With 1 % the best equal bank here, of "
         f"n = {best['n']} and k = {best['k']}, has {_interval(best, 'bits', '.1f')} bits; the formula gives "
         f"{best['floor_bits']:.1f}. No k gives more bits to a window that is stated as a share of the spread of the sums: both "
-        "grow with sqrt(k).\n\n"
+        "grow with sqrt(k). With nearly all branches closed a bank is precise, but can be set in a narrow window only.\n\n"
         "The design chart: n, k of the bank with least n; with least k, which is the least power of given branches; and with least "
         f"n k, the least area at a given conductance (n of 4 to 20, k < n, {kept['n_bank']} banks; the lower bound of the bits over banks must "
-        "reach what is asked; - for none):\n\n"
+        "reach what is asked; in brackets how far the conductance can be set up and down; - for none):\n\n"
         + table(["meter", "bits", *dict.fromkeys(r["bank"] for r in kept["rows"])], rows)
         + "\n\n`crossbar-sim precision --bits 8 --meter 0.001` answers for any bank."
     )

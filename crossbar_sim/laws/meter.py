@@ -77,11 +77,17 @@ def realised_errors(values: NDArray, k: int, meter: float, seed: int) -> NDArray
     for bank, row in enumerate(values):
         random = np.random.default_rng([seed, 1, n, k, bank])
         readings = row * (1 + meter * random.standard_normal(n))
-        spread = readings.std() * math.sqrt(k * (n - k) / max(n - 1, 1))
+        spread = _spread(readings, k)
         targets = k * readings.mean() + spread * random.uniform(-1, 1, N_TARGET)
         chosen = _nearest(readings, targets, k)
         found[bank] = np.abs(chosen @ row - targets) / (k * row.mean())
     return found
+
+
+def _spread(values: NDArray, k: int) -> NDArray:
+    """Return the standard deviation of the sums of k of the values (…, n), drawn without return."""
+    n = values.shape[-1]
+    return values.std(axis=-1) * math.sqrt(k * (n - k) / max(n - 1, 1))
 
 
 def _nearest(values: NDArray, targets: NDArray, k: int) -> NDArray:
@@ -103,6 +109,8 @@ def chart(
 ) -> list[dict[str, Any]]:
     """Return bits for each n and k < n, with the interval over banks and the meter's floor.
 
+    `window` is how far the conductance can be set up and down, as a fraction of its mean.
+
     draw: banks, as of `mapping.selection.precision`.
     meter: relative error of a reading.
     """
@@ -115,7 +123,8 @@ def chart(
             interval = quantile_interval(errors, SHARE, seed)
             bits, high, low = (float(worst_case_bits(error, 1.0)) for error in interval)
             floor = {"floor_bits": floor_bits(k, meter)} if meter else {}
-            found = {"bits": bits, "bits_low": low, "bits_high": high}
+            window = float(np.mean(_spread(values, k) / (k * values.mean(axis=1))))
+            found = {"bits": bits, "bits_low": low, "bits_high": high, "window": window}
             rows.append({"meter": meter, "n": n, "k": k} | found | floor)
     progress("meter", len(sizes), len(sizes))
     return rows

@@ -41,6 +41,13 @@ def test_four_times_the_branches_give_a_bit():
     assert floor_bits(4, 0.0) == np.inf
 
 
+def test_the_window_is_the_spread_of_the_sums_of_k():
+    values = np.random.default_rng(0).uniform(1, 2, (3, 6))
+    (row,) = (r for r in chart(lambda *_: values, 0.0, [6], n_bank=3) if r["k"] == 2)
+    sums = np.array([[sum(s) for s in itertools.combinations(bank, 2)] for bank in values])
+    assert row["window"] == approx(np.mean(sums.std(axis=1) / sums.mean(axis=1)), rel=1e-9)
+
+
 def test_designs_are_least_in_what_they_aim_at():
     rows = chart(BANKS["equal, 5 %"], 1e-3, (6, 8, 12, 16), n_bank=20)
     enough = [(r["n"], r["k"]) for r in rows if r["bits_low"] >= 7]
