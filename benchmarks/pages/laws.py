@@ -135,7 +135,7 @@ def _transition(kept: dict[str, Any]) -> str:
     return (
         f"Against the simplest form of the law, as many bits as resistors: at kappa = 1 only {one:.0%} of the targets are met at "
         f"n = {largest}, and half of them are lost at kappa = {kept['fits'][0]['kappa_half']:.2f} at n = {fits[0][0]}, since the "
-        "transition lies half a logarithm of n below n bits. Expected are the values of the limit, "
+        f"transition lies half a logarithm of n below n bits. {_width_exponent(kept['exponents'][0])} Expected are the values of the limit, "
         "from 1 - exp(-mean number of subsets). The share differs from that formula by at most "
         f"{small:.3f} at n = 8 and {far:.3f} for n = 16 to {largest}. Intervals are over banks:\n\n"
         + table(["quantity", "measured", "limit"], found)
@@ -145,6 +145,13 @@ def _transition(kept: dict[str, Any]) -> str:
         + "\n\nFor a designer: n resistors of M levels meet nine tenths of the central targets exactly if log2(M) is below n - "
         "log2(pi n / 6)/2 - 1.5."
     )
+
+
+def _width_exponent(row: dict[str, Any]) -> str:
+    """Return whether the measured exponent of the width agrees with that of the limit."""
+    if row["low"] <= row["expected"] <= row["high"]:
+        return "The exponent of the width agrees with -1 within its interval."
+    return "The interval of the width's exponent excludes -1, the limit: at these n, of 8 and more, it is not reached yet."
 
 
 def _failure(kept: dict[str, Any]) -> str:
