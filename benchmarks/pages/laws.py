@@ -174,7 +174,7 @@ def _failure(kept: dict[str, Any]) -> str:
         f"{r['constant']} = {_interval(_named(r), 'value', '.2f')}" for r in kept["constants"]
     )
     return (
-        "Against the picture that sums lack density: from about 12 values on, banks fail because nearly all of their values have "
+        "Against the picture that sums lack density: from about 12 values on, banks fail mostly because nearly all of their values have "
         "one sign and the sums do not reach the other edge. That part has a closed form, so it needs no simulation: at eps = 1/8 "
         f"it is {ends[deep]:.1e} for n = {deep}, and each further value takes {slope:.2f} bits off it there (1 in the limit). Failure "
         "by a gap between sums falls faster.\n\n"
