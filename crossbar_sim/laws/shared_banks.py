@@ -13,7 +13,7 @@ from tinynets.subset_sum import solve, solve_vectors
 
 #: Weights that one selection serves, and vectors of a bank for each number of weights.
 WEIGHTS = (1, 2, 3, 4)
-N_VECTOR = range(4, 25)
+N_VECTOR = range(2, 25)
 N_TARGET = 16
 #: eps = 2^-bits of the largest error of a group, and the share of (bank, target) that reaches it.
 EPS_BITS, SHARE = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10), 0.9
