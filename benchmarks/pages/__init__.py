@@ -1,1 +1,1 @@
-"""README.md and docs/results.md, written from the kept outputs of the other rooms."""
+"""README.md, docs/results.md and docs/laws.md, written from the kept outputs of the other rooms."""

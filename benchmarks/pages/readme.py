@@ -1,6 +1,6 @@
-"""Write the results in README.md and docs/results.md from the kept outputs of the benchmarks.
+"""Write the results in README.md, docs/results.md and docs/laws.md from kept outputs of benchmarks.
 
-Run: python -m benchmarks.pages.readme     (a test checks that both pages are up to date)
+Run: python -m benchmarks.pages.readme     (a test checks that the pages are up to date)
 """
 
 from pathlib import Path
@@ -13,6 +13,7 @@ from benchmarks.pages import (
     engine,
     fabrication,
     golden,
+    laws,
     networks,
     pruning,
     studies,
@@ -23,11 +24,12 @@ START, END = "<!-- results: made by benchmarks/pages/readme.py -->", "<!-- end o
 
 
 def main() -> None:
-    """Replace the block between the marks in README.md, and the whole of docs/results.md."""
+    """Replace the block between the marks in README.md, and the whole of docs/results.md and docs/laws.md."""
     readme = ROOT / "README.md"
     before, rest = readme.read_text().split(START)
     replace(readme, f"{before}{block()}{rest.split(END)[1]}")
     replace(ROOT / "docs" / "results.md", page())
+    replace(ROOT / "docs" / "laws.md", laws.page())
 
 
 def block() -> str:

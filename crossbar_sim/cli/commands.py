@@ -14,7 +14,7 @@ import typer
 from crossbar_sim.cli.doctor import doctor
 from crossbar_sim.cli.fabrication import board, export, layout, reselect
 from crossbar_sim.cli.networks import map_, netlist
-from crossbar_sim.cli.precision import precision
+from crossbar_sim.cli.precision import law, precision
 from crossbar_sim.cli.prune import prune
 from crossbar_sim.cli.run import run, schema
 from crossbar_sim.cli.study import study
@@ -53,6 +53,7 @@ def _root(
 COMMANDS = {
     "run": run,
     "precision": precision,
+    "law": law,
     "verify": verify,
     "verify-foundry": verify_foundry,
     "golden": golden,

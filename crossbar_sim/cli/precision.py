@@ -1,4 +1,4 @@
-"""The command for bits of precision against the number of resistors in a bank."""
+"""The commands for bits of precision against resistors in a bank, and for the laws behind them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +8,9 @@ import typer
 
 from crossbar_sim.config import ConfigError, load_config
 from crossbar_sim.config.run import bank_of
-from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, within
+from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, progress_bars, within
 from mapping.bank import ResistorBank
+from tinynets.files.outputs import csv_text
 
 _Branches = Annotated[
     str,
@@ -63,6 +64,19 @@ _Yield = Annotated[
 ]
 _LawOutput = Annotated[
     Path | None, typer.Option(help="Path without suffix of a CSV file and of plots as PNG and SVG.")
+]
+_LawName = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="The law; without it, all are listed.")
+]
+_Effort = Annotated[
+    float,
+    typer.Option(
+        callback=within(0, 1000, ends=False),
+        help="Factor of the number of instances; 1 takes about a minute or less.",
+    ),
+]
+_Directory = Annotated[
+    Path | None, typer.Option(help="Directory for law_NAME.json and its figure, law_NAME.png.")
 ]
 
 
@@ -143,3 +157,35 @@ def _print_branches(
         f"{count.n} branches reach every target with {bits:g} bits in {count.yield_:.2%} of the "
         f"banks drawn (at 95 % confidence, in at least {count.yield_low:.2%})"
     )
+
+
+# ---- the laws ------------------------------------------------------------------------------------
+
+
+def law(
+    name: _LawName = None,
+    effort: _Effort = 1.0,
+    seed: _BankSeed = 0,
+    output: _Directory = None,
+) -> None:
+    """Measure a law of imprecise resistors: a theorem or conjecture on subset sums, and its constants.
+
+    Prints the tables as CSV, each with its title on stderr. Without NAME, lists the laws.
+
+    Example: crossbar-sim law fixed-size --effort 0.2 --output results/laws
+    """
+    from crossbar_sim.laws.law import LAWS, Effort, law_named, save_measured
+
+    if name is None:
+        for known in LAWS:
+            typer.echo(f"{known}: {law_named(known).question}")
+        return
+    chosen = law_named(name)
+    with progress_bars() as tell:
+        measured = chosen.measure(Effort(effort, tell), seed)
+    messages.print(f"{chosen.question} {chosen.statement}", markup=False)
+    for table in chosen.tables(measured):
+        messages.print(f"{table.title}:", markup=False)
+        typer.echo(csv_text(table.rows, digits=6))
+    for path in save_measured(chosen, measured, output) if output else []:
+        messages.print(f"wrote {path}", markup=False, soft_wrap=True)

@@ -44,6 +44,7 @@ ROOMS = {
         "findings",
         "report",
         "study",
+        "laws",
         "jobs",
         "selftest",
         "cli",

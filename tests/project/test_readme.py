@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.pages import readme
+from benchmarks.pages import laws, readme
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("tinynets", "mapping", "netlists", "crossbar_sim")
@@ -48,6 +48,7 @@ def test_linked_files_exist():
 def test_the_results_are_what_the_scripts_measured():
     assert readme.block() in README
     assert readme.page() == (ROOT / "docs" / "results.md").read_text()
+    assert laws.page() == (ROOT / "docs" / "laws.md").read_text()
 
 
 def test_every_script_that_is_named_is_there():

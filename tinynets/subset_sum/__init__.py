@@ -1,8 +1,9 @@
 """The exact solver: which of a bank's values add up to a target, and how near they come.
 
-Ordered: order, sorted_lists, kernels, solver. What users call is exported here.
+Ordered: order, sorted_lists, kernels, solver; by_count stands alone. What users call is exported here.
 """
 
+from tinynets.subset_sum.by_count import CountedSelection, nearest_by_count, solve_by_count
 from tinynets.subset_sum.solver import (
     LARGEST_BANK,
     Selection,
@@ -16,11 +17,14 @@ from tinynets.subset_sum.solver import (
 
 __all__ = [
     "LARGEST_BANK",
+    "CountedSelection",
     "Selection",
     "VectorSelection",
     "band_error",
     "largest_gap",
+    "nearest_by_count",
     "solve",
+    "solve_by_count",
     "solve_top",
     "solve_vectors",
 ]

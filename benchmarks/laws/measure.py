@@ -1,0 +1,29 @@
+"""Measure the laws of docs/laws.md at full effort, each in under ten minutes on two cores.
+
+Run: python -m benchmarks.laws.measure [NAME ...]     (all laws without a name)
+"""
+
+import sys
+
+from benchmarks.common import RESULTS, machine, timed
+from crossbar_sim.laws.law import LAWS, Effort, law_named, save_measured
+from crossbar_sim.system.terminal import messages, progress_bars
+
+SEED = 0
+#: The effort of each kept figure; 4 for laws that are not named.
+EFFORT = {"fixed-size": 4.0}
+
+
+def main(names: list[str]) -> None:
+    """Measure these laws, or all of them, and keep what was found with its figure."""
+    for law in [law_named(name) for name in names or LAWS]:
+        with progress_bars() as tell:
+            effort = Effort(EFFORT.get(law.name, 4.0), tell)
+            measured, wall, _ = timed(lambda: law.measure(effort, SEED))
+        kept = {**measured, "seconds": round(wall, 1), "machine": machine()}
+        for path in save_measured(law, kept, RESULTS):
+            messages.print(f"wrote {path}", markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,85 @@
+"""docs/laws.md: for each law what is known, what we measured, and what contradicts it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.common import RESULTS
+from benchmarks.pages.tables import load, table
+from crossbar_sim.laws.law import LAWS, Law, law_named
+
+HEAD = (
+    "# The laws of imprecise resistors\n\n"
+    "What is proved or conjectured of subset sums of random values, and what we measure of it. Written by "
+    "`benchmarks/pages/readme.py` from the kept outputs of `benchmarks/laws/measure.py`; `crossbar-sim law NAME` measures "
+    "a law again, with fewer instances. Theorem, conjecture and measurement are named as such. Intervals hold 95 %; each "
+    "section says over what."
+)
+
+
+def page() -> str:
+    """Return the page, with picture paths relative to docs/."""
+    return "\n\n".join([HEAD, *(section(law_named(name)) for name in LAWS)]) + "\n"
+
+
+def section(law: Law) -> str:
+    """Return the section on a law."""
+    kept_as = f"law_{law.name.replace('-', '_')}"
+    parts = [f"## {law.name}", f"**{law.question}**", f"Known. {law.statement}"]
+    if not (RESULTS / f"{kept_as}.json").exists():
+        parts.append(f"Not yet measured: `python -m benchmarks.laws.measure {law.name}`.")
+    else:
+        kept = load(kept_as)
+        parts.append(
+            f"Measured (seed {kept['seed']}, effort {kept['effort']:g}). {FOUND[law.name](kept)}"
+        )
+        parts.append(f"![{law.name}](../benchmarks/results/{kept_as}.png)")
+    return "\n\n".join([*parts, f"Sources: {'; '.join(law.sources)}."])
+
+
+def _fixed_size(kept: dict[str, Any]) -> str:
+    rows = [r for r in kept["constants"] if r["n"] in (8, 16, 24, 32, 40)]
+    cells = [
+        [r["bank"], str(r["n"]), str(r["k"]), f"{r['share']:.0%}", _interval(r, "c", ".2f")]
+        + [f"{r['c_counting']:.2f}"]
+        + [
+            f"{r['bits_above_counting']:.1f} ({r['bits_above_low']:.1f} … {r['bits_above_high']:.1f})"
+        ]
+        + [f"{r['gain_at_most']:.1f}", f"{r['gain_free']:.1f}"]
+        for r in rows
+    ]
+    head = ["bank", "n", "k", "share", "c", "c by counting", "bits lost to counting"]
+    own = [r for r in kept["least"] if r["bank"] == "normal"]
+    bits = sorted({r["eps_bits"] for r in own})
+    chart = [
+        [str(k), *(_least(r) for r in own if r["k"] == k)] for k in sorted({r["k"] for r in own})
+    ]
+    return (
+        "The theorem's c = 1 is not enough at these sizes: the counting bound alone asks for more than 1 wherever "
+        "90 % of the pairs are to be within eps, since "
+        "n H2(k/n) exceeds log2 C(n, k) by half a logarithm of n. The measured c is above it and falls towards 1 as n grows. "
+        "Intervals are over banks. The last columns are the bits gained on the same targets with at most k closed, "
+        "and with any number:\n\n"
+        + table([*head, "at most k", "any"], cells)
+        + "\n\nAt k = n/2 the 90 % figure is poor, because the window of ±sqrt(k) lies around the mean of the density, but the "
+        "sums of a bank around the mean of its own values. Equal resistors with mismatch have the same c as normal values, "
+        "since k of them add up to k plus their mismatches; another number of closed resistors does not help them.\n\n"
+        "Least n with 90 % of (bank, target) within eps, normal values, k closed, n >= 2 k; with its interval over banks, and "
+        "in square brackets the least n by counting:\n\n"
+        + table(["k", *(f"eps = 2^-{b}" for b in bits)], chart)
+    )
+
+
+def _interval(row: dict[str, Any], name: str, digits: str) -> str:
+    """Return a value with its interval, as text."""
+    value, low, high = (row[name + end] for end in ("", "_low", "_high"))
+    return f"{value:{digits}} ({low:{digits}} … {high:{digits}})"
+
+
+def _least(row: dict[str, Any]) -> str:
+    return f"{_interval(row, 'n', 'd')} [{row['n_counting']}]"
+
+
+#: What was found of each law, as text, from its kept output.
+FOUND: dict[str, Callable[[dict[str, Any]], str]] = {
+    "fixed-size": _fixed_size,
+}
