@@ -11,7 +11,13 @@ from crossbar_sim.system.terminal import messages, progress_bars
 
 SEED = 0
 #: The effort of each kept figure; 4 for laws that are not named.
-EFFORT = {"fixed-size": 4.0}
+EFFORT = {
+    "fixed-size": 4.0,
+    "ladders": 5.0,
+    "shared-banks": 4.0,
+    "residual-banks": 5.0,
+    "refinement": 8.0,
+}
 
 
 def main(names: list[str]) -> None:

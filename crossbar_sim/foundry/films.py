@@ -66,8 +66,9 @@ class Film:
     def bank(self, ohms: np.ndarray) -> ResistorBank:
         """Return the bank of resistors of some nominal values (n,) [ohm], ascending."""
         sigma = self.sigmas(self.lengths(ohms))
-        values = {"ladder": tuple(map(float, ohms)), "sigma_local": tuple(map(float, sigma))}
-        return ResistorBank(n=len(ohms), r_on=self.r_on, r_off=1e12, **values)
+        ladder, spread = tuple(map(float, ohms)), tuple(map(float, sigma))
+        own = {"r_on": self.r_on, "r_off": 1e12}
+        return ResistorBank(n=len(ohms), ladder=ladder, sigma_local=spread, **own)
 
 
 #: Source: benchmarks/results/foundry_devices.json, which states the models' versions.

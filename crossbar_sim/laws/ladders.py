@@ -32,6 +32,8 @@ KINDS = {
     "binary": ("binary", 2.0),
     **{f"E{k}": (f"E{k}", 1.75) for k in (6, 12, 24, 48, 96, 192)},
 }
+#: Kinds whose areas stand beside the winner's.
+COMPARED = ("equal", "geometric 1.5", "geometric 1.75", "binary", "E6", "E24", "E192")
 BITS = (4, 6, 8, 10, 12)
 N_BRANCH = range(3, 17)
 N_START, N_TARGET = 3, 512  # lengths of the shortest resistor; targets of a bank
@@ -224,22 +226,23 @@ def least_area(rows: list[dict]) -> list[dict]:
 def winners(rows: list[dict]) -> list[dict]:
     """Return who needs the least area, and how many times as much others need.
 
-    rows: of `least_area`, all films and kinds.
+    rows: of `least_area`, all films and kinds. A number is None where no bank of up to 16 branches
+    reaches the bits.
     """
     found = []
     keys = ("area_of", "film", "statistic", "bits")
     for place in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):
         same = [row for row in rows if tuple(row[key] for key in keys) == place and row["area"]]
-        if not same:
-            found.append(dict(zip(keys, place)) | {"winner": "none up to 16 branches"})
-            continue
-        best = min(same, key=lambda row: row["area"])
+        best = min(same, key=lambda row: row["area"], default={})
+        row = dict(zip(keys, place)) | {"winner": best.get("kind"), "n": best.get("n")}
+        for name, key, factor in (
+            ("shortest_um", "shortest", 1e6),
+            ("area_um2", "area", 1e12),
+            ("g_full_uS", "g_full", 1e6),
+        ):
+            row[name] = factor * best[key] if best else None
         areas = {row["kind"]: row["area"] / best["area"] for row in same}
-        row = dict(zip(keys, place)) | {"winner": best["kind"], "n": best["n"]}
-        row |= {"shortest_um": 1e6 * best["shortest"], "area_um2": 1e12 * best["area"]}
-        row |= {"g_full_uS": 1e6 * best["g_full"]}
-        others = ("equal", "geometric 1.5", "geometric 1.75", "binary", "E6", "E24", "E192")
-        found.append(row | {f"{kind} / winner": areas.get(kind) for kind in others})
+        found.append(row | {f"{kind} / winner": areas.get(kind) for kind in COMPARED})
     return found
 
 
@@ -266,7 +269,14 @@ def measure(effort: Effort, seed: int) -> dict:
         for row in told(least_area(list(candidates(film, kind, n_bank, seed))))
     ]
     counts = {"banks_of_gaps": n_gap, "dies": n_die, "cells_a_die": 100, "banks_of_areas": n_bank}
-    return {"seed": seed, **counts, "gaps": by_gap, "changes": by_change, "areas": by_area}
+    return {
+        "seed": seed,
+        "effort": effort.scale,
+        **counts,
+        "gaps": by_gap,
+        "changes": by_change,
+        "areas": by_area,
+    }
 
 
 def rule(rows: list[dict]) -> list[dict]:

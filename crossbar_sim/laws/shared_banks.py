@@ -162,7 +162,7 @@ def measure(effort: Effort, seed: int) -> dict:
             done += 1
             effort.progress("shared banks", done, parts)
     flat = {kind: [row for d in WEIGHTS for row in curves[kind][d]] for kind in KINDS}
-    about = {"seed": seed, "n_bank": n_bank, "n_target": N_TARGET}
+    about = {"seed": seed, "effort": effort.scale, "n_bank": n_bank, "n_target": N_TARGET}
     return about | {"slopes": slopes(flat["shared"]), "compare": compare(curves)} | flat
 
 
