@@ -67,8 +67,9 @@ class Film:
         """Return the bank of resistors of some nominal values (n,) [ohm], ascending."""
         sigma = self.sigmas(self.lengths(ohms))
         ladder, spread = tuple(map(float, ohms)), tuple(map(float, sigma))
-        own = {"r_on": self.r_on, "r_off": 1e12}
-        return ResistorBank(n=len(ohms), ladder=ladder, sigma_local=spread, **own)
+        return ResistorBank(
+            n=len(ohms), ladder=ladder, sigma_local=spread, r_on=self.r_on, r_off=1e12
+        )
 
 
 #: Source: benchmarks/results/foundry_devices.json, which states the models' versions.

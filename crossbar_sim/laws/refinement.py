@@ -66,7 +66,12 @@ def realised(wanted: NDArray, branches: int, seed: int) -> Realised:
     Ratio 1.75, switches of 1 kohm with a spread of 5 %; an element of 1 is 0.95 of the nominal full
     scale of a bank. Each pair's switches are the nearest by the readings.
     """
-    options: dict[str, Any] = {"sigma_local": 0.05, "r_on": 1e3, "sigma_on": 0.05, "meter_error": 1e-3}
+    options: dict[str, Any] = {
+        "sigma_local": 0.05,
+        "r_on": 1e3,
+        "sigma_on": 0.05,
+        "meter_error": 1e-3,
+    }
     bank = ResistorBank(n=branches, r_min=R_MIN, **options)
     rows, columns = (index.ravel() for index in np.indices(wanted.shape))
     read, true = (
@@ -149,7 +154,8 @@ def summary(n: int, condition: float, branches: int, cases: list[dict]) -> list[
         row |= {"matrices": len(cases), "radius": float(np.median(radius))}
         row |= {"weight_error": float(np.median([one["weight_error"] for one in cases]))}
         row |= yield_interval(int(grown.sum()), len(cases)).columns("diverged")
-        row |= {"as_predicted": int(np.sum(grown == (radius >= 1)))}
+        right = grown == (radius >= 1)
+        row |= {"as_predicted": int(right.sum()), "radii_of_others": radius[~right].tolist()}
         digits = -np.log10(np.maximum(np.median(errors, axis=0), 1e-17))
         row |= {f"digits_{k}": float(digits[k]) for k in SHOWN}
         reached = np.flatnonzero(digits >= DIGITS)
@@ -191,9 +197,9 @@ def joules(row: dict, node: DigitalNode) -> dict:
     found: dict = {"node": node.name, "DAC": steps * n * dac_energy(8, figures.seconds)}
     found["ADC"] = steps * n * adc_energy(8, figures.adc_case)
     found["amplifiers"] = steps * float(amplifiers)
-    found["branches"] = steps * row["siemens"] * V_READ**2 * figures.seconds
+    found["array"] = steps * row["siemens"] * V_READ**2 * figures.seconds
     found["residuals"] = steps * arithmetic(node, n**2)
-    parts = ("DAC", "ADC", "amplifiers", "branches", "residuals")
+    parts = ("DAC", "ADC", "amplifiers", "array", "residuals")
     refinement = sum(found[part] for part in parts)
     factored = 3 * arithmetic(node, n**2)
     lu = arithmetic(node, round(n**3 / 3)) + factored
@@ -227,15 +233,18 @@ def measure(effort: Effort, seed: int) -> dict:
 
 def tables(measured: dict) -> list[Table]:
     """Return the tables of what was measured."""
+    rows = [{k: v for k, v in r.items() if k != "radii_of_others"} for r in measured["rows"]]
     return [
-        Table("Digits against iterations, median matrix", measured["rows"]),
+        Table("Digits against iterations, median matrix", rows),
         Table("Joules for 10 digits", measured["energies"]),
     ]
 
 
 def draw(measured: dict, path: Path) -> None:
     """Draw digits against iterations, and the spectral radius against the condition."""
-    ideal = [row for row in measured["rows"] if row["converter_bits"] is None and row["n"] == 64]
+    sizes = sorted({row["n"] for row in measured["rows"]})
+    size = sizes[len(sizes) // 2]
+    ideal = [r for r in measured["rows"] if r["converter_bits"] is None and r["n"] == size]
     with panels(path, 2) as (left, right):
         for condition, style in zip(CONDITIONS, STYLES):
             for row in ideal:
@@ -243,13 +252,13 @@ def draw(measured: dict, path: Path) -> None:
                     y = [row[f"digits_{k}"] for k in SHOWN]
                     left.plot(SHOWN, y, style, ms=4, label=f"condition {condition:g}")
         left.set(xlabel="iterations", ylabel="digits of x, median", ylim=(-4, 17))
-        left.set(title="n = 64, 6 branches a bank, ideal converters")
+        left.set(title=f"n = {size}, 6 branches a bank, ideal converters")
         for branches, style in zip(BRANCHES, STYLES):
             same = [row for row in ideal if row["branches"] == branches]
             x, y = [row["condition"] for row in same], [row["radius"] for row in same]
             right.plot(x, y, style, ms=4, label=f"{branches} branches")
         right.axhline(1, color="0.5", linestyle="--")
-        right.set(xscale="log", yscale="log", xlabel="condition of A", title="n = 64")
+        right.set(xscale="log", yscale="log", xlabel="condition of A", title=f"n = {size}")
         right.set(ylabel="spectral radius of I − Ã⁻¹A")
 
 
