@@ -4,6 +4,7 @@ Run: python -m benchmarks.laws.measure [NAME ...]     (all laws without a name)
 """
 
 import sys
+from functools import partial
 
 from benchmarks.common import RESULTS, machine, timed
 from crossbar_sim.laws.law import LAWS, Effort, law_named, save_measured
@@ -12,7 +13,7 @@ from crossbar_sim.system.terminal import messages, progress_bars
 SEED = 0
 #: The effort of each kept figure; 4 for laws that are not named.
 EFFORT = {
-    "fixed-size": 4.0,
+    "fixed-size": 8.0,
     "ladders": 5.0,
     "shared-banks": 4.0,
     "residual-banks": 5.0,
@@ -25,7 +26,7 @@ def main(names: list[str]) -> None:
     for law in [law_named(name) for name in names or LAWS]:
         with progress_bars() as tell:
             effort = Effort(EFFORT.get(law.name, 4.0), tell)
-            measured, wall, _ = timed(lambda: law.measure(effort, SEED))
+            measured, wall, _ = timed(partial(law.measure, effort, SEED))
         kept = {**measured, "seconds": round(wall, 1), "machine": machine()}
         for path in save_measured(law, kept, RESULTS):
             messages.print(f"wrote {path}", markup=False, soft_wrap=True)

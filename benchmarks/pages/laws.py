@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.common import RESULTS
+from benchmarks.pages import laws_of_banks
 from benchmarks.pages.tables import load, table
 from crossbar_sim.laws.law import LAWS, Law, law_named
 
@@ -39,12 +40,17 @@ def section(law: Law) -> str:
 def _fixed_size(kept: dict[str, Any]) -> str:
     rows = [r for r in kept["constants"] if r["n"] in (8, 16, 24, 32, 40)]
     cells = [
-        [r["bank"], str(r["n"]), str(r["k"]), f"{r['share']:.0%}", _interval(r, "c", ".2f")]
-        + [f"{r['c_counting']:.2f}"]
-        + [
-            f"{r['bits_above_counting']:.1f} ({r['bits_above_low']:.1f} … {r['bits_above_high']:.1f})"
+        [
+            r["bank"],
+            str(r["n"]),
+            str(r["k"]),
+            f"{r['share']:.0%}",
+            _interval(r, "c", ".2f"),
+            f"{r['c_counting']:.2f}",
+            _interval(r, "bits_above_counting", ".1f"),
+            f"{r['gain_at_most']:.1f}",
+            f"{r['gain_free']:.1f}",
         ]
-        + [f"{r['gain_at_most']:.1f}", f"{r['gain_free']:.1f}"]
         for r in rows
     ]
     head = ["bank", "n", "k", "share", "c", "c by counting", "bits lost to counting"]
@@ -82,4 +88,5 @@ def _least(row: dict[str, Any]) -> str:
 #: What was found of each law, as text, from its kept output.
 FOUND: dict[str, Callable[[dict[str, Any]], str]] = {
     "fixed-size": _fixed_size,
+    **laws_of_banks.FOUND,
 }

@@ -168,7 +168,7 @@ def law(
     seed: _BankSeed = 0,
     output: _Directory = None,
 ) -> None:
-    """Measure a law of imprecise resistors: a theorem or conjecture on subset sums, and its constants.
+    """Measure a law of imprecise resistors: a theorem or conjecture, and its constants.
 
     Prints the tables as CSV, each with its title on stderr. Without NAME, lists the laws.
 

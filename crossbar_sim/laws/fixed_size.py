@@ -75,7 +75,10 @@ BANKS = {
 
 
 def measure(effort: Effort, seed: int) -> dict[str, Any]:
-    """Return the constant for each bank, n and k, and the chart n(k, eps) of two banks."""
+    """Return the constant for each bank, n and k, and the chart n(k, eps) of normal values.
+
+    The chart is also that of equal resistors with mismatch, in units of the mismatch.
+    """
     cases = [(kind, n, k) for kind in BANKS for n in SIZES for k in (n // 4, n // 2)]
     cases = [case for case in cases if _n_bank(case[1], effort) >= 2]
     constants = []
@@ -83,12 +86,11 @@ def measure(effort: Effort, seed: int) -> dict[str, Any]:
         effort.progress("constant", done, len(cases))
         constants += _constants(*case, n_bank=_n_bank(case[1], effort), seed=seed)
     effort.progress("constant", len(cases), len(cases))
-    charts = [(kind, k) for kind in ("uniform [-1, 1]", "normal") for k in CLOSED]
     least = []
-    for done, (kind, k) in enumerate(charts):
-        effort.progress("chart", done, len(charts))
-        least += Chart(kind, k, effort.count(30, least=3), seed).rows()
-    effort.progress("chart", len(charts), len(charts))
+    for done, k in enumerate(CLOSED):
+        effort.progress("chart", done, len(CLOSED))
+        least += Chart("normal", k, effort.count(20, least=3), seed).rows()
+    effort.progress("chart", len(CLOSED), len(CLOSED))
     return {"seed": seed, "effort": effort.scale, "constants": constants, "least": least}
 
 
@@ -154,8 +156,8 @@ def _constants(kind: str, n: int, k: int, *, n_bank: int, seed: int) -> list[dic
                 "c_high": constant(n, k, high),
                 "c_counting": constant(n, k, least),
                 "bits_above_counting": math.log2(eps / least),
-                "bits_above_low": math.log2(low / least),
-                "bits_above_high": math.log2(high / least),
+                "bits_above_counting_low": math.log2(low / least),
+                "bits_above_counting_high": math.log2(high / least),
                 "gain_at_most": bits["at_most"],
                 "gain_free": bits["free"],
             }
@@ -266,9 +268,8 @@ def draw(measured: dict[str, Any], path: Path) -> None:
             x, y = [r["k"] for r in own], [r["n"] for r in own]
             right.plot(x, y, style, ms=4, label=f"eps = 2^-{bits}")
         right.plot(CLOSED, [2 * k for k in CLOSED], color="0.7", label="n = 2 k")
-        right.set(
-            xlabel="closed resistors k", ylabel="least n", title="normal values", yscale="log"
-        )
+        right.set(xlabel="closed resistors k", ylabel="least n", title="normal values")
+        right.set_yscale("log", base=2)
 
 
 LAW = Law(

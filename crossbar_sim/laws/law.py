@@ -91,7 +91,7 @@ def save_measured(law: Law, measured: dict[str, Any], directory: Path) -> list[P
     stem = directory / f"law_{law.name.replace('-', '_')}"
     data, picture = stem.with_suffix(".json"), stem.with_suffix(".png")
     with new_file(data) as draft:
-        draft.write_text(json.dumps(measured, indent=1, allow_nan=False) + "\n")
+        draft.write_text(json.dumps(measured, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     with new_file(picture) as draft:
         law.draw(measured, draft)
     return [data, picture]

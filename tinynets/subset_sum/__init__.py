@@ -1,6 +1,7 @@
 """The exact solver: which of a bank's values add up to a target, and how near they come.
 
-Ordered: order, sorted_lists, kernels, solver; by_count stands alone. What users call is exported here.
+Ordered: order, sorted_lists, kernels, solver; by_count stands alone.
+What users call is exported here.
 """
 
 from tinynets.subset_sum.by_count import CountedSelection, nearest_by_count, solve_by_count
