@@ -17,7 +17,7 @@ from mapping.selection.bits import worst_case_bits
 from mapping.selection.precision import draw_from, full_scale
 from netlists.layout.floorplan import plan_cell
 from netlists.layout.technology import HIGH_PO, XHIGH_PO
-from tinynets.subset_sum import largest_gap, solve
+from tinynets.subset_sum import band_error, largest_gap, solve
 
 BAND, WIDE = (0.25, 0.75), (0.1, 0.9)
 RATIOS = (1.4, 1.5, 1.6, 1.7, 1.75, 1.8, 1.85, 1.9, 1.95, 2.0)
@@ -34,8 +34,17 @@ KINDS = {
 }
 #: Kinds whose areas stand beside the winner's.
 COMPARED = ("equal", "geometric 1.5", "geometric 1.75", "binary", "E6", "E24", "E192")
+#: What the bits of a ladder are of.
+STATISTICS = {
+    "p99": "99 % of targets in the central half, median bank",
+    "sure": "every target in the central half, 9 of 10 banks",
+    "wide": "99 % of targets in the middle 80 %, median bank",
+    "mean": "mean error in the central half",
+}
+SURE = 0.9
 BITS = (4, 6, 8, 10, 12)
 N_BRANCH = range(3, 17)
+R_FREE = 100e3  # smallest resistor where areas do not matter [ohm]
 N_START, N_TARGET = 3, 512  # lengths of the shortest resistor; targets of a bank
 #: Films that the project can draw. A drawn cell has contacts, spacing and switches, no memory.
 DRAWN = {("high_po", 0.35e-6): HIGH_PO, ("xhigh_po", 0.35e-6): XHIGH_PO}
@@ -150,20 +159,22 @@ def ladder_ohms(kind: str, n: int, r_min: float) -> np.ndarray:
 
 
 def precision_of(bank: ResistorBank, n_bank: int, seed: int) -> dict:
-    """Return bits of 99 % of the targets of the median bank ("p99", "wide"), and of the mean error.
+    """Return bits of a bank by the names of STATISTICS, with intervals over banks.
 
-    Each bank has 512 evenly spaced targets in the central half of its full scale, for "wide" in the
-    middle 80 %; each is chosen by the exact solver. Intervals are over banks.
+    512 evenly spaced targets of each bank are chosen by the exact solver; "sure" is exact.
     """
     values = draw_from(lambda n: bank)(bank.n, n_bank, seed)
+    total = values.sum(axis=1)
     errors, wide = (_errors(values, band) for band in (BAND, WIDE))
     mean = mean_interval(errors.mean(axis=1))
     row = {"mean": _bits(mean.value), "mean_low": _bits(mean.high), "mean_high": _bits(mean.low)}
-    for name, of_targets in (("p99", errors), ("wide", wide)):
-        tail = np.quantile(of_targets, 0.99, axis=1)
-        middle = stats.quantile_test(tail, p=0.5).confidence_interval(0.95)
-        row |= {name: _bits(float(np.median(tail)))}
-        row |= {f"{name}_low": _bits(middle.high), f"{name}_high": _bits(middle.low)}
+    of_banks = {"p99": np.quantile(errors, 0.99, axis=1), "wide": np.quantile(wide, 0.99, axis=1)}
+    of_banks["sure"] = band_error(values, BAND[0] * total, BAND[1] * total)[1] / total
+    for name, found in of_banks.items():
+        share = SURE if name == "sure" else 0.5
+        bounds = stats.quantile_test(found, p=share).confidence_interval(0.95)
+        row |= {name: _bits(float(np.quantile(found, share)))}
+        row |= {f"{name}_low": _bits(bounds.high), f"{name}_high": _bits(bounds.low)}
     return row
 
 
@@ -176,6 +187,13 @@ def _errors(values: np.ndarray, band: tuple[float, float]) -> np.ndarray:
 def _bits(error: float) -> float:
     """Return worst-case bits of an error as a part of full scale; 0 for an unknown bound."""
     return float(worst_case_bits(error, 1.0)) if 0 < error < 0.5 else 0.0
+
+
+def by_ratio(ratio: float, sigma: float, n_bank: int, seed: int) -> dict:
+    """Return bits of banks of 12 branches, without regard to area."""
+    ohms = tuple(map(float, R_FREE * ratio ** np.arange(12)))
+    bank = ResistorBank(n=12, ladder=ohms, sigma_local=sigma)
+    return {"ratio": ratio, "sigma": sigma} | precision_of(bank, n_bank, seed)
 
 
 def candidates(film: Film, kind: str, n_bank: int, seed: int) -> Iterator[dict]:
@@ -203,14 +221,13 @@ def drawn_area(bank: ResistorBank, technology) -> float | None:
 def least_area(rows: list[dict]) -> list[dict]:
     """Return the least area of one film and kind that reaches each number of bits.
 
-    rows: of `candidates`. Bits are those of the mean error ("mean") or of 99 % of the targets of
-    the median bank ("p99", "wide"), areas those of the film or of the drawn cell; None where no
-    bank of up to 16 branches reaches the bits.
+    rows: of `candidates`. Areas are those of the film or of the drawn cell; None where no bank of
+    up to 16 branches reaches the bits.
     """
     found = []
     for area in ("film", "drawn"):
         own = [row for row in rows if row[f"{area}_area"] is not None]
-        for statistic in ("p99", "wide", "mean") if own else ():
+        for statistic in STATISTICS if own else ():
             for bits in BITS:
                 good = [row for row in own if row[statistic] >= bits]
                 best = min(good, key=lambda row: row[f"{area}_area"], default=None)
@@ -242,7 +259,11 @@ def winners(rows: list[dict]) -> list[dict]:
         ):
             row[name] = factor * best[key] if best else None
         areas = {row["kind"]: row["area"] / best["area"] for row in same}
-        found.append(row | {f"{kind} / winner": areas.get(kind) for kind in COMPARED})
+        row |= {f"{kind} / winner": areas.get(kind) for kind in COMPARED}
+        powers = {row["kind"]: row["area"] * row["g_full"] for row in same}
+        ours = powers.get("geometric 1.75")
+        row["geometric 1.75 / winner, area * g_full"] = ours and ours / powers[best["kind"]]
+        found.append(row)
     return found
 
 
@@ -251,32 +272,35 @@ def winners(rows: list[dict]) -> list[dict]:
 
 def measure(effort: Effort, seed: int) -> dict:
     """Measure gaps, changes and areas; see `LAW`."""
-    parts = len(RATIOS) * len(TOLERANCES) + len(CHANGES) + len(FILMS) * len(KINDS)
+    free = [(ratio, sigma) for sigma in (0.0, 0.02, 0.05) for ratio in (*GEOMETRIC, 2.0)]
+    parts = len(RATIOS) * len(TOLERANCES) + len(CHANGES) + len(free) + len(FILMS) * len(KINDS)
     done = iter(range(1, parts + 1))
 
     def told(rows):
         effort.progress("ladders", next(done), parts)
         return rows
 
-    n_gap, n_die, n_bank = effort.count(1000), effort.count(10), effort.count(14)
+    n_gap, n_die = effort.count(1000), effort.count(10)
+    n_free, n_bank = effort.count(60), effort.count(14)
     grid = [(b, t) for t in TOLERANCES for b in RATIOS]
     by_gap = [told(gaps(b, t, n_gap, seed)) for b, t in grid]
     by_change = [told(changed(name, n_die, 100, seed)) for name in CHANGES]
+    ratios = [told(by_ratio(*one, n_free, seed)) for one in free]
     by_area = [
         row
         for film in FILMS
         for kind in KINDS
         for row in told(least_area(list(candidates(film, kind, n_bank, seed))))
     ]
-    counts = {"banks_of_gaps": n_gap, "dies": n_die, "cells_a_die": 100, "banks_of_areas": n_bank}
-    return {
-        "seed": seed,
-        "effort": effort.scale,
-        **counts,
-        "gaps": by_gap,
-        "changes": by_change,
-        "areas": by_area,
+    counts = {
+        "banks_of_ratios": n_free,
+        "banks_of_gaps": n_gap,
+        "dies": n_die,
+        "cells_a_die": 100,
+        "banks_of_areas": n_bank,
     }
+    found = {"gaps": by_gap, "changes": by_change, "ratios": ratios, "areas": by_area}
+    return {"seed": seed, "effort": effort.scale, **counts, **found}
 
 
 def rule(rows: list[dict]) -> list[dict]:
@@ -299,25 +323,23 @@ def tables(measured: dict) -> list[Table]:
     """Return the tables of what was measured."""
     won = winners(measured["areas"])
     of = {"drawn": "half a drawn cell", "film": "films alone"}
-    of |= {"p99": "99 % of targets in the central half, median bank"}
-    of |= {"wide": "99 % of targets in the middle 80 %, median bank"}
-    of |= {"mean": "mean error in the central half"}
     return [
         Table("Ratios without a gap: the rule, and where gaps are seen", rule(measured["gaps"])),
         Table("Bits of the mean error after a change of the die", measured["changes"]),
+        Table("Bits of 12 branches by ratio and scatter", measured["ratios"]),
         *(
             Table(
-                f"Least area, {of[area]}: {of[statistic]}",
+                f"Least area, {of[area]}: {label}",
                 [r for r in won if (r["area_of"], r["statistic"]) == (area, statistic)],
             )
             for area in ("drawn", "film")
-            for statistic in ("p99", "wide", "mean")
+            for statistic, label in STATISTICS.items()
         ),
     ]
 
 
 def draw(measured: dict, path: Path) -> None:
-    """Draw the share of banks with gaps, and the area that ladders need for some bits."""
+    """Draw the share of banks with gaps, bits by ratio, and the area that ladders need."""
     with panels(path, 3) as (left, middle, right):
         for tolerance, style in zip(TOLERANCES, STYLES):
             same = [row for row in measured["gaps"] if row["tolerance"] == tolerance]
@@ -326,19 +348,21 @@ def draw(measured: dict, path: Path) -> None:
             left.plot(x, y, style, markersize=4, label=f"tolerance {tolerance:.0%}")
         left.axvline(1, color="0.5", linestyle="--")
         left.set(xlabel="ratio b, over 2 / (1 + t)", ylabel="banks with a gap [%]")
-        kinds = ("equal", "geometric 1.1", "geometric 1.5", "geometric 1.75", "binary", "E6")
-        for axes, statistic, title in (
-            (middle, "p99", "central half of full scale"),
-            (right, "wide", "middle 80 %"),
-        ):
-            for kind, style in zip(kinds, STYLES):
-                same = [r for r in measured["areas"] if r["film"] == FILMS[2].name and r["area"]]
-                same = [r for r in same if (r["kind"], r["statistic"]) == (kind, statistic)]
-                same = [r for r in same if r["area_of"] == "drawn"]
-                x, y = [1e12 * r["area"] for r in same], [r["bits"] for r in same]
-                axes.plot(x, y, style, markersize=4, label=kind)
-            axes.set(xscale="log", xlabel="area of a drawn bank, SKY130 xhigh_po [µm²]")
-            axes.set(ylabel="bits, 99 % of targets, median bank", title=title)
+        for statistic, style in zip(STATISTICS, STYLES):
+            same = [row for row in measured["ratios"] if row["sigma"] == 0.05]
+            x, y = [row["ratio"] for row in same], [row[statistic] for row in same]
+            middle.plot(x, y, style, markersize=4, label=STATISTICS[statistic])
+        middle.set(
+            xlabel="ratio b", ylabel="bits of 12 branches", title="5 % scatter", ylim=(4, 14)
+        )
+        for kind, style in zip(("equal", "geometric 1.1", *COMPARED[1:5]), STYLES):
+            same = [r for r in measured["areas"] if r["film"] == FILMS[2].name and r["area"]]
+            same = [r for r in same if (r["kind"], r["statistic"]) == (kind, "sure")]
+            same = [r for r in same if r["area_of"] == "drawn"]
+            x, y = [1e12 * r["area"] for r in same], [r["bits"] for r in same]
+            right.plot(x, y, style, markersize=4, label=kind)
+        right.set(xscale="log", xlabel="area of a drawn bank, SKY130 xhigh_po [µm²]")
+        right.set(ylabel="bits", title=STATISTICS["sure"])
 
 
 LAW = Law(

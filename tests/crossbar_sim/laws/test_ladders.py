@@ -11,6 +11,7 @@ from crossbar_sim.laws import ladders
 from crossbar_sim.laws.ladders import (
     DRAWN,
     KINDS,
+    by_ratio,
     candidates,
     changed,
     corner_step,
@@ -103,6 +104,14 @@ def test_bits_are_those_of_all_sums_of_a_bank_without_spread():
     step = 1 / (2**6 - 1)
     assert found["mean"] == approx(-np.log2(2 * step / 4), abs=0.1)
     assert found["p99"] == approx(-np.log2(2 * step / 2), abs=0.1)
+    assert found["sure"] == approx(-np.log2(step), rel=1e-9)
+
+
+def test_without_scatter_distinct_values_are_enough():
+    """A small ratio does not live on the scatter: 2^12 sums differ without any."""
+    small, none = (by_ratio(ratio, sigma, 6, 0) for ratio, sigma in ((1.1, 0.05), (1.1, 0.0)))
+    assert none["p99"] > 10
+    assert abs(small["p99"] - none["p99"]) < 1
 
 
 def test_a_cell_too_large_to_be_drawn_has_no_area():
@@ -122,9 +131,9 @@ def test_the_least_area_is_that_of_a_bank_that_reaches_the_bits(measured):
 
 def test_the_winner_needs_the_least(measured):
     won = winners(measured["areas"])
-    assert len(won) == 5 * 3 * 3
+    assert len(won) == 5 * 4 * 3
     for row in won:
-        ratios = [v for k, v in row.items() if "/ winner" in k and v is not None]
+        ratios = [v for k, v in row.items() if k.endswith("/ winner") and v is not None]
         assert all(ratio >= 1 for ratio in ratios)
         assert (row["winner"] is None) == (row["area_um2"] is None)
 
@@ -134,7 +143,7 @@ def test_the_rule_is_kept_by_what_was_measured(measured):
 
 
 def test_the_tables_and_the_figure(measured, tmp_path):
-    assert len(ladders.tables(measured)) == 8
+    assert len(ladders.tables(measured)) == 11
     for table in ladders.tables(measured):
         assert len({tuple(row) for row in table.rows}) == 1, table.title
     ladders.draw(measured, tmp_path / "law.png")
