@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.pages.tables import table
-from crossbar_sim.laws.ladders import rule, winners
+from crossbar_sim.laws.ladders import STATISTICS, rule, winners
 
 
 def interval(row: dict[str, Any], name: str, digits: str) -> str:
@@ -21,27 +21,45 @@ def interval(row: dict[str, Any], name: str, digits: str) -> str:
 def ladders(kept: dict[str, Any]) -> str:
     """Return what was found of ladders."""
     won = winners(kept["areas"])
-    return "\n\n".join([_speaks_against(won), _rule(kept), _changes(kept), *_areas(kept, won)])
+    return "\n\n".join(
+        [_speaks_against(won), _by_ratio(kept), _rule(kept), _changes(kept), *_areas(kept, won)]
+    )
 
 
 def _speaks_against(won: list[dict[str, Any]]) -> str:
-    ten = [row for row in won if row["bits"] == 10 and row["winner"]]
-    half, wide = (
-        next(
-            row["geometric 1.75 / winner"]
-            for row in ten
-            if (row["area_of"], row["statistic"]) == ("drawn", statistic) and "xhigh" in row["film"]
-        )
-        for statistic in ("p99", "wide")
-    )
+    ten = {
+        row["statistic"]: row
+        for row in won
+        if row["bits"] == 10 and row["area_of"] == "drawn" and "xhigh" in row["film"]
+    }
+    sure, wide = ten["sure"], ten["wide"]
     return (
-        f"This speaks against the project's own default ladder of ratio 1.75: for 10 bits its drawn bank of SKY130 xhigh_po is "
-        f"{half:.0f} times as large as the best one for targets in the central half of full scale, and {wide:.0f} times for the "
-        "middle 80 %. A small ratio lives on the scatter: it needs a branch or two more, but no resistor that is hundreds of "
-        "times as long as the shortest. What the larger ratio has for it: it uses 96 % of full scale, and the rule below "
-        "promises each of its targets, for any scatter within the tolerance; a small ratio promises nothing and is good for "
-        "99 % of the targets of the median bank, which is what is measured here. Its bank also conducts several times as much, "
-        "which the tables show and areas do not."
+        "This speaks against the project's own default ladder, of ratio 1.75. For every target of the central half with 10 "
+        f"bits, in 9 of 10 banks, its drawn bank of SKY130 xhigh_po is {sure['geometric 1.75 / winner']:.0f} times as large as "
+        f"that of the best ladder ({sure['winner']}), and has {sure['geometric 1.75 / winner, area * g_full']:.0f} times its area "
+        f"times conductance; for 99 % of the targets of the middle 80 % it is {wide['geometric 1.75 / winner']:.0f} times as "
+        "large. A large ratio asks for resistors that are hundreds of times as long as the shortest, and gains little by it: "
+        "what counts is that no two sums are equal. What ratio 1.75 has for it: it reaches 96 % of its full scale, each of its "
+        "targets is promised for any scatter within the tolerance, and its worst bank is hardly worse than its median one. A "
+        "bank of small ratio conducts about three times as much, for resistors of the same shortest length."
+    )
+
+
+def _by_ratio(kept: dict[str, Any]) -> str:
+    rows = [
+        [f"{row['ratio']:g}", f"{row['sigma']:.0%}"]
+        + [interval(row, name, ".1f") for name in ("mean", "p99", "sure", "wide")]
+        for row in kept["ratios"]
+    ]
+    return (
+        f"Bits of 12 branches, {kept['banks_of_ratios']} banks each, without regard to area. In the central half the ratio "
+        "hardly matters, with or without scatter, up to 1.9; a ratio of 2 is exact without scatter and has gaps with it. "
+        "Towards the ends of the full scale a larger ratio is better. Intervals are over banks, which are all the same at no "
+        "scatter; 0.0 stands for a bound that the sample does not give:\n\n"
+        + table(
+            ["ratio", "scatter", *(STATISTICS[name] for name in ("mean", "p99", "sure", "wide"))],
+            rows,
+        )
     )
 
 
@@ -78,22 +96,18 @@ def _changes(kept: dict[str, Any]) -> str:
 
 
 def _areas(kept: dict[str, Any], won: list[dict[str, Any]]) -> list[str]:
-    of = {"p99": "99 % of targets in the central half, median bank"}
-    of |= {
-        "wide": "99 % of targets in the middle 80 %, median bank",
-        "mean": "mean error, central half",
-    }
     parts = [
         f"The least area that reaches a precision, over {kept['banks_of_areas']} banks each, up to 16 branches, shortest "
-        "resistors of 1, 2 and 5 um, a perfect meter. Other columns: how many times the winner's area a kind of ladder needs; "
-        "– where no bank reaches the bits. The winner is the best of many, so that its lead over the next is uncertain; the "
-        "intervals of its bits, over banks, are in the JSON. Half a drawn cell has contacts, spacing and switches; their memory "
-        "is not drawn. All films, areas and statistics are in the JSON and printed by `crossbar-sim law ladders`."
+        "resistors of 1, 2 and 5 um, a perfect meter. Other columns: how many times the winner's area a kind of ladder needs, "
+        "and for ratio 1.75 how many times its area times full-scale conductance, which longer resistors do not change; – where "
+        "no bank reaches the bits. The winner is the best of many, so that its lead over the next is uncertain; the intervals "
+        "of its bits, over banks, are in the JSON. Half a drawn cell has contacts, spacing and switches; their memory is not "
+        "drawn. All films, areas and statistics are in the JSON and printed by `crossbar-sim law ladders`."
     ]
-    for area, statistic in (("drawn", "p99"), ("drawn", "wide"), ("film", "p99")):
+    for area, statistic in (("drawn", "sure"), ("drawn", "wide"), ("film", "p99")):
         name = "half a drawn cell" if area == "drawn" else "films alone"
         same = [row for row in won if (row["area_of"], row["statistic"]) == (area, statistic)]
-        parts.append(f"{name.capitalize()}, {of[statistic]}:\n\n" + _winners(same))
+        parts.append(f"{name.capitalize()}, {STATISTICS[statistic]}:\n\n" + _winners(same))
     return parts
 
 
@@ -102,11 +116,12 @@ def _winners(rows: list[dict[str, Any]]) -> str:
     cells = [
         [row["film"], str(row["bits"]), row["winner"] or "none", _or_none(row["n"], "d")]
         + [_or_none(row["area_um2"], ".3g"), _or_none(row["g_full_uS"], ".3g")]
-        + [_or_none(row[key], ".3g") for key in others]
+        + [_or_none(row[key], ".3g") for key in (*others, "geometric 1.75 / winner, area * g_full")]
         for row in rows
     ]
     head = ["film", "bits", "winner", "n", "µm²", "full scale [µS]"]
-    return table([*head, *(key.removesuffix(" / winner") for key in others)], cells)
+    head += [key.removesuffix(" / winner") for key in others]
+    return table([*head, "geometric 1.75, area × conductance"], cells)
 
 
 # ---- shared banks --------------------------------------------------------------------------------
@@ -218,7 +233,7 @@ def refinement(kept: dict[str, Any]) -> str:
             f"8-bit converters with ranges that follow their vectors change little: {_converters(kept)}",
             "Joules for 10 digits, 6 branches, 8-bit converters, amplifiers of 100 MHz that are ideal but for their speed; the "
             "settling time is an assumption (one pole, slowest mode). LU counts n^3/3 products and sums, a residual, and two "
-            "pairs of triangular solves, at the 32-bit figures for both sides. Choosing switches, memory and fetching numbers "
+            "pairs of triangular solves, at the 32-bit figures for both sides (Cholesky, which these matrices allow, takes half). Choosing switches, memory and fetching numbers "
             "are not counted. Without DACs: their energy, scaled from a design of 1 GS/s, is left out:",
             _joules(kept),
         ]
