@@ -14,6 +14,7 @@ SEED = 0
 #: The effort of each kept figure; 4 for laws that are not named.
 EFFORT = {
     "fixed-size": 8.0,
+    "transition": 8.0,
     "ladders": 5.0,
     "shared-banks": 4.0,
     "residual-banks": 5.0,

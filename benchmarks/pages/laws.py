@@ -75,6 +75,38 @@ def _fixed_size(kept: dict[str, Any]) -> str:
     )
 
 
+def _transition(kept: dict[str, Any]) -> str:
+    found = [
+        [r["quantity"], _interval(r, "value", ".3f"), f"{r['expected']:.3f}"]
+        for r in kept["exponents"]
+    ]
+    fits = [
+        [
+            str(r["n"]),
+            str(r["n_bank"]),
+            _interval(r, "kappa_half", ".4f"),
+            _interval(r, "width", ".4f"),
+        ]
+        for r in kept["fits"]
+    ]
+    far = max(abs(r["share"] - r["poisson"]) for r in kept["rows"] if r["n"] >= 16)
+    small = max(abs(r["share"] - r["poisson"]) for r in kept["rows"] if r["n"] == 8)
+    return (
+        f"Against the simplest form of the law: at kappa = 1 itself hardly a target is still met, and at n = {fits[0][0]} half of "
+        f'them are lost at kappa = {kept["fits"][0]["kappa_half"]:.2f}, so "as many bits as resistors" is wrong by half a '
+        "logarithm of n. The width's exponent over these n is steeper than -1 by more than its interval, since the smallest banks "
+        "have a wider transition than the limit. Expected are the values of the limit, "
+        "from 1 - exp(-mean number of subsets). The share differs from that formula by at most "
+        f"{small:.3f} at n = 8 and {far:.3f} from n = 16 on. Intervals are over banks:\n\n"
+        + table(["quantity", "measured", "limit"], found)
+        + "\n\nThe place is where half of the targets are met; the width is the change of kappa that halves the mean number "
+        "of subsets:\n\n"
+        + table(["n", "banks", "kappa of one half", "width"], fits)
+        + "\n\nFor a designer: n resistors of M levels meet nine tenths of the central targets exactly if log2(M) is below n - "
+        "log2(pi n / 6)/2 - 1.5."
+    )
+
+
 def _interval(row: dict[str, Any], name: str, digits: str) -> str:
     """Return a value with its interval, as text."""
     value, low, high = (row[name + end] for end in ("", "_low", "_high"))
@@ -88,5 +120,6 @@ def _least(row: dict[str, Any]) -> str:
 #: What was found of each law, as text, from its kept output.
 FOUND: dict[str, Callable[[dict[str, Any]], str]] = {
     "fixed-size": _fixed_size,
+    "transition": _transition,
     **laws_of_banks.FOUND,
 }

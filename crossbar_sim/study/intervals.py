@@ -74,6 +74,31 @@ def yield_interval(good: int, total: int) -> Interval:
     return Interval(good / total, float(bounds.low), float(bounds.high))
 
 
+def clustered_share(outcomes: np.ndarray) -> Interval:
+    """Return the share of true outcomes of which those of one group are not independent.
+
+    outcomes: (n_group, n_each) bool, such as targets of banks.
+
+    Wilson's interval for as many independent outcomes as have the variance of the groups' means; at
+    least one for each group, which is all that is known if every outcome is the same.
+    Source: Korn, Graubard, Survey Methodology 24 (1998) 193, with Wilson's interval for their exact
+    one.
+    """
+    outcomes = np.asarray(outcomes, dtype=float)
+    if outcomes.ndim != 2 or len(outcomes) < 2 or not outcomes.shape[1]:
+        raise ValueError(
+            f"expected outcomes (n_group, n_each) of two groups or more; got {outcomes.shape}"
+        )
+    share, n_group = float(outcomes.mean()), len(outcomes)
+    variance = float(outcomes.mean(axis=1).var(ddof=1)) / n_group
+    independent = share * (1 - share) / variance if variance > 0 else n_group
+    count = min(max(independent, n_group), outcomes.size)
+    z = stats.norm.ppf((1 + CONFIDENCE) / 2)
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    wide = z * np.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2) / (1 + z**2 / count)
+    return Interval(share, float(centre - wide), float(centre + wide))
+
+
 def image_half_width(accuracy: float, n_image: float) -> float:
     """Return the half width of the interval that n_image test images leave to an accuracy.
 

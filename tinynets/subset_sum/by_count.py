@@ -6,6 +6,7 @@ exactly k values is one of i values and one of k - i, so the walks over the pair
 asked for here is the distance, not the preferred subset.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from tinynets.files.compiled import kernels
 jit = kernels()
 
 LARGEST_LISTS = 1 << 24  # sums of a half: 128 MB
+ONE_BY_ONE = 20  # values
 
 
 @dataclass(frozen=True)
@@ -79,43 +81,54 @@ def _halves(
 def _lists(values: NDArray, largest: int, members: bool) -> Half:
     """List the sums of up to `largest` of these values, by their number."""
     most = min(largest, len(values))
-    width = len(values) if members else 0
-    lists = [(np.zeros(1), np.zeros((1, width), bool))]
-    for k, value in enumerate(values):
-        with_value = [_added(entry, value, k if members else None) for entry in lists[:most]]
-        without = (
-            lists if len(lists) > most else [*lists, (np.empty(0), np.empty((0, width), bool))]
+    total = sum(math.comb(len(values), k) for k in range(most + 1))
+    if total > LARGEST_LISTS:
+        raise ValueError(
+            f"half of the bank has {total} subsets of up to {most} of {len(values)} values, over "
+            f"{LARGEST_LISTS}; ask for fewer values, or pass a smaller bank"
         )
-        lists = [lists[0], *map(_merged, without[1:], with_value)]
-        if sum(len(sums) for sums, _ in lists) > LARGEST_LISTS:
-            raise ValueError(
-                f"half of the bank has over {LARGEST_LISTS} subsets of up to {most} of "
-                f"{len(values)} values; ask for fewer values, or pass a smaller bank"
-            )
-    starts = np.cumsum([0, *(len(sums) for sums, _ in lists)])
+    lists = _by_number(values, most, members)
     return (
         np.concatenate([sums for sums, _ in lists]),
-        starts,
+        np.cumsum([0, *(len(sums) for sums, _ in lists)]),
         np.concatenate([chosen for _, chosen in lists]),
     )
 
 
-def _added(entry: tuple[NDArray, NDArray], value: float, k: int | None) -> tuple[NDArray, NDArray]:
-    """Return a list with value k in every subset."""
-    sums, members = entry
-    if k is not None:
-        members = members.copy()
-        members[:, k] = True
-    return sums + value, members
+def _by_number(values: NDArray, most: int, members: bool) -> list[tuple[NDArray, NDArray]]:
+    """Return sums and members of 0, 1 … `most` values, each ascending.
+
+    From the lists of two parts. The second part of a short bank is one value, so that two ascending
+    lists are merged; a long bank, of which few are chosen, is halved.
+    """
+    n = len(values)
+    if n < 2:
+        chosen = np.array([[False], [True]])[:, : n * members]
+        return [(np.zeros(1), chosen[:1]), (values[:1], chosen[1:])][: min(most, n) + 1]
+    split = n // 2 if n > ONE_BY_ONE else n - 1
+    a, b = (_by_number(part, most, members) for part in (values[:split], values[split:]))
+    lists = []
+    for k in range(min(most, n) + 1):
+        first, last = max(0, k + 1 - len(b)), min(k, len(a) - 1)
+        lists.append(_ascending([_paired(a[i], b[k - i]) for i in range(first, last + 1)]))
+    return lists
 
 
-def _merged(one: tuple[NDArray, NDArray], other: tuple[NDArray, NDArray]) -> tuple:
-    """Merge two ascending lists; a stable sort finds the two runs and takes linear time."""
-    sums = np.concatenate([one[0], other[0]])
-    if not one[1].shape[1]:
-        return np.sort(sums, kind="stable"), np.empty((len(sums), 0), bool)
+def _paired(a: tuple[NDArray, NDArray], b: tuple[NDArray, NDArray]) -> tuple[NDArray, NDArray]:
+    """Return the sums of every pair of a subset of a and one of b, and who is in them."""
+    sums = (a[0] + b[0][:, None]).ravel()
+    who = [np.tile(a[1], (len(b[0]), 1)), np.repeat(b[1], len(a[0]), axis=0)]
+    return sums, np.concatenate(who, axis=1)
+
+
+def _ascending(parts: list[tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray]:
+    """Put lists into one; a stable sort finds the runs, and merges two in linear time."""
+    sums = np.concatenate([part for part, _ in parts])
+    who = np.concatenate([part for _, part in parts])
+    if not who.shape[1]:
+        return np.sort(sums, kind="stable"), who
     order = np.argsort(sums, kind="stable")
-    return sums[order], np.concatenate([one[1], other[1]])[order]
+    return sums[order], who[order]
 
 
 # ---- walks --------------------------------------------------------------------------------------

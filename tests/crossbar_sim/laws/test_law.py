@@ -49,6 +49,7 @@ def test_the_command_lists_the_laws():
 
 def test_the_command_prints_tables_and_writes_what_it_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(fixed_size, "CLOSED", (3,))
+    monkeypatch.setattr(fixed_size, "EPS_BITS", (4, 6))
     done = command("law", "fixed-size", "--effort", 0.02, "--seed", 3, "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     tables = done.stdout.strip().split("\n\n")

@@ -20,6 +20,7 @@ from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.study import Range, Sample, Stop, StudyConfig, load_study, with_values
 from crossbar_sim.report import run_plots as plots
 from crossbar_sim.study.intervals import (
+    clustered_share,
     image_half_width,
     mean_interval,
     nested_interval,
@@ -633,3 +634,17 @@ def test_an_unknown_metric_to_stop_at(files, tmp_path):
     config = config.model_copy(update={"dies": 4, "stop": stop, "grid": {"bank.n": [4]}})
     with pytest.raises(ConfigError, match=r"metric must be one of accuracy, loss.*got 'acuracy'"):
         Study(config, base, Store(files / "done.sqlite")).run(n_jobs=1).summary()
+
+
+def test_a_clustered_share_counts_groups_where_nothing_varies():
+    """Ten groups of ten equal outcomes say as much as ten outcomes; independent ones more."""
+    whole = np.repeat([True] * 8 + [False] * 2, 10).reshape(10, 10)
+    same = clustered_share(whole)
+    assert same.value == 0.8
+    assert (same.low, same.high) == approx((yield_interval(8, 10).low, yield_interval(8, 10).high))
+    mixed = clustered_share(np.random.default_rng(0).random((400, 10)) < 0.8)
+    assert mixed.half_width < 1.3 * yield_interval(3200, 4000).half_width
+    sure = clustered_share(np.ones((10, 10)))
+    assert (sure.low, sure.high) == approx((yield_interval(10, 10).low, 1.0))
+    with pytest.raises(ValueError, match=r"expected outcomes \(n_group, n_each\) of two groups"):
+        clustered_share(np.ones((1, 10)))

@@ -36,6 +36,16 @@ def test_a_limit_leaves_the_other_counts_as_they_are():
     np.testing.assert_array_equal(nearest_by_count(values, targets, 3), all_counts[:, :4])
 
 
+def test_lists_in_halves_are_those_one_by_one(monkeypatch):
+    random = np.random.default_rng(2)
+    values, targets = random.normal(size=17), random.normal(size=4)
+    whole = solve_by_count(values, targets, 5)
+    monkeypatch.setattr(by_count, "ONE_BY_ONE", 2)
+    halved = solve_by_count(values, targets, 5)
+    np.testing.assert_array_equal(halved.chosen, whole.chosen)
+    np.testing.assert_allclose(halved.error, whole.error, rtol=0, atol=1e-14)
+
+
 def test_few_of_many_values():
     values = np.arange(1.0, 301.0)
     np.testing.assert_array_equal(
@@ -49,5 +59,5 @@ def test_wrong_shapes_and_limits_are_refused(monkeypatch):
     with pytest.raises(ValueError, match=r"largest must lie in 0 … 3, the values; got 4"):
         nearest_by_count(np.ones(3), [1.0], 4)
     monkeypatch.setattr(by_count, "LARGEST_LISTS", 100)
-    with pytest.raises(ValueError, match=r"over 100 subsets of up to 9 of 9 values"):
+    with pytest.raises(ValueError, match=r"has 512 subsets of up to 9 of 9 values, over 100"):
         nearest_by_count(np.ones(18), [1.0], 9)
