@@ -12,7 +12,8 @@ from crossbar_sim.laws.ladders import STATISTICS, rule, winners
 def interval(row: dict[str, Any], name: str, digits: str) -> str:
     """Return a value with its interval, as text."""
     value, low, high = (row[name + end] for end in ("", "_low", "_high"))
-    return f"{value:{digits}} ({low:{digits}} … {high:{digits}})"
+    text, *ends = (f"{number:{digits}}" for number in (value, low, high))
+    return text if ends == [text, text] else f"{text} ({' … '.join(ends)})"
 
 
 # ---- ladders -------------------------------------------------------------------------------------
@@ -27,21 +28,20 @@ def ladders(kept: dict[str, Any]) -> str:
 
 
 def _speaks_against(won: list[dict[str, Any]]) -> str:
-    ten = {
-        row["statistic"]: row
-        for row in won
-        if row["bits"] == 10 and row["area_of"] == "drawn" and "xhigh" in row["film"]
-    }
+    drawn = [row for row in won if row["area_of"] == "drawn" and "xhigh" in row["film"]]
+    six, ten = ({r["statistic"]: r for r in drawn if r["bits"] == bits} for bits in (6, 10))
     sure, wide = ten["sure"], ten["wide"]
+    low = sorted(row["geometric 1.75 / winner, area * g_full"] for row in six.values())
     return (
         "This speaks against the project's own default ladder, of ratio 1.75. For every target of the central half with 10 "
         f"bits, in 9 of 10 banks, its drawn bank of SKY130 xhigh_po is {sure['geometric 1.75 / winner']:.0f} times as large as "
         f"that of the best ladder ({sure['winner']}), and has {sure['geometric 1.75 / winner, area * g_full']:.0f} times its area "
         f"times conductance; for 99 % of the targets of the middle 80 % it is {wide['geometric 1.75 / winner']:.0f} times as "
         "large. A large ratio asks for resistors that are hundreds of times as long as the shortest, and gains little by it: "
-        "what counts is that no two sums are equal. What ratio 1.75 has for it: it reaches 96 % of its full scale, each of its "
-        "targets is promised for any scatter within the tolerance, and its worst bank is hardly worse than its median one. A "
-        "bank of small ratio conducts about three times as much, for resistors of the same shortest length."
+        "what counts is that no two sums are equal. What speaks for ratio 1.75: it reaches 96 % of its full scale, each of its "
+        "targets is promised for any scatter within 14 %, for few bits it needs fewer branches, and so fewer bits of memory, "
+        "which are not drawn. A bank of ratio 1.1 conducts about three times as much, for resistors of the same "
+        f"shortest length, so that at 6 bits area times conductance is about the same ({low[0]:.1f} to {low[-1]:.1f} times)."
     )
 
 
@@ -53,9 +53,10 @@ def _by_ratio(kept: dict[str, Any]) -> str:
     ]
     return (
         f"Bits of 12 branches, {kept['banks_of_ratios']} banks each, without regard to area. In the central half the ratio "
-        "hardly matters, with or without scatter, up to 1.9; a ratio of 2 is exact without scatter and has gaps with it. "
-        "Towards the ends of the full scale a larger ratio is better. Intervals are over banks, which are all the same at no "
-        "scatter; 0.0 stands for a bound that the sample does not give:\n\n"
+        "hardly matters up to 1.75 for the mean and for 99 % of the targets, with or without scatter, and costs a bit for every "
+        "target; a ratio of 2 is exact without scatter and has gaps with it. "
+        "Towards the ends of the full scale a larger ratio is better. Intervals are over banks, which are all the same without "
+        "scatter; none is shown where it rounds to the value:\n\n"
         + table(
             ["ratio", "scatter", *(STATISTICS[name] for name in ("mean", "p99", "sure", "wide"))],
             rows,
