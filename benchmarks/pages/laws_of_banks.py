@@ -23,11 +23,17 @@ def ladders(kept: dict[str, Any]) -> str:
     """Return what was found of ladders."""
     won = winners(kept["areas"])
     return "\n\n".join(
-        [_speaks_against(won), _by_ratio(kept), _rule(kept), _changes(kept), *_areas(kept, won)]
+        [
+            _speaks_against(kept, won),
+            _by_ratio(kept),
+            _rule(kept),
+            _changes(kept),
+            *_areas(kept, won),
+        ]
     )
 
 
-def _speaks_against(won: list[dict[str, Any]]) -> str:
+def _speaks_against(kept: dict[str, Any], won: list[dict[str, Any]]) -> str:
     drawn = [row for row in won if row["area_of"] == "drawn" and "xhigh" in row["film"]]
     six, ten = ({r["statistic"]: r for r in drawn if r["bits"] == bits} for bits in (6, 10))
     sure, wide = ten["sure"], ten["wide"]
@@ -38,11 +44,25 @@ def _speaks_against(won: list[dict[str, Any]]) -> str:
         f"that of the best ladder ({sure['winner']}), and has {sure['geometric 1.75 / winner, area * g_full']:.0f} times its area "
         f"times conductance; for 99 % of the targets of the middle 80 % it is {wide['geometric 1.75 / winner']:.0f} times as "
         "large. A large ratio asks for resistors that are hundreds of times as long as the shortest, and gains little by it: "
-        "what counts is that no two sums are equal. What speaks for ratio 1.75: it reaches 96 % of its full scale, each of its "
-        "targets is promised for any scatter within 14 %, for few bits it needs fewer branches, and so fewer bits of memory, "
-        "which are not drawn. A bank of ratio 1.1 conducts about three times as much, for resistors of the same "
-        f"shortest length, so that at 6 bits area times conductance is about the same ({low[0]:.1f} to {low[-1]:.1f} times)."
+        "what counts is that no two sums are equal. What speaks for ratio 1.75: it is as good towards the ends of its full "
+        f"scale, each of its targets is promised for any scatter within {2 / 1.75 - 1:.0%}, and it needs up to "
+        f"{_fewer(kept, 'sure')} branches fewer than ratio 1.1 for every target, up to {_fewer(kept, 'wide')} in the middle "
+        "80 %, and so fewer bits of memory, which are not drawn. The winner's bank conducts "
+        f"{sure['geometric 1.75 / winner'] / sure['geometric 1.75 / winner, area * g_full']:.1f} times as much, since its "
+        "resistors are short, "
+        f"so that at 6 bits area times conductance is about the same ({low[0]:.1f} to {low[-1]:.1f} times)."
     )
+
+
+def _fewer(kept: dict[str, Any], statistic: str) -> int:
+    """Return by how many branches of SKY130 xhigh_po ratio 1.1 needs more than 1.75, at the most."""
+    n: dict[int, dict[str, int]] = {}
+    for row in kept["areas"]:
+        place = row["area_of"], row["statistic"]
+        if place == ("drawn", statistic) and "xhigh" in row["film"] and row["n"]:
+            n.setdefault(row["bits"], {})[row["kind"]] = row["n"]
+    both = [of for of in n.values() if {"geometric 1.1", "geometric 1.75"} <= of.keys()]
+    return max(of["geometric 1.1"] - of["geometric 1.75"] for of in both)
 
 
 def _by_ratio(kept: dict[str, Any]) -> str:
@@ -248,7 +268,7 @@ def _digital_wins(kept: dict[str, Any]) -> str:
     ill = [row["diverged"] for row in ideal if row["condition"] >= 1e4]
     return (
         f"In joules the digital side wins almost everywhere: refinement needs less than an LU factorisation in {wins} of "
-        f"{len(kept['energies'])} cases that reach 10 digits. Its best case is n = {best['n']} at a condition of "
+        f"{len(kept['energies'])} cases that reach 10 digits, two digital nodes each. Its best case is n = {best['n']} at a condition of "
         f"{best['condition']:g} against {best['node']}, where LU takes {best['lu_over_refinement']:.1f} times its energy; with "
         f"the LU factors at hand, digital solves take {best['factored_over_refinement']:.2f} times. The solver settles in "
         "proportion to the condition, and its DACs hold for as long; its residuals alone take as many products per iteration as "
