@@ -148,3 +148,10 @@ def test_the_tables_and_the_figure(measured, tmp_path):
         assert len({tuple(row) for row in table.rows}) == 1, table.title
     ladders.draw(measured, tmp_path / "law.png")
     assert (tmp_path / "law.png").stat().st_size > 10_000
+
+
+def test_the_same_seed_gives_the_same_in_any_order():
+    first = [gaps(1.9, 0.2, 50, 4), changed("lot 2.5 %", 2, 20, 4), by_ratio(1.2, 0.05, 5, 4)]
+    again = [by_ratio(1.2, 0.05, 5, 4), changed("lot 2.5 %", 2, 20, 4), gaps(1.9, 0.2, 50, 4)]
+    assert first == again[::-1]
+    assert gaps(1.9, 0.2, 50, 5) != first[0]

@@ -119,3 +119,10 @@ def test_the_tables_and_the_figure(measured, tmp_path):
     assert [len(table.rows) > 0 for table in shared_banks.tables(measured)] == [True, True]
     shared_banks.draw(measured, tmp_path / "law.png")
     assert (tmp_path / "law.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("errors", KINDS.values(), ids=list(KINDS))
+def test_the_same_seed_gives_the_same_and_more_banks_begin_alike(errors):
+    few, more, other = errors(2, 7, 3, 1), errors(2, 7, 5, 1), errors(2, 7, 3, 2)
+    np.testing.assert_allclose(few, more[:3], rtol=0, atol=0)
+    assert np.all(few != other)
