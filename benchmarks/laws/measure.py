@@ -13,8 +13,9 @@ from crossbar_sim.system.terminal import messages, progress_bars
 SEED = 0
 #: The effort of each kept figure; 4 for laws that are not named.
 EFFORT = {
-    "fixed-size": 8.0,
-    "transition": 8.0,
+    "fixed-size": 2.0,
+    "meter": 2.0,
+    "transition": 3.0,
     "ladders": 5.0,
     "shared-banks": 4.0,
     "residual-banks": 5.0,

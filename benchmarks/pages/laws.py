@@ -75,6 +75,38 @@ def _fixed_size(kept: dict[str, Any]) -> str:
     )
 
 
+def _meter(kept: dict[str, Any]) -> str:
+    own = [r for r in kept["designs"] if r["bank"] == "equal, 5 %"]
+    aims = list(dict.fromkeys(r["aim"] for r in own))
+    rows = []
+    for meter in (1e-4, 1e-3, 1e-2):
+        for bits in sorted({r["bits_asked"] for r in kept["designs"]}):
+            cells = []
+            for bank in dict.fromkeys(r["bank"] for r in kept["rows"]):
+                case = [
+                    r
+                    for r in kept["designs"]
+                    if (r["bank"], r["meter"], r["bits_asked"]) == (bank, meter, bits)
+                ]
+                by_aim = {r["aim"]: f"{r['n']}, {r['k']}" for r in case}
+                cells.append("; ".join(by_aim[aim] for aim in aims) if case else "-")
+            rows.append([f"{100 * meter:g} %", str(bits), *cells])
+    equal = [r for r in kept["rows"] if r["bank"] == "equal, 5 %" and r["meter"] == 1e-2]
+    best = max(equal, key=lambda r: r["bits"])
+    return (
+        "Against the rule that n* = log2(1/eta) resistors are useful with a meter of eta: that counts n alone. What a meter "
+        "limits is k. With 1 % the best equal bank here, of "
+        f"n = {best['n']} and k = {best['k']}, has {_interval(best, 'bits', '.1f')} bits; the formula gives "
+        f"{best['floor_bits']:.1f}. No k gives more bits to a window that is stated as a share of the spread of the sums: both "
+        "grow with sqrt(k).\n\n"
+        "The design chart: n, k of the bank with least n; with least k, which is the least power of given branches; and with least "
+        f"n k, the least area at a given conductance (n up to 24, {kept['n_bank']} banks; the lower bound of the bits over banks must "
+        "reach what is asked; - for none):\n\n"
+        + table(["meter", "bits", *dict.fromkeys(r["bank"] for r in kept["rows"])], rows)
+        + "\n\n`crossbar-sim precision --bits 8 --meter 0.001` answers for any bank."
+    )
+
+
 def _transition(kept: dict[str, Any]) -> str:
     found = [
         [r["quantity"], _interval(r, "value", ".3f"), f"{r['expected']:.3f}"]
@@ -120,6 +152,7 @@ def _least(row: dict[str, Any]) -> str:
 #: What was found of each law, as text, from its kept output.
 FOUND: dict[str, Callable[[dict[str, Any]], str]] = {
     "fixed-size": _fixed_size,
+    "meter": _meter,
     "transition": _transition,
     **laws_of_banks.FOUND,
 }

@@ -10,6 +10,7 @@ from crossbar_sim.config import ConfigError, load_config
 from crossbar_sim.config.run import bank_of
 from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, progress_bars, within
 from mapping.bank import ResistorBank
+from mapping.selection.precision import Draw
 from tinynets.files.outputs import csv_text
 
 _Branches = Annotated[
@@ -100,7 +101,8 @@ def precision(
 
     Prints a table as CSV, with 95 % confidence bounds: the mean error over targets and banks, and
     the worst target of the median bank, of the bank at the 99.9th percentile and of the worst bank.
-    With --bits, prints the number of branches instead.
+    With --bits, prints the number of branches instead; with --meter too, also how many of them to
+    close, for least branches, closed switches (power) or area.
 
     Example: crossbar-sim precision --n 8:14 --ladder equal --scatter 0.2 --output results/law
     """
@@ -157,6 +159,21 @@ def _print_branches(
         f"{count.n} branches reach every target with {bits:g} bits in {count.yield_:.2%} of the "
         f"banks drawn (at 95 % confidence, in at least {count.yield_low:.2%})"
     )
+    if bank.meter_error and not differential:
+        _print_designs(draw, bits, bank.meter_error, drawn["seed"])
+
+
+def _print_designs(draw: Draw, bits: float, meter: float, seed: int) -> None:
+    """Print n and k, the branches closed, for the bits that the meter leaves."""
+    from crossbar_sim.laws.meter import designs_for
+
+    messages.print(
+        f"That is for true values. Read with a meter of {100 * meter:g} %, and exactly k of n "
+        "branches closed, 90 % of banks and targets have these bits of the conductance:"
+    )
+    with progress_bars() as tell:
+        found = designs_for(draw, bits, meter, seed=seed, progress=tell)
+    typer.echo("\n" + csv_text(found, digits=4), nl=False)
 
 
 # ---- the laws ------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from tinynets.subset_sum import nearest_by_count
 
 #: Shares of (bank, target) pairs that must be within eps: a constant probability, and a yield.
 SHARES = (0.5, 0.9)
-SIZES = (8, 12, 16, 20, 24, 28, 32, 36, 40)
+#: Number of banks at effort 1 of each size n; the search takes 2^(n/2) steps.
+N_BANK = {8: 100, 12: 100, 16: 100, 20: 100, 24: 60, 28: 25, 32: 12, 36: 4, 40: 1}
 N_TARGET = 8
 BOOTSTRAP = 400
 #: Closed branches and bits of eps of the chart n(k, eps).
@@ -80,12 +81,12 @@ def measure(effort: Effort, seed: int) -> dict[str, Any]:
 
     The chart is also that of equal resistors with mismatch, in units of the mismatch.
     """
-    cases = [(kind, n, k) for kind in BANKS for n in SIZES for k in (n // 4, n // 2)]
-    cases = [case for case in cases if _n_bank(case[1], effort) >= 2]
+    sizes = [n for n, usual in N_BANK.items() if usual * effort.scale >= 2]
+    cases = [(kind, n, k) for kind in BANKS for n in sizes for k in (n // 4, n // 2)]
     constants = []
     for done, case in enumerate(cases):
         effort.progress("constant", done, len(cases))
-        constants += _constants(*case, n_bank=_n_bank(case[1], effort), seed=seed)
+        constants += _constants(*case, n_bank=effort.count(N_BANK[case[1]]), seed=seed)
     effort.progress("constant", len(cases), len(cases))
     least = []
     for done, k in enumerate(CLOSED):
@@ -93,11 +94,6 @@ def measure(effort: Effort, seed: int) -> dict[str, Any]:
         least += Chart("normal", k, effort.count(CHART_BANKS, least=CHART_BANKS), seed).rows()
     effort.progress("chart", len(CLOSED), len(CLOSED))
     return {"seed": seed, "effort": effort.scale, "constants": constants, "least": least}
-
-
-def _n_bank(n: int, effort: Effort) -> int:
-    """Return the number of banks of n values: fewer where a search is long, 0 or 1 for too long."""
-    return int(min(100 * effort.scale, 2000 * effort.scale * 2.0 ** ((16 - n) / 2)))
 
 
 def entropy(share: float) -> float:
@@ -138,7 +134,7 @@ def _constants(kind: str, n: int, k: int, *, n_bank: int, seed: int) -> list[dic
     exactly, at_most, free = found[..., k], found[..., : k + 1].min(-1), found.min(-1)
     rows = []
     for share in SHARES:
-        eps, low, high = _quantile(exactly, share, seed)
+        eps, low, high = quantile_interval(exactly, share, seed)
         least = counting_eps(n, k, share)
         bits = {
             name: math.log2(eps / float(np.quantile(other, share)))
@@ -166,7 +162,7 @@ def _constants(kind: str, n: int, k: int, *, n_bank: int, seed: int) -> list[dic
     return rows
 
 
-def _quantile(found: NDArray, share: float, seed: int) -> tuple[float, float, float]:
+def quantile_interval(found: NDArray, share: float, seed: int) -> tuple[float, float, float]:
     """Return a quantile over banks and targets, and its 95 % interval from resampled banks."""
     random = np.random.default_rng([seed, *found.shape])
     picked = random.integers(len(found), size=(BOOTSTRAP, len(found)))

@@ -17,6 +17,7 @@ STYLES = ("ko-", "ks--", "k^-.", "kD:", "kv-", "kx--", "k*-.", "k+:")
 #: The module of each law, by its name on the command line, in the order of the page.
 LAWS = {
     "fixed-size": "fixed_size",
+    "meter": "meter",
     "transition": "transition",
     "ladders": "ladders",
     "shared-banks": "shared_banks",

@@ -19,7 +19,7 @@ TINY = Effort(0.03)
 def measured() -> Iterator[dict]:
     """Few of its cases, which take long."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fixed_size, "SIZES", (8, 12, 20))
+        patch.setattr(fixed_size, "N_BANK", {8: 100, 12: 100, 20: 100})
         patch.setattr(fixed_size, "CLOSED", (3, 6))
         patch.setattr(fixed_size, "EPS_BITS", (4, 7, 10))
         yield fixed_size.measure(TINY, 0)
