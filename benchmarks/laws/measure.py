@@ -12,7 +12,16 @@ from crossbar_sim.system.terminal import messages, progress_bars
 
 SEED = 0
 #: The effort of each kept figure; 4 for laws that are not named.
-EFFORT = {"fixed-size": 2.0, "meter": 1.0, "transition": 3.0, "failure": 1.5}
+EFFORT = {
+    "fixed-size": 2.0,
+    "meter": 1.0,
+    "transition": 3.0,
+    "failure": 1.5,
+    "ladders": 5.0,
+    "shared-banks": 4.0,
+    "residual-banks": 5.0,
+    "refinement": 8.0,
+}
 
 
 def main(names: list[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import RESULTS
+from benchmarks.pages import laws_of_banks
 from benchmarks.pages.tables import load, table
 from crossbar_sim.laws.law import LAWS, Law, law_named
 
@@ -207,4 +208,5 @@ FOUND: dict[str, Callable[[dict[str, Any]], str]] = {
     "meter": _meter,
     "transition": _transition,
     "failure": _failure,
+    **laws_of_banks.FOUND,
 }

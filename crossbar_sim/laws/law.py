@@ -20,6 +20,10 @@ LAWS = {
     "meter": "meter",
     "transition": "transition",
     "failure": "failure",
+    "ladders": "ladders",
+    "shared-banks": "shared_banks",
+    "residual-banks": "residual_banks",
+    "refinement": "refinement",
 }
 
 
