@@ -42,6 +42,7 @@ METRICS = {
     "failures": ["accuracy", "n_changed"],
     "corners": ["accuracy", "n_changed"],
     "foundry_corners": ["accuracy", "mvm_error"],
+    "foundry_corners_ihp": ["accuracy", "mvm_error"],
     "foundry_curves": ["accuracy", "output_error"],
 }
 KEPT = [
