@@ -1,6 +1,10 @@
 """The sections on fabrication, from the kept outputs."""
 
 from benchmarks.pages.tables import load, measured, table
+from netlists.foundry.technologies import SKY130
+
+#: A resistor of SKY130 whose model has a fault that figures here show.
+XHIGH = SKY130.resistors["xhigh_po"]
 
 
 def sections() -> list[str]:
@@ -10,7 +14,8 @@ def sections() -> list[str]:
         measurement(),
         layout(),
         *measured(foundry, "foundry_devices"),
-        *measured(corners, "study_foundry_corners"),
+        *measured(curves, "study_foundry_curves"),
+        *measured(corners, "study_foundry_corners", "study_foundry_corners_ihp"),
     ]
 
 
@@ -124,6 +129,7 @@ def foundry() -> str:
         "Switches chosen at 27 °C, used at another temperature: the common factor of all products, their error with it and "
         "without:\n\n"
         + table(["process", "temperature", "factor", "error", "without the factor"], _heat(kept))
+        + f"\n\nOf sky130's xhigh_po: {XHIGH.fault}."
         + "\n\n![foundry devices](../benchmarks/results/foundry_devices.png)"
     )
 
@@ -184,22 +190,60 @@ def _heat(kept: dict) -> list[list[str]]:
     ]
 
 
-def corners() -> str:
-    """Return the section on a network of a foundry's devices in corners and at temperatures."""
-    kept = load("study_foundry_corners")
-    rows = []
+def curves() -> str:
+    """Return the section on a network by the curves of its devices and by straight lines."""
+    kept = load("study_foundry_curves")
+    found: dict[tuple, dict[str, list[str]]] = {}
     for point in kept["points"]:
-        mean, low, high = point["metrics"]["accuracy"]
-        rows.append(
-            [
-                point["point"]["foundry.corner"],
-                f"{point['point']['foundry.temperature'] - 273.15:.0f} °C",
-                f"{mean:.2%} ({low:.2%} … {high:.2%})",
-                f"{point['metrics']['mvm_error'][0]:.2%}",
-            ]
-        )
+        at, metrics = point["point"], point["metrics"]
+        place = (min(at["foundry.lengths"]), at["foundry.w_nmos"], at["periphery.v_read"])
+        error, share = (metrics[name][0] for name in ("output_error", "accuracy"))
+        found.setdefault(place, {})[at["variant"]] = [f"{error:.2%}", f"{share:.2%}"]
+    names = list(next(iter(found.values())))
+    rows = [
+        [f"{1e6 * length:g} µm", f"{1e6 * width:g} µm", f"{volts:g} V"]
+        + [text for name in names for text in by_name[name]]
+        for (length, width, volts), by_name in found.items()
+    ]
+    heads = [f"{name}: {what}" for name in names for what in ("error", "accuracy")]
     return (
-        "The digits perceptron on xhigh_po and transistors of SKY130, selected and used in each corner at each temperature "
-        f"(`examples/foundry/foundry_corners.toml`, devices as straight lines; {kept['n_trial']} trials; {kept['intervals']}):\n\n"
-        + table(["corner", "temperature", "accuracy", "error of products"], rows)
+        "**How wrong is a switch of constant resistance?** The digits perceptron on xhigh_po and transistors of SKY130, wires, "
+        "amplifiers, converters and noise included (`examples/foundry/foundry_curves.toml`; "
+        f"{kept['n_trial']} trials, the same dies in each column; {kept['intervals']}). Error: rms difference of the network's outputs "
+        "from the digital ones, over their rms. Selected for 0.1 V: by what branches conduct at 0.1 V, not by their slope at "
+        "0 V:\n\n"
+        + table(["shortest", "switch", "read", *heads], rows)
+        + "\n\n![curves and lines](../benchmarks/results/study_foundry_curves-output_error.png)"
+    )
+
+
+def corners() -> str:
+    """Return the section on networks of foundries' devices in corners and at temperatures."""
+    kept = {
+        "SKY130, xhigh_po": load("study_foundry_corners"),
+        "IHP SG13G2, rhigh": load("study_foundry_corners_ihp"),
+    }
+    rows = [
+        [
+            name,
+            point["point"]["foundry.corner"],
+            f"{point['point']['foundry.temperature'] - 273.15:.0f} °C",
+            "{:.2%} ({:.2%} … {:.2%})".format(*point["metrics"]["accuracy"]),
+            f"{point['metrics']['mvm_error'][0]:.2%}",
+            f"{1e9 * point['metrics']['energy'][0]:.1f} nJ",
+        ]
+        for name, study in kept.items()
+        for point in study["points"]
+    ]
+    first = next(iter(kept.values()))
+    areas = (
+        f"{1e6 * study['points'][0]['metrics']['area'][0]:.2f} mm² ({name})"
+        for name, study in kept.items()
+    )
+    return (
+        "The digits perceptron on devices of both foundries, selected and used in each corner at each temperature, by the curves "
+        f"of the models (`examples/foundry/foundry_corners.toml` and `foundry_corners_ihp.toml`; {first['n_trial']} trials each; "
+        f"{first['intervals']}). Error: of the tiles' matrices, as straight lines. Energy of one inference with reads of 100 ns. Its "
+        f"cells as drawn take {' and '.join(areas)}. Of xhigh_po: {XHIGH.fault}.\n\n"
+        + table(["devices", "corner", "temperature", "accuracy", "error", "energy"], rows)
     )

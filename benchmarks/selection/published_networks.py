@@ -266,7 +266,7 @@ def main() -> None:
     for name in parser.parse_args().parts or parts:
         results[name], wall, _ = timed(parts[name])
         print(f"  [{wall:.1f} s]")
-    save_json("published_networks", results | {"machine": machine()})
+    save_json("published_networks", results | {"machine": machine(), "data": "mnist"})
 
 
 if __name__ == "__main__":

@@ -97,8 +97,8 @@ SKY130 = Technology(
             1.0,
             _POLY_WIDTHS,
             0.5e-6,
-            "the temperature coefficient of its body, -2,470 ppm/K in the model file, has no effect "
-            "in ngspice, since its resistance is an expression: heat changes its ends alone",
+            "the temperature coefficient of its body, -2,470 ppm/K in the model file, has no "
+            "effect in ngspice, since its resistance is an expression: heat changes its ends alone",
         ),
     },
     nmos=Device("sky130_fd_pr__nfet_01v8", 1.0, (0.42e-6,), 0.15e-6),

