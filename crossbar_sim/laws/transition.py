@@ -205,7 +205,7 @@ LAW = Law(
     "sums to other targets have the same shape, with the constants below, is derived by counting "
     "and not proved here.",
     (
-        "Borgs, Chayes, Pittel, Random Struct. Algorithms 19 (2001) 247, as quoted in the next",
+        "Borgs, Chayes, Pittel, Random Struct. Algorithms 19 (2001) 247 (abstract)",
         "Kumar, Natale, arXiv 2508.11020 (reviewed copy)",
     ),
     measure,
