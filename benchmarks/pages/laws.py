@@ -5,6 +5,7 @@ from typing import Any
 
 from benchmarks.common import RESULTS
 from benchmarks.pages import laws_of_banks
+from benchmarks.pages.laws_of_tickets import tickets
 from benchmarks.pages.tables import load, table
 from crossbar_sim.laws.law import LAWS, Law, law_named
 
@@ -155,4 +156,5 @@ FOUND: dict[str, Callable[[dict[str, Any]], str]] = {
     "meter": _meter,
     "transition": _transition,
     **laws_of_banks.FOUND,
+    "tickets": tickets,
 }
