@@ -51,7 +51,7 @@ def test_designs_are_least_in_what_they_aim_at():
     assert designs(rows, 40) == []
 
 
-def test_bits_that_no_bank_has_are_refused_with_the_closed_branches_needed():
+def test_bits_no_bank_has_are_refused_with_the_closed_branches_needed():
     """4 ** (8 - floor of one branch) = 71 for 1 %."""
     with pytest.raises(ValueError, match=r"no bank of up to 16 .* asks for 71 closed branches"):
         designs_for(BANKS["equal, 5 %"], 8, 0.01, n_bank=4)
