@@ -52,7 +52,8 @@ class Figure(Section):
 
     def verdict(self, ours: float) -> str:
         """Return whether a figure found here is within the tolerance."""
-        assert self.published is not None and self.tolerance is not None  # checked above
+        assert self.published is not None
+        assert self.tolerance is not None
         low, high = self.published
         return "within" if low - self.tolerance <= ours <= high + self.tolerance else "outside"
 
@@ -117,15 +118,16 @@ def reproduce(
 
     Raises ConfigError for an unknown name, ValueError if the data are not here.
     """
-    chip = chip_named(name)
-    found = _found(configuration_of(name), cache, n_die, progress) if chip.configuration else {}
+    chip, found = chip_named(name), {}
+    if chip.configuration:
+        found = found_on_dies(configuration_of(name), cache, n_die=n_die, progress=progress)
     return [_row(name, chip, figure, found) for figure in chip.figures]
 
 
-def _found(
-    config: RunConfig, cache: Path, n_die: int, progress: Progress
+def found_on_dies(
+    config: RunConfig, cache: Path, *, n_die: int = N_DIE, progress: Progress = silent
 ) -> dict[str, list[float]]:
-    """Return the metrics of every die."""
+    """Return the metrics of every die, and PER_JOULE of a perceptron; see `reproduce`."""
     progress("dies", 0, n_die)
     network, found = trained_path(config.ready(), cache), []
     for k in range(n_die):
