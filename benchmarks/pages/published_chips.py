@@ -27,7 +27,7 @@ def section() -> str:
         "resistors, not those of the chips. Intervals are over three dies of one trained network, not over trainings or test "
         "images:\n\n"
         + table(["chip", "figure", "published", "read in", "ours", "tolerance", "verdict"], rows)
-        + f"\n\n{notes}\n\nThe same runs with parts made ideal: {changes}."
+        + f"\n\n{notes}\n\nThe same runs with parts made ideal or corrected: {changes}."
     )
 
 
