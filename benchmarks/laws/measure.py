@@ -14,8 +14,9 @@ SEED = 0
 #: The effort of each kept figure; 4 for laws that are not named.
 EFFORT = {
     "fixed-size": 2.0,
-    "meter": 2.0,
+    "meter": 1.0,
     "transition": 3.0,
+    "failure": 1.5,
     "ladders": 5.0,
     "shared-banks": 4.0,
     "residual-banks": 5.0,

@@ -57,17 +57,29 @@ def layout() -> str:
     rows = [
         [
             {"switch": "switches", "via": "vias in the mask"}[tile["programming"]],
+            tile["technology"] + (", lengths stated" if tile["lengths"] else ""),
+            "{:.1f} × {:.1f} µm".format(*tile["cell_um"]),
             f"{tile['branches']:,}",
-            *(f"{tile['seconds'][step]:.1f} s" for step in ("draw", "DRC", "LVS", "write")),
-            f"{tile['seconds_total']:.0f} s",
+            *(f"{tile['cpu_seconds'][step]:.1f} s" for step in ("draw", "DRC", "LVS", "write")),
+            f"{tile['cpu_seconds_total']:.0f} s",
         ]
         for tile in kept["tiles"]
     ]
     width, height = kept["cells"]
-    head = ["programmed by", "branches drawn", "draw", "DRC", "LVS", "write", "total"]
+    head = [
+        "programmed by",
+        "resistors",
+        "cell",
+        "branches drawn",
+        "draw",
+        "DRC",
+        "LVS",
+        "write",
+        "total",
+    ]
     return (
         f"Masks of {width} × {height} cells of 2 × {kept['branches_a_side']} branches, without a "
-        "broken rule or a mismatch (`benchmarks/fabrication/layout.py`):\n\n"
+        "broken rule or a mismatch, in seconds of one core (`benchmarks/fabrication/layout.py`):\n\n"
         + table(head, rows)
         + "\n\n"
         "![a cell](benchmarks/results/layout_cell.png)"

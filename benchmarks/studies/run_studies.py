@@ -42,11 +42,13 @@ METRICS = {
     "failures": ["accuracy", "n_changed"],
     "corners": ["accuracy", "n_changed"],
     "foundry_corners": ["accuracy", "mvm_error"],
+    "foundry_curves": ["accuracy", "output_error"],
 }
 KEPT = [
     "accuracy",
     "accuracy_validation",
     "loss",
+    "output_error",
     "n_test",
     "mvm_error",
     "effective_bits",

@@ -15,7 +15,6 @@ from crossbar_sim.cli.networks import (
     announce,
     choice,
 )
-from crossbar_sim.config import ConfigError
 from crossbar_sim.system.failures import naming
 from crossbar_sim.system.terminal import messages, progress_bars, within
 
@@ -92,28 +91,30 @@ def layout(
         ),
     ] = "switch",
     technology: Annotated[
-        str, typer.Option(help="Resistor film: sky130_high_po or sky130_xhigh_po.")
-    ] = "sky130_xhigh_po",
+        str | None,
+        typer.Option(
+            help="Resistor film: sky130_high_po or sky130_xhigh_po; by default that of the run's "
+            "[geometry], or sky130_xhigh_po. A run with [foundry] has its own.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Masks of tiles in GDSII and OASIS, after design-rule and layout-against-schematic checks.
 
     Nothing is written when a tile fails a check. Prints the paths. Needs the extra `layout`.
     """
-    from crossbar_sim.jobs.source import read_source
+    from crossbar_sim.jobs.source import mask_technology, read_source
     from crossbar_sim.ngspice.verification import chosen_tiles
-    from netlists.layout.mask_set import write_masks
-    from netlists.layout.technology import TECHNOLOGIES
+    from netlists.layout.mask_set import UNDRAWN, write_masks
 
-    mapped = read_source(source).mapped
-    if technology not in TECHNOLOGIES:
-        known = ", ".join(TECHNOLOGIES)
-        raise ConfigError(f"--technology must be one of {known}; got {technology!r}")
-    tiles = chosen_tiles(mapped, **choice(layers, tile) or {})
-    bank, film = mapped.die.bank, TECHNOLOGIES[technology]
-    with naming(output):
-        paths = write_masks(tiles, bank, output, film, programming=programming)
+    start = read_source(source)
+    film, bank = mask_technology(start, technology), start.mapped.die.bank
+    tiles = chosen_tiles(start.mapped, **choice(layers, tile) or {})
+    with naming(output), progress_bars() as tell:
+        paths = write_masks(tiles, bank, output, film, programming=programming, progress=tell)
     for path in paths:
         typer.echo(path)
+    messages.print(f"{film.name}; not drawn: {UNDRAWN}", markup=False, soft_wrap=True)
 
 
 def board(

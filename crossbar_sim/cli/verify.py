@@ -125,22 +125,28 @@ def verify_foundry(
         ),
     ] = 1e-5,
     seed: Seed = 0,
+    decks: Annotated[
+        Path | None,
+        typer.Option(help="New directory for the tiles' decks, which `ngspice -b` runs as well."),
+    ] = None,
 ) -> None:
     """Output currents of tiles of a foundry's devices, by its models in ngspice and in the engine.
 
     Takes a run of a foundry's devices (docs/foundry.md). Prints one CSV line per tile: how far
     the nonlinear engine is from ngspice with the foundry's own models, and how far straight lines
-    are, which the run took, both as fractions of the largest current; and the seconds of either.
+    are, both as fractions of the largest current; and the seconds of either.
     Exit code 1 when a tile differs by more than the tolerance. Needs the models, which
     scripts/foundry.sh fetches; ngspice takes a minute or so to read those of a large tile.
     """
-    from crossbar_sim.jobs.foundry_check import foundry_checks
+    from crossbar_sim.jobs.foundry_check import foundry_checks, write_foundry_decks
     from crossbar_sim.jobs.source import read_source
     from crossbar_sim.ngspice.verification import VerificationError, chosen_tiles, random_inputs
 
     known = read_source(source)
     tiles = chosen_tiles(known.mapped, n_sample=sample, seed=seed)
     v_in = random_inputs(known.mapped, v_read=known.v_read, n_vector=vectors, seed=seed)
+    if decks is not None:
+        write_foundry_decks(known, tiles, v_in, decks)
     with progress_bars() as tell:
         checks = list(foundry_checks(known, tiles, v_in, progress=tell))
     typer.echo("tile,vectors,error,line_error,engine_s,ngspice_s")

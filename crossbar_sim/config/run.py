@@ -187,7 +187,17 @@ class RunConfig(Section):
     def _check_foundry(self) -> None:
         """Raise ValueError for a bank that is not of the foundry's devices."""
         if self.foundry is None:
+            if self.simulation.devices != "curves":
+                raise ValueError(
+                    f'simulation.devices = "{self.simulation.devices}" is about the devices of '
+                    "[foundry], which is not there; leave it out"
+                )
             return
+        if self.periphery.v_read > self.foundry.v_max:
+            raise ValueError(
+                f"foundry.v_max, {self.foundry.v_max:g} V, must be at least periphery.v_read, "
+                f"{self.periphery.v_read:g} V; the devices are asked no further"
+            )
         if self.bank.n != len(self.foundry.lengths):
             raise ValueError(
                 f"foundry.lengths has {len(self.foundry.lengths)} lengths, but bank.n is "
@@ -198,10 +208,10 @@ class RunConfig(Section):
                 "bank.temperature and life.temperature change nothing of a foundry's devices; give "
                 "foundry.temperature"
             )
-        if self.wires.source == "drawn":
+        if self.geometry.programming == "via":
             raise ValueError(
-                'wires.source = "drawn" takes a cell whose resistors follow from [geometry], not '
-                'from [foundry]; state the wires, with wires.source = "given"'
+                'geometry.programming = "via" draws no transistors, but each branch of [foundry] '
+                'has one; leave it out, or give "switch"'
             )
 
     def _check_wires(self) -> None:
@@ -219,9 +229,11 @@ class RunConfig(Section):
         """Everything around the cells, as real as the configuration says."""
         ends, wires = self.periphery, self.wires
         drawn = wires.source == "drawn"
-        built = self.geometry.wires(self.bank, **wires.beyond_cell) if drawn else wires.stated()
+        cell = (self.bank, self.foundry)
+        built = self.geometry.wires(*cell, **wires.beyond_cell) if drawn else wires.stated()
         noise = self.noise if self.noise.bandwidth else None
-        return Hardware(built, ends.amplifiers, ends.converters, noise)
+        devices = self.foundry if self.simulation.devices == "curves" else None
+        return Hardware(built, ends.amplifiers, ends.converters, noise, devices)
 
     @property
     def is_slow(self) -> bool:
@@ -244,12 +256,10 @@ class RunConfig(Section):
         """Return the drawn cell of one weight, or None for stated wires of a cell without drawing.
 
         A bank that cannot be drawn, such as one of discrete parts, has no area, nor has one of a
-        foundry's devices, whose lengths are not those of the drawn cell.
+        foundry whose design rules are not on this machine or whose switch is not drawn.
         """
-        if self.foundry is not None:
-            return None
         try:
-            return self.geometry.cell(self.bank)
+            return self.geometry.cell(self.bank, self.foundry)
         except ValueError:
             if self.wires.source == "drawn":
                 raise

@@ -1,5 +1,6 @@
 """The tables of a run's configuration, with the bounds of every key."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -10,7 +11,9 @@ from mapping.bank import Die, ResistorBank
 from mapping.network.map_network import SelectionRule, Tiling
 from mapping.tiling.tiles import TileConfig
 from netlists.circuit import Periphery, Wires
+from netlists.foundry.branch import FoundryBranch
 from netlists.layout.floorplan import CellPlan, Programming, drawn_wires, plan_cell
+from netlists.layout.foundry_technology import foundry_technology
 from netlists.layout.technology import TECHNOLOGIES, Technology
 from tinynets.pruning.methods import METHODS
 from tinynets.settings import (
@@ -208,7 +211,7 @@ class GeometryConfig(Section):
     """The drawing of a cell; see `netlists.layout.floorplan`."""
 
     film: Literal["sky130_high_po", "sky130_xhigh_po"] = "sky130_xhigh_po"
-    """Resistor film of the technology."""
+    """Resistor film of the technology; with a table [foundry], its own resistor is drawn."""
     programming: Programming = "switch"
     """"switch" for transistors driven by a memory that is not drawn; "via" for a selection in the
     mask."""
@@ -222,19 +225,28 @@ class GeometryConfig(Section):
         self.technology()
         return self
 
-    def technology(self) -> Technology:
-        """Return the film's technology with lines of these widths."""
-        return replace(
-            TECHNOLOGIES[self.film], word_width=self.word_width, bit_width=self.bit_width
-        )
+    def technology(
+        self, foundry: FoundryBranch | None = None, ohms: Iterable[float] = ()
+    ) -> Technology:
+        """Return the film's technology, or that of a foundry's branch, with lines of these widths.
 
-    def cell(self, bank: ResistorBank) -> CellPlan:
+        ohms: of each length of the branch [ohm].
+
+        Raises what `foundry_technology` does.
+        """
+        film = foundry_technology(foundry, ohms) if foundry else TECHNOLOGIES[self.film]
+        return replace(film, word_width=self.word_width, bit_width=self.bit_width)
+
+    def cell(self, bank: ResistorBank, foundry: FoundryBranch | None = None) -> CellPlan:
         """Return the cell of one weight; ValueError if its resistors cannot be drawn."""
-        return plan_cell(bank, self.technology(), self.programming)
+        return plan_cell(bank, self.technology(foundry, bank.r_nominal), self.programming)
 
-    def wires(self, bank: ResistorBank, **beyond_cell: Any) -> Wires:
+    def wires(
+        self, bank: ResistorBank, foundry: FoundryBranch | None = None, **beyond_cell: Any
+    ) -> Wires:
         """Return the wires of an array of such cells, with other fields of `Wires` as given."""
-        return replace(drawn_wires(self.cell(bank), self.technology()), **beyond_cell)
+        technology = self.technology(foundry, bank.r_nominal)
+        return replace(drawn_wires(self.cell(bank, foundry), technology), **beyond_cell)
 
 
 @dataclass(frozen=True)
@@ -286,6 +298,10 @@ class SimulationConfig(Section):
     """Largest difference between ngspice and the engine, relative to the largest output."""
     time_limit: Annotated[float, within(0.1, 1e6)] = 120.0
     """Time limit for ngspice on one tile [s]."""
+    devices: Literal["curves", "lines"] = "curves"
+    """How the devices of [foundry] conduct in accuracy, error and energy: "curves" as its models
+    say, by Newton's method for every vector, or "lines", as resistors and switches of constant
+    resistance, which is some hundred times faster."""
 
     @model_validator(mode="after")
     def _check_samples(self):

@@ -25,6 +25,7 @@ def single_parts(config: RunConfig) -> dict[str, Hardware]:
 
     offset = "TIA offset, auto-zeroed" if conv.auto_zero else "TIA offset"
     terms = {
+        "curves of the devices": replace(ideal, devices=real.devices),
         "wires and drivers": replace(ideal, wires=real.wires),
         "finite TIA gain, input resistance": amplifier(
             tia_gain=ends.tia_gain, r_input=ends.r_input
@@ -46,6 +47,7 @@ def _same(parts: Hardware, ideal: Hardware) -> bool:
         and replace(parts.periphery, **seeds) == replace(ideal.periphery, **seeds)
         and replace(parts.converters, **seeds) == replace(ideal.converters, **seeds)
         and parts.noise == ideal.noise
+        and parts.devices == ideal.devices
     )
 
 

@@ -20,13 +20,11 @@ from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.pipeline.deployment import Deployment, Reads, layers_on_die, reads_of
 from crossbar_sim.pipeline.kept import Kept
-from crossbar_sim.pipeline.tiles import Questions, Simulated, simulate
+from crossbar_sim.pipeline.tiles import Questions, Simulated, simulate, solve_tile
 from crossbar_sim.pipeline.workspace import Workspace, write_json
-from crossbar_sim.solvers.nodal import solve
 from crossbar_sim.solvers.solution import Solution
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import Tile
-from netlists.circuit.build import tile_circuit
 from netlists.fabrication.switch_tables import write_selection
 from netlists.spice.chain import Chain
 from netlists.spice.deck_directory import write_network
@@ -147,7 +145,7 @@ def find_outcome(
 def stage_parts(config: RunConfig) -> dict[str, Hardware]:
     """Return the hardware of each stage between ideal and real, by label."""
     ideal, real = config.ideal_hardware, config.hardware
-    wired = replace(ideal, wires=real.wires, periphery=real.periphery)
+    wired = replace(ideal, wires=real.wires, periphery=real.periphery, devices=real.devices)
     stages = {"mapped, ideal wires": ideal, WIRED: wired}
     stages[CONVERTED] = replace(wired, converters=real.converters)
     if real.noise:
@@ -192,8 +190,8 @@ def all_on(way: Deployment) -> tuple[Tile, Solution]:
     """Solve the largest tile with every input at v_read."""
     hardware = way.config.hardware
     tile = max(way.mapped.tiles, key=lambda tile: int(tile.present.sum()))
-    circuit = tile_circuit(tile, hardware.wires, hardware.periphery)
-    return tile, solve(circuit, np.full(tile.n_word, way.config.periphery.v_read), nodes=True)
+    all_high = np.full((1, tile.n_word), way.config.periphery.v_read)
+    return tile, solve_tile(hardware, way.mapped.die, tile, all_high)
 
 
 def score(

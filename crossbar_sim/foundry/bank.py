@@ -72,7 +72,7 @@ def tile_devices(tile: Tile, die: Die, measured: Measured) -> TileDevices:
     rows, columns = tile.cells
     ohms = die.switches(tile.layer, rows, columns, tile.closed(bank.n))
     closed = ohms < bank.r_off
-    resistor = measured.r / die.resistances(tile.layer, rows, columns)
+    resistor = bank.r_nominal / die.resistances(tile.layer, rows, columns)
     switch = np.where(closed, bank.r_on / ohms, 1.0)
     arrays = (np.moveaxis(array, 1, 0) for array in (closed, resistor, switch))
     return TileDevices(*arrays)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from crossbar_sim.foundry.decks import (
     temperature_deck,
 )
 from crossbar_sim.ngspice.batch import run_deck
+from crossbar_sim.nonlinear.series import Branches
 from mapping.bank.checks import T_REFERENCE
 from netlists.foundry.branch import FoundryBranch
 from netlists.foundry.models import Models, cache_folder, find_models
@@ -45,6 +46,8 @@ _VERSION = 1
 @dataclass(frozen=True, eq=False)
 class Measured:
     """A branch by its foundry's models; n branches of a bank.
+
+    `r` and `r_on` are what a selection of switches takes.
 
     branch: what was asked for.
     models: version of the models.
@@ -77,7 +80,9 @@ class Measured:
 
     @cached_property
     def r(self) -> np.ndarray:
-        """Resistances (n,) at 0 V, at the branch's temperature and corner, without switch [ohm]."""
+        """Resistances (n,) at v_select, without `r_on`, at temperature and corner [ohm]."""
+        if self.branch.v_select:
+            return 1 / self.conductances(self.branch.v_select) - self.r_on
         return 1 / np.asarray(chebyshev.chebval(0.0, self.resistor.T))
 
     @cached_property
@@ -92,6 +97,20 @@ class Measured:
         volts = np.r_[far, -far]
         amps = self.switch_current(volts, 0 * volts, closed=False)[0]
         return float(1 / np.abs(amps / volts).max())
+
+    def conductances(self, v: float) -> np.ndarray:
+        """Return I / V (n,) [S] of closed branches at v [V] on the word line, mean of both signs.
+
+        The bit line is at the signals' ground.
+        """
+        first, one = self.branch.switch_at == "bit line", np.ones((1, 1, 1, 1))
+        closed = partial(self.switch_current, closed=True)
+        volts, ground = np.array([v, -v]), np.zeros(2)
+        branches = (
+            Branches(partial(self.resistor_current, k), closed, one, one, first)
+            for k in range(len(self.branch.lengths))
+        )
+        return np.array([branch.conductance(volts, ground).mean() for branch in branches])
 
     def multiplicity(self, k: int, factor: np.ndarray) -> np.ndarray:
         """Return the multiplicity with which resistor k conducts `factor` times as much.
@@ -149,18 +168,23 @@ def measured(branch: FoundryBranch, models: Models | None = None) -> Measured:
     """
     models = models or find_models(branch.technology)
     path = _place(branch, models)
-    if path.exists():
-        arrays = read_npz(path, most=10_000_000)
-        return Measured(branch, models.version, **_plain(arrays))
-    arrays = _ask(branch, models)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with new_file(path) as draft, draft.open("wb") as file:
-        write_npz(file, {name: np.asarray(value) for name, value in arrays.items()})
-    return Measured(branch, models.version, **arrays)
+    if not path.exists():
+        arrays = _ask(branch, models)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(path) as draft, draft.open("wb") as file:
+            write_npz(file, {name: np.asarray(value) for name, value in arrays.items()})
+    return _read(path, branch, models.version)
+
+
+@lru_cache(maxsize=100)
+def _read(path: Path, branch: FoundryBranch, version: str) -> Measured:
+    """Return what was kept; the same object again, by which tables of its cells are found."""
+    return Measured(branch, version, **_plain(read_npz(path, most=10_000_000)))
 
 
 def _place(branch: FoundryBranch, models: Models) -> Path:
-    text = json.dumps([_VERSION, asdict(branch), models.digest, COPIES, SEED], sort_keys=True)
+    asked = {name: value for name, value in asdict(branch).items() if name != "v_select"}
+    text = json.dumps([_VERSION, asked, models.digest, COPIES, SEED], sort_keys=True)
     return cache_folder() / "measured" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
 
 

@@ -1,6 +1,7 @@
 """A tile of a foundry's devices, solved by the nonlinear engine and by ngspice with the models."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -9,7 +10,9 @@ from crossbar_sim.foundry.decks import deck
 from crossbar_sim.foundry.laws import BIT_SHARE, cell_laws
 from crossbar_sim.foundry.measured import Measured
 from crossbar_sim.ngspice.batch import run_deck
+from crossbar_sim.nonlinear.cell_laws import CellLaws
 from crossbar_sim.nonlinear.newton import NonlinearSolution, solve_nonlinear
+from crossbar_sim.nonlinear.operating_point import OperatingPoint, operating_point
 from mapping.bank import Die
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery, Wires
@@ -53,9 +56,24 @@ class FoundryTile:
         Raises SolverError for a node outside the voltages of the models, and as `solve_nonlinear`
         does.
         """
-        devices = tile_devices(self.tile, self.die, self.measured)
-        laws = cell_laws(devices, self.tile.present, self.measured, bit_share=bit_share)
+        laws = self._laws if bit_share == BIT_SHARE else self._laws_of(bit_share)
         return solve_nonlinear(laws, self.wires, self.ends, v_in, nodes=nodes)
+
+    def operating_point(self, v_in: np.ndarray) -> OperatingPoint:
+        """Return the same with all node voltages, as a solution of the tile's circuit.
+
+        Raises as `solve` does.
+        """
+        circuit = tile_circuit(self.tile, self.wires, self.periphery)
+        return operating_point(self._laws, circuit, v_in)
+
+    @cached_property
+    def _laws(self) -> CellLaws:
+        return self._laws_of(BIT_SHARE)
+
+    def _laws_of(self, bit_share: float) -> CellLaws:
+        devices = tile_devices(self.tile, self.die, self.measured)
+        return cell_laws(devices, self.tile.present, self.measured, bit_share=bit_share)
 
     def deck(self, v_in: np.ndarray) -> str:
         """Return a deck that stock `ngspice -b` runs where the models are, for v_in [V].

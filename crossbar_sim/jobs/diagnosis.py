@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from crossbar_sim.ngspice.worker import INSTALL_HELP, NgspiceError, NgspiceWorker, find_library
 from netlists.foundry.models import ModelsMissing, find_models
+from netlists.foundry.rule_files import find_rules
 from netlists.foundry.technologies import TECHNOLOGIES
 
 _REQUIRED = (
@@ -54,7 +55,8 @@ def diagnose() -> list[Finding]:
     findings = [Finding("Python", platform.python_version()), Finding("machine", system)]
     packages = dict.fromkeys(_REQUIRED, "") | _OPTIONAL
     findings += [_package(name, extra) for name, extra in packages.items()]
-    return [*findings, _threads(), *_ngspice(), *map(_models, TECHNOLOGIES)]
+    rules = [name for name, process in TECHNOLOGIES.items() if process.rules]
+    return [*findings, _threads(), *_ngspice(), *map(_models, TECHNOLOGIES), *map(_rules, rules)]
 
 
 def _package(name: str, extra: str) -> Finding:
@@ -73,6 +75,17 @@ def _models(technology: str) -> Finding:
     what = f"models of {technology}"
     try:
         return Finding(what, find_models(technology).version)
+    except ModelsMissing:
+        return Finding(what, f"not here; optional: scripts/foundry.sh {technology}")
+    except ValueError as error:
+        return Finding(what, str(error))
+
+
+def _rules(technology: str) -> Finding:
+    """Look for the design rules of a foundry's process, which only its layouts need."""
+    what = f"design rules of {technology}"
+    try:
+        return Finding(what, str(find_rules(technology).folder))
     except ModelsMissing:
         return Finding(what, f"not here; optional: scripts/foundry.sh {technology}")
     except ValueError as error:

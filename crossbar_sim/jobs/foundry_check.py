@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from crossbar_sim.jobs.source import Source
 from crossbar_sim.solvers.nodal import solve
 from mapping.tiling.tiles import Tile
 from netlists.circuit.build import tile_circuit
+from tinynets.files.drafts import new_directory
 from tinynets.progress import Progress, silent
 
 
@@ -52,16 +54,9 @@ def foundry_checks(
     Raises ConfigError for any other source; ModelsMissing, NgspiceError, SolverError and ValueError
     as `FoundryTile` does.
     """
-    branch = source.config.foundry if source.config else None
-    if branch is None:
-        raise ConfigError(
-            f"{source.path} has no devices of a foundry; give a run whose configuration has the "
-            "table [foundry]"
-        )
-    progress("tiles", 0, len(tiles))
-    found = measured(branch)
-    for k, tile in enumerate(tiles):
-        made = FoundryTile(tile, source.mapped.die, found, **source.parts)
+    for k, made in enumerate(foundry_tiles(source, tiles, progress=progress)):
+        tile = made.tile
+        progress("tiles", k, len(tiles))
         volts = v_in[tile.layer][:, tile.rows]
         circuit = tile_circuit(tile, made.wires, made.periphery)
         times = [time.perf_counter()]
@@ -72,6 +67,45 @@ def foundry_checks(
         progress("tiles", k + 1, len(tiles))
         errors = [_error(amps, theirs) for amps in (ours, solve(circuit, volts).i_out)]
         yield FoundryCheck(tile.name, len(volts), *errors, *np.diff(times).tolist())
+
+
+def foundry_tiles(
+    source: Source, tiles: Sequence[Tile], *, progress: Progress = silent
+) -> list[FoundryTile]:
+    """Return tiles of a run on their foundry's devices, which are measured if they never were.
+
+    progress: told of the step "models".
+
+    Raises ConfigError for a source without such devices; ModelsMissing, NgspiceError and ValueError
+    as `crossbar_sim.foundry.measured.measured` does.
+    """
+    branch = source.config.foundry if source.config else None
+    if branch is None:
+        raise ConfigError(
+            f"{source.path} has no devices of a foundry; give a run whose configuration has the "
+            "table [foundry]"
+        )
+    progress("models", 0, 1)
+    found = measured(branch)
+    progress("models", 1, 1)
+    return [FoundryTile(tile, source.mapped.die, found, **source.parts) for tile in tiles]
+
+
+def write_foundry_decks(
+    source: Source, tiles: Sequence[Tile], v_in: Mapping[str, np.ndarray], directory: Path
+) -> Path:
+    """Write the deck of each tile, TILE.cir, into a new directory.
+
+    Stock `ngspice -b` runs them where they lie, on this machine: they name the files of the models.
+    Raises FileExistsError for an existing directory, and as `foundry_tiles` and `FoundryTile.deck`
+    do.
+    """
+    made = foundry_tiles(source, tiles)
+    with new_directory(directory) as draft:
+        for one in made:
+            text = one.deck(v_in[one.tile.layer][:, one.tile.rows])
+            (draft / f"{one.tile.name}.cir").write_text(text, encoding="utf-8")
+    return directory
 
 
 def _error(amps: np.ndarray, right: np.ndarray) -> float:

@@ -16,6 +16,7 @@ from crossbar_sim.pipeline.workspace import left_behind
 from mapping.network.mapped_network import MappedNetwork
 from netlists.fabrication.file_names import MANIFEST
 from netlists.fabrication.pack_reader import read_circuits, read_pack
+from netlists.layout.technology import TECHNOLOGIES, XHIGH_PO, Technology
 from tinynets.files.drafts import new_directory
 from tinynets.files.suffixes import FORMATS
 
@@ -91,6 +92,30 @@ def read_source(path: Path) -> Source:
                 warnings.warn(f"{path} {message}", stacklevel=2)
             return source
     raise ConfigError(f"{path} {_described(path)}{left_behind(path)}")
+
+
+def mask_technology(source: Source, name: str | None = None) -> Technology:
+    """Return the technology in which the masks of a source are drawn.
+
+    name: of one of TECHNOLOGIES; by default that of the run's own cell.
+
+    Raises ConfigError for a name that does not exist, or that does not fit a foundry's devices;
+    ModelsMissing without the foundry's design rules, and ValueError for devices that are not drawn.
+    """
+    config = source.config
+    if config is not None and config.foundry is not None:
+        if name is not None:
+            raise ConfigError(
+                f"--technology {name} does not fit {source.path}, whose resistors are those of "
+                "[foundry]; leave it out"
+            )
+        return config.geometry.technology(config.foundry, source.mapped.die.bank.r_nominal)
+    if name is None:
+        return XHIGH_PO if config is None else config.geometry.technology()
+    if name not in TECHNOLOGIES:
+        known = ", ".join(TECHNOLOGIES)
+        raise ConfigError(f"--technology must be one of {known}; got {name!r}")
+    return TECHNOLOGIES[name]
 
 
 def save_mapping(mapped: MappedNetwork, hardware: Hardware, directory: Path) -> None:

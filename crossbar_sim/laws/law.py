@@ -19,6 +19,7 @@ LAWS = {
     "fixed-size": "fixed_size",
     "meter": "meter",
     "transition": "transition",
+    "failure": "failure",
     "ladders": "ladders",
     "shared-banks": "shared_banks",
     "residual-banks": "residual_banks",

@@ -26,13 +26,13 @@ from tinynets.subset_sum import solve_by_count
 
 #: Relative errors of the meter; 0 is a perfect one.
 METERS = (0.0, 1e-4, 1e-3, 1e-2)
-SIZES = (4, 6, 8, 10, 12, 14, 16, 18, 20, 24)
+SIZES = (4, 6, 8, 10, 12, 14, 16, 20)
 BITS = (4, 6, 8, 10, 12)
 #: Share of (bank, target) pairs whose error counts.
 SHARE = 0.9
 N_BANK, N_TARGET = 40, 8
 #: Closed branches of the curves of the figure.
-CURVES = (1, 2, 3, 4, 6, 8, 12)
+CURVES = (1, 2, 3, 4, 6, 9, 12)
 #: What a design may be least in, with how: n, k, and the area of all branches at a given
 #: conductance, since k times larger resistors take k times as many squares.
 AIMS = {
@@ -77,11 +77,25 @@ def realised_errors(values: NDArray, k: int, meter: float, seed: int) -> NDArray
     for bank, row in enumerate(values):
         random = np.random.default_rng([seed, 1, n, k, bank])
         readings = row * (1 + meter * random.standard_normal(n))
-        spread = readings.std() * math.sqrt(k * (n - k) / max(n - 1, 1))
+        spread = _spread(readings, k)
         targets = k * readings.mean() + spread * random.uniform(-1, 1, N_TARGET)
-        chosen = solve_by_count(readings, targets, k).chosen[:, k]
+        chosen = _nearest(readings, targets, k)
         found[bank] = np.abs(chosen @ row - targets) / (k * row.mean())
     return found
+
+
+def _spread(values: NDArray, k: int) -> NDArray:
+    """Return the standard deviation of the sums of k of the values (…, n), drawn without return."""
+    n = values.shape[-1]
+    return values.std(axis=-1) * math.sqrt(k * (n - k) / max(n - 1, 1))
+
+
+def _nearest(values: NDArray, targets: NDArray, k: int) -> NDArray:
+    """Return the nearest subsets of exactly k, (n_target, n) bool, by those left open if fewer."""
+    n_open = len(values) - k
+    if k <= n_open:
+        return solve_by_count(values, targets, k).chosen[:, k]
+    return ~solve_by_count(values, values.sum() - targets, n_open).chosen[:, n_open]
 
 
 def chart(
@@ -93,7 +107,9 @@ def chart(
     seed: int = 0,
     progress: Progress = silent,
 ) -> list[dict[str, Any]]:
-    """Return bits for each n and k <= n/2, with the interval over banks and the meter's floor.
+    """Return bits for each n and k < n, with the interval over banks and the meter's floor.
+
+    `window` is how far the conductance can be set up and down, as a fraction of its mean.
 
     draw: banks, as of `mapping.selection.precision`.
     meter: relative error of a reading.
@@ -102,12 +118,13 @@ def chart(
     for done, n in enumerate(sizes):
         progress("meter", done, len(sizes))
         values = draw(n, n_bank, seed)
-        for k in range(1, n // 2 + 1):
+        for k in range(1, n):
             errors = realised_errors(values, k, meter, seed)
             interval = quantile_interval(errors, SHARE, seed)
             bits, high, low = (float(worst_case_bits(error, 1.0)) for error in interval)
             floor = {"floor_bits": floor_bits(k, meter)} if meter else {}
-            found = {"bits": bits, "bits_low": low, "bits_high": high}
+            window = float(np.mean(_spread(values, k) / (k * values.mean(axis=1))))
+            found = {"bits": bits, "bits_low": low, "bits_high": high, "window": window}
             rows.append({"meter": meter, "n": n, "k": k} | found | floor)
     progress("meter", len(sizes), len(sizes))
     return rows

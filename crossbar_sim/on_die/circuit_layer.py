@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from crossbar_sim.on_die.adc import Adc
+from crossbar_sim.on_die.device_readout import DeviceReadout
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.layer_inputs import InputRange, output_size, patches
 from crossbar_sim.on_die.readout import Readout, Response, grouped, merged, respond_all
@@ -32,7 +33,8 @@ class CircuitLayer(nn.Module):
     mapped: the layer's tiles.
     hardware: everything around the cells.
     input_range: range of the DACs.
-    responses: by tile, if `crossbar_sim.on_die.readout.respond_all` has computed them already.
+    responses: by tile, if `crossbar_sim.on_die.readout.respond_all` has computed them already;
+        hardware with devices needs them, since a layer does not know its die.
     dtype: of all tensors.
 
     Inputs and outputs are those of the torch layer it replaces. `n_saturated` counts, since the
@@ -64,7 +66,9 @@ class CircuitLayer(nn.Module):
         self._packed: tuple[list, tuple[Groups, np.ndarray]] | None = None
         self.dac_errors = dac_errors(converters, layer.n_in, mapped.name)
         self.readouts = nn.ModuleList(
-            Readout(response, self.conv, self.dac_errors, hardware, dtype)
+            (Readout if response.devices is None else DeviceReadout)(
+                response, self.conv, self.dac_errors, hardware, dtype
+            )
             for response in _together(mapped, hardware, responses)
         )
         self.adc = Adc(converters, [part.tiles for part in self.parts])
@@ -174,7 +178,7 @@ class CircuitLayer(nn.Module):
         Where nothing is clipped or rounded, torch's own product is as good.
         """
         is_linear = self.adc.v_limit is None and math.isinf(self.hardware.periphery.v_swing)
-        if is_linear and not self.adc.is_observing:
+        if self.hardware.devices is not None or (is_linear and not self.adc.is_observing):
             return False
         plain = drive.device.type == "cpu" and not drive.requires_grad
         plain = plain and drive.dtype in (torch.float32, torch.float64)
@@ -256,6 +260,8 @@ def _together(
     """Return the responses of a layer's tiles, in as few matrices as the hardware allows."""
     found = responses or respond_all(mapped.tiles, hardware)
     each = [found[tile.name] for tile in mapped.tiles]
+    if hardware.devices is not None:
+        return each
     of_tiles = hardware.noise is not None or np.isfinite(hardware.periphery.v_swing)
     if hardware.converters.measures or of_tiles:
         return grouped(each)

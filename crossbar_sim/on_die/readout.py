@@ -11,10 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from crossbar_sim.foundry.measured import measured
+from crossbar_sim.foundry.tile import FoundryTile
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.periphery.conversion import Errors, broadcast
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
 from crossbar_sim.transfer.elimination import one_blas_thread
+from mapping.bank import Die
 from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery
 from netlists.circuit.build import tile_circuit
@@ -32,6 +35,7 @@ class Response:
         (n_word, 2 n_bit).
     rest: output of each bit line with all inputs at zero (2 n_bit,) [V].
     sigma: noise of each pair (n_bit,) [V rms].
+    devices: the one tile by a foundry's curves, of which the rest is the straight lines; or None.
     """
 
     tiles: tuple[tuple[str, int], ...]
@@ -40,6 +44,7 @@ class Response:
     volts: np.ndarray
     rest: np.ndarray
     sigma: np.ndarray
+    devices: FoundryTile | None = None
 
     @property
     def n_bit(self) -> int:
@@ -47,8 +52,11 @@ class Response:
         return len(self.columns)
 
 
-def respond(tile: Tile, hardware: Hardware) -> Response:
-    """Return the response of a tile with its own amplifiers."""
+def respond(tile: Tile, hardware: Hardware, die: Die | None = None) -> Response:
+    """Return the response of a tile with its own amplifiers.
+
+    die: that the tile is on, without which ValueError is raised for hardware with devices.
+    """
     periphery, noise = hardware.periphery.for_tile(tile.name), hardware.noise
     circuit = tile_circuit(tile, hardware.wires, periphery)
     volts = -periphery.r_feedback * periphery.share * transfer_matrix(circuit)
@@ -57,14 +65,35 @@ def respond(tile: Tile, hardware: Hardware) -> Response:
         unclipped = replace(circuit, periphery=replace(periphery, v_swing=np.inf))
         rest = solve(unclipped, np.zeros(tile.n_word)).v_out[0]
     sigma = np.zeros(tile.n_bit) if noise is None else noise.pair_volts(circuit)
-    return Response(((tile.name, tile.n_bit),), tile.rows, tile.columns, volts, rest, sigma)
+    devices = tile_by_curves(tile, hardware, die)
+    names = ((tile.name, tile.n_bit),)
+    return Response(names, tile.rows, tile.columns, volts, rest, sigma, devices)
 
 
-def respond_all(tiles: Iterable[Tile], hardware: Hardware) -> dict[str, Response]:
-    """Return the responses of tiles by name, by as many threads as numba may use."""
+def tile_by_curves(tile: Tile, hardware: Hardware, die: Die | None) -> FoundryTile | None:
+    """Return a tile whose branches are the hardware's devices; None for straight lines."""
+    branch = hardware.devices
+    if branch is None:
+        return None
+    if die is None:
+        raise ValueError(
+            "the curves of a foundry's devices take the die that the tiles are on; pass it, or "
+            "hardware with devices = None"
+        )
+    return FoundryTile(tile, die, measured(branch), hardware.wires, hardware.periphery)
+
+
+def respond_all(
+    tiles: Iterable[Tile], hardware: Hardware, die: Die | None = None
+) -> dict[str, Response]:
+    """Return the responses of tiles by name, by as many threads as numba may use.
+
+    die: see `respond`.
+    """
     tiles = list(tiles)
+    each = repeat(hardware), repeat(die)
     with one_blas_thread(), ThreadPoolExecutor(numba.get_num_threads()) as pool:
-        return dict(zip((t.name for t in tiles), pool.map(respond, tiles, repeat(hardware))))
+        return dict(zip((t.name for t in tiles), pool.map(respond, tiles, *each)))
 
 
 def ideal_response(tile: Tile) -> Response:

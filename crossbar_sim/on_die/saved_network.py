@@ -15,12 +15,11 @@ from torch import nn
 from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
 from crossbar_sim.on_die.hardware import Hardware, built_hardware
 from crossbar_sim.on_die.layer_inputs import InputRange
-from crossbar_sim.periphery.converters import Converters
-from crossbar_sim.periphery.noise import Noise
+from crossbar_sim.on_die.readout import respond_all
+from mapping.bank import Die
 from mapping.network.header import built, check_start, first_problem
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
-from netlists.circuit import Periphery, Wires
 from tinynets.files.drafts import new_directory
 from tinynets.files.npz import read_npz
 from tinynets.modules.replacing import copied, with_module
@@ -31,6 +30,7 @@ from tinynets.networks.layers import PrunedLayer
 FORMAT, VERSION = "crossbar-sim network on a die", 1
 _SUMMED = ("mapped.npz", "state.npz")
 _FILES = (*_SUMMED, "circuits.json")
+_PARTS = set(asdict(Hardware()))
 
 
 def save_network(on_die: nn.Module, mapped: MappedNetwork, directory: str | Path) -> Path:
@@ -103,7 +103,7 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
         for layer in mapped.layers:
             path = layer.source.module
             _check_module(path, on_die.get_submodule(path), layer.source)
-            replaced = _layer(header.layers[path], layer, dtype)
+            replaced = _layer(header.layers[path], layer, mapped.die, dtype)
             on_die = with_module(on_die, path, replaced)
         _restore(on_die, state)
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
@@ -122,6 +122,7 @@ class _Circuits(BaseModel):
     periphery: dict[str, JsonValue]
     converters: dict[str, JsonValue]
     noise: dict[str, JsonValue] | None
+    devices: dict[str, JsonValue] | None = None
     input_range: dict[str, JsonValue]
     v_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
 
@@ -154,16 +155,11 @@ def _describe(layer: CircuitLayer) -> dict[str, Any]:
     return asdict(layer.hardware) | ranges
 
 
-def _layer(entry: _Circuits, mapped: MappedLayer, dtype: torch.dtype) -> CircuitLayer:
-    noise = None if entry.noise is None else built(Noise, entry.noise, "noise")
-    hardware = Hardware(
-        built(Wires, entry.wires, "wires"),
-        built(Periphery, entry.periphery, "periphery"),
-        built(Converters, entry.converters, "converters"),
-        noise,
-    )
+def _layer(entry: _Circuits, mapped: MappedLayer, die: Die, dtype: torch.dtype) -> CircuitLayer:
+    hardware = built_hardware(entry.model_dump(include=_PARTS))
     limits = built(InputRange, entry.input_range, "input_range")
-    layer = CircuitLayer(mapped, hardware, limits, dtype=dtype)
+    responses = respond_all(mapped.tiles, hardware, die)
+    layer = CircuitLayer(mapped, hardware, limits, responses=responses, dtype=dtype)
     layer.adc.set_range(entry.v_limit)
     return layer
 
@@ -220,9 +216,9 @@ def load_mapping(directory: str | Path) -> tuple[MappedNetwork, Hardware]:
             raise ValueError(f"{directory / name} is missing; expected {', '.join(_FILES)}")
         if _digest(directory / name) != header.sha256.get(name):
             raise ValueError(f"{directory / name} is damaged: its checksum does not match")
-    mapped, names = MappedNetwork.load(directory / "mapped.npz"), set(asdict(Hardware()))
+    mapped = MappedNetwork.load(directory / "mapped.npz")
     try:
-        found = [built_hardware(e.model_dump(include=names)) for e in header.layers.values()]
+        found = [built_hardware(e.model_dump(include=_PARTS)) for e in header.layers.values()]
     except ValueError as error:
         raise ValueError(f"{directory / 'circuits.json'}: {error}") from error
     if not found or any(hardware != found[0] for hardware in found):

@@ -17,7 +17,7 @@ from crossbar_sim.on_die.layer_inputs import (
     capture_inputs,
     input_ranges,
 )
-from crossbar_sim.on_die.readout import Response, ideal_response
+from crossbar_sim.on_die.readout import Response, ideal_response, respond_all
 from crossbar_sim.periphery.converters import Converters
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
@@ -61,6 +61,8 @@ def to_torch(
     analog = with_quick_pooling(copied(model).eval())
     paths = [layer.source.module for layer in mapped.layers]
     ranges = ranges or input_ranges(model, paths, calibration)
+    if responses is None and hardware.devices is not None:
+        responses = respond_all(mapped.tiles, hardware, mapped.die)
     for layer in mapped.layers:
         path = layer.source.module
         limits, dtype = _range(hardware.converters, ranges[path]), _dtype(model, path)

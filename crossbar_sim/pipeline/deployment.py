@@ -144,10 +144,10 @@ class Deployment:
 
     def responses(self, hardware: Hardware) -> dict[str, Response]:
         """Return the responses of all tiles, by name."""
-        parts = hardware.wires, hardware.periphery, hardware.noise
+        parts = hardware.wires, hardware.periphery, hardware.noise, hardware.devices
 
         def make() -> dict[str, Response]:
-            return respond_all(self.mapped.tiles, hardware)
+            return respond_all(self.mapped.tiles, hardware, self.mapped.die)
 
         return self.kept.once("responses", (self._living, *parts), make)
 

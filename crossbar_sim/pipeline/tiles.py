@@ -12,11 +12,15 @@ from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.energy.power import Draw, TileEnergy, drawn, tile_energy
 from crossbar_sim.ngspice.verification import TileCheck, Verification, compare, held_against
 from crossbar_sim.ngspice.worker import NgspiceWorker, solve_ngspice
+from crossbar_sim.on_die.hardware import Hardware
+from crossbar_sim.on_die.readout import tile_by_curves
 from crossbar_sim.pipeline.deployment import Deployment, Reads
 from crossbar_sim.pipeline.kept import OnDisk
 from crossbar_sim.pipeline.tile_limits import TilePhysics, settling_time, tile_physics
 from crossbar_sim.solvers.balance import Balance
 from crossbar_sim.solvers.nodal import solve
+from crossbar_sim.solvers.solution import Solution
+from mapping.bank import Die
 from mapping.tiling.tiles import Tile
 from netlists.circuit.build import tile_circuit
 from tinynets.files.npz import read_npz
@@ -115,7 +119,7 @@ def simulate(way: Deployment, reads: Reads, asked: Questions) -> Simulated:
         volts = reads.v_in[tile.layer][:, tile.rows]
 
         def make(tile: Tile = tile, volts: np.ndarray = volts) -> TileAnswer:
-            return _answer(config, tile, volts, asked)
+            return _answer(config, way.mapped.die, tile, volts, asked)
 
         file = OnDisk(f"tiles/{tile.name}.npz", TileAnswer.save, TileAnswer.load)
         answers[tile.name] = way.kept.once(f"tile {tile.name}", (config, way.weights), make, file)
@@ -137,16 +141,33 @@ def _summed(way: Deployment, reads: Reads, answers: Mapping[str, TileAnswer]) ->
     return Simulated(dict(answers), energies, figures.seconds, verification)
 
 
-def _answer(config: RunConfig, tile: Tile, volts: np.ndarray, asked: Questions) -> TileAnswer:
-    """Build the circuit of a tile, solve it, and answer the questions."""
+def solve_tile(hardware: Hardware, die: Die, tile: Tile, v_in: np.ndarray) -> Solution:
+    """Return a tile's solution with all nodes, its devices by their curves if they have some.
+
+    v_in: (n_batch, n_word) [V].
+    """
+    devices = tile_by_curves(tile, hardware, die)
+    if devices is not None:
+        return devices.operating_point(v_in)
+    return solve(tile_circuit(tile, hardware.wires, hardware.periphery), v_in, nodes=True)
+
+
+def _answer(
+    config: RunConfig, die: Die, tile: Tile, volts: np.ndarray, asked: Questions
+) -> TileAnswer:
+    """Build the circuit of a tile, solve it, and answer the questions.
+
+    ngspice and the engine are compared on straight lines, also where devices have curves.
+    """
     circuit = tile_circuit(tile, config.hardware.wires, config.hardware.periphery)
-    solution = solve(circuit, volts, nodes=True)
+    solution = solve_tile(config.hardware, die, tile, volts)
     check, solvers = None, ("", solution.solver)
     if asked.worker and tile.name in asked.checked:
-        few = solution.first(asked.n_vector)
+        lines = solve(circuit, volts, nodes=True) if config.hardware.devices else solution
+        few = lines.first(asked.n_vector)
         spice = solve_ngspice(circuit, few.v_in, worker=asked.worker, nodes=True)
         check = held_against(compare(tile.name, spice, few), spice, few)
-        solvers = (spice.solver, solution.solver)
+        solvers = (spice.solver, few.solver)
     timed = asked.limits or config.energy.t_read == "settling"
     time = settling_time(config, circuit, volts) if timed else 0.0
     limits = tile_physics(config, tile, circuit, volts, time) if asked.limits else None

@@ -83,9 +83,15 @@ def _foundry(config: RunConfig) -> list[str]:
     made = config.foundry
     if made is None:
         return []
+    how = {
+        "curves": "by the curves of the foundry's models; sensitivities, noise, settling and the "
+        "comparison with ngspice as straight lines",
+        "lines": "as straight lines",
+    }
     return [
         f"devices of {made.technology}: {made.resistor}, {made.switch} switch at the "
-        f"{made.switch_at}, {made.corner} corner, {made.temperature:g} K; both as straight lines"
+        f"{made.switch_at}, {made.corner} corner, {made.temperature:g} K; "
+        f"{how[config.simulation.devices]}"
     ]
 
 

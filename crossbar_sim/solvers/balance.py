@@ -55,7 +55,7 @@ def balance(solution: Solution) -> Balance:
     into, out_of = (
         csr_array((one, (k, branch)), shape) for k in (parts.branch_to, parts.branch_from)
     )
-    amps = (solution.drop / parts.branch_ohm).T
+    amps = solution.amps.T
     net = (into - out_of) @ amps
     net[parts.tia_nodes] -= solution.i_out.T
     net[[0, *parts.input_nodes]] = 0.0

@@ -48,12 +48,9 @@ class Solution:
         stay closed where a swing clips. Heat and delivered power are equal (Tellegen's theorem).
         """
         c, ends = self.circuit.elements, self.circuit.periphery
-        v_node = np.ascontiguousarray(self.nodes.T)
-        power = {}
+        heat, power = self.drop * self.amps, {}
         for k, part in enumerate(PARTS):
-            own = np.flatnonzero(c.branch_part == k)
-            drop = v_node[c.branch_from[own]] - v_node[c.branch_to[own]]
-            power[part] = (drop**2 / c.branch_ohm[own, None]).sum(axis=0)
+            power[part] = heat[:, c.branch_part == k].sum(axis=1)
         square = (self.i_out**2).sum(axis=1)
         power["input"], power["feedback"] = square * ends.r_input, square * ends.r_feedback
         power["source"] = (self.v_in * self._input_current()).sum(axis=1)
@@ -89,6 +86,11 @@ class Solution:
         v_node, c = self.nodes, self.circuit.elements
         return v_node[:, c.branch_from] - v_node[:, c.branch_to]
 
+    @property
+    def amps(self) -> np.ndarray:
+        """Current (n_batch, n_branch) through each branch [A]; ValueError as for `nodes`."""
+        return self.drop / self.circuit.elements.branch_ohm
+
     def _loop(self) -> np.ndarray:
         """Return the output (n_batch, n_line) [V] of each amplifier before any clipping."""
         ends = self.circuit.periphery
@@ -105,5 +107,4 @@ class Solution:
         sign = np.repeat([1.0, -1.0], [len(leaving), len(entering)])
         place = np.concatenate([word[c.branch_from[leaving]], word[c.branch_to[entering]]])
         total = csr_array((sign, (place, np.arange(len(own)))), (len(c.input_nodes), len(own)))
-        drop = self.nodes[:, c.branch_from[own]] - self.nodes[:, c.branch_to[own]]
-        return (total @ (drop / c.branch_ohm[own]).T).T
+        return (total @ self.amps[:, own].T).T

@@ -52,6 +52,24 @@ def expand(g: np.ndarray, wires: Wires) -> Elements:
     )
 
 
+class GridNodes(NamedTuple):
+    """The numbers of the nodes of `expand`: those that a short connects have the same.
+
+    drivers: (n_word,); word: (n_word, n_bit); bit: (n_side, n_word, n_bit).
+    """
+
+    drivers: np.ndarray
+    word: np.ndarray
+    bit: np.ndarray
+
+
+def grid_nodes(g: np.ndarray, wires: Wires) -> GridNodes:
+    """Return the numbers of the nodes of an array in `expand`."""
+    grid = _number(*g.shape)
+    node, _ = _merge_shorts(grid, _branches(grid, g, wires))
+    return GridNodes(node[grid.drivers], node[grid.word], node[grid.bit])
+
+
 def grid_names(g: np.ndarray, sides: tuple[str, ...], wires: Wires) -> tuple[list[str], list[str]]:
     """Return the names of the nodes and branches of `expand`."""
     grid = _number(*g.shape)

@@ -49,6 +49,10 @@ class FoundryBranch:
     v_max: Annotated[float, within(0.01, 5)] = 0.3
     """Largest voltage of either sign on a word or bit line, about the signals' ground [V]."""
 
+    v_select: Annotated[float, within(0, 5)] = 0.0
+    """Voltage across a branch at which its conductance is taken for the selection of switches [V],
+    I / V; 0 for the slope at no voltage. No curve depends on it."""
+
     def __post_init__(self) -> None:
         check_fields(self)
         _check_sizes(self)
@@ -81,6 +85,10 @@ class FoundryBranch:
 
 
 def _check_sizes(branch: FoundryBranch) -> None:
+    if branch.v_select > branch.v_max:
+        raise ValueError(
+            f"v_select, {branch.v_select:g} V, must be at most v_max, {branch.v_max:g} V"
+        )
     process = branch.process
     if branch.resistor not in process.resistors:
         raise ValueError(

@@ -50,6 +50,8 @@ class Technology:
     corners: libraries that each corner reads.
     compiled: names of the models that ngspice loads as OSDI files.
     places: folders below PDK_ROOT or the cache that may hold the libraries.
+    rules: files below these that may hold the values of design rules, and the layers; empty where
+        the layout room has them.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Technology:
     corners: dict[str, tuple[Library, ...]]
     places: tuple[str, ...]
     compiled: tuple[str, ...] = ()
+    rules: tuple[tuple[str, str], ...] = ()
 
 
 def _sky130_corner(section: str) -> tuple[Library, ...]:
@@ -120,6 +123,16 @@ IHP_SG13G2 = Technology(
     },
     places=("ihp-sg13g2/libs.tech/ngspice/models", "ihp/models/ngspice/models"),
     compiled=("r3_cmc", "psp103"),
+    rules=(
+        (
+            "ihp-sg13g2/libs.tech/klayout/tech/drc/rule_decks/sg13g2_tech_default.json",
+            "ihp-sg13g2/libs.tech/klayout/tech/sg13g2.lyp",
+        ),
+        (
+            "ihp/klayout/tech/drc/rule_decks/sg13g2_tech_default.json",
+            "ihp/klayout/tech/layers.lyp",
+        ),
+    ),
 )
 
 TECHNOLOGIES = {technology.name: technology for technology in (SKY130, IHP_SG13G2)}

@@ -17,13 +17,13 @@ from mapping.tiling.tiles import Tile
 from netlists.layout.floorplan import (
     COLLECTOR,
     GRID,
-    MARGIN,
-    SWITCH_HALF,
     Branch,
     CellPlan,
     Programming,
+    margin,
     plan_cell,
-    strip_pitch,
+    plan_switch,
+    strip_centres,
 )
 from netlists.layout.technology import DBU, HIGH_PO, Technology, klayout, to_dbu
 from tinynets.files.drafts import new_file
@@ -190,7 +190,8 @@ def _draw_cell(layout: Any, name: str, plan: CellPlan, technology: Technology) -
         _draw_collector(pen, plan, side)
     around = technology.rule("enclosure", "resistor", "implant")
     top = plan.y_head + to_dbu(technology.film.end) + around
-    pen.box(technology.implant, 0, plan.y_strip - around, plan.width, top)
+    for layer in (technology.implant, *technology.covers):
+        pen.box(layer, 0, plan.y_strip - around, plan.width, top)
     return pen.cell
 
 
@@ -208,94 +209,119 @@ def _draw_branch(pen: _Pen, plan: CellPlan, branch: Branch, switch: Any) -> None
     _draw_word_contact(pen, centres[0], plan.y_head, top[1])
     x = centres[-1]
     pen.box("li1", x - half, bottom[0], x + half, bottom[1])
-    inside = pen.technology.rule("enclosure", "mcon", "met1")
+    inside = _around_mcon(pen.technology)
     pen.cuts("mcon", x - half + inside, bottom[0] + inside, x + half - inside, bottom[1] - inside)
     _draw_riser(pen, x, bottom[1], switch)
 
 
-def strip_centres(branch: Branch, technology: Technology) -> list[int]:
-    """Return the centre of each strip of a branch, starting at the word line."""
-    pitch = strip_pitch(technology)
-    return [branch.x + pitch // 2 + t * pitch for t in reversed(range(branch.n_strip))]
-
-
 def _heads(technology: Technology, low: int, high: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the spans of local interconnect over the contacts below `low` and above `high`."""
-    end, over = to_dbu(technology.film.end), technology.rule("enclosure", "licon", "li1")
-    return (low - end, low + over), (high - over, high + end)
+    near = to_dbu(technology.gap) - technology.rule("enclosure", "licon", "li1")
+    via = technology.rule("size", "mcon") + 2 * _around_mcon(technology)
+    far = max(to_dbu(technology.film.end), near + via)
+    return (low - far, low - near), (high + near, high + far)
+
+
+def _around_mcon(technology: Technology) -> int:
+    """Return how far interconnect and metal reach beyond the contact between them."""
+    return max(technology.rule("enclosure", "mcon", metal) for metal in ("li1", "met1"))
 
 
 def _draw_strip(pen: _Pen, x: int, low: int, high: int) -> None:
-    """Draw a strip of film with its body from low to high and a slot at either end."""
-    end, half = to_dbu(pen.technology.film.end), to_dbu(pen.technology.film.width) // 2
-    reach = to_dbu(pen.technology.find("size", "slot licon").length) // 2
-    pen.box("poly", x - half, low - end, x + half, high + end)
-    pen.box("poly_res", x - half, low, x + half, high)
-    pen.cut("licon", x, low - reach, "slot licon")
-    pen.cut("licon", x, high + reach, "slot licon")
+    """Draw a strip of film with its body from low to high and contacts at either end."""
+    technology = pen.technology
+    end, half = to_dbu(technology.film.end), to_dbu(technology.film.width) // 2
+    if "poly" in technology.body:
+        pen.box("poly", x - half, low - end, x + half, high + end)
+    else:
+        pen.box("poly", x - half, low - end, x + half, low)
+        pen.box("poly", x - half, high, x + half, high + end)
+    for layer in technology.body:
+        if layer != "poly":
+            pen.box(layer, x - half, low, x + half, high)
+    if technology.block:
+        beyond = technology.rule("enclosure", "resistor", "lengthened block")
+        pen.box(technology.block, x - half - beyond, low, x + half + beyond, high)
+    _draw_slots(pen, x, low, high)
+
+
+def _draw_slots(pen: _Pen, x: int, low: int, high: int) -> None:
+    """Draw as many long contacts at the ends of a strip as fit side by side."""
+    (across, along), gap = pen.technology.slot, to_dbu(pen.technology.gap)
+    inside = to_dbu(pen.technology.film.width) // 2
+    inside -= pen.technology.rule("enclosure", "poly licon", "poly")
+    step = across + pen.technology.rule("space", "slot licon")
+    for left in _places(x - inside, x + inside, across, step):
+        pen.box("licon", left, low - gap - along, left + across, low - gap)
+        pen.box("licon", left, high + gap, left + across, high + gap + along)
 
 
 def _draw_word_contact(pen: _Pen, x: int, low: int, high: int) -> None:
-    """Draw contacts where the word line crosses the top end of a strip."""
-    inside = pen.technology.rule("enclosure", "mcon", "met1")
-    half = to_dbu(pen.technology.film.width) // 2
-    high = min(high, low + to_dbu(pen.technology.word_width))
+    """Draw contacts where the word line, above `low`, crosses the top end of a strip."""
+    technology = pen.technology
+    inside = _around_mcon(technology)
+    half = to_dbu(technology.film.width) // 2 - technology.rule("enclosure", "mcon", "li1")
+    high = min(high, low + to_dbu(technology.word_width))
+    low = max(low, low + to_dbu(technology.gap) - technology.rule("enclosure", "licon", "li1"))
     pen.cuts("mcon", x - half, low + inside, x + half, high - inside)
 
 
 def _draw_riser(pen: _Pen, x: int, top: int, switch: Any) -> None:
     """Draw metal from a resistor down to the point where its branch is programmed."""
     half = to_dbu(pen.technology.film.width) // 2
-    bottom = _program_y() - _VIA_METAL
+    bottom = _program_y(pen.technology) - _VIA_METAL
     if switch is None:
         pen.box("met1", x - half, bottom, x + half, top)
         return
-    y = MARGIN + COLLECTOR + SWITCH_HALF
+    transistor = pen.technology.transistor
+    y = margin(pen.technology) + COLLECTOR + to_dbu(transistor.half)
     pen.cell.insert(klayout().CellInstArray(switch.cell_index(), klayout().Trans(x, y)))
-    pen.box("met1", x - half, y + _CONTACT - 145, x + half, top)
-    pen.box("met1", x - half, bottom, x + half, y - _CONTACT + 145)
-    pen.cut("via", x, _program_y())
+    around = pen.technology.rule("size", "mcon") // 2 + _around_mcon(pen.technology)
+    edge = to_dbu(transistor.contact) - around - -around % GRID
+    pen.box("met1", x - half, y + edge, x + half, top)
+    pen.box("met1", x - half, bottom, x + half, y - edge)
+    pen.cut("via", x, _program_y(pen.technology))
 
 
-def _program_y() -> int:
+def _program_y(technology: Technology) -> int:
     """Return the height of the vias that connect branches to the collector."""
-    return MARGIN + COLLECTOR // 2
+    return margin(technology) + COLLECTOR // 2
 
 
 def _draw_collector(pen: _Pen, plan: CellPlan, side: int) -> None:
     """Draw the metal that joins the branches of a bank, with vias up to its bit line."""
     left = side * plan.width // 2
-    right, low, high = left + plan.width // 2, MARGIN, MARGIN + COLLECTOR
-    pen.box("met2", left + MARGIN, low, right - MARGIN, high)
+    edge = margin(pen.technology)
+    right, low, high = left + plan.width // 2, edge, edge + COLLECTOR
+    pen.box("met2", left + edge, low, right - edge, high)
     half, x = to_dbu(pen.technology.bit_width) // 2, plan.x_bit[side]
     pen.box("met3", x - half, low, x + half, high)
     up, down = (pen.technology.rule("enclosure", "via2", m) for m in ("met3", "met2"))
     pen.cuts("via2", x - half + up, low + down, x + half - up, high - down)
 
 
-#: A switch [database units]: channel width (difftap.2), gate length (poly.1a), and the distance of
-#: the source and drain contacts from the centre of the gate.
-_CHANNEL, _GATE, _CONTACT = 420, 150, 270
-
-
 def _draw_switch(layout: Any, name: str, technology: Technology) -> Any:
-    """Draw a transistor of minimum size with terminals S (to the resistor), D and G.
+    """Draw a transistor with terminals S (to the resistor), D and G.
 
     The gate ends in local interconnect; the memory bit that drives it is not drawn.
-    Source: poly.7 and poly.8, diffusion 0.25 um beyond the gate, gate 0.13 um beyond diffusion.
     """
-    pen = _Pen(layout, layout.create_cell(name), technology)
-    w, g, pad = _CHANNEL // 2, _GATE // 2, 165
-    contact = 2 * pad + technology.rule("space", "li1")
-    pen.box("diff", -w, -SWITCH_HALF, w, SWITCH_HALF)
-    pen.box("poly", -w - 130, -g, contact, g)
-    pen.box("poly", contact - pad, -pad, contact + pad, pad)
-    for name, x, y in (("S", 0, _CONTACT), ("D", 0, -_CONTACT), ("G", contact, 0)):
-        pen.cut("licon", x, y, "square licon")
-        pen.box("li1", x - pad, y - pad, x + pad, y + pad)
-        pen.text("names", name, x, y)
-        if name != "G":
-            pen.cut("mcon", x, y)
+    pen, drawn = _Pen(layout, layout.create_cell(name), technology), technology.transistor
+    w, g, pad = to_dbu(drawn.width) // 2, to_dbu(drawn.length / 2), to_dbu(drawn.pad)
+    y_contact, half, plan = to_dbu(drawn.contact), to_dbu(drawn.half), plan_switch(technology)
+    pen.box("diff", -w, -half, w, half)
+    pen.box("poly", -plan.left, -g, plan.gate, g)
+    pen.box("poly", plan.gate - pad, -pad, plan.gate + pad, pad)
+    step = technology.rule("size", "square licon") + technology.rule("space", "square licon")
+    first = -(plan.n_contact - 1) * step // 2
+    for name, y in (("S", y_contact), ("D", -y_contact)):
+        for k in range(plan.n_contact):
+            pen.cut("licon", first + k * step, y, "square licon")
+        pen.box("li1", -plan.interconnect, y - pad, plan.interconnect, y + pad)
+        pen.cut("mcon", 0, y)
+        pen.text("names", name, 0, y)
+    pen.cut("licon", plan.gate, 0, "square licon")
+    pen.box("li1", plan.gate - pad, -pad, plan.gate + pad, pad)
+    pen.text("names", "G", plan.gate, 0)
     return pen.cell
 
 
@@ -313,11 +339,11 @@ def _row_y(tile: Tile, plan: CellPlan, i: int) -> int:
 
 def _draw_program(pen: _Pen, tile: Tile, plan: CellPlan) -> None:
     """Draw a via in each closed branch."""
-    n = len(plan.branches[0])
+    n, y = len(plan.branches[0]), _program_y(pen.technology)
     for side, chosen in enumerate((tile.chosen_pos, tile.chosen_neg)):
         x = [strip_centres(branch, pen.technology)[-1] for branch in plan.branches[side]]
         for i, j, k in np.argwhere(closed_switches(chosen, n)).tolist():
-            pen.cut("via", j * plan.width + x[k], _row_y(tile, plan, i) + _program_y())
+            pen.cut("via", j * plan.width + x[k], _row_y(tile, plan, i) + y)
 
 
 def _draw_word_lines(pen: _Pen, tile: Tile, plan: CellPlan) -> None:

@@ -59,9 +59,11 @@ def _regions(layout: Any, technology: Technology, store: Any) -> dict[str, Any]:
 def derived_layers(drawn: Mapping[str, Any], technology: Technology) -> dict[str, Any]:
     """Return the layers that rules and devices need, derived from those that are drawn."""
     poly, diff, licon = drawn["poly"], drawn["diff"], drawn["licon"]
-    resistor = poly & drawn["poly_res"]
+    marked = drawn["poly_res"]
+    resistor = marked & poly if "poly" in technology.body else marked - poly
     slots = licon & drawn[technology.implant]
-    return {
+    derived = {
+        "strip": resistor + poly.interacting(resistor),
         "resistor": resistor,
         "implant": drawn[technology.implant],
         "gate": poly & diff,
@@ -72,6 +74,10 @@ def derived_layers(drawn: Mapping[str, Any], technology: Technology) -> dict[str
         "slot licon": slots,
         "square licon": licon - slots,
     }
+    if technology.block:
+        # Its ends are those of the bodies, where nothing is enclosed.
+        derived["lengthened block"] = drawn[technology.block].sized(0, 1000, 2)
+    return derived
 
 
 def _breaks(rule: Rule, regions: Mapping[str, Any]) -> Any:

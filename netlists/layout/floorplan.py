@@ -11,7 +11,7 @@ from typing import Literal
 
 from mapping.bank import ResistorBank
 from netlists.circuit import Wires
-from netlists.circuit.wire_geometry import METALS, Metal
+from netlists.circuit.wire_geometry import Metal
 from netlists.layout.technology import DBU, GRID, Technology, to_dbu
 
 Programming = Literal["switch", "via"]
@@ -19,14 +19,11 @@ Programming = Literal["switch", "via"]
 #: Largest side of a cell [m].
 MAX_SIDE = 2e-3
 
-#: Height of a collector, and its distance from the edge of the cell [database units].
-COLLECTOR, MARGIN = 420, 100
+#: Height of a collector, and its least distance from the edge of the cell [database units].
+COLLECTOR, _MARGIN = 420, 100
 
-#: Half the diffusion of a switch along the current [database units]; see `drawing`.
-SWITCH_HALF = 415
-
-#: Least width of a branch with a switch: its gate and the contact next to it [database units].
-SWITCH_WIDTH = 1220
+#: Distance from the left edge of a branch to its gate [database units].
+GATE_EDGE = 75
 
 
 @dataclass(frozen=True)
@@ -35,12 +32,53 @@ class Branch:
 
     n_strip: strips in series.
     length: length of the body of each strip.
-    x: left edge.
+    x: left edge of its strips.
     """
 
     n_strip: int
     length: int
     x: int
+
+
+@dataclass(frozen=True)
+class SwitchPlan:
+    """Where the parts of a switch are, from the middle of its gate [database units].
+
+    n_contact: contacts of source, and of drain.
+    interconnect: half the width of the interconnect over these.
+    gate: position of the gate's contact.
+    left, right: how far the switch reaches, on poly.
+    """
+
+    n_contact: int
+    interconnect: int
+    gate: int
+    left: int
+    right: int
+
+
+def plan_switch(technology: Technology) -> SwitchPlan:
+    """Return the plan of a switch, whose gate ends in a contact at its right.
+
+    Raises ValueError for a switch that is too narrow for a contact.
+    """
+    drawn, rule = technology.transistor, technology.rule
+    side, pad, half = rule("size", "square licon"), to_dbu(drawn.pad), to_dbu(drawn.width) // 2
+    step = side + rule("space", "square licon")
+    inside = 2 * (half - rule("enclosure", "diff licon", "diff"))
+    if inside < side:
+        least = (side - inside) * DBU + drawn.width
+        raise ValueError(
+            f"a switch {drawn.width:g} m wide is too narrow for a contact; use at least {least:g} m"
+        )
+    n = (inside - side) // step + 1
+    wide = max(((n - 1) * step + side) // 2 + rule("enclosure", "licon", "li1"), pad)
+    gate = max(
+        wide + rule("space", "li1") + pad,
+        half + rule("separation", "poly licon", "diff") + side // 2,
+    )
+    gate += -gate % GRID
+    return SwitchPlan(n, wide, gate, half + to_dbu(drawn.endcap), gate + pad)
 
 
 @dataclass(frozen=True)
@@ -77,13 +115,19 @@ def plan_cell(bank: ResistorBank, technology: Technology, programming: Programmi
     """
     if programming not in ("switch", "via"):
         raise ValueError(f'programming must be "switch" or "via"; got {programming!r}')
+    if technology.lengths and programming == "via":
+        raise ValueError(
+            f"a branch of {technology.name} has a transistor, which a cell programmed by vias "
+            'lacks; give programming "switch"'
+        )
     strips = _strips(bank, technology)
-    pitch = strip_pitch(technology)
-    least = SWITCH_WIDTH if programming == "switch" else pitch
+    pitch, lead, least = strip_pitch(technology), 0, 0
+    if programming == "switch":
+        lead, least = _switch_widths(technology)
     branches, x = [], 0
     for n_strip, length in strips:
-        branches.append(Branch(n_strip, length, x))
-        x += max(n_strip * pitch, least)
+        branches.append(Branch(n_strip, length, x + lead))
+        x += max(n_strip * pitch + lead, least)
     side = max(x, to_dbu(technology.bit_width) + technology.rule("space", "met3"))
     side += -side % (2 * GRID)
     shifted = tuple(Branch(b.n_strip, b.length, b.x + side) for b in branches)
@@ -109,16 +153,28 @@ def drawn_wires(plan: CellPlan, technology: Technology, r_driver: float = 0.0) -
 
     r_driver: see `Wires`.
 
-    Capacitance is that of a line of least width, scaled by width.
+    Capacitance is that of a line of least width, scaled by width. Raises ValueError for a
+    technology that does not state its metals.
     """
+    if not technology.metals:
+        raise ValueError(
+            f"nothing states the sheet resistance of the metals of {technology.name}; give the "
+            "wires themselves"
+        )
 
     def segment(metal: Metal, length: float, width: float) -> tuple[float, float]:
         """Return the resistance [ohm] and the capacitance [F] of a wire."""
         return metal.r_sheet * length / width, metal.c_per_length * length * width / metal.width
 
-    r_word, c_word = segment(METALS["met1"], plan.width * DBU, technology.word_width)
-    r_bit, c_bit = segment(METALS["met3"], plan.height * DBU, technology.bit_width)
+    r_word, c_word = segment(technology.metals["met1"], plan.width * DBU, technology.word_width)
+    r_bit, c_bit = segment(technology.metals["met3"], plan.height * DBU, technology.bit_width)
     return Wires(r_word=r_word, r_bit=r_bit, r_driver=r_driver, c_word=c_word, c_bit=c_bit)
+
+
+def margin(technology: Technology) -> int:
+    """Return how far a collector is from the edges of its half of a cell [database units]."""
+    half = technology.rule("space", "met2") // 2
+    return max(_MARGIN, half + -half % GRID)
 
 
 def strip_pitch(technology: Technology) -> int:
@@ -126,11 +182,32 @@ def strip_pitch(technology: Technology) -> int:
     return to_dbu(technology.film.width) + to_dbu(technology.film.space)
 
 
+def strip_centres(branch: Branch, technology: Technology) -> list[int]:
+    """Return the centre of each strip of a branch, starting at the word line."""
+    pitch = strip_pitch(technology)
+    return [branch.x + pitch // 2 + t * pitch for t in reversed(range(branch.n_strip))]
+
+
+def _switch_widths(technology: Technology) -> tuple[int, int]:
+    """Return what a switch needs to the left of a branch's strips, and its least width."""
+    switch, first = plan_switch(technology), strip_pitch(technology) // 2
+    lead = max(switch.left + GATE_EDGE - first, 0)
+    least = switch.left + switch.right + technology.rule("space", "poly")
+    lead, least = lead + -lead % GRID, least + -least % (2 * GRID)
+    if technology.block and least > (pitch := strip_pitch(technology)):
+        # Where the blocks of neighbours do not meet, they keep their distance.
+        apart = pitch + technology.rule("space", technology.block)
+        least = max(least, apart + -apart % (2 * GRID))
+    return lead, least
+
+
 def _strips(bank: ResistorBank, technology: Technology) -> list[tuple[int, int]]:
     """Return the number and length of the strips of each branch.
 
     The number is odd, so that the last strip ends at the bottom.
     """
+    if technology.lengths:
+        return _stated_strips(bank, technology)
     film, pitch = technology.film, strip_pitch(technology) * DBU
     squares = [float(r) / film.r_sheet for r in bank.r_nominal]
     # Both sides together fill a square: total strip length × pitch = height².
@@ -139,6 +216,22 @@ def _strips(bank: ResistorBank, technology: Technology) -> list[tuple[int, int]]
         _fold(r, 2 * math.ceil((n * film.width / longest - 1) / 2) + 1, technology)
         for r, n in zip(bank.r_nominal.tolist(), squares)
     ]
+
+
+def _stated_strips(bank: ResistorBank, technology: Technology) -> list[tuple[int, int]]:
+    """Return a straight strip of each length that is stated."""
+    lengths = technology.lengths
+    if bank.n != len(lengths):
+        raise ValueError(
+            f"{technology.name} has {len(lengths)} lengths, but the bank has {bank.n} branches"
+        )
+    least = technology.rule("space", "slot licon") * DBU - 2 * technology.gap
+    if min(lengths) < least * (1 - 1e-9):
+        raise ValueError(
+            f"a resistor {min(lengths):g} m long is too short for the contacts of "
+            f"{technology.name}; use at least {least:g} m"
+        )
+    return [(1, to_dbu(length)) for length in lengths]
 
 
 def _fold(ohm: float, n_strip: int, technology: Technology) -> tuple[int, int]:
@@ -161,5 +254,8 @@ def _lowest_strip(technology: Technology, programming: Programming) -> int:
     enclosure = technology.rule("enclosure", "resistor", "implant")
     if programming == "via":
         return enclosure + technology.rule("space", "implant")
-    switch_top = MARGIN + COLLECTOR + 2 * SWITCH_HALF
-    return switch_top + technology.rule("separation", "resistor", "diff")
+    switch_top = margin(technology) + COLLECTOR + 2 * to_dbu(technology.transistor.half)
+    away = [technology.rule("separation", "resistor", "diff")]
+    if technology.has("separation", "implant", "diff"):
+        away.append(enclosure + technology.rule("separation", "implant", "diff"))
+    return switch_top + max(away)

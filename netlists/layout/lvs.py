@@ -1,7 +1,8 @@
 """Layout versus schematic: are the branches extracted from mask data those that were selected?
 
 KLayout extracts devices and nets from the polygons alone. Every resistor is then followed from its
-word line, strip by strip and through its switch, to its bit line, and compared with the tile.
+word line, strip by strip and through its switch, to its bit line, and compared with the tile: first
+by the lines that it joins, then by its place, since branches may have equal values.
 """
 
 from collections import Counter, defaultdict
@@ -16,8 +17,8 @@ from mapping.bank import ResistorBank
 from mapping.bank.switches import closed_switches
 from mapping.tiling.tiles import Tile
 from netlists.layout.drc import derived_layers, top_cell
-from netlists.layout.floorplan import Programming
-from netlists.layout.technology import Technology, klayout
+from netlists.layout.floorplan import Branch, Programming, plan_cell, strip_centres
+from netlists.layout.technology import DBU, Technology, klayout, to_dbu
 
 if TYPE_CHECKING:
     import klayout.db as db
@@ -34,18 +35,29 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class ExtractedBranch:
-    """A branch extracted from a layout.
+    """A branch extracted from a layout, or one that it should have; lengths in database units.
 
     start: name of its word line.
     end: name of its bit line, or OPEN.
     ohm: resistance [ohm].
-    switched: True if it contains a switch.
+    x: centre of the strip at its word line.
+    strips: width and length of the body of each strip, from its word line on.
+    switch: width and length of the channel of its switch; None without one.
+    name: what it is in the tile, in words.
     """
 
     start: str
     end: str
     ohm: float
-    switched: bool
+    x: int
+    strips: tuple[tuple[int, int], ...]
+    switch: tuple[int, int] | None
+    name: str = ""
+
+    @property
+    def switched(self) -> bool:
+        """True if it contains a switch."""
+        return self.switch is not None
 
 
 @dataclass(frozen=True)
@@ -93,12 +105,16 @@ def compare_layout(
     tile, bank, programming: what the layout should contain.
     tolerance: allowed relative error of a resistor.
 
-    With switches, every branch must have one; with vias, only closed branches may reach a bit line.
+    With switches, every branch must have one, of the size stated; with vias, only closed branches
+    may reach a bit line. Where the technology states lengths, each resistor must have its own.
     Raises ImportError without KLayout and ValueError for a layout without exactly one top cell.
     """
     drawn = extract_branches(layout, technology)
+    targets = _targets(tile, bank, technology, programming)
     problems = [*drawn.problems, *_compare_names(drawn.nets, tile)]
-    problems += _compare_branches(_targets(tile, bank, programming), drawn.branches, tolerance)
+    problems += _compare_branches(targets, drawn.branches, tolerance) or _compare_places(
+        targets, drawn.branches, tolerance, sizes=bool(technology.lengths)
+    )
     n_switch = len(drawn.branches) if programming == "switch" else 0
     if drawn.n_switch != n_switch:
         problems.append(f"{n_switch} switches expected; got {drawn.n_switch}")
@@ -166,10 +182,16 @@ def _connect(extractor: Any, layers: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class _Device:
-    """A device: its two nets, and its resistance [ohm], 0 for a switch."""
+    """A device: its two nets, its centre, its width and length, and whether it is a switch.
+
+    Lengths are in database units; ohm is the resistance of a strip with its ends [ohm].
+    """
 
     ends: tuple[int, int]
+    x: int
+    size: tuple[int, int]
     ohm: float
+    is_switch: bool
 
 
 def _trace(circuit: Any, technology: Technology) -> Extraction:
@@ -190,12 +212,11 @@ def _trace(circuit: Any, technology: Technology) -> Extraction:
                 problems.append(f"{names[net]}: {problem}")
             else:
                 parts = [devices[number] for number in path]
-                ohm, switched = sum(p.ohm for p in parts), any(not p.ohm for p in parts)
-                branches.append(ExtractedBranch(names[net], names.get(end, OPEN), ohm, switched))
+                branches.append(_branch(parts, names[net], names.get(end, OPEN)))
     lost = len(devices) - len(used)
     if lost:
         problems.append(f"{lost} devices are on no branch of a word line")
-    n_switch = sum(not device.ohm for device in devices)
+    n_switch = sum(device.is_switch for device in devices)
     n_strip = len(devices) - n_switch
     return Extraction(
         tuple(sorted(names.values())), tuple(branches), tuple(problems), n_strip, n_switch
@@ -203,9 +224,24 @@ def _trace(circuit: Any, technology: Technology) -> Extraction:
 
 
 def _device(device: Any, technology: Technology) -> _Device:
-    switch = device.device_class().name == "switch"
-    a, b = (device.net_for_terminal(terminal).cluster_id for terminal in ("SD" if switch else "AB"))
-    return _Device((a, b), 0.0 if switch else device.parameter("R") + 2 * technology.r_end)
+    is_switch = device.device_class().name == "switch"
+    terminals = "SD" if is_switch else "AB"
+    a, b = (device.net_for_terminal(terminal).cluster_id for terminal in terminals)
+    width, length = (device.parameter(name) * 1e-6 for name in "WL")
+    ohm = 0.0 if is_switch else technology.ohm(width, length)
+    size = (round(width / DBU), round(length / DBU))
+    return _Device((a, b), round(device.trans.disp.x * 1e-6 / DBU), size, ohm, is_switch)
+
+
+def _branch(parts: list[_Device], start: str, end: str) -> ExtractedBranch:
+    """Return the branch of devices in series between two lines."""
+    switches = [part.size for part in parts if part.is_switch]
+    strips = tuple(part.size for part in parts if not part.is_switch)
+    # Two switches in series are no branch of any tile: no target has their size.
+    switch = (sum(size[0] for size in switches), sum(size[1] for size in switches))
+    return ExtractedBranch(
+        start, end, sum(p.ohm for p in parts), parts[0].x, strips, switch if switches else None
+    )
 
 
 def _gate_problems(circuit: Any, at: dict[int, list[int]]) -> Iterator[str]:
@@ -242,16 +278,31 @@ def _follow(
         number = others[0]
 
 
-def _targets(tile: Tile, bank: ResistorBank, programming: Programming) -> list[ExtractedBranch]:
+def _targets(
+    tile: Tile, bank: ResistorBank, technology: Technology, programming: Programming
+) -> list[ExtractedBranch]:
     """Return the branches that the layout of a tile should have, with nominal values."""
-    switched, branches = programming == "switch", []
-    for side, chosen in (("p", tile.chosen_pos), ("n", tile.chosen_neg)):
+    plan = plan_cell(bank, technology, programming)
+    drawn = technology.transistor
+    switched, found = programming == "switch", []
+    switch = (to_dbu(drawn.width), to_dbu(drawn.length)) if switched else None
+    for side, chosen, branches in zip("pn", (tile.chosen_pos, tile.chosen_neg), plan.branches):
         closed = closed_switches(chosen, bank.n)
+        parts = [_drawn(branch, technology) for branch in branches]
         for i, j in np.argwhere(tile.present).tolist():
-            for k, ohm in enumerate(bank.r_nominal.tolist()):
-                end = f"out_{j}_{side}" if switched or closed[i, j, k] else OPEN
-                branches.append(ExtractedBranch(f"in_{i}", end, ohm, switched))
-    return branches
+            for k, (ohm, (x, strips)) in enumerate(zip(bank.r_nominal.tolist(), parts)):
+                line = f"out_{j}_{side}"
+                end = line if switched or closed[i, j, k] else OPEN
+                place = j * plan.width + x
+                name = f"branch {k} from in_{i} to {line}"
+                found.append(ExtractedBranch(f"in_{i}", end, ohm, place, strips, switch, name))
+    return found
+
+
+def _drawn(branch: Branch, technology: Technology) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Return where the first strip of a branch is in its cell, and the sizes of all its strips."""
+    size = (to_dbu(technology.film.width), branch.length)
+    return strip_centres(branch, technology)[0], (size,) * branch.n_strip
 
 
 def _compare_names(nets: tuple[str, ...], tile: Tile) -> Iterator[str]:
@@ -268,17 +319,58 @@ def _compare_names(nets: tuple[str, ...], tile: Tile) -> Iterator[str]:
 
 def _compare_branches(
     targets: list[ExtractedBranch], extracted: tuple[ExtractedBranch, ...], tolerance: float
-) -> Iterator[str]:
-    """Yield where the resistors between two lines differ in number, value or switches."""
+) -> list[str]:
+    """Return where the resistors between two lines differ in number, value or switches."""
     groups: dict[tuple, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
     for which, branches in enumerate((targets, extracted)):
         for branch in branches:
             groups[branch.start, branch.end, branch.switched][which].append(branch.ohm)
+    problems = []
     for (start, end, switched), (ideal, drawn) in sorted(groups.items()):
         place = f"{start} to {end}" + (" through switches" if switched else "")
         if len(ideal) != len(drawn):
-            yield f"{place}: {len(ideal)} resistors expected; got {len(drawn)}"
+            problems.append(f"{place}: {len(ideal)} resistors expected; got {len(drawn)}")
             continue
         for a, b in zip(sorted(ideal), sorted(drawn)):
-            if abs(b - a) > tolerance * a:
-                yield f"{place}: {a:g} ohm expected; got {b:g} ohm"
+            if abs(b - a) > tolerance * abs(a):
+                problems.append(f"{place}: {a:g} ohm expected; got {b:g} ohm")
+    return problems
+
+
+def _compare_places(
+    targets: list[ExtractedBranch],
+    extracted: tuple[ExtractedBranch, ...],
+    tolerance: float,
+    *,
+    sizes: bool,
+) -> list[str]:
+    """Return where a branch, known by its place, is not the one that belongs there.
+
+    sizes: whether the sizes of its strips are stated.
+    """
+    at = {(branch.start, branch.x): branch for branch in extracted}
+    problems = []
+    for target in targets:
+        drawn = at.get((target.start, target.x))
+        if drawn is None:
+            problems.append(f"{target.name}: no resistor begins at its place")
+        elif drawn.end != target.end:
+            problems.append(f"{target.name}: must end at {target.end}; got {drawn.end}")
+        elif abs(drawn.ohm - target.ohm) > tolerance * target.ohm:
+            problems.append(f"{target.name}: {target.ohm:g} ohm expected; got {drawn.ohm:g} ohm")
+        elif sizes and drawn.strips != target.strips:
+            problems.append(
+                f"{target.name}: strips of {_sizes(target.strips)} expected; got "
+                f"{_sizes(drawn.strips)}"
+            )
+        elif drawn.switch and target.switch and drawn.switch != target.switch:
+            problems.append(
+                f"{target.name}: a switch of {_sizes((target.switch,))} expected; got "
+                f"{_sizes((drawn.switch,))}"
+            )
+    return problems
+
+
+def _sizes(parts: tuple[tuple[int, int], ...]) -> str:
+    """Return widths and lengths [database units] as text."""
+    return ", ".join(f"{w * DBU * 1e6:g} × {h * DBU * 1e6:g} um" for w, h in parts)

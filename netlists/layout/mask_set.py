@@ -11,6 +11,14 @@ from netlists.layout.floorplan import Programming
 from netlists.layout.lvs import compare_layout
 from netlists.layout.technology import HIGH_PO, Technology
 from tinynets.files.drafts import added_files
+from tinynets.progress import Progress, silent
+
+#: What no layout contains.
+UNDRAWN = (
+    "the memory that drives the gates, amplifiers and converters, ties of the substrate, wells, "
+    "fill, ESD protection, a seal ring, and of SKY130 the source and drain implants and the "
+    "nitride cut; pads stop at the metal of the bit lines"
+)
 
 _SUFFIXES = (".gds", ".oas", ".png")
 
@@ -22,12 +30,14 @@ def write_masks(
     technology: Technology = HIGH_PO,
     *,
     programming: Programming = "switch",
+    progress: Progress = silent,
 ) -> list[Path]:
     """Write the layout of one or several tiles as `<tile>_<programming>` .gds, .oas and .png.
 
     tile: one tile, or several.
     bank, technology, programming: see `netlists.layout.drawing.tile_layout`.
     directory: new or existing; the files appear only when all are written.
+    progress: see `Progress`.
 
     Every layout is checked first, against the rules of the technology and against the tile.
     Returns the paths. Raises what `tile_layout` does, and ValueError for a layout that fails a
@@ -36,8 +46,9 @@ def write_masks(
     directory = Path(directory)
     tiles = [tile] if isinstance(tile, Tile) else tile
     with added_files(directory) as draft:
-        for each in tiles:
+        for k, each in enumerate(tiles):
             _write_tile(each, bank, draft, technology, programming)
+            progress("masks", k + 1, len(tiles))
     names = [f"{each.name}_{programming}" for each in tiles]
     return [directory / f"{name}{suffix}" for name in names for suffix in _SUFFIXES]
 

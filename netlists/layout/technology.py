@@ -2,17 +2,19 @@
 
 It is a subset with the published figures of the process: enough to draw and check banks of poly
 resistors between metal lines, not enough to send to a foundry (docs/layout.md lists what is
-missing).
+missing). A layer is named by its part in the drawing, as SKY130 names it; another process gives
+that name its own layer (`netlists.layout.ihp_sg13g2`).
 
 Source: google/skywater-pdk, docs/rules: the periphery rules (named in `Rule.source`), the layer
 numbers, and the measured P+ poly resistors of 0.35 um.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from netlists.circuit.wire_geometry import Film
+from netlists.circuit.wire_geometry import METALS, Film, Metal
 from tinynets.files.extras import optional
 
 #: Database unit of every layout [m].
@@ -52,6 +54,25 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Transistor:
+    """The switch of a branch as drawn, its current from top to bottom [m].
+
+    width, length: of its channel; the defaults are the least of SKY130.
+    endcap: how far the gate reaches beyond the channel's side. Source: poly.8.
+    contact: from the middle of the gate to that of the contacts of source and drain.
+    half: from the middle of the gate to the end of the diffusion. Source: poly.7.
+    pad: half the side of the interconnect about one contact.
+    """
+
+    width: float = 0.42e-6
+    length: float = 0.15e-6
+    endcap: float = 0.13e-6
+    contact: float = 0.27e-6
+    half: float = 0.415e-6
+    pad: float = 0.165e-6
+
+
+@dataclass(frozen=True)
 class Technology:
     """The layers, rules and dimensions that a layout is drawn with and checked against.
 
@@ -59,10 +80,21 @@ class Technology:
     rules: rules for these layers and for the derived layers of `netlists.layout.drc`.
     implant: the layer that turns poly into the film.
     film: the film of the resistors, with its sheet resistance per drawn square.
-    r_end: resistance of one contacted end of a strip [ohm].
+    r_end: resistance of one contacted end of a strip [ohm]; with `lengths` it may be negative,
+        since a body may conduct as if it were shorter than drawn.
     word_width, bit_width: widths of the lines [m].
     pad: side of a square pad [m].
     pad_pitch: distance from one pad to the next [m].
+    lengths: length of the one straight strip of each branch [m]; empty where strips follow from
+        the ohms of the bank.
+    transistor: the switch of a branch.
+    covers: layers drawn over whole strips, as the implant is.
+    body: layers drawn exactly over the bodies of the resistors; without "poly", that is drawn at
+        their ends alone.
+    block: layer over the bodies alone, wider than these; empty for none.
+    gap: from a body to its contacts [m].
+    slots_across: whether the long contacts of the ends lie across the strip, not along it.
+    metals: sheet resistance and capacitance of "met1" and "met3"; empty where nobody states them.
     """
 
     name: str
@@ -75,6 +107,14 @@ class Technology:
     bit_width: float = 1e-6
     pad: float = 60e-6
     pad_pitch: float = 80e-6
+    lengths: tuple[float, ...] = ()
+    transistor: Transistor = Transistor()
+    covers: tuple[str, ...] = ()
+    body: tuple[str, ...] = ("poly", "poly_res")
+    block: str = ""
+    gap: float = 0.0
+    slots_across: bool = False
+    metals: Mapping[str, Metal] = field(default_factory=lambda: METALS)
 
     def __post_init__(self) -> None:
         least = {
@@ -86,13 +126,25 @@ class Technology:
         for name, limit in least.items():
             if not limit * (1 - 1e-9) <= getattr(self, name) <= 1e-3:
                 raise ValueError(f"{name} must be {limit:g} … 0.001 m; got {getattr(self, name)}")
-        if not self.film.width >= _FILM_WIDTH:
+        narrow = (self.slot[0] + 2 * self.rule("enclosure", "poly licon", "poly")) * DBU
+        if not self.film.width >= narrow * (1 - 1e-9):
             raise ValueError(
                 f"a film {self.film.width:g} m wide cannot hold its contacts; "
-                f"use at least {_FILM_WIDTH:g} m"
+                f"use at least {narrow:g} m"
             )
-        if not 0 <= self.r_end < float("inf"):
+        if not (self.lengths or self.r_end >= 0) or not abs(self.r_end) < float("inf"):
             raise ValueError(f"r_end must be >= 0 ohm and finite; got {self.r_end}")
+
+    @property
+    def slot(self) -> tuple[int, int]:
+        """The size of a long contact of a resistor's end, across and along it [database units]."""
+        rule = self.find("size", "slot licon")
+        short, long = to_dbu(rule.value), to_dbu(rule.length)
+        return (long, short) if self.slots_across else (short, long)
+
+    def ohm(self, width: float, length: float) -> float:
+        """Return the resistance [ohm] of a strip whose body has this width and length [m]."""
+        return length / width * self.film.r_sheet + 2 * self.r_end
 
     def _least_line(self, cut: str, metal: str) -> float:
         """Return the least width [m] of a line that holds its cuts."""
@@ -104,15 +156,29 @@ class Technology:
 
     def find(self, kind: Kind, layer: str, other: str = "") -> Rule:
         """Return a rule; raises KeyError if it does not exist."""
-        for rule in self.rules:
-            if (rule.kind, rule.layer, rule.other) == (kind, layer, other):
-                return rule
-        raise KeyError(f"{self.name} has no rule of {kind} for {layer!r} {other!r}")
+        found = self._found(kind, layer, other)
+        if found is None:
+            raise KeyError(f"{self.name} has no rule of {kind} for {layer!r} {other!r}")
+        return found
+
+    def has(self, kind: Kind, layer: str, other: str = "") -> bool:
+        """Return whether the process has such a rule."""
+        return self._found(kind, layer, other) is not None
+
+    def _found(self, *wanted: str) -> Rule | None:
+        found = (rule for rule in self.rules if (rule.kind, rule.layer, rule.other) == wanted)
+        return next(found, None)
 
 
 def to_dbu(metres: float) -> int:
     """Return a length in database units, on the grid."""
     return round(metres / DBU / GRID) * GRID
+
+
+def on_grid(metres: float) -> float:
+    """Return a length [m] as the next one on the grid that is no shorter."""
+    step = GRID * DBU
+    return math.ceil(metres / step - 1e-6) * step
 
 
 def klayout(part: Literal["db", "lay"] = "db") -> Any:
@@ -205,9 +271,6 @@ def _rules() -> tuple[Rule, ...]:
     rules += [Rule("separation", a, v * um, s, other=b) for a, b, v, s in _SEPARATIONS]
     return tuple(rules)
 
-
-#: Narrowest film of the process [m]: a slot of 0.19 um, and 0.08 um of poly on either side.
-_FILM_WIDTH = 0.35e-6
 
 #: Measured resistances of P+ poly, 0.35 um wide [ohm]: 1 square and 20 squares. Their difference
 #: is 364.4 ohm per drawn square (319.8 ohm of film, etched narrower than drawn); the rest is two

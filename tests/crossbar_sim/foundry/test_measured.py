@@ -1,8 +1,11 @@
 """What is measured of a foundry's devices, against its model files by hand and decks by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from foundry_models import IHP, SKY130, models_of
+from scipy.optimize import brentq
 
 from approx import approx
 from crossbar_sim.foundry.bank import foundry_bank
@@ -194,3 +197,28 @@ def test_a_deck_that_does_not_end_is_ended():
     deck = "* slow\nv1 a 0 1\nr1 a 0 1\n.control\nwhile 1 > 0\nlet x = 1\nend\n.endc\n.end\n"
     with pytest.raises(NgspiceError, match="did not end within 1 s"):
         run_deck(deck, 1, 1, time_limit=1)
+
+
+def test_a_selection_takes_what_branches_conduct_at_its_voltage(ihp):
+    v = 0.15
+    g = ihp.conductances(v)
+    for k in range(2):
+        sides = [current_through(ihp, k, s * v) / (s * v) for s in (1, -1)]
+        assert g[k] == approx(float(np.mean(sides)), rel=1e-9)
+    chosen = measured(replace(ihp.branch, v_select=v))
+    assert 1 / (chosen.r + chosen.r_on) == approx(g, rel=1e-12)
+    # Nothing else of it depends on that voltage, and at 0 V it is the slope there.
+    assert np.array_equal(chosen.resistor, ihp.resistor)
+    assert np.abs(chosen.r / ihp.r - 1).max() > 1e-5
+    assert 1 / ihp.conductances(1e-6) - ihp.r_on == approx(ihp.r, rel=1e-6)
+
+
+def current_through(found: Measured, k: int, v: float) -> float:
+    """Return the current of a branch of v [V] with its bit line at ground, by a root finder."""
+
+    def left(inner: float) -> float:
+        through = found.resistor_current(k, np.array(v - inner))[0]
+        return float(through - found.switch_current(np.array(inner), np.zeros(()), closed=True)[0])
+
+    inner = brentq(left, min(0.0, v), max(0.0, v), xtol=1e-16, rtol=1e-14)
+    return float(found.resistor_current(k, np.array(v - inner))[0])

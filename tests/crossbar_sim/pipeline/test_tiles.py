@@ -4,15 +4,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from foundry_models import SKY130, models_of
 
+from approx import approx
 from crossbar_sim import solve
 from crossbar_sim.config import ConfigError, RunConfig
+from crossbar_sim.config.sections import SimulationConfig
 from crossbar_sim.energy.power import Draw
+from crossbar_sim.foundry.measured import measured
+from crossbar_sim.foundry.tile import FoundryTile
 from crossbar_sim.ngspice.verification import TileCheck
 from crossbar_sim.pipeline import tiles
 from crossbar_sim.pipeline.tile_limits import TilePhysics
 from crossbar_sim.pipeline.tiles import TileAnswer
-from crossbar_sim.solvers.balance import Balance
+from crossbar_sim.solvers.balance import Balance, balance
+from mapping import map_network
+from netlists import Periphery, Wires
+from tinynets import PrunedLayer, PrunedNetwork
 
 ANSWER = TileAnswer(
     np.array([[0.1, -0.25]]),
@@ -52,7 +60,7 @@ def test_a_run_checks_its_own_solution_in_the_process_that_is_given(mapped, work
     v_in = np.random.default_rng(0).uniform(-0.2, 0.2, (5, tile.n_word))
     monkeypatch.setattr(worker, "run", lambda job: jobs.append(job) or run(job))
     asked = tiles.Questions(worker, [tile.name])
-    right = tiles._answer(config, tile, v_in, asked).check
+    right = tiles._answer(config, mapped.die, tile, v_in, asked).check
     assert (right.n_vector, len(jobs)) == (5, 1)
     assert right.error < 1e-11
 
@@ -61,6 +69,38 @@ def test_a_run_checks_its_own_solution_in_the_process_that_is_given(mapped, work
         return replace(solution, v_out=solution.v_out * (1 + 1e-6))
 
     monkeypatch.setattr(tiles, "solve", wrong)
-    check = tiles._answer(config, tile, v_in, asked).check
+    check = tiles._answer(config, mapped.die, tile, v_in, asked).check
     assert check.i_error < 1e-11
     assert check.v_error > 0.9e-6
+
+
+def test_a_foundrys_tile_is_answered_by_its_curves(worker):
+    models_of("sky130")
+    branch = SKY130 | {"lengths": [2e-6, 6e-6, 18e-6], "v_max": 0.22}
+    wires = {"source": "given", "r_word": 5.2, "r_bit": 1.8}
+    raw = {"name": "small", "foundry": branch, "wires": wires, "tile": {"n_word": 4, "n_bit": 3}}
+    config = RunConfig.model_validate(raw)
+    weight = np.random.default_rng(0).normal(size=(3, 4))
+    network = PrunedNetwork((PrunedLayer("fc", weight, weight != 0),))
+    mapped = map_network(network, config.chip, config.tile.size)
+    (tile,), v_in = mapped.tiles, np.random.default_rng(1).uniform(-0.2, 0.2, (6, 4))
+    asked = tiles.Questions(worker, [tile.name])
+    curved = tiles._answer(config, mapped.die, tile, v_in, asked)
+    lines = config.model_copy(update={"simulation": SimulationConfig(devices="lines")})
+    straight = tiles._answer(lines, mapped.die, tile, v_in, asked)
+    made = FoundryTile(tile, mapped.die, measured(config.foundry), *parts(config))
+    assert curved.v_out == approx(made.solve(v_in).v_out, rel=1e-12)
+    # ngspice with the models gives the same.
+    v_out = made.ends.outputs(made.by_ngspice(v_in))
+    assert curved.v_out / np.abs(v_out).max() == approx(v_out / np.abs(v_out).max(), abs=1e-5)
+    change = np.abs(straight.v_out / np.abs(v_out).max() - curved.v_out / np.abs(v_out).max())
+    assert change.max() > 1e-3
+    assert 1e-4 < abs(straight.draw.power["cell"] / curved.draw.power["cell"] - 1) < 0.1
+    assert balance(made.operating_point(v_in)).holds
+    # Both are held against ngspice as straight lines.
+    assert curved.check.error < 1e-10
+    assert curved.check.i_error == approx(straight.check.i_error, rel=1e-9, abs=1e-15)
+
+
+def parts(config: RunConfig) -> tuple[Wires, Periphery]:
+    return config.hardware.wires, config.hardware.periphery

@@ -52,6 +52,7 @@ def test_rails_lie_about_the_ground_of_the_signals():
         ({"width": 0.5e-6}, "width must be one of 3.5e-07, 6.9e-07, 1.41e-06, .* m, which are"),
         ({"w_nmos": 0.1e-6}, "w_nmos must be at least 4.2e-07 m"),
         ({"corner": "tt"}, "corner must be 'typical'"),
+        ({"v_select": 0.31}, r"v_select, 0\.31 V, must be at most v_max, 0\.3 V"),
         ({"v_max": 1.0}, r"signals of 1 ± 1 V leave the supply of sky130, 0 … 1.8 V"),
         ({"common": 0.1}, r"signals of 0.1 ± 0.3 V leave the supply"),
         ({"common": 1.7}, r"signals of 1.7 ± 0.3 V leave the supply"),

@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
-from banks import bank_of
+from banks import bank_of, full_tile
 
 from approx import approx
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
@@ -63,16 +63,6 @@ def drawn_ohm(n_strip: int, length: float, technology: Any) -> float:
     """Return the resistance of strips in series: their squares and their ends."""
     squares = length * DBU / technology.film.width
     return n_strip * (squares * technology.film.r_sheet + 2 * technology.r_end)
-
-
-def full_tile(bank: ResistorBank, n_word: int = 2, n_bit: int = 2) -> Tile:
-    """Return a tile that closes every second branch of every cell."""
-    shape = (n_word, n_bit)
-    chosen = np.full(shape, 0b0101 & (2**bank.n - 1), np.uint32)
-    g = np.full(shape, 1e-6)
-    rows, columns = np.arange(n_word), np.arange(n_bit)
-    present = np.ones(shape, bool)
-    return Tile("full", (0, 0), rows, columns, present, chosen, chosen.copy(), g, g.copy())
 
 
 #: The drawing of one weight in the layout of the tile of `mapped`.
@@ -233,6 +223,20 @@ def test_a_moved_via_is_caught(tile):
     found = compare(layout, tile, "via")
     assert not found.clean
     assert any("resistors expected" in text for text in found.mismatches)
+
+
+def test_a_via_on_another_branch_of_the_same_value_is_caught():
+    bank = bank_of(20e3, 20e3, 20e3)
+    tile = full_tile(bank)  # branches 0 and 2 are closed
+    moved = replace(tile, chosen_pos=np.full((2, 2), 0b0011, np.uint32))
+    layout = tile_layout(moved, bank, programming="via")
+    found = compare(layout, tile, "via", bank)
+    assert found.mismatches[:2] == (
+        "branch 1 from in_0 to out_0_p: must end at nothing; got out_0_p",
+        "branch 2 from in_0 to out_0_p: must end at out_0_p; got nothing",
+    )
+    assert len(found.mismatches) == 8
+    assert compare(layout, moved, "via", bank).clean
 
 
 def test_a_missing_via_and_one_too_many_are_caught(tile):
