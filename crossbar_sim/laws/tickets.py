@@ -28,6 +28,8 @@ from tinynets.networks.models import DigitsAttention, digits_cnn, mlp
 from tinynets.networks.training import train
 from tinynets.subset_sum import solve_by_count
 
+#: Passes over the training images of each network.
+EPOCHS = 30
 #: Random values for each weight and sign of its input.
 N_TICKET, N_TAIL, N_ATTENTION = (8, 16), tuple(range(4, 21, 2)), (4, 8, 12, 16)
 #: From this number on, an error's factor for each further value is fitted.
@@ -61,7 +63,7 @@ Matrices = list[NDArray]
 def trained(model: nn.Module, *, flat: bool, seed: int) -> tuple[Any, NDArray]:
     """Return a model trained on the digits of scikit-learn, in float64, and the test images."""
     data = digits(seed=seed, flat=flat)
-    train(model, data, epochs=30, learning_rate=0.005, seed=seed)
+    train(model, data, epochs=EPOCHS, learning_rate=0.005, seed=seed)
     return model.double().eval(), data.x_test.astype(float)
 
 
