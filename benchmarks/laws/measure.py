@@ -21,6 +21,7 @@ EFFORT = {
     "shared-banks": 4.0,
     "residual-banks": 5.0,
     "refinement": 8.0,
+    "tickets": 4.0,
 }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.common import RESULTS
 from benchmarks.pages import laws_of_banks
+from benchmarks.pages.laws_of_tickets import tickets
 from benchmarks.pages.tables import load, table
 from crossbar_sim.laws.law import LAWS, Law, law_named
 
@@ -209,4 +210,5 @@ FOUND: dict[str, Callable[[dict[str, Any]], str]] = {
     "transition": _transition,
     "failure": _failure,
     **laws_of_banks.FOUND,
+    "tickets": tickets,
 }

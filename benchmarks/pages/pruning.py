@@ -149,7 +149,7 @@ def strong_lottery() -> str:
         + "\n\nNo output error exceeds the bound of the theorems' induction, computed from the "
         "measured weight errors. With each further unit, the median weight error and the output error "
         f"fall by these factors: {factors}. Output errors fall more slowly, because they depend on the few weights "
-        "whose random units nearly all have the wrong sign. Whole filters gain a factor of "
+        "whose random units nearly all have the wrong sign: see [the law of tickets](laws.md#tickets). Whole filters gain a factor of "
         f"{whole} per unit for 1, 2, 3, 4 outputs at once.\n\n"
         "![errors against units](benchmarks/results/strong_lottery.png)"
     )

@@ -16,6 +16,7 @@ from benchmarks.pages import (
     laws,
     networks,
     pruning,
+    published_chips,
     studies,
 )
 from benchmarks.pages.tables import measured
@@ -54,6 +55,7 @@ def page() -> str:
             *measured(networks.minilm, "minilm"),
             networks.others(),
             *measured(networks.forward, "forward"),
+            *measured(published_chips.section, "published_chips"),
         ],
         "Assumptions of the energy comparison": [energy.sensitivity()],
         "Circuits": [

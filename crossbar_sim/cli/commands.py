@@ -17,7 +17,7 @@ from crossbar_sim.cli.networks import map_, netlist
 from crossbar_sim.cli.precision import law, precision
 from crossbar_sim.cli.prune import prune
 from crossbar_sim.cli.run import run, schema
-from crossbar_sim.cli.study import study
+from crossbar_sim.cli.study import reproduce, study
 from crossbar_sim.cli.verify import golden, selftest, verify, verify_foundry
 
 app = typer.Typer(
@@ -61,6 +61,7 @@ COMMANDS = {
     "map": map_,
     "prune": prune,
     "study": study,
+    "reproduce": reproduce,
     "netlist": netlist,
     "export": export,
     "layout": layout,

@@ -8,6 +8,7 @@ import typer
 from crossbar_sim.system.failures import naming
 from crossbar_sim.system.terminal import TRUST, messages, progress_bars
 from tinynets.files.extras import optional
+from tinynets.files.outputs import csv_text
 
 if TYPE_CHECKING:
     from crossbar_sim.study.runner import Study
@@ -124,3 +125,35 @@ def _report(result: "Study | Search") -> None:
         messages.print(what + " | ".join(result.machines), markup=False, soft_wrap=True)
     for failure in result.failures:
         messages.print(f"{failure.point}, die {failure.die}: {failure.reason}", markup=False)
+
+
+# ---- published chips -----------------------------------------------------------------------------
+
+
+def reproduce(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The chip; without it, all are listed.")
+    ] = None,
+    dies: Annotated[int, typer.Option(min=2, max=1000, help="Number of dies simulated.")] = 3,
+    networks: Annotated[
+        Path, typer.Option(help="Directory that keeps the trained network.")
+    ] = Path("results/published"),
+) -> None:
+    """Published figures of a chip beside those of an ordinary run here.
+
+    Prints a CSV line for each figure: published, ours with its 95 % interval over dies, the
+    tolerance stated before the run, the verdict and why they differ; figures that cannot be
+    reproduced are lines too. Without NAME, lists the chips.
+
+    Example: crossbar-sim reproduce li2018
+    """
+    from crossbar_sim.jobs import published
+
+    if name is None:
+        for known, chip in published.chips().items():
+            typer.echo(f"{known}: {chip.title} ({chip.source})")
+        return
+    published.chip_named(name)
+    with progress_bars() as tell:
+        rows = published.reproduce(name, networks, n_die=dies, progress=tell)
+    typer.echo(csv_text(rows, digits=4), nl=False)

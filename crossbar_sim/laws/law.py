@@ -24,6 +24,7 @@ LAWS = {
     "shared-banks": "shared_banks",
     "residual-banks": "residual_banks",
     "refinement": "refinement",
+    "tickets": "tickets",
 }
 
 

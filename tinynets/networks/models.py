@@ -3,6 +3,7 @@
 import itertools
 from collections import OrderedDict
 
+import torch
 from torch import nn
 
 
@@ -58,3 +59,28 @@ def lenet5() -> nn.Sequential:
             fc3=nn.Linear(84, 10),
         )
     )
+
+
+class DigitsAttention(nn.Module):
+    """One block of attention for 8 × 8 images, whose rows are the tokens; then their mean.
+
+    d: width of the tokens.
+    n_head: number of heads.
+    """
+
+    def __init__(self, d: int, n_head: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(8, d)
+        self.place = nn.Parameter(0.1 * torch.randn(8, d))
+        self.attention = nn.MultiheadAttention(d, n_head, bias=False, batch_first=True)
+        self.fc = nn.Linear(d, 10)
+
+    def tokens(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the tokens (n_batch, 8, d) of images (n_batch, 1, 8, 8)."""
+        return self.embed(x[:, 0]) + self.place
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits (n_batch, 10) of images (n_batch, 1, 8, 8)."""
+        tokens = self.tokens(x)
+        mixed, _ = self.attention(tokens, tokens, tokens, need_weights=False)
+        return self.fc((tokens + mixed).mean(dim=1))
