@@ -27,11 +27,13 @@ class Series(NamedTuple):
 
     coefficients: (n_direction, n_word, n_side, n_bit, p, q) [S]: the first for currents from word
         to bit line, the last for those that flow back.
+    present: (n_word, n_side, n_bit), where there is a cell; pruned networks have few.
     middle_word, scale_word: (n_direction,) centre of the box [V], and 2 over its width [1/V].
     middle_bit, scale_bit: the same of bit nodes, for both directions.
     """
 
     coefficients: np.ndarray
+    present: np.ndarray
     middle_word: np.ndarray
     scale_word: np.ndarray
     middle_bit: float
@@ -65,6 +67,9 @@ def evaluate(series, u, x, v_tia, cells):
     for i in range(n_word):
         for side in range(n_side):
             for j in range(n_bit):
+                if not series.present[i, side, j]:
+                    current[i, side, j] = by_word[i, side, j] = by_bit[i, side, j] = 0.0
+                    continue
                 w = x[i, side, j] + v_tia[side, j]
                 drop = u[i, j] - w
                 way = 0 if drop >= 0.0 else back - 1
