@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from crossbar_sim.config.problems import ConfigError
 from crossbar_sim.config.python_files import python_sha256
+from tinynets.files.checks import check_file
 from tinynets.files.suffixes import FORMATS, WEIGHTS
 from tinynets.settings import Section, within
 
@@ -235,6 +236,10 @@ def _sha256(path: Path, key: str, *, is_python: bool) -> str:
     is_python: whether the files that it imports from its folder count too.
     """
     digest = hashlib.sha256()
+    try:
+        check_file(path)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error
     try:
         if is_python:
             return python_sha256(path)

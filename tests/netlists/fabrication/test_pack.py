@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.checks.forging import renew
 from crossbar_sim.certificates.selection_checker import check
-from forging import renew
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from netlists import Wires, read_pack, write_pack
 from netlists.fabrication.pack import FORMAT, SCHEMA, VERSION, PackError
