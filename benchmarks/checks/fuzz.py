@@ -10,6 +10,7 @@ Run: python -m benchmarks.checks.fuzz [configurations] [packs] [models] [--n N] 
 """
 
 import argparse
+import json
 import re
 import shutil
 import tempfile
@@ -24,7 +25,7 @@ from benchmarks.checks.fuzzed_configurations import Configurations
 from benchmarks.checks.fuzzed_models import Models
 from benchmarks.checks.fuzzed_packs import Packs
 from benchmarks.checks.guarded import COMMAND_EVERY, Outcome, outcomes
-from benchmarks.common import machine, save_json
+from benchmarks.common import RESULTS, machine, save_json
 
 KINDS = ("configurations", "packs", "models")
 #: Most wrong cases that are kept in words, and most kinds of messages.
@@ -113,7 +114,7 @@ def counted(name: str, cases: Any, n: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Go through the kinds that are asked for, or all; keep the counts of all."""
+    """Go through the kinds that are asked for, or all; keep the counts of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kinds", nargs="*", help="all by default")
     parser.add_argument("--n", type=int, default=10_000, help="cases of each kind")
@@ -121,19 +122,25 @@ def main() -> None:
     given, about = parser.parse_args(), machine()
     memory = Path("/dev/shm")
     scratch = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
-    found = {}
     try:
         for name in given.kinds or KINDS:
             (scratch / name).mkdir()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 cases = _cases(name, scratch, given.seed)
-            found[name] = counted(name, WithCommands(cases), given.n)
-            print(name, {k: v for k, v in found[name].items() if k != "wrong"}, flush=True)
+            found = counted(name, WithCommands(cases), given.n)
+            print(name, {k: v for k, v in found.items() if k != "wrong"}, flush=True)
+            keep(name, {"machine": about, "seed": given.seed, **found})
     finally:
         shutil.rmtree(scratch)
-    if not given.kinds:
-        save_json("fuzz", {"machine": about, "seed": given.seed, "kinds": found})
+
+
+def keep(name: str, found: dict[str, Any]) -> None:
+    """Keep what was found for a kind, beside what was found for others."""
+    path = RESULTS / "fuzz.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    kinds = {key: found if key == name else kept.get(key) for key in KINDS}
+    save_json("fuzz", {key: value for key, value in kinds.items() if value})
 
 
 def _cases(name: str, scratch: Path, seed: int) -> Any:

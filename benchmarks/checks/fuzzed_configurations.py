@@ -113,7 +113,7 @@ def _study(found: tuple[StudyConfig, RunConfig], path: Path) -> str:
 def unlike(raw: dict[str, Any], dumped: dict[str, Any], folder: Path) -> str:
     """Return the first key whose value is not what the text says; "" if all are."""
     for key, value in raw.items():
-        key = "network" if key == "model" else key
+        key = "network" if key == "model" and key not in dumped else key
         inside = {"source": value} if key == "data" and isinstance(value, str) else value
         if key == "kind" and key not in dumped:
             key = "source"
