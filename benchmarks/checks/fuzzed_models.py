@@ -21,9 +21,10 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks.checks.forging import mutate
 from benchmarks.checks.fuzzed_configurations import CANARY
 from benchmarks.checks.guarded import COMMAND_EVERY, Outcome
-from benchmarks.checks.judged import OTHER, UNCHANGED, Case, judged, same
+from benchmarks.checks.judged import IN_USE, OTHER, UNCHANGED, Case, judged, same
 from benchmarks.checks.mutants_of_files import damaged, mutated_array, npz_claiming
 from crossbar_sim.config import load_config
+from crossbar_sim.system.failures import is_said
 from tinynets.data.own import from_npz, from_safetensors
 from tinynets.formats.readers import read_network
 from tinynets.formats.weights import read_weights
@@ -202,7 +203,15 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
     content = path.read_bytes()
     n = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + n])
-    kinds = {"F32": "f4", "F64": "f8", "F16": "f2", "I64": "i8", "I32": "i4", "U8": "u1"}
+    kinds = {
+        "F32": "f4",
+        "F64": "f8",
+        "F16": "f2",
+        "I64": "i8",
+        "I32": "i4",
+        "U8": "u1",
+        "BOOL": "?",
+    }
     found = {}
     for name, entry in header.items():
         if name != "__metadata__":
@@ -232,7 +241,12 @@ def _like_reference(found: Any, path: Path) -> str:
         wanted: Any = session.run(None, dict(zip(found.shapes, inputs)))
     except BaseException:
         return OTHER  # it is not the evaluator that is tried here
-    got: Any = found(*map(torch.from_numpy, inputs))
+    try:
+        got: Any = found(*map(torch.from_numpy, inputs))
+    except ValueError as error:
+        if is_said(error):
+            return IN_USE
+        raise
     got = [got] if torch.is_tensor(got) else list(got)
     for a, b in zip(wanted, got, strict=True):
         b = b.detach().numpy()

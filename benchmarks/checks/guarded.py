@@ -34,7 +34,7 @@ class Outcome:
 
     number: of the case.
     what: how its file was changed.
-    end: "refused", "unchanged", "other" (accepted with another meaning that is right), or "wrong".
+    end: "refused", one of `judged.ENDS`, or "wrong".
     text: the message of a refusal, or what was wrong.
     seconds: that the reader took [s].
     """

@@ -13,8 +13,9 @@ from crossbar_sim.system.failures import explained, is_said
 
 #: Longest line of a message.
 MAX_LINE = 1000
-#: What a meaning says of something accepted that is as before, or right though different.
-UNCHANGED, OTHER = "unchanged", "other"
+#: What a meaning says of something accepted: it is as before, right though different, or refused by
+#: a clear message as soon as it is used.
+UNCHANGED, OTHER, IN_USE = ENDS = "unchanged", "other", "refused in use"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Case:
     number: of the case.
     what: how the file was changed.
     read: the reader.
-    meaning: of what it returns: UNCHANGED, OTHER, or what is wrong with it.
+    meaning: of what it returns: one of ENDS, or what is wrong with it.
     root: of the files that must stay as they are.
     names: of which a message has to say one.
     may_ask: whether the reader asks ngspice about a foundry's devices, which starts a process.
@@ -57,7 +58,7 @@ def judged(case: Case) -> Outcome:
             text = case.meaning(found)
         except Exception as error:
             text = f"accepted, but of no use: {type(error).__name__}: {str(error)[:300]}"
-    end = text if text in (UNCHANGED, OTHER) else "wrong"
+    end = text if text in ENDS else "wrong"
     return Outcome(number, what, end, "" if end == text else text, seconds)
 
 

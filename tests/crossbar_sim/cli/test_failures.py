@@ -191,6 +191,15 @@ def test_a_bug_keeps_its_traceback(function):
         (lambda: ResistorBank(n=0), "n must be", 2),
         (lambda: exec("raise ConfigError('so')", {"ConfigError": ConfigError}), "so", 2),
         (lambda: exec("raise NgspiceError('no')", {"NgspiceError": NgspiceError}), "no", 1),
+        # A message of ours about a file that asks for too much, with torch's own words in it.
+        (
+            lambda: exec(
+                "raise NgspiceError('x: DefaultCPUAllocator')", {"NgspiceError": NgspiceError}
+            ),
+            "^x: D",
+            1,
+        ),
+        (lambda: exec("raise RuntimeError('DefaultCPUAllocator')"), "out of memory", 1),
         (lambda: exec("raise MemoryError"), "out of memory; make the network", 1),
         (
             lambda: Path("/nowhere/at/all").read_bytes(),
