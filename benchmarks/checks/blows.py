@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -52,10 +52,11 @@ class Blow:
     seconds: float
     hit: Callable[[int], bool]
     came: bool = False
-    start: float = field(default_factory=time.monotonic)
+    start: float | None = None
 
     def __call__(self, pid: int) -> bool:
         """Hit if it is time; return whether that is done."""
+        self.start = self.start or time.monotonic()
         if time.monotonic() - self.start >= self.seconds:
             self.came = self.hit(pid)
         return self.came
