@@ -184,7 +184,8 @@ def mutated_array(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             return array[None]
         elif kind == 6:
             names = ("f4", "f2", "i8", "u1", "?", "c16", "U3", ">f8", "M8[s]", "S2", "i1")
-            return array.astype(names[rng.integers(len(names))])
+            kind = names[rng.integers(len(names))]
+            return array if array.dtype.kind in "US" else array.astype(kind)
         elif kind == 7:
             return np.roll(array, 1)
         else:

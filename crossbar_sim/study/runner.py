@@ -324,25 +324,18 @@ def _in_processes(
     Raises ProcessLost if a process is killed.
     """
     parallel: Any = joblib.Parallel
-    with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
-        pool, me = parallel(batch_size=1, **options), os.getpid()
+    # From the start of a process, since it takes seconds to load what a trial needs.
+    watch: Any = {"initializer": end_with, "initargs": (os.getpid(),)}
+    with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1, **watch):
+        pool = parallel(batch_size=1, **options)
         try:
-            yield from pool(joblib.delayed(_call)(me, function, *call) for call in calls)
+            yield from pool(joblib.delayed(function)(*call) for call in calls)
         except BrokenProcessPool as error:
             raise ProcessLost(
                 "a process that computes trials was killed, or crashed; the machine may have too "
                 "little memory for as many; finished trials are kept, and the same command goes on "
                 "from here; give a smaller --jobs if it happens again"
             ) from error
-
-
-def _call(parent: int, function: Callable, *arguments: Any) -> Any:
-    """Call a function in a local process that ends with the study's process."""
-    _end_with(parent)
-    return function(*arguments)
-
-
-_end_with = cache(end_with)  # one watch is enough
 
 
 def _execute(trial: Trial, network: Path) -> Outcome:

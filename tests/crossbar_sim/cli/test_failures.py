@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,23 @@ def test_workers_of_a_study_end_with_it(files):
     assert wait(lambda: not any(map(is_alive, workers)), 30)
     assert "terminated; the same command goes on from here" in error
     assert "Traceback" not in error
+
+
+@needs_proc
+def test_a_worker_of_a_study_that_never_had_a_trial_ends_with_it_too():
+    script = (
+        "from crossbar_sim.study.runner import _in_processes; "
+        "import time; list(_in_processes(time.sleep, [(600,)], 2))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script])
+    # Two workers, and what tracks their resources.
+    is_started = wait(lambda: len(children(process.pid)) >= 3, 60)
+    time.sleep(1)
+    workers = children(process.pid)
+    process.kill()
+    process.communicate()
+    assert is_started
+    assert wait(lambda: not any(map(is_alive, workers)), 30)
 
 
 @needs_proc
