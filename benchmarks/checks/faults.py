@@ -24,7 +24,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
@@ -99,6 +99,11 @@ COMMANDS = {
         ("study", "one.toml", "--store", "s.sqlite", "--jobs", "1", "--output", "out"),
         ("s.sqlite", "out.csv"),
     ),
+    "study on two": Command(
+        ("study", "four.toml", "--store", "s.sqlite", "--jobs", "2", "--output", "out"),
+        ("study", "one.toml", "--store", "s.sqlite", "--jobs", "1", "--output", "out"),
+        ("s.sqlite", "out.csv"),
+    ),
     "map": Command(
         ("map", "net.safetensors", "--output", "new", "--config", "bank.toml"), results=("new",)
     ),
@@ -139,8 +144,18 @@ def here(words: tuple[str, ...], folder: Path) -> None:
         os.chdir(before)
 
 
-def execute(words: tuple[str, ...], folder: Path, fault: tuple[str, int] | None = None) -> Ended:
-    """Run a command in a fork of this process, with a fault of that kind at that touch."""
+def execute(
+    words: tuple[str, ...],
+    folder: Path,
+    fault: tuple[str, int] | None = None,
+    *,
+    blow: Callable[[int], bool] | None = None,
+) -> Ended:
+    """Run a command in a fork of this process, with a fault of that kind at that touch.
+
+    blow: told the number of the process again and again, until it has done something to it or to
+        its workers and returns True.
+    """
     told, errors = os.pipe(), os.pipe()
     pid = os.fork()
     if not pid:
@@ -155,7 +170,7 @@ def execute(words: tuple[str, ...], folder: Path, fault: tuple[str, int] | None 
     text: list[bytes] = []
     reader = threading.Thread(target=lambda: text.append(_all_of(errors[0])), daemon=True)
     reader.start()
-    status = _wait(pid)
+    status = _wait(pid, blow or (lambda _: True))
     orphans = _orphans(pid)
     reader.join(5)
     with closing_all(told[0], errors[0]):
@@ -203,9 +218,10 @@ def _command(words: tuple[str, ...], fault: Fault | None) -> None:
         os._exit(code)
 
 
-def _wait(pid: int) -> int:
-    deadline = time.monotonic() + LIMIT
+def _wait(pid: int, blow: Callable[[int], bool]) -> int:
+    deadline, blown = time.monotonic() + LIMIT, False
     while time.monotonic() < deadline:
+        blown = blown or blow(pid)
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
@@ -282,7 +298,10 @@ class Bench:
             here(self.command.old, self.before)
         self.old = answers(self.before, self.command.results)
         self._fresh()
-        here(self.command.words, self.scratch)
+        if "2" in self.command.words:  # a pool of processes cannot be forked
+            execute(self.command.words, self.scratch)
+        else:
+            here(self.command.words, self.scratch)
         self.right, self.files = self._left()
 
     def _fresh(self) -> None:
@@ -296,8 +315,22 @@ class Bench:
         """Return the place of a fault, "" if it did not come, and what was wrong after it."""
         self._fresh()
         ended = execute(self.command.words, self.scratch, (kind, at))
-        if not ended.place:
-            return "", []
+        return ended.place, self._wrong(kind, at, ended) if ended.place else []
+
+    def blown(self, kind: str, at: int, blow: Callable[[int], bool]) -> tuple[Ended, list[str]]:
+        """Return how a command ends that is hit from outside, and what was wrong after it."""
+        self._fresh()
+        ended = execute(self.command.words, self.scratch, blow=blow)
+        return ended, self._wrong(kind, at, ended)
+
+    def unbroken(self) -> float:
+        """Return the time that the command takes if nothing hits it [s]."""
+        self._fresh()
+        start = time.perf_counter()
+        execute(self.command.words, self.scratch)
+        return time.perf_counter() - start
+
+    def _wrong(self, kind: str, at: int, ended: Ended) -> list[str]:
         wrong = [f"process left: {orphan}" for orphan in ended.orphans]
         wrong += self._wrong_end(kind, ended)
         wrong += [] if self._kept_old(ended) else ["old result lost"]
@@ -315,7 +348,7 @@ class Bench:
             wrong.append(f"other answer: {sorted(parts)[:4]}")
         if files - self.files:
             wrong.append(f"stray: {sorted(files - self.files)[:4]}")
-        return ended.place, wrong
+        return wrong
 
     @property
     def _appears(self) -> bool:
@@ -343,14 +376,14 @@ class Bench:
     def _wrong_end(self, kind: str, ended: Ended) -> list[str]:
         """Return what is wrong with an exit code and a message."""
         if kind == KILLED:
-            return [] if ended.code == -signal.SIGKILL else [f"exit code {ended.code}"]
+            return [] if ended.code in (0, -signal.SIGKILL) else [f"exit code {ended.code}"]
         wrong = []
         lines = [line for line in ended.error.splitlines() if line.startswith("crossbar-sim:")]
         if ended.code not in (0, 1):
             wrong.append(f"exit code {ended.code}")
         if "Traceback" in ended.error:
             wrong.append("traceback: " + ended.error.strip()[-1500:])
-        elif ended.code and len(lines) != 1 and self.name != "study":
+        elif ended.code and len(lines) != 1 and not self.name.startswith("study"):
             wrong.append(f"{len(lines)} lines of message: {ended.error.strip()[-300:]}")
         return wrong
 
@@ -362,7 +395,7 @@ def prepare(folder: Path) -> None:
     text = RUN.format(root=ROOT)
     (folder / "small.toml").write_text(text)
     (folder / "other.toml").write_text(text + "[die]\nseed = 7\n")
-    for name, dies in (("one", 1), ("two", 2)):
+    for name, dies in (("one", 1), ("two", 2), ("four", 4)):
         (folder / f"{name}.toml").write_text(STUDY.format(dies=dies))
     rng = np.random.default_rng(0)
     shapes = {"fc1": (4, 6), "fc2": (3, 4)}

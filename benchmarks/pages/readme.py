@@ -91,7 +91,12 @@ def page() -> str:
         ],
         "Pruning": pruning.sections(),
         "Fabrication": fabrication.sections(),
-        "Checks": [*measured(checks.faults, "faults"), *measured(checks.selftest, "selftest")],
+        "Checks": [
+            *measured(checks.faults, "faults"),
+            *measured(checks.blows, "blows"),
+            *measured(checks.fuzz, "fuzz"),
+            *measured(checks.selftest, "selftest"),
+        ],
     }
     head = "# Results\n\nWritten by `benchmarks/pages/readme.py` from the kept outputs of the scripts in `benchmarks/`."
     parts = [head]

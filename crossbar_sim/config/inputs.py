@@ -13,8 +13,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from crossbar_sim.config.problems import ConfigError
+from crossbar_sim.config.problems import ConfigError, shortened
 from crossbar_sim.config.python_files import python_sha256
+from tinynets.files.checks import check_file
 from tinynets.files.suffixes import FORMATS, WEIGHTS
 from tinynets.settings import Section, within
 
@@ -196,7 +197,7 @@ def located(config: Any, folder: Path) -> dict[str, dict[str, str]]:
     """
     updates: dict[str, dict[str, str]] = {}
     for table, key, file, function in named_files(config):
-        path = (folder / Path(file).expanduser()).resolve()
+        path = _resolved(folder, file, f"{table}.{key}")
         if table == "data" and not function:
             _check_data(path, config.data)
         found = _sha256(path, f"{table}.{key}", is_python=bool(function))
@@ -208,6 +209,14 @@ def located(config: Any, folder: Path) -> dict[str, dict[str, str]]:
         value = f"{path}:{function}" if function else str(path)
         updates.setdefault(table, {}).update({key: value, f"{key}_sha256": found})
     return updates
+
+
+def _resolved(folder: Path, file: str, key: str) -> Path:
+    """Return the absolute path of a file; ConfigError for a circle of links or an unknown home."""
+    try:
+        return (folder / Path(file).expanduser()).resolve()
+    except (RuntimeError, OSError, ValueError) as error:
+        raise ConfigError(f"{key} = {shortened(file)!r} names no file: {error}") from error
 
 
 def _check_data(path: Path, data: DataConfig) -> None:
@@ -235,6 +244,10 @@ def _sha256(path: Path, key: str, *, is_python: bool) -> str:
     is_python: whether the files that it imports from its folder count too.
     """
     digest = hashlib.sha256()
+    try:
+        check_file(path)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error
     try:
         if is_python:
             return python_sha256(path)

@@ -397,7 +397,10 @@ def load_config(path: str | Path, *, trust: bool = False) -> RunConfig:
     """
     config = read_toml(Path(path), RunConfig)
     config.life.later(config.chip)  # shows the bank's warnings, which `checked` has suppressed
-    config = config.located(Path(path).parent)
+    try:
+        config = config.located(Path(path).parent)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     return config.trusting() if trust else config
 
 

@@ -13,7 +13,9 @@ from scipy.stats import qmc
 
 from crossbar_sim.config.foundry import without_foundry
 from crossbar_sim.config.inputs import current_key
+from crossbar_sim.config.problems import shortened
 from crossbar_sim.config.run import ConfigError, RunConfig, checked, load_config, read_toml
+from tinynets.files.checks import check_file
 from tinynets.settings import LARGEST, Count, Name, Positive, Probability, Section, Seed, within
 
 #: Number of die seeds reserved for each training, so that no two trainings share a die.
@@ -229,7 +231,12 @@ def load_study(path: str | Path, *, trust: bool = False) -> tuple[StudyConfig, R
     """Read a study's TOML file and the run that it varies; see `load_config`."""
     path = Path(path)
     config = read_toml(path, StudyConfig)
-    return config, load_config(path.parent / config.base, trust=trust)
+    base = path.parent / config.base
+    try:
+        check_file(base)
+    except ValueError as error:
+        raise ConfigError(f"{path}: base: {error}") from error
+    return config, load_config(base, trust=trust)
 
 
 def with_values(base: RunConfig, values: dict[str, Any]) -> RunConfig:
@@ -249,7 +256,9 @@ def with_values(base: RunConfig, values: dict[str, Any]) -> RunConfig:
                 raw["bank"] = without_foundry(raw["bank"])  # it follows from the devices
             place = place.get(section)
             if not isinstance(place, dict):
-                raise ConfigError(f"the study varies {key!r}, which is not a key of a run")
+                raise ConfigError(
+                    f"the study varies {shortened(key)!r}, which is not a key of a run"
+                )
         place[last] = value
         place.pop(f"{last}_sha256", None)  # that of the file before
-    return checked(raw, RunConfig, f"the study sets {values}").like(base)
+    return checked(raw, RunConfig, f"the study sets {shortened(str(values), 200)}").like(base)

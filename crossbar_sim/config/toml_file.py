@@ -32,6 +32,8 @@ def _text(path: Path) -> str:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # no path at all, such as one with a zero byte
+        raise ConfigError(f"{str(path)!r}: cannot be read ({error})") from error
     if len(content) > MAX_BYTES:
         raise ConfigError(f"{path}: a configuration has at most {MAX_BYTES:,} bytes; got more")
     text = content.decode().replace("\r\n", "\n")

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import nn
 
 from tinynets.modules.unpacking import unpacked
@@ -19,11 +21,11 @@ BATCH = 500
 class InputRange:
     """The range of a layer's inputs.
 
-    limit: largest magnitude.
+    limit: largest magnitude, above zero.
     signed: whether any input is negative.
     """
 
-    limit: float
+    limit: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     signed: bool
 
 

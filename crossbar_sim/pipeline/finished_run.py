@@ -2,7 +2,6 @@
 
 import json
 import warnings
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from crossbar_sim.pipeline.workspace import left_behind
 from mapping.bank import Die
 from mapping.network.header import first_problem
 from mapping.network.mapped_network import MappedNetwork
+from tinynets.files.checks import check_file
 from tinynets.formats.weights import load_weights
 from tinynets.networks.training import accuracy
 
@@ -57,11 +57,14 @@ def read_numbers(directory: Path) -> dict[str, Any]:
 
 def _config(path: Path) -> RunConfig:
     try:
+        check_file(path)
         return RunConfig.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); repeat the run") from error
     except ValidationError as error:
         raise ConfigError(f"{path}: {first_problem(error)}; repeat the run") from error
+    except ValueError as error:
+        raise ConfigError(f"{error}; repeat the run") from error
 
 
 def _die(config: RunConfig) -> Die:
@@ -78,11 +81,8 @@ def pruned_model(config: RunConfig, directory: Path) -> nn.Module:
     """
     path = directory / "model" / "pruned.pt"
     try:
-        with zipfile.ZipFile(path) as file:  # torch itself ignores wrong checksums
-            if damaged := file.testzip():
-                raise ValueError(f"{path} is damaged: the checksum of {damaged} does not match")
         return load_weights(build_pruned(config), path).eval()
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError) as error:
         named = "" if str(path) in str(error) else f"{path}: "
         raise ConfigError(f"{named}{error}; repeat the run") from error
 

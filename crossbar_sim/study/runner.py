@@ -14,6 +14,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.study import StudyConfig, with_values
@@ -34,6 +35,10 @@ def code_version() -> str:
     """Return the version and a hash of the source: trials of other code are computed again."""
     digest = source_digest(*(f"{package}/**/*.py" for package in _PACKAGES))
     return f"{importlib.metadata.version('crossbar-sim')}+{digest}"
+
+
+class ProcessLost(RuntimeError):
+    """A local process that computes trials has ended without a result."""
 
 
 @dataclass(frozen=True)
@@ -315,20 +320,22 @@ def _in_processes(
     """Yield what a function returns for the arguments of each call, by local processes.
 
     options: of `joblib.Parallel`.
+
+    Raises ProcessLost if a process is killed.
     """
     parallel: Any = joblib.Parallel
-    with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1):
-        pool, me = parallel(batch_size=1, **options), os.getpid()
-        yield from pool(joblib.delayed(_call)(me, function, *call) for call in calls)
-
-
-def _call(parent: int, function: Callable, *arguments: Any) -> Any:
-    """Call a function in a local process that ends with the study's process."""
-    _end_with(parent)
-    return function(*arguments)
-
-
-_end_with = cache(end_with)  # one watch is enough
+    # From the start of a process, since it takes seconds to load what a trial needs.
+    watch: Any = {"initializer": end_with, "initargs": (os.getpid(),)}
+    with joblib.parallel_config(backend="loky", n_jobs=n_jobs, inner_max_num_threads=1, **watch):
+        pool = parallel(batch_size=1, **options)
+        try:
+            yield from pool(joblib.delayed(function)(*call) for call in calls)
+        except BrokenProcessPool as error:
+            raise ProcessLost(
+                "a process that computes trials was killed, or crashed; the machine may have too "
+                "little memory for as many; finished trials are kept, and the same command goes on "
+                "from here; give a smaller --jobs if it happens again"
+            ) from error
 
 
 def _execute(trial: Trial, network: Path) -> Outcome:

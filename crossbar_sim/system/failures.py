@@ -28,7 +28,8 @@ _ADVICE = {
 
 def explained(error: Exception) -> tuple[str, int] | None:
     """Return the line to show and the exit code, or None for a bug, which shows its traceback."""
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+    is_torch = type(error) is RuntimeError and "DefaultCPUAllocator" in str(error)
+    if isinstance(error, MemoryError) or is_torch:
         return "out of memory; make the network, the tiles or the number of images smaller", 1
     if isinstance(error, OSError):
         return _of_system(error), WORK_FAILED

@@ -118,7 +118,10 @@ def _check_file(directory: Path, name: str, checksum: str) -> None:
     inside = not relative.is_absolute() and ".." not in relative.parts
     real, root = Path(os.path.realpath(path)), Path(os.path.realpath(directory))
     if not inside or not real.is_relative_to(root):
-        raise PackError(f"manifest.json names {name[:80]!r}, which is outside the pack")
+        raise PackError(
+            f"{directory / MANIFEST} names {name[:80]!r}, which is outside the pack; remove it, or "
+            "export the pack again"
+        )
     if not path.is_file():
         raise PackError(f"{path} is missing")
     if file_digest(path) != checksum:

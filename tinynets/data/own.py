@@ -8,6 +8,7 @@ import numpy as np
 
 from tinynets.data.samples import as_labels, as_samples, named
 from tinynets.data.tasks import Data, split
+from tinynets.files.checks import check_file, said_of
 from tinynets.files.npz import read_npz
 
 #: Total size of the arrays of an NPZ file [bytes]; a small file can claim or unpack to any size.
@@ -60,7 +61,8 @@ def from_npz(path: str | Path, *, seed: int = 0, test_share: float = 0.2) -> Dat
     more.
     """
     arrays = read_npz(path, most=MAX_BYTES, itemsize=np.dtype(np.float32).itemsize)
-    return from_arrays(str(path), arrays, seed=seed, test_share=test_share)
+    with said_of(path):
+        return from_arrays(str(path), arrays, seed=seed, test_share=test_share)
 
 
 def from_safetensors(path: str | Path, *, seed: int = 0, test_share: float = 0.2) -> Data:
@@ -70,6 +72,7 @@ def from_safetensors(path: str | Path, *, seed: int = 0, test_share: float = 0.2
     """
     import safetensors.torch
 
+    check_file(path)
     if (n_byte := Path(path).stat().st_size) > MAX_BYTES:
         raise ValueError(f"{path} has {n_byte / 2**30:.3g} GiB; at most 2 GiB are read")
     try:
@@ -80,7 +83,8 @@ def from_safetensors(path: str | Path, *, seed: int = 0, test_share: float = 0.2
         name: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
         for name, tensor in tensors.items()
     }
-    return from_arrays(str(path), arrays, seed=seed, test_share=test_share)
+    with said_of(path):
+        return from_arrays(str(path), arrays, seed=seed, test_share=test_share)
 
 
 def from_arrays(

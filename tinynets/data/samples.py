@@ -16,8 +16,11 @@ def named(inputs: Mapping[str, Any]) -> np.ndarray:
     inputs: by name of the network's input, an array (n_sample, ...) each. Whole numbers become
         int64, real ones float32, and booleans stay.
 
-    Raises ValueError for no samples, arrays of other numbers, or not as many samples in each.
+    Raises ValueError for no samples, an input without a name, arrays of other numbers, or not as
+    many samples in each.
     """
+    if "" in inputs:
+        raise ValueError("an array has no name; name each array after the input that takes it")
     arrays = {name: np.asarray(inputs[name]) for name in sorted(inputs)}
     # Numbers come first: a network's first input is never a mask.
     arrays = dict(sorted(arrays.items(), key=lambda item: item[1].dtype.kind == "b"))

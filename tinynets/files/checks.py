@@ -1,5 +1,8 @@
 """Checks of names and numbers before they are written into a netlist, a script or a path."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,24 @@ def whole_number(value: Any, what: str, *, least: int) -> int:
             f"{what} must be a whole number from {least} to {LARGEST}; got {_short(value)}"
         )
     return int(value)
+
+
+def check_file(path: str | Path) -> None:
+    """Raise ValueError for a pipe or a device, which may never end; a missing file passes."""
+    path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path} is a pipe or a device; expected a file")
+
+
+@contextmanager
+def said_of(path: str | Path) -> Iterator[None]:
+    """Put the path of a file before a ValueError about its content that does not name it."""
+    try:
+        yield
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _short(value: Any) -> str:

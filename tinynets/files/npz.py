@@ -10,6 +10,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from tinynets.files.checks import check_file
+
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -40,6 +42,7 @@ def read_npz(
     Raises ValueError naming the file if it is damaged, holds objects, or has arrays that take more
     or are not as long as they say; OSError if it cannot be opened.
     """
+    check_file(path)
     # Read first: any exception after that is due to the file's content.
     content = io.BytesIO(Path(path).read_bytes())
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from torch import nn
 
+from tinynets.files.checks import said_of
 from tinynets.formats.linear_stack import linear_stack
 from tinynets.formats.onnx.network import from_onnx
 from tinynets.formats.weights import WEIGHT_READERS, load_weights, read_weights
@@ -40,9 +41,11 @@ def read_network(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     model: takes the weights of a file that holds nothing else; without one they must be those of a
         stack of Linear layers.
 
-    Raises ValueError for another suffix, and as `from_onnx`, `linear_stack` and `load_weights` do.
+    Raises ValueError naming the file for another suffix, and as `from_onnx`, `linear_stack` and
+    `load_weights` do.
     """
     path = Path(path)
     if path.suffix not in READERS:
         raise ValueError(f"expected a file of {', '.join(READERS)}; got {path}")
-    return READERS[path.suffix](path, model)
+    with said_of(path):
+        return READERS[path.suffix](path, model)

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from tinynets.files.checks import check_file
 from tinynets.files.drafts import new_file
 from tinynets.files.suffixes import WEIGHTS, listed
 from tinynets.modules.replacing import copied
@@ -197,6 +199,7 @@ def _unwrapped(home: str) -> str:
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    check_file(path)
     try:
         return safetensors.torch.load_file(path)
     except safetensors.SafetensorError as error:
@@ -204,8 +207,11 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _read_pt(path: Path) -> Any:
+    check_file(path)
     # Read first: what fails after that is the file's content, whatever exception it runs into.
     content = io.BytesIO(path.read_bytes())
+    _check_sums(path, content)
+    content.seek(0)
     try:
         return torch.load(content, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
@@ -215,6 +221,24 @@ def _read_pt(path: Path) -> Any:
         ) from error
     except Exception as error:
         raise ValueError(f"{path} is truncated or not a torch file ({error})") from error
+
+
+def _check_sums(path: Path, content: io.BytesIO) -> None:
+    """Raise ValueError for an entry that does not match its checksum, which torch does not look at.
+
+    What is no ZIP file, as old files of torch, has no checksums.
+    """
+    try:
+        if not zipfile.is_zipfile(content):
+            return
+        with zipfile.ZipFile(content) as file:
+            damaged = file.testzip()
+    except Exception as error:
+        raise ValueError(f"{path} is truncated or not a torch file ({error})") from error
+    if damaged:
+        raise ValueError(
+            f"{path} is damaged: the checksum of {damaged[:80]!r} does not match; save it again"
+        )
 
 
 #: By suffix, what reads the content of a file of weights.

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,23 @@ def test_workers_of_a_study_end_with_it(files):
 
 
 @needs_proc
+def test_a_worker_of_a_study_that_never_had_a_trial_ends_with_it_too():
+    script = (
+        "from crossbar_sim.study.runner import _in_processes; "
+        "import time; list(_in_processes(time.sleep, [(600,)], 2))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script])
+    # Two workers, and what tracks their resources.
+    is_started = wait(lambda: len(children(process.pid)) >= 3, 60)
+    time.sleep(1)
+    workers = children(process.pid)
+    process.kill()
+    process.communicate()
+    assert is_started
+    assert wait(lambda: not any(map(is_alive, workers)), 30)
+
+
+@needs_proc
 def test_an_ngspice_process_ends_with_the_one_that_started_it():
     script = (
         "from crossbar_sim.ngspice.worker import NgspiceWorker as W; "
@@ -191,6 +209,15 @@ def test_a_bug_keeps_its_traceback(function):
         (lambda: ResistorBank(n=0), "n must be", 2),
         (lambda: exec("raise ConfigError('so')", {"ConfigError": ConfigError}), "so", 2),
         (lambda: exec("raise NgspiceError('no')", {"NgspiceError": NgspiceError}), "no", 1),
+        # A message of ours about a file that asks for too much, with torch's own words in it.
+        (
+            lambda: exec(
+                "raise NgspiceError('x: DefaultCPUAllocator')", {"NgspiceError": NgspiceError}
+            ),
+            "^x: D",
+            1,
+        ),
+        (lambda: exec("raise RuntimeError('DefaultCPUAllocator')"), "out of memory", 1),
         (lambda: exec("raise MemoryError"), "out of memory; make the network", 1),
         (
             lambda: Path("/nowhere/at/all").read_bytes(),

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from approx import approx
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.config.run import checked
-from crossbar_sim.config.study import load_study
+from crossbar_sim.config.study import load_study, with_values
 from crossbar_sim.report.modelled import modelled
 from mapping.bank import LadderGapWarning, NoEffectWarning
 from netlists import Wires
@@ -171,6 +171,46 @@ def test_a_monstrous_file_is_refused_at_once_and_in_few_words(tmp_path, text, me
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(path)
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("null.safetensors", r"network\.source: .* is a pipe or a device; expected a file"),
+        ("loop.safetensors", r"network\.source = 'loop.*' names no file: Symlink loop"),
+        ("~nobody_at_all/x.pt", r"network\.source = '~nobody.*' names no file: .*home"),
+        ("none.pt", r"network\.source: .*none\.pt cannot be read"),
+    ],
+)
+def test_what_a_run_names_as_a_file_is_one(tmp_path, value, message):
+    (tmp_path / "null.safetensors").symlink_to("/dev/null")
+    (tmp_path / "loop.safetensors").symlink_to("loop.safetensors")
+    (tmp_path / "run.toml").write_text(f'name = "a"\n[network]\nsource = "{value}"\n')
+    with pytest.raises(ConfigError, match=rf"run\.toml: {message}"):
+        load_config(tmp_path / "run.toml")
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("null.toml", r"study\.toml: base: .*null\.toml is a pipe or a device"),
+        (r"\\u0000", r"cannot be read \(embedded null byte\)"),
+    ],
+)
+def test_what_a_study_names_as_its_run_is_a_file(tmp_path, base, message):
+    (tmp_path / "null.toml").symlink_to("/dev/null")
+    (tmp_path / "study.toml").write_text(f'name = "a"\nbase = "{base}"\n'.replace("\\\\", "\\"))
+    with pytest.raises(ConfigError, match=message):
+        load_study(tmp_path / "study.toml")
+
+
+def test_a_long_value_of_a_study_is_said_in_few_words():
+    base = RunConfig(name="a")
+    for key in ("network.source", "x" * 10_000, "y.z" * 5_000):
+        with pytest.raises(ConfigError) as caught:
+            with_values(base, {key: "a" * 10_000})
+        assert max(map(len, str(caught.value).splitlines())) < 1_000
+    assert base.network.source == "mlp"
 
 
 def test_a_run_given_as_a_study_is_told_so():

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from approx import approx
+from benchmarks.checks.forging import flip, forge, mutate
 from commands import command
 from crossbar_sim.cli.commands import app
 from crossbar_sim.config import ConfigError
@@ -22,7 +23,6 @@ from crossbar_sim.config.study import with_values
 from crossbar_sim.jobs.wafer_loop import Readings, export_run, reselect_run
 from crossbar_sim.pipeline.finished_run import pruned_model, read_run, score
 from crossbar_sim.report.wafer_report import DESIGNED, NEW, OLD
-from forging import flip, forge, mutate
 from mapping import MappedNetwork
 from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import weighing_plan

@@ -201,6 +201,8 @@ def remove(name: str) -> Callable[[dict[str, Any]], object]:
         (lambda header: header["layers"].pop("fc2"), "kept does not fit the model: 'fc2'"),
         (lambda h: h["layers"]["fc1"]["wires"].update(r_what=1), "does not fit .* 'r_what'"),
         (lambda h: h["layers"]["fc1"]["wires"].update(r_word=-1.0), "does not fit .*r_word"),
+        (lambda h: h["layers"]["fc1"]["input_range"].update(limit=0.0), "input_range: limit: .*0"),
+        (lambda h: h["layers"]["fc1"]["input_range"].update(limit=-1.0), "greater than 0"),
     ],
 )
 def test_other_headers_are_refused(perceptron, kept, change, message):

@@ -19,6 +19,7 @@ from approx import approx
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.study import Range, Sample, Stop, StudyConfig, load_study, with_values
 from crossbar_sim.report import run_plots as plots
+from crossbar_sim.study import runner
 from crossbar_sim.study.intervals import (
     clustered_share,
     image_half_width,
@@ -119,6 +120,27 @@ def test_files_written(done, tmp_path):
     assert len(pandas.read_parquet(tmp_path / "out" / "s.parquet")) == 6
     with pytest.raises(ConfigError, match="got 'nope'"):
         summary_csv(done, ["nope"])
+
+
+def test_a_killed_process_is_told_and_the_next_study_goes_on(done, files, tmp_path, monkeypatch):
+    config, base = load_study(files / "study.toml")
+    study = Study(config, base, Store(tmp_path / "s.sqlite"))
+    last, execute = study.trials[-1].key, runner._execute
+
+    def killed(trial, network):
+        if trial.key == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return execute(trial, network)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "_execute", killed)
+        with pytest.raises(runner.ProcessLost, match=r"finished trials are kept, .* --jobs"):
+            study.run(n_jobs=2)
+    kept = study.store.keys()
+    assert kept
+    assert last not in kept
+    assert study.run(n_jobs=1).to_csv() == done.to_csv()
+    assert (len(study.store.keys()), study.failures) == (6, [])
 
 
 def test_a_failing_trial_is_listed_and_the_others_go_on(files, tmp_path):

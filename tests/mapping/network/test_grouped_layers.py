@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from forging import forge
+from benchmarks.checks.forging import forge
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from mapping.network.map_network import SelectionRule
 from mapping.network.mapped_layer import MappedLayer

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forging import flip, forge, mutate, renew
+from benchmarks.checks.forging import flip, forge, mutate, renew
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires, read_pack, write_pack
 from netlists.fabrication import pack as pack_module

@@ -286,6 +286,7 @@ def test_an_npz_that_would_fill_the_memory_is_refused_before_it_does(tmp_path, m
         ({"x": np.full((40, 3), "1"), "y": np.zeros(40)}, "real numbers; got <U1"),
         ({"x": np.full((40, 3), np.nan), "y": np.zeros(40)}, "samples hold NaN or inf"),
         ({"x": np.full((40, 3), 1e300), "y": np.zeros(40)}, "samples hold NaN or inf"),
+        ({"x": np.ones((40, 3)), "": np.zeros(40)}, "an array has no name; name each array"),
     ],
 )
 def test_arrays_that_are_no_samples_and_labels(tmp_path, arrays, message):

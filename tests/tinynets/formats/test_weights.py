@@ -91,6 +91,26 @@ def test_damaged_and_foreign_files(tmp_path, trained):
         read_weights(tmp_path / "half.safetensors")
 
 
+def test_a_weight_that_is_not_what_was_saved_is_noticed(tmp_path, trained):
+    """Torch reads over the checksums of its own files."""
+    torch.save(trained.state_dict(), tmp_path / "m.pt")
+    content = bytearray((tmp_path / "m.pt").read_bytes())
+    with zipfile.ZipFile(tmp_path / "m.pt") as archive:
+        entry = max(archive.infolist(), key=lambda entry: entry.file_size)
+    content[entry.header_offset + 200] ^= 0x10
+    (tmp_path / "flipped.pt").write_bytes(content)
+    assert torch.load(tmp_path / "flipped.pt", weights_only=True)
+    with pytest.raises(ValueError, match=r"flipped\.pt is damaged: the checksum of .* again"):
+        read_weights(tmp_path / "flipped.pt")
+    end = bytearray((tmp_path / "m.pt").read_bytes())
+    end[end.rindex(b"PK\x06\x07") + 16] = (
+        7  # of several disks, which Python's own test of a ZIP file does not survive
+    )
+    (tmp_path / "disks.pt").write_bytes(end)
+    with pytest.raises(ValueError, match=r"disks\.pt is (truncated|damaged)"):
+        read_weights(tmp_path / "disks.pt")
+
+
 def test_weights_that_do_not_fit(trained):
     with pytest.raises(ValueError, match="do not fit Sequential"):
         load_weights(mlp((64, 33, 10)), trained.state_dict())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tinynets.files.checks import check_file
 from tinynets.files.extras import optional
 
 #: Sizes of an input; None for a size that the file leaves open.
@@ -115,6 +116,7 @@ def read_graph(path: str | Path) -> Graph:
     """
     onnx = optional("onnx", extra="onnx")
     decode_error = optional("google.protobuf.message", extra="onnx").DecodeError
+    check_file(path)
     try:
         model = onnx.load(str(path))
     except decode_error as error:
