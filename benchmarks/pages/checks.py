@@ -56,12 +56,21 @@ def blows() -> str:
         ]
         for name, what, one in each
     ]
-    head = ["command", "hit", "times", "killed", "failed with a message", "done", "wrong after it"]
+    head = [
+        "command",
+        "hit",
+        "times",
+        "killed",
+        "failed with a message",
+        "ended as usual",
+        "wrong after it",
+    ]
     return (
         "The same from outside (`benchmarks/checks/blows.py`): a command gets SIGKILL at a random time between its start and "
         "its usual end, or one of the two processes of a study is killed or finds its disk full. What is checked after it is "
         "the same: no result lost, none halved, none twice; no process left; the next command gives the right "
-        "answer and leaves no stray file.\n\n" + table(head, rows)
+        "answer and leaves no stray file. A killed command that ended as usual was ending already; a worker whose disk was "
+        "full did not always have something left to write.\n\n" + table(head, rows)
     )
 
 
@@ -119,5 +128,5 @@ _FAILED = (
     "\n\nThree of the four failures (cases 11238, 11608, 12120) have wires of milliohms, whose currents hang on the last "
     "places of voltages: the check asked for more than elimination in doubles gives. It now allows what that may "
     "cause of as many unknowns, and the three pass. The fourth (case 11173, an amplifier of a gain of 12) stands: an "
-    "output voltage of ngspice is off what its own current demands by 2.6 times the tolerance; the engine's is not."
+    "output voltage of ngspice is off what its own current demands, by more than the tolerance; the engine's is not."
 )
