@@ -138,7 +138,7 @@ class CellLaws:
         middle, scale = boxes.mean(axis=-1), 2 / (boxes[..., 1] - boxes[..., 0])
         rows = np.stack([each.coefficients.swapaxes(0, 1) for each in ways])
         of_word, by_word = (np.ascontiguousarray(of[:, 0]) for of in (middle, scale))
-        present = rows.any(axis=(0, -2, -1))
+        present = np.asarray(rows.any(axis=(0, -2, -1)))
         return Series(rows, present, of_word, by_word, float(middle[0, 1]), float(scale[0, 1]))
 
     def currents(self, v_word: np.ndarray, v_bit: np.ndarray) -> Cells:
