@@ -14,9 +14,13 @@ from benchmarks.checks.mutants_of_files import mutated_toml
 from benchmarks.common import ROOT
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.config.study import StudyConfig, load_study, with_values
+from crossbar_sim.foundry import measured
 
 #: Python that leaves a file if anything runs it.
 CANARY = "open('canary ran', 'w')\nimport os\nos.system('touch canary')\ndef make(): return None\n"
+#: What a reader loads when it comes to a foundry; a first import makes folders for compiled code,
+#: which is none of the file's doing.
+LOADED = (measured,)
 #: Points of a study that are made into runs.
 POINTS = 3
 

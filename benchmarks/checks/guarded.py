@@ -143,6 +143,7 @@ def _forked(case: Callable[[int], Outcome], at: int, n: int) -> tuple[int, int]:
     try:
         os.close(mine)
         signal.signal(signal.SIGALRM, _too_long)
+        sys.dont_write_bytecode = True
         sys.addaudithook(WATCH.audit)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))

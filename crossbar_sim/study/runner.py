@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any
 
 import joblib
 import numpy as np
-from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.study import StudyConfig, with_values

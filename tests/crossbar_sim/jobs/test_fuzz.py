@@ -19,14 +19,12 @@ from benchmarks.checks.judged import Case, judged
 pytest.importorskip("onnx")
 
 
-@pytest.mark.parametrize(("kind", "n"), [(Configurations, 60), (Models, 60)])
+@pytest.mark.parametrize(("kind", "n"), [(Configurations, 60), (Models, 200)])
 def test_a_changed_file_is_refused_or_right(tmp_path, kind, n):
     found = [outcome for outcome, _ in outcomes(kind(tmp_path, 1), n)]
     assert [outcome.text for outcome in found if outcome.end == "wrong"] == []
     assert [outcome.number for outcome in found] == list(range(n))
-    ends = {outcome.end for outcome in found}
-    assert "refused" in ends
-    assert ends & {"unchanged", "other"}
+    assert {outcome.end for outcome in found} >= {"refused", "unchanged"}
 
 
 def _raises(error: BaseException) -> None:
