@@ -38,20 +38,7 @@ class Balance:
     @property
     def holds(self) -> bool:
         """Whether both are within LIMIT and rounding; False for NaN."""
-        return self.holds_for(0)
-
-    def holds_for(self, n_unknown: int) -> bool:
-        """Whether both are within LIMIT and what an elimination of that many unknowns may cause.
-
-        n_unknown: 0 for voltages that are right but for being rounded.
-
-        Elimination without refinement solves equations whose coefficients are off by up to 3 n u, u
-        the unit roundoff; `rounding` is for 2 u. That bound is for matrices of which it may
-        take any diagonal entry as pivot without growth, such as those of resistors.
-        Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. (2002), ch. 9.
-        """
-        rounding = max(1.0, 1.5 * n_unknown) * self.rounding
-        return bool(np.maximum(self.current, self.power) <= LIMIT + rounding)
+        return bool(np.maximum(self.current, self.power) <= LIMIT + self.rounding)
 
 
 def balance(solution: Solution) -> Balance:

@@ -1,6 +1,5 @@
 """Currents and power add up in every solution, and not in one that was disturbed."""
 
-import math
 from dataclasses import replace
 from fractions import Fraction
 
@@ -52,13 +51,6 @@ def test_any_disturbance_is_seen(part, wires):
     wrong = [balance(disturbed(right, part, rng)) for _ in range(50)]
     assert [found for found in wrong if found.holds] == []
     assert min(found.current for found in wrong) > 10 * LIMIT
-
-
-def test_elimination_of_more_unknowns_may_round_more():
-    off = Balance(current=3e-9, power=0.0, rounding=1e-11)
-    assert not off.holds
-    assert [off.holds_for(n) for n in (0, 100, 200)] == [False, False, True]
-    assert not Balance(math.nan, 0.0, 1.0).holds_for(200)
 
 
 def test_a_divider_off_by_a_known_voltage_is_off_by_known_amounts():
