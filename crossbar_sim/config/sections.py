@@ -301,7 +301,7 @@ class SimulationConfig(Section):
     devices: Literal["curves", "lines"] = "curves"
     """How the devices of [foundry] conduct in accuracy, error and energy: "curves" as its models
     say, by Newton's method for every vector, or "lines", as resistors and switches of constant
-    resistance, which is some hundred times faster."""
+    resistance, which takes far less time."""
 
     @model_validator(mode="after")
     def _check_samples(self):

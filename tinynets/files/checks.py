@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+#: Longest path that a message shows whole.
+_MAX_PATH = 500
+
 MAX_NAME = 64
 #: Largest size, count or index that is written as text.
 LARGEST = 2**31 - 1
@@ -37,9 +40,16 @@ def whole_number(value: Any, what: str, *, least: int) -> int:
 
 
 def check_file(path: str | Path) -> None:
-    """Raise ValueError for a pipe or a device, which may never end; a missing file passes."""
+    """Raise ValueError for a pipe or a device, which may never end, and for a name of no file.
+
+    A missing file passes.
+    """
     path = Path(path)
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    try:
+        is_other = path.exists() and not (path.is_file() or path.is_dir())
+    except OSError as error:  # such as a name longer than any file may have
+        raise ValueError(f"{_shown(path)} names no file: {error.strerror}") from error
+    if is_other:
         raise ValueError(f"{path} is a pipe or a device; expected a file")
 
 
@@ -49,9 +59,15 @@ def said_of(path: str | Path) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if str(path) in str(error):
+        if _shown(path) in str(error):
             raise
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{_shown(path)}: {error}") from error
+
+
+def _shown(path: str | Path) -> str:
+    """Return a path as a message shows it."""
+    text = str(path)
+    return text if len(text) <= _MAX_PATH else f"{text[:60]}..."
 
 
 def _short(value: Any) -> str:

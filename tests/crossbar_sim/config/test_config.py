@@ -193,6 +193,7 @@ def test_what_a_run_names_as_a_file_is_one(tmp_path, value, message):
 @pytest.mark.parametrize(
     ("base", "message"),
     [
+        ("a" * 2000, r"study\.toml: base: .{10,80}\.\.\. names no file: File name too long"),
         ("null.toml", r"study\.toml: base: .*null\.toml is a pipe or a device"),
         (r"\\u0000", r"cannot be read \(embedded null byte\)"),
     ],

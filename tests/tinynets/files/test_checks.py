@@ -36,6 +36,12 @@ def test_files_folders_and_what_is_missing_pass(tmp_path):
     assert [check_file(tmp_path / name) for name in ("", "file", "none", "loop")] == [None] * 4
 
 
+@pytest.mark.parametrize("name", READERS)
+def test_a_name_longer_than_any_file_may_have_is_refused_in_short(tmp_path, name):
+    with pytest.raises(ValueError, match=r"^.{20,90}\.\.\. names no file: File name too long"):
+        READERS[name](tmp_path / ("a" * 3000 + name))
+
+
 def test_a_message_about_content_names_the_file_once():
     with pytest.raises(ValueError, match=r"^a/b\.pt: no good$"), said_of("a/b.pt"):
         raise ValueError("no good")

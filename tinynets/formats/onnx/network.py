@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tinynets.files.checks import said_of
 from tinynets.formats.onnx.graph import Graph, Node, Shape, read_graph, to_tensor
 from tinynets.formats.onnx.layers import LAYERS, TENSORS, Operation, constant, run
 from tinynets.formats.onnx.operators import FUNCTIONS, SEVERAL
@@ -119,11 +120,9 @@ def from_onnx(
     is, or for a damaged file; ImportError without onnx.
     """
     try:
-        graph = _chosen(read_graph(path), outputs, fixed or {})
-        return _for_any_batch(graph)
-    except (ValueError, ImportError, FileNotFoundError) as error:
-        if isinstance(error, ValueError) and str(path) not in str(error):
-            raise ValueError(f"{path}: {error}") from error
+        with said_of(path):
+            return _for_any_batch(_chosen(read_graph(path), outputs, fixed or {}))
+    except (ValueError, ImportError, FileNotFoundError):
         raise
     except Exception as error:
         # What a graph may hold is not to be foreseen; nothing in it is executed.
