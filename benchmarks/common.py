@@ -59,6 +59,14 @@ def save_json(name: str, data: dict) -> None:
     temporary.replace(RESULTS / f"{name}.json")
 
 
+def save_part(name: str, part: str, found: dict, order: Sequence[str]) -> None:
+    """Write one part of benchmarks/results/<name>.json beside the others, in an order of all."""
+    path = RESULTS / f"{name}.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    parts = {key: found if key == part else kept.get(key) for key in order}
+    save_json(name, {key: value for key, value in parts.items() if value})
+
+
 def _plain(data):
     """Return data for JSON, with null in place of infinities and NaN."""
     if isinstance(data, dict):

@@ -8,7 +8,6 @@ Run: python -m benchmarks.checks.blows [COMMAND …] [--kills N] [--workers N] [
 
 import argparse
 import itertools
-import json
 import os
 import resource
 import shutil
@@ -29,7 +28,7 @@ from matplotlib.figure import Figure
 from benchmarks.checks import faults
 from benchmarks.checks.faults import COUNTED, Bench, Ended
 from benchmarks.checks.injection import FULL, KILLED
-from benchmarks.common import RESULTS, machine, save_json
+from benchmarks.common import machine, save_part
 from crossbar_sim.study.trial import KEPT
 
 #: Commands that are killed, and the one whose workers are hit.
@@ -155,17 +154,9 @@ def main() -> None:
             found = {"killed": series(bench, each, seed, blow, KILLED)}
             if name == ON_TWO:
                 found |= _inside(bench, given.workers, given.seed)
-            keep(name, {"machine": about, "seed": given.seed, **found})
+            save_part("blows", name, {"machine": about, "seed": given.seed, **found}, COMMANDS)
     finally:
         shutil.rmtree(scratch)
-
-
-def keep(name: str, found: dict[str, Any]) -> None:
-    """Keep what was found for a command, beside what was found for others."""
-    path = RESULTS / "blows.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    commands = {key: found if key == name else kept.get(key) for key in COMMANDS}
-    save_json("blows", {key: value for key, value in commands.items() if value})
 
 
 def _inside(bench: Bench, n: int, seed: int) -> dict[str, Any]:

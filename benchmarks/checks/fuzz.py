@@ -10,7 +10,6 @@ Run: python -m benchmarks.checks.fuzz [configurations] [packs] [models] [--n N] 
 """
 
 import argparse
-import json
 import re
 import shutil
 import tempfile
@@ -25,7 +24,7 @@ from benchmarks.checks.fuzzed_configurations import Configurations
 from benchmarks.checks.fuzzed_models import Models
 from benchmarks.checks.fuzzed_packs import Packs
 from benchmarks.checks.guarded import COMMAND_EVERY, Outcome, outcomes
-from benchmarks.common import RESULTS, machine, save_json
+from benchmarks.common import machine, save_part
 
 KINDS = ("configurations", "packs", "models")
 #: Changed files that commands do not read.
@@ -133,17 +132,9 @@ def main() -> None:
                 cases = _cases(name, scratch, given.seed)
             found = counted(name, WithCommands(cases), given.n)
             print(name, {k: v for k, v in found.items() if k != "wrong"}, flush=True)
-            keep(name, {"machine": about, "seed": given.seed, **found})
+            save_part("fuzz", name, {"machine": about, "seed": given.seed, **found}, KINDS)
     finally:
         shutil.rmtree(scratch)
-
-
-def keep(name: str, found: dict[str, Any]) -> None:
-    """Keep what was found for a kind, beside what was found for others."""
-    path = RESULTS / "fuzz.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    kinds = {key: found if key == name else kept.get(key) for key in KINDS}
-    save_json("fuzz", {key: value for key, value in kinds.items() if value})
 
 
 def _cases(name: str, scratch: Path, seed: int) -> Any:

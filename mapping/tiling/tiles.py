@@ -63,7 +63,8 @@ class Tile:
         index = tuple(whole_number(k, f"tile index of {self.layer}", least=0) for k in self.index)
         object.__setattr__(self, "index", index)
         for name in ("rows", "columns"):
-            _check_lines(getattr(self, name), f"tile {self.name}: {name}")
+            lines = _checked_lines(getattr(self, name), f"tile {self.name}: {name}")
+            object.__setattr__(self, name, lines)
         shape = (len(self.rows), len(self.columns))
         for name, kind in (("present", "b"), ("chosen_pos", "u"), ("chosen_neg", "u")):
             if getattr(self, name).dtype.kind != kind:
@@ -159,7 +160,10 @@ class Tile:
         return full
 
 
-def _check_lines(lines: np.ndarray, what: str) -> None:
+def _checked_lines(lines: np.ndarray, what: str) -> np.ndarray:
+    """Return lines as int64, since sums and products of a file's narrow integers wrap around."""
     whole = lines.ndim == 1 and lines.dtype.kind in "iu" and lines.size > 0
-    if not whole or lines[0] < 0 or np.any(lines[1:] <= lines[:-1]):
+    wide = lines.astype(np.int64, copy=False)
+    if not whole or wide[0] < 0 or np.any(wide[1:] <= wide[:-1]):
         raise ValueError(f"{what} must be one or more whole numbers from 0, each above the last")
+    return wide

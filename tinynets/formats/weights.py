@@ -210,10 +210,10 @@ def _read_pt(path: Path) -> Any:
     check_file(path)
     # Read first: what fails after that is the file's content, whatever exception it runs into.
     content = io.BytesIO(path.read_bytes())
-    _check_sums(path, content)
+    has_sums = _check_sums(path, content)
     content.seek(0)
     try:
-        return torch.load(content, weights_only=True, map_location="cpu")
+        found = torch.load(content, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} holds Python objects that could execute code, or is damaged; it was not "
@@ -221,16 +221,20 @@ def _read_pt(path: Path) -> Any:
         ) from error
     except Exception as error:
         raise ValueError(f"{path} is truncated or not a torch file ({error})") from error
+    if not has_sums and content.read(1):
+        # All that tells of bytes that were put in among the weights of an old file.
+        raise ValueError(f"{path} is damaged: it is longer than its tensors; save it again")
+    return found
 
 
-def _check_sums(path: Path, content: io.BytesIO) -> None:
+def _check_sums(path: Path, content: io.BytesIO) -> bool:
     """Raise ValueError for an entry that does not match its checksum, which torch does not look at.
 
-    What is no ZIP file, as old files of torch, has no checksums.
+    Returns whether there are checksums: old files of torch, which are no ZIP files, have none.
     """
     try:
         if not zipfile.is_zipfile(content):
-            return
+            return False
         with zipfile.ZipFile(content) as file:
             damaged = file.testzip()
     except Exception as error:
@@ -239,6 +243,7 @@ def _check_sums(path: Path, content: io.BytesIO) -> None:
         raise ValueError(
             f"{path} is damaged: the checksum of {damaged[:80]!r} does not match; save it again"
         )
+    return True
 
 
 #: By suffix, what reads the content of a file of weights.

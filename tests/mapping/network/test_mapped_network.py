@@ -207,6 +207,14 @@ def test_tiles_that_make_no_sense(changes, message):
         tile(**changes)
 
 
+def test_lines_in_narrow_integers_of_a_file_do_not_wrap_around():
+    made = tile(rows=np.array([0, 100], np.int8), columns=np.array([3], np.uint16))
+    assert (made.rows * 100).tolist() == [0, 10_000]
+    assert made.columns.dtype == np.int64
+    with pytest.raises(ValueError, match=r"rows must be one or more whole numbers from 0"):
+        tile(rows=np.array([0, 2**63 + 1], np.uint64))
+
+
 def test_closed_switches():
     np.testing.assert_array_equal(
         closed_switches(np.array([0b101, 0]), 3), [[True, False, True], [False] * 3]

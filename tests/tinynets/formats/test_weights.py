@@ -91,6 +91,18 @@ def test_damaged_and_foreign_files(tmp_path, trained):
         read_weights(tmp_path / "half.safetensors")
 
 
+def test_bytes_among_the_weights_of_an_old_file_are_noticed(tmp_path, trained):
+    """Its format has no checksums: all weights after them would be other numbers."""
+    path = tmp_path / "old.pt"
+    torch.save(trained.state_dict(), path, _use_new_zipfile_serialization=False)
+    assert read_weights(path).keys() == trained.state_dict().keys()
+    content = path.read_bytes()
+    path.write_bytes(content[:-4] + bytes(4) + content[-4:])
+    assert torch.load(path, weights_only=True)
+    with pytest.raises(ValueError, match=r"old\.pt is damaged: it is longer than its tensors"):
+        read_weights(path)
+
+
 def test_a_weight_that_is_not_what_was_saved_is_noticed(tmp_path, trained):
     """Torch reads over the checksums of its own files."""
     torch.save(trained.state_dict(), tmp_path / "m.pt")

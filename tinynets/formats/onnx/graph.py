@@ -130,6 +130,9 @@ def read_graph(path: str | Path) -> Graph:
         ) from error
     if not model.graph.node:
         raise ValueError(f"{path} holds no ONNX operation; it is empty or damaged")
+    names = [value.name for value in model.graph.output]
+    if not names or "" in names:  # "" stands for a value that is left out
+        raise ValueError(f"{path} names no output of its network; it is damaged")
     own = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if not own or own[0] not in OPSETS:
         raise ValueError(

@@ -385,6 +385,21 @@ def test_a_weight_without_elements_is_refused(tmp_path, kind):
         from_onnx(path)
 
 
+@pytest.mark.parametrize("names", [[], [""]])
+def test_a_network_without_an_output_is_refused(tmp_path, names):
+    """ "" stands for a value that is left out, so there would be no output at all."""
+    import onnx
+
+    path = save(tmp_path / "m.onnx", [node("Relu", ["x"], "y")], {})
+    model = onnx.load(path)
+    del model.graph.output[len(names) :]
+    for value, name in zip(model.graph.output, names):
+        value.name = name
+    onnx.save(model, path)
+    with pytest.raises(ValueError, match=r"m\.onnx names no output of its network"):
+        from_onnx(path)
+
+
 def test_damaged_graphs_are_value_errors(tmp_path):
     """Files with one byte changed, as they may come, and two graphs that took other errors."""
     nodes = [node("Gemm", ["x", "w", "b"], "h", transB=1), node("Relu", ["h"], "y")]
