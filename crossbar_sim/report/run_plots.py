@@ -210,7 +210,8 @@ def study(
     for k, (title, lines) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(n_row, n_column, k)
         _draw_lines(axes, lines)
-        axes.set(xlabel=x, ylabel=metric, title=title)
+        axes.set(xlabel=x, ylabel=metric)
+        axes.set_title(fill(title, 64), fontsize=9)
     figure.suptitle(fill(note, 100), fontsize=7)
     return png(figure)
 
