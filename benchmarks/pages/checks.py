@@ -104,7 +104,17 @@ def fuzz() -> str:
         "[foundry] asks), write nothing, and take 20 s at most. Every hundredth file goes to a command, too. What a "
         "mapping, a run or a saved network says in one place only, nothing contradicts: such changes count as accepted.\n\n"
         + table(head, rows)
+        + _counted_wrong([text for one in kept.values() for text in one["wrong"]])
     )
+
+
+def _counted_wrong(found: list[str]) -> str:
+    """Return what stands under the table of what was wrong."""
+    seeds = (
+        "Earlier seeds found what was mended since (CHANGELOG); this one was not looked at before."
+    )
+    told = "".join(f"\n- {text[:200]}" for text in found)
+    return f"\n\n{seeds}" + (f" Counted as wrong:\n{told}" if found else "")
 
 
 def selftest() -> str:

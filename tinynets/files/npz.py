@@ -46,6 +46,8 @@ def read_npz(
     # Read first: any exception after that is due to the file's content.
     content = io.BytesIO(Path(path).read_bytes())
     try:
+        if not content.getvalue().startswith(b"PK"):  # Python looks at the end alone
+            raise ValueError("it does not begin as an NPZ file")
         with zipfile.ZipFile(content) as archive:
             entries = _entries(archive)
             _check_size(archive, _memory() if most is None else most, itemsize)

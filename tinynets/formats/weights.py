@@ -1,8 +1,5 @@
 """Bring weights from files and other libraries, and take them back. No file is ever executed."""
 
-import io
-import pickle
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from torch import nn
 from tinynets.files.checks import check_file
 from tinynets.files.drafts import new_file
 from tinynets.files.suffixes import WEIGHTS, listed
+from tinynets.formats.torch_file import read_torch
 from tinynets.modules.replacing import copied
 from tinynets.networks.masks import apply_masks, make_permanent
 
@@ -206,49 +204,9 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
 
 
-def _read_pt(path: Path) -> Any:
-    check_file(path)
-    # Read first: what fails after that is the file's content, whatever exception it runs into.
-    content = io.BytesIO(path.read_bytes())
-    has_sums = _check_sums(path, content)
-    content.seek(0)
-    try:
-        found = torch.load(content, weights_only=True, map_location="cpu")
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} holds Python objects that could execute code, or is damaged; it was not "
-            "loaded; save model.state_dict() alone"
-        ) from error
-    except Exception as error:
-        raise ValueError(f"{path} is truncated or not a torch file ({error})") from error
-    if not has_sums and content.read(1):
-        # All that tells of bytes that were put in among the weights of an old file.
-        raise ValueError(f"{path} is damaged: it is longer than its tensors; save it again")
-    return found
-
-
-def _check_sums(path: Path, content: io.BytesIO) -> bool:
-    """Raise ValueError for an entry that does not match its checksum, which torch does not look at.
-
-    Returns whether there are checksums: old files of torch, which are no ZIP files, have none.
-    """
-    try:
-        if not zipfile.is_zipfile(content):
-            return False
-        with zipfile.ZipFile(content) as file:
-            damaged = file.testzip()
-    except Exception as error:
-        raise ValueError(f"{path} is truncated or not a torch file ({error})") from error
-    if damaged:
-        raise ValueError(
-            f"{path} is damaged: the checksum of {damaged[:80]!r} does not match; save it again"
-        )
-    return True
-
-
 #: By suffix, what reads the content of a file of weights.
 WEIGHT_READERS: dict[str, Callable[[Path], Any]] = {
     ".safetensors": _read_safetensors,
-    ".pt": _read_pt,
-    ".pth": _read_pt,
+    ".pt": read_torch,
+    ".pth": read_torch,
 }

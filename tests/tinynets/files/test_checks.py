@@ -75,3 +75,11 @@ def test_samples_and_labels_that_are_wrong_are_named(tmp_path, reader):
         safetensors.numpy.save_file(arrays, path)
     with pytest.raises(ValueError, match=r"data: labels must be whole numbers in one row"):
         reader(path)
+
+
+def test_bytes_before_an_npz_file_are_noticed(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.arange(3))
+    assert read_npz(tmp_path / "a.npz")["x"].tolist() == [0, 1, 2]
+    (tmp_path / "b.npz").write_bytes(bytes(20) + (tmp_path / "a.npz").read_bytes())
+    with pytest.raises(ValueError, match=r"b\.npz is damaged .* does not begin as an NPZ file"):
+        read_npz(tmp_path / "b.npz")

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import warnings
 import zipfile
 
@@ -89,6 +90,21 @@ def test_damaged_and_foreign_files(tmp_path, trained):
     (tmp_path / "half.safetensors").write_bytes(b"\x10\x00\x00")
     with pytest.raises(ValueError, match="not a whole safetensors file"):
         read_weights(tmp_path / "half.safetensors")
+
+
+def test_a_tensor_of_an_old_file_that_is_stored_nowhere_is_refused(tmp_path):
+    """Torch would take what happens to stand in memory for weights."""
+    path, values = tmp_path / "m.pt", torch.arange(14.0)
+    torch.save({"a": values[:7], "b": values[7:]}, path, _use_new_zipfile_serialization=False)
+    assert read_weights(path)["b"].tolist() == values[7:].tolist()
+    content = bytearray(path.read_bytes())
+    # The name of the storage stands with each tensor, then in the list of storages.
+    _, of_b, _ = re.finditer(rb"\d{6,}", content)
+    content[of_b.start()] = ord("x")
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True)["b"].shape == (7,)
+    with pytest.raises(ValueError, match=r"its tensors take 112 bytes, of which 48 are stored"):
+        read_weights(path)
 
 
 def test_bytes_among_the_weights_of_an_old_file_are_noticed(tmp_path, trained):
