@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,14 +168,21 @@ class Packs:
             if source.config != before.config:
                 return _config(source.config)
             return UNCHANGED
-        if kind == "pack" and not same(source.mapped, before.mapped):
-            return "another network in a pack"
+        if kind == "pack":
+            switches, right = (_without_biases(m) for m in (source.mapped, before.mapped))
+            if not same(switches, right):
+                return "another network in a pack"
         # What only one file says, nothing contradicts; it must be whole in itself.
         path = self.root / "outside" / "again.npz"
         source.mapped.save(path)
         again = MappedNetwork.load(path)
         path.unlink()
         return OTHER if same(again, source.mapped) else "another network when it is saved again"
+
+
+def _without_biases(mapped: MappedNetwork) -> list[Any]:
+    """Return a network's layers less their biases, which one file of a pack says alone."""
+    return [replace(layer, source=replace(layer.source, bias=None)) for layer in mapped.layers]
 
 
 def _config(config: RunConfig | None) -> str:

@@ -102,7 +102,8 @@ def fuzz() -> str:
         "back the same, a pack is the network it was, weights are those that another reader finds, an ONNX graph gives what "
         "ONNX's reference evaluator gives (where that takes it). A reader may start nothing (but ngspice, which a configuration with "
         "[foundry] asks), write nothing, and take 20 s at most. Every hundredth file goes to a command, too. What a "
-        "mapping, a run or a saved network says in one place only, nothing contradicts: such changes count as accepted.\n\n"
+        "mapping, a run, a saved network or a pack (its biases) says in one place only, nothing contradicts: such changes count "
+        "as accepted.\n\n"
         + table(head, rows)
         + _counted_wrong([text for one in kept.values() for text in one["wrong"]])
     )

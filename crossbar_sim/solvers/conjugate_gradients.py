@@ -18,7 +18,10 @@ iterations grows with the IR drop and hardly with the size.
 
 Both tridiagonal systems are kept as the factors of their elimination: going up a line, node j
 receives `low[j]` times its neighbour below; then, going down, its voltage is `inverse[j]` times
-what it received plus `rise[j]` times the neighbour above.
+what it received plus `rise[j]` times the neighbour above. Pivots are sums: what leads away from a
+node but upwards is its cells and, through the segment below, what leads away from the neighbour
+there. Nothing cancels where segments conduct far better than cells.
+Source: W. K. Grassmann, M. I. Taksar, D. P. Heyman, Oper. Res. 33 (1985) 1107-1116.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -183,12 +186,13 @@ def _factor_words(lines):
     shape = (n_word, n_bit)
     low, inverse, rise = np.empty(shape), np.empty(shape), np.empty(shape)
     for i in range(n_word):
+        away = g_first
         for j in range(n_bit):
-            d = (g_first if j == 0 else g_word) + (g_word if j < n_bit - 1 else 0.0)
-            for k in range(j, n_line, n_bit):
-                d += g[i, k]
             low[i, j] = g_word * inverse[i, j - 1] if j else 0.0
-            inverse[i, j] = 1.0 / (d - (g_word * low[i, j] if j else 0.0))
+            away = low[i, j] * away if j else g_first
+            for k in range(j, n_line, n_bit):
+                away += g[i, k]
+            inverse[i, j] = 1.0 / (away + (g_word if j < n_bit - 1 else 0.0))
             rise[i, j] = g_word * inverse[i, j]
     return Factor(low, inverse, rise)
 
@@ -199,11 +203,12 @@ def _factor_bits(lines):
     g, g_bit, g_end = lines.g, lines.g_bit, lines.g_end
     n_word, n_line = g.shape
     low, inverse, rise = np.empty(g.shape), np.empty(g.shape), np.empty(g.shape)
+    away = np.zeros(n_line)
     for i in range(n_word):
-        own = (g_bit if i else 0.0) + (g_bit if i < n_word - 1 else g_end)
         for k in range(n_line):
             low[i, k] = g_bit * inverse[i - 1, k] if i else 0.0
-            inverse[i, k] = 1.0 / (own + g[i, k] - (g_bit * low[i, k] if i else 0.0))
+            away[k] = low[i, k] * away[k] + g[i, k]
+            inverse[i, k] = 1.0 / (away[k] + (g_bit if i < n_word - 1 else g_end))
             rise[i, k] = g_bit * inverse[i, k]
     return Factor(low, inverse, rise)
 

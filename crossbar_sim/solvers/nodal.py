@@ -137,12 +137,13 @@ def _grid_nodes(
     assert grid is not None
     n_side, n_word, n_bit = grid.g.shape
     driver = grid.wires.r_driver
-    i_in = (v_in - solved.v_word[:, :, 0]) / (driver + grid.wires.r_word)
+    first = solved.v_word[:, :, 0]
+    i_in = (v_in - first) / (driver + grid.wires.r_word)
     bit = solved.v_bit.reshape(n_batch, n_word, n_side, n_bit).transpose(0, 2, 1, 3)
     parts = [
         np.zeros((n_batch, 1)),
         v_in,
-        *([v_in - driver * i_in] if driver else []),
+        *([first + grid.wires.r_word * i_in] if driver else []),  # keeps the digits of i_in
         solved.v_word.reshape(n_batch, -1),
         bit.reshape(n_batch, -1),
         v_tia + solved.i_out * circuit.periphery.r_tia_input,

@@ -14,6 +14,9 @@ from tinynets.files.npz import read_npz, write_npz
 
 #: Version of the file format.
 VERSION = 1
+#: What the arrays of a file hold: kinds of numpy types.
+_KINDS = {"optimal": "b", "tiles": "U", "n_cell": "u", "place": "u", "closed": "u"}
+_KINDS |= dict.fromkeys(("low", "high", "least", "g_closed", "g_open", "target"), "f")
 #: Half the distance of 1 and the next double.
 _U = 2.0**-53
 #: Fractions of a pair's sum of magnitudes: by how much rounding may change an error of up to 40
@@ -65,11 +68,17 @@ class SelectionCertificate(Claims):
 
     @classmethod
     def load(cls, path: Path) -> "SelectionCertificate":
-        """Read what `save` wrote; nothing is checked but the names. Raises ValueError."""
+        """Read what `save` wrote; only names and types are checked. Raises ValueError."""
         arrays = read_npz(path)
         expected = {field.name for field in fields(cls)} | {"version"}
         if set(arrays) != expected or arrays.pop("version").tolist() != VERSION:
             raise ValueError(f"{path} is not a certificate of selections of version {VERSION}")
+        for name, array in arrays.items():
+            if array.dtype.kind != _KINDS[name]:
+                raise ValueError(
+                    f"{path}: {name} is of {array.dtype}; expected kind {_KINDS[name]!r}, as "
+                    "`certify_selections` makes it"
+                )
         return cls(**arrays)
 
     @property

@@ -66,12 +66,11 @@ class Tile:
             lines = _checked_lines(getattr(self, name), f"tile {self.name}: {name}")
             object.__setattr__(self, name, lines)
         shape = (len(self.rows), len(self.columns))
-        for name, kind in (("present", "b"), ("chosen_pos", "u"), ("chosen_neg", "u")):
-            if getattr(self, name).dtype.kind != kind:
-                raise ValueError(
-                    f"tile {self.name}: {name} is of {getattr(self, name).dtype}; expected "
-                    f"{'bool' if kind == 'b' else 'unsigned whole numbers'}"
-                )
+        if self.present.dtype != bool:
+            raise ValueError(f"tile {self.name}: present is of {self.present.dtype}; expected bool")
+        for name in ("chosen_pos", "chosen_neg"):
+            masks = _checked_masks(getattr(self, name), f"tile {self.name}: {name}")
+            object.__setattr__(self, name, masks)
         for name in ("present", "chosen_pos", "chosen_neg", "g_pos", "g_neg"):
             array = getattr(self, name)
             if array.shape != shape:
@@ -167,3 +166,12 @@ def _checked_lines(lines: np.ndarray, what: str) -> np.ndarray:
     if not whole or wide[0] < 0 or np.any(wide[1:] <= wide[:-1]):
         raise ValueError(f"{what} must be one or more whole numbers from 0, each above the last")
     return wide
+
+
+def _checked_masks(masks: np.ndarray, what: str) -> np.ndarray:
+    """Return masks as uint32, whatever unsigned type a file keeps them in."""
+    if masks.dtype.kind != "u":
+        raise ValueError(f"{what} is of {masks.dtype}; expected unsigned whole numbers")
+    if np.any(masks > np.iinfo(np.uint32).max):
+        raise ValueError(f"{what} closes branches beyond the 32nd; a bank has fewer")
+    return masks.astype(np.uint32, copy=False)

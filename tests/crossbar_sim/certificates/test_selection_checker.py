@@ -266,6 +266,10 @@ def test_a_certificate_comes_back_from_its_file(right, tmp_path):
         np.savez(tmp_path / "other.npz", **arrays | change)
         with pytest.raises(ValueError, match="is not a certificate of selections of version"):
             SelectionCertificate.load(tmp_path / "other.npz")
+    for name in ("optimal", "low", "closed"):
+        np.savez(tmp_path / "other.npz", **arrays | {name: arrays[name].astype("S2")})
+        with pytest.raises(ValueError, match=rf"other.npz: {name} is of \|S2; expected kind"):
+            SelectionCertificate.load(tmp_path / "other.npz")
 
 
 def test_an_interval_leaves_room_for_a_rounding_of_every_branch():

@@ -3,10 +3,12 @@
 import runpy
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from functools import partial
 
 import pytest
 
 from commands import command
+from crossbar_sim.ngspice.worker import solve_ngspice
 from crossbar_sim.selftest.case import Case, Shape, drawn
 from crossbar_sim.selftest.checks import CHECKS, Tools, failure, solvers_agree
 from crossbar_sim.selftest.session import tools, write_test
@@ -47,6 +49,35 @@ def test_a_slightly_wrong_solver_is_found_and_the_case_is_tiny(used, tmp_path, m
     monkeypatch.setitem(CHECKS, "solvers", lambda case, tools: solvers_agree(case, wrong))
     with pytest.raises(AssertionError):
         test()
+
+
+def with_other(**parts):
+    """Return a solver that multiplies parts of what ngspice or the engine finds."""
+
+    def wrong(circuit, v_in, *, by=solve, **options):
+        found = by(circuit, v_in, **options)
+        changed = {name: getattr(found, name) * factor for name, factor in parts.items()}
+        return replace(found, **changed)
+
+    return wrong
+
+
+def test_each_of_both_is_held_to_what_it_says_itself(used, monkeypatch):
+    case = drawn(3)
+    for name in ("solvers", "outputs", "ngspice"):
+        assert failure(name, case, used) is None
+    outputs = failure("outputs", case, replace(used, engine=with_other(v_out=1 + 1e-6)))
+    assert outputs, "wrong outputs are found"
+    assert "output voltages of ngspice and the engine differ" in outputs.message
+    nodes = failure("solvers", case, replace(used, engine=with_other(v_node=1 + 1e-3)))
+    assert nodes, "voltages that make other currents are found"
+    assert "does not add up" in nodes.message
+    spice = partial(with_other(v_node=1 + 1e-3), by=solve_ngspice)
+    monkeypatch.setattr("crossbar_sim.selftest.checks.solve_ngspice", spice)
+    found = failure("ngspice", case, used)
+    assert found, "ngspice is held to it, too"
+    assert "ngspice" in found.message
+    assert failure("solvers", case, used) is None
 
 
 def test_code_of_a_case_makes_the_same_case():

@@ -34,6 +34,17 @@ def test_both_solvers_balance_by_their_own_voltages(wires, ends, worker):
         assert max(found.current, found.power) < 1e-12 + found.rounding
 
 
+@pytest.mark.parametrize("shape", [(2, 2), (6, 4), (32, 16)])
+@pytest.mark.parametrize("wires", [Wires(1e-3, 1e-3, 1e6), Wires(1e-4, 1e-4, 5e4)])
+def test_wires_of_a_milliohm_behind_large_drivers_balance(shape, wires):
+    rng = np.random.default_rng(0)
+    ends = Periphery(tia_gain=1e6, v_offset_sigma=1e-3)
+    circuit = array_circuit(10 ** rng.uniform(-7, -4, size=shape), wires, ends)
+    found = balance(solve(circuit, rng.uniform(-0.2, 0.2, size=(20, shape[0])), nodes=True))
+    assert found.holds
+    assert found.power < 1e-14
+
+
 def disturbed(solution: Solution, part: str, rng: np.random.Generator) -> Solution:
     """Move a voltage by a millionth of the largest, or a current likewise."""
     values = solution.nodes if part == "nodes" else solution.i_out

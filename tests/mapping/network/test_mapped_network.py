@@ -215,6 +215,13 @@ def test_lines_in_narrow_integers_of_a_file_do_not_wrap_around():
         tile(rows=np.array([0, 2**63 + 1], np.uint64))
 
 
+def test_masks_in_narrow_integers_of_a_file_become_those_of_every_tile():
+    made = tile(chosen_pos=np.array([[1], [0]], np.uint8))
+    assert made.chosen_pos.dtype == np.uint32
+    with pytest.raises(ValueError, match=r"chosen_pos closes branches beyond the 32nd"):
+        tile(chosen_pos=np.array([[2**32], [0]], np.uint64))
+
+
 def test_closed_switches():
     np.testing.assert_array_equal(
         closed_switches(np.array([0b101, 0]), 3), [[True, False, True], [False] * 3]
