@@ -127,7 +127,7 @@ def selftest() -> str:
     ]
     return (
         f"`crossbar-sim selftest`, {kept['seconds'] / 60:.0f} minutes on a busy machine, {kept['cases']:,} random cases from "
-        f"seed {kept['seed']:,} (`benchmarks/checks/selftest.py`). Left out are decks of banks whose open switches do not "
+        f"seed {kept['seed']:,} (`benchmarks/checks/selftest.py`). One case in a hundred also has a study of three dies, killed on its way and begun again. Left out are decks of banks whose open switches do not "
         "conduct at all, and circuits that the engine refuses because of conductances many decades apart:\n\n"
         + table(["check", "passed", "failed", "left out"], rows)
         + _FAILED

@@ -14,6 +14,7 @@ from crossbar_sim.certificates.certify import certify
 from crossbar_sim.ngspice.verification import verify_selections
 from crossbar_sim.ngspice.worker import NgspiceWorker, solve_ngspice
 from crossbar_sim.selftest.case import Case
+from crossbar_sim.selftest.studies import compared_studies
 from crossbar_sim.solvers.balance import balance
 from crossbar_sim.solvers.nodal import solve
 from crossbar_sim.solvers.registry import Solver
@@ -27,6 +28,8 @@ from netlists.spice.inputs import V_ALONE, random_inputs
 
 #: Largest difference that passes, as a fraction of an array's largest current or voltage.
 TOLERANCE = 1e-9
+#: Of how many cases one has a study.
+EVERY_STUDY = 100
 #: Most time for a deck [s].
 _DECK_LIMIT = 120.0
 
@@ -178,6 +181,15 @@ def packs_come_back(case: Case, tools: Tools) -> None:
                 raise Disagreement(f"{tile.name}: {name} comes back from the pack changed")
 
 
+def studies_resume(case: Case, tools: Tools) -> None:
+    """Kill a study on its way and begin it again, for one case in many since it takes long."""
+    if case.seed % EVERY_STUDY:
+        raise LeftOut(f"studies are run for one case in {EVERY_STUDY}")
+    whole, again = compared_studies(case, tools.folder)
+    if whole != again:
+        raise Disagreement("a study that was killed and begun again prints another table")
+
+
 #: In the order in which a case goes through them.
 CHECKS: dict[str, Callable[[Case, Tools], None]] = {
     "solvers": solvers_agree,
@@ -187,6 +199,7 @@ CHECKS: dict[str, Callable[[Case, Tools], None]] = {
     "selections": selections_are_certified,
     "decks": decks_agree,
     "packs": packs_come_back,
+    "studies": studies_resume,
 }
 
 

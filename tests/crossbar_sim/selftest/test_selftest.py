@@ -10,7 +10,7 @@ import pytest
 from commands import command
 from crossbar_sim.ngspice.worker import solve_ngspice
 from crossbar_sim.selftest.case import Case, Shape, drawn
-from crossbar_sim.selftest.checks import CHECKS, Tools, failure, solvers_agree
+from crossbar_sim.selftest.checks import CHECKS, LeftOut, Tools, failure, solvers_agree
 from crossbar_sim.selftest.session import tools, write_test
 from crossbar_sim.selftest.shrinking import shrunk, simpler
 from crossbar_sim.solvers.nodal import solve
@@ -80,6 +80,15 @@ def test_each_of_both_is_held_to_what_it_says_itself(used, monkeypatch):
     assert failure("solvers", case, used) is None
 
 
+def test_a_killed_study_that_prints_another_table_is_found(used, monkeypatch):
+    monkeypatch.setattr("crossbar_sim.selftest.studies._run", lambda _folder, store: store)
+    found = failure("studies", drawn(0), used)
+    assert found, "tables differ"
+    assert "killed and begun again" in found.message
+    with pytest.raises(LeftOut, match="one case in 100"):
+        failure("studies", drawn(1), used)
+
+
 def test_code_of_a_case_makes_the_same_case():
     from crossbar_sim.selftest import case
 
@@ -107,7 +116,7 @@ def test_the_command_prints_counts_and_fails_with_a_test_file(tmp_path, monkeypa
     assert done.stdout.splitlines()[1:] == [f"{name},1,0,0" for name in CHECKS]
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr("crossbar_sim.selftest.checks.TOLERANCE", -0.1)
-    done = command("selftest", "--cases", "1", "--seed", "100", "--output", tmp_path / "out")
+    done = command("selftest", "--cases", "1", "--seed", "101", "--output", tmp_path / "out")
     assert done.returncode == 1
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["test_case_100.py"]
-    assert "selftest --seed 100 --cases 1" in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["test_case_101.py"]
+    assert "selftest --seed 101 --cases 1" in done.stderr
