@@ -66,6 +66,12 @@ def _metric(value: str | None) -> str | None:
     )
 
 
+def _named(value: str | None) -> str | None:
+    if value is None or value.strip():
+        return value
+    raise ValueError(f"must be a name or a path; got {value!r}; leave it out for the default")
+
+
 class NetworkConfig(Section):
     """The network."""
 
@@ -80,7 +86,7 @@ class NetworkConfig(Section):
     """Sizes of the hidden layers of an mlp."""
     channels: Annotated[tuple[Width, Width], Field(strict=False)] = (8, 16)
     """Channels of the two convolutions of a cnn."""
-    weights: str | None = None
+    weights: Annotated[str | None, AfterValidator(_named)] = None
     """File of an "mlp", "cnn" or "lenet5" already trained and pruned as in [train] and [prune], of
     scripts/train_networks.py; none to train the network in the run."""
     train: bool | None = None
@@ -144,7 +150,7 @@ class NetworkConfig(Section):
 class DataConfig(Section):
     """The data: samples for training and calibration, and others for tests."""
 
-    source: str = "digits"
+    source: Annotated[str, AfterValidator(_named)] = "digits"
     """"digits", "mnist", "mnist5000"; an .npz or .safetensors, relative to the configuration's
     folder, with arrays x_train, y_train, x_test, y_test (and x_validation, y_validation), or x and
     y to be split, labels left out if there are none; for a network with several inputs or with

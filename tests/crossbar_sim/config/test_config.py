@@ -44,6 +44,8 @@ ROOT = Path(__file__).parents[3]
             "r_bit must be 0 .ideal. or",
         ),
         ('name = "a"\n[model]\nkind = "lstm"', "'lstm': must be 'mlp', 'cnn' or 'lenet5'"),
+        ('name = "a"\n[data]\nsource = ""', "data.source = '': must be a name or a path; got ''"),
+        ('name = "a"\n[network]\nweights = " "', "weights = ' ': must be a name or a path"),
         ('name = "../up"', "name = '../up'"),
         ('name = "a"\n[energy]\nadc_case = "typical"', "'envelope', 'lower quartile' or 'median'"),
         ('name = "a"\n[periphery]\nr_input = 1e-9', "r_input must be"),
