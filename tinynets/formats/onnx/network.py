@@ -50,9 +50,11 @@ class OnnxNetwork(nn.Module):
             # Places, shapes and masks of attention are no weights to save.
             kept = value.is_floating_point() and bool(value.isfinite().all())
             self.register_buffer(buffer, value, persistent=kept)
-        known = {*fixed, *graph.inputs, *(out for *_, outs in self.steps for out in outs), ""}
-        if missing := sorted(wanted - known):
-            raise ValueError(f"nothing computes {missing}, which operations read")
+        known = {*fixed, *graph.inputs, ""}
+        for _, names, found in [*self.steps, ("", self.outputs, ())]:
+            if missing := sorted({*names} - known):
+                raise ValueError(f"nothing computes {missing} before operations read it")
+            known |= {*found}
 
     def forward(self, *inputs: torch.Tensor) -> Any:
         values: dict[str, Any] = {n: self.get_buffer(b) for n, b in self.buffer_of.items()}

@@ -174,6 +174,11 @@ def test_a_bias_is_part_of_the_layer(tmp_path):
             "what it returns besides 'a'",
         ),
         ([node("Relu", ["z"], "y")], {}, r"nothing computes \['z'\]"),
+        (
+            [node("Add", ["x", "r"], "c"), node("Relu", ["c"], "r"), node("Relu", ["r"], "y")],
+            {},
+            r"nothing computes \['r'\] before operations read it",
+        ),
         ([node("Flatten", ["s"], "z"), node("Tile", ["z", "s"], "y")], {"s": 1.0}, "Tile_y"),
     ],
 )
