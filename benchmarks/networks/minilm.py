@@ -12,9 +12,6 @@ import ast
 import csv
 import json
 import resource
-import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.common import ROOT, machine, print_table, save_json
+from benchmarks.networks.command_costs import cpu_seconds, timed
 from benchmarks.networks.minilm_net import make
 from crossbar_sim.config import RunConfig, load_config
 from crossbar_sim.config.study import with_values
@@ -116,51 +114,6 @@ def gap_to_transformers(folder: Path, arrays: dict[str, np.ndarray]) -> float:
         return float((ours(tokens, mask) - wanted).abs().max())
 
 
-def timed(*words: object) -> tuple[dict[str, float], str]:
-    """Run a command of crossbar-sim; return its time and memory, and its output.
-
-    seconds: on the clock. cpu_seconds: of all its processes, whatever else the machine does.
-
-    peak_bytes: of all its processes together, shared pages once, read every two seconds.
-    """
-    code = "from crossbar_sim.cli.entry import main; main()"
-    start, before, peak = time.perf_counter(), _cpu(resource.RUSAGE_CHILDREN), [0]
-    with subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, words)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        watch = threading.Thread(target=_watch, args=(process, peak))
-        watch.start()
-        text, _ = process.communicate()
-        watch.join()
-    if process.returncode:
-        raise SystemExit(f"crossbar-sim {words[0]} failed: {text}")
-    costs = {"seconds": time.perf_counter() - start, "peak_bytes": peak[0]}
-    return costs | {"cpu_seconds": _cpu(resource.RUSAGE_CHILDREN) - before}, text
-
-
-def _cpu(who: int) -> float:
-    used = resource.getrusage(who)
-    return used.ru_utime + used.ru_stime
-
-
-def _watch(process: subprocess.Popen, peak: list[int]) -> None:
-    while process.poll() is None:
-        peak[0] = max(peak[0], _memory(process.pid))
-        time.sleep(2)
-
-
-def _memory(pid: int) -> int:
-    """Return the memory of a process and its children [bytes]."""
-    here = Path(f"/proc/{pid}")
-    try:
-        lines = (here / "smaps_rollup").read_text().splitlines()
-        children = (here / "task" / str(pid) / "children").read_text().split()
-    except OSError:  # it has ended
-        return 0
-    own = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    return own + sum(_memory(int(child)) for child in children)
-
-
 def configurations(folder: Path, dies: int) -> tuple[Path, Path]:
     """Write the configurations of the run and of the study."""
     run, study = folder / "minilm.toml", folder / "study.toml"
@@ -219,11 +172,11 @@ def main() -> None:
     costs["study"], dies = timed(
         "study", study, "--trust", "--store", folder / "study.sqlite", *options
     )
-    start, before = time.perf_counter(), _cpu(resource.RUSAGE_SELF)
+    start, before = time.perf_counter(), cpu_seconds(resource.RUSAGE_SELF)
     fidelity = fidelity_of(run, mapping)
     costs["fidelity of each layer"] = {
         "seconds": time.perf_counter() - start,
-        "cpu_seconds": _cpu(resource.RUSAGE_SELF) - before,
+        "cpu_seconds": cpu_seconds(resource.RUSAGE_SELF) - before,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
     rows = list(csv.DictReader(table.splitlines()))
