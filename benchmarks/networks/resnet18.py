@@ -1,7 +1,7 @@
 """ResNet-18, 11 million weights, trained on MNIST and put on dies: accuracy, time, memory, disk.
 
 `python -m benchmarks.networks.resnet18 FOLDER` trains the network once on all training images,
-prunes a copy by 90 % and trains that on, both in FOLDER (half an hour of one core; they stay there).
+prunes a copy by 90 % and trains that on, both in FOLDER (half an hour of one core; they stay).
 It runs the commands `map`, `netlist`, `verify`, `export` and `study` on both, and writes
 `benchmarks/results/resnet18.json`. The images are MNIST's, in the cache of crossbar-sim.
 """
