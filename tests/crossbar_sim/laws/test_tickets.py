@@ -1,5 +1,7 @@
 """The law of strong tickets: what its columns are, and that the output follows the rms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -46,7 +48,13 @@ def small(monkeypatch):
                 "attention": (DigitsAttention(16, 2).double(), images),
             }
 
+    def lenet(seed: int) -> tuple:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return digits_cnn((3, 2)).double(), images
+
     monkeypatch.setattr(tickets, "networks", networks)
+    monkeypatch.setattr(tickets, "lenet", lenet)
     monkeypatch.setattr(tickets, "N_TAIL", (6, 8, 10))
     monkeypatch.setattr(tickets, "N_TICKET", (4,))
 
@@ -115,6 +123,28 @@ def test_a_construction_states_sizes_and_stays_within_its_bound(perceptron):
     assert row["output"] < row["bound"]
     assert row["weights"] == 12 * 9 + 9 + 9 * 5 + 5
     assert row["kept"] < row["random"] / 5
+    assert row["networks"] == 2
+    assert 0.5 < row["same_class"] <= 1
+
+
+def test_large_networks_have_fewer_random_ones(monkeypatch):
+    monkeypatch.setattr(tickets, "CASES", tuple((n, "one_weight", "") for n in ("a", "LeNet-5")))
+    monkeypatch.setattr(tickets, "N_TICKET", (2,))
+    made = dict.fromkeys(("a", "LeNet-5"), (mlp((12, 3)).double(), X))
+    rows = tickets.construction_rows(made, range(7, 12), Effort(0.1))
+    assert [(row["network"], row["networks"]) for row in rows] == [("a", 5), ("LeNet-5", 3)]
+
+
+@pytest.mark.training
+def test_lenet_is_trained_on_the_first_images_of_mnist(monkeypatch):
+    data = tickets.mnist(seed=0, flat=False)
+    few = replace(data, x_train=data.x_train[:3000], y_train=data.y_train[:3000])
+    monkeypatch.setattr(tickets, "mnist", lambda **_: few)
+    model, images = tickets.lenet(0)
+    with torch.no_grad():
+        found = model(torch.from_numpy(images)).argmax(1).numpy()
+    assert images.shape == (tickets.LENET_IMAGES, 1, 28, 28)
+    assert float((found == data.y_test[: len(found)]).mean()) > 0.7
 
 
 def test_geometric_means_have_their_interval():
@@ -136,8 +166,13 @@ def test_factors_fall_as_their_errors(perceptron):
 def test_measured_tables_and_figure(small, tmp_path):
     found = tickets.measure(Effort(0.01), 0)
     assert found == tickets.measure(Effort(0.01), 0)
-    assert [len(table.rows) for table in tickets.tables(found)] == [5, 9, 15, 35, 3, 4]
+    assert [len(table.rows) for table in tickets.tables(found)] == [8, 9, 15, 35, 3, 4]
     assert all(row["within_bound"] for row in found["constructions"])
+    assert {row["network"] for row in found["constructions"]} == {
+        "perceptron",
+        "convolutions",
+        "LeNet-5",
+    }
     assert all(row["score"] <= row["score_bound"] for row in found["attention"])
     tickets.draw(found, tmp_path / "law.png")
     assert (tmp_path / "law.png").stat().st_size > 10_000
