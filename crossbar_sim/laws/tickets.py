@@ -1,9 +1,7 @@
 """Strong lottery tickets: random and kept parameters, errors and bounds, and what governs them."""
 
-import copy
 from collections.abc import Callable
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crossbar_sim.laws.law import STYLES, Effort, Law, Table, panels
-from crossbar_sim.study.intervals import mean_interval, yield_interval
+from crossbar_sim.study.intervals import geometric, mean_interval, yield_interval
 from tinynets.data import digits, mnist
 from tinynets.lottery.attention import attend, attention_ticket, products_of
-from tinynets.lottery.random_layers import PASSIVE, build_pair
-from tinynets.lottery.strong import Ticket, error_bound, strong_ticket
+from tinynets.lottery.strong import error_bound, strong_ticket
 from tinynets.lottery.tails import (
     GRID_BITS,
     Made,
@@ -98,41 +95,12 @@ def lenet(seed: int) -> tuple[Any, NDArray]:
 # ---- constructions -------------------------------------------------------------------------------
 
 
-def quarter(values: NDArray, targets: NDArray) -> NDArray:
-    """Keep exactly a quarter of the units: those whose sum is nearest to each target.
-
-    Source: the setting of Natale et al., NeurIPS 2024, arXiv 2410.14754.
-    """
-    n = values.shape[-1]
-    k, banks = max(1, n // 4), values.reshape(-1, n)
-    subsets = np.array(list(combinations(range(n), k)))
-    kept = np.zeros(banks.shape, bool)
-    for bank, target, row in zip(banks, targets.ravel(), kept):
-        row[subsets[np.argmin(np.abs(bank[subsets].sum(axis=1) - target))]] = True
-    return kept.reshape(values.shape)
-
-
-def ticket_of(model: nn.Sequential, method: str, n: int, seed: int) -> Ticket:
-    """Return the ticket of a method of `strong_ticket`, or of "quarter"."""
-    if method != "quarter":
-        return strong_ticket(model, n, method=method, seed=seed)
-    rng, modules, errors = np.random.default_rng(seed), [], []
-    for name, module in model.named_children():
-        if isinstance(module, PASSIVE):
-            modules.append(copy.deepcopy(module))
-        else:
-            made, error = build_pair(name, module, n, quarter, rng)
-            modules += made
-            errors.append(error)
-    return Ticket(modules, errors)
-
-
 def construction_row(model: nn.Sequential, images: NDArray, how: tuple, seeds: range) -> dict:
     """Return sizes and errors of one construction, as means over random networks."""
     (method, name, n), x, runs = how, torch.from_numpy(images), []
     n_weight = sum(p.numel() for p in model.parameters())
     for seed in seeds:
-        ticket = ticket_of(model, method, n, seed)
+        ticket = strong_ticket(model, n, method=method, seed=seed)
         error = torch.cat([e.weight.ravel() for e in ticket.errors]).numpy()
         with torch.no_grad():
             off, bound = (ticket(x) - model(x)).abs(), error_bound(model, ticket, x)
@@ -160,15 +128,6 @@ def construction_rows(made: dict[str, tuple[Any, NDArray]], seeds: range, effort
         row = effort.part(f"{network} {how} of {own}", measure_row)
         rows.append({"network": network} | row)
     return rows
-
-
-def geometric(name: str, values: Any) -> dict[str, float]:
-    """Return the geometric mean of errors and its interval; zeros if any of them is 0."""
-    values = np.asarray(values, float)
-    if not values.all():
-        return {name: 0.0, name + "_low": 0.0, name + "_high": float(values.max())}
-    found = mean_interval(np.log(values)).columns(name)
-    return {key: float(np.exp(value)) for key, value in found.items()}
 
 
 # ---- what governs the output ---------------------------------------------------------------------

@@ -15,14 +15,11 @@ from crossbar_sim.laws.tickets import (
     by_rms,
     construction_row,
     forward,
-    geometric,
     quantised_rows,
-    quarter,
     scaled,
     tail_run,
     tails,
 )
-from tinynets.lottery.gadgets import subset
 from tinynets.networks.models import DigitsAttention, digits_cnn, mlp
 
 X = np.random.default_rng(0).uniform(0, 1, (60, 12))
@@ -66,19 +63,6 @@ def test_a_scaled_perceptron_gives_the_same_logits_times_a_factor(perceptron):
         logits = perceptron(torch.from_numpy(X)).numpy()
     factor = forward(layers, X)[-1] / logits
     np.testing.assert_allclose(factor, factor[0, 0], rtol=1e-9)
-
-
-def test_exactly_a_quarter_of_the_units_is_kept():
-    rng = np.random.default_rng(2)
-    values, targets = rng.uniform(-1, 1, (2, 3, 8)), rng.uniform(-1, 1, (2, 3))
-    kept = quarter(values, targets)
-    np.testing.assert_array_equal(kept.sum(axis=2), 2)
-    pairs = [v[a] + v[b] for v in [values[1, 2]] for a in range(8) for b in range(a)]
-    error = abs(values[1, 2][kept[1, 2]].sum() - targets[1, 2])
-    assert error == approx(np.abs(np.array(pairs) - targets[1, 2]).min(), abs=1e-14)
-    free = subset(values, targets)
-    far = [np.abs((values * chosen).sum(axis=2) - targets) for chosen in (kept, free)]
-    assert (far[1] <= far[0] + 1e-14).all()
 
 
 def test_the_rms_predicts_the_output_of_independent_errors(perceptron):
@@ -145,13 +129,6 @@ def test_lenet_is_trained_on_the_first_images_of_mnist(monkeypatch):
         found = model(torch.from_numpy(images)).argmax(1).numpy()
     assert images.shape == (tickets.LENET_IMAGES, 1, 28, 28)
     assert float((found == data.y_test[: len(found)]).mean()) > 0.7
-
-
-def test_geometric_means_have_their_interval():
-    found = geometric("e", [1e-4, 1e-2])
-    assert found["e"] == approx(1e-3)
-    assert found["e_low"] < 1e-3 < found["e_high"]
-    assert geometric("e", [0.0, 1.0]) == {"e": 0.0, "e_low": 0.0, "e_high": 1.0}
 
 
 def test_factors_fall_as_their_errors(perceptron):
