@@ -34,29 +34,31 @@ ACCELERATORS = (
         "IBM HERMES (phase-change memory, 14 nm, 8-bit, one-phase reads)",
         63.1e12,
         63.1 / 9.76,
-        "Le Gallo et al., Nature Electronics 2023, abstract: 63.1 TOPS, 9.76 TOPS/W; four-phase "
-        "reads, more precise: 16.1 TOPS, 2.48 TOPS/W",
+        "Le Gallo et al., Nature Electronics 2023 (s41928-023-01010-1), abstract: 63.1 TOPS, 9.76 "
+        "TOPS/W; four-phase reads, more precise: 16.1 TOPS, 2.48 TOPS/W",
         "published",
     ),
     Accelerator(
         "Mythic M1076 (analog flash, int8)",
         26e12,
-        3.5,
-        "page of Hyundai MIB on the M1076: 26 TOPS at 3 … 4 W; Mythic's own page: over 4 TOPS/W",
+        4.0,
+        "hyundaimib.com/technology/ai/analog-npu: 26 TOPS at 3 … 4 W, of which the upper is taken; "
+        "mythic-ai.com/technology: over 4 TOPS/W",
         _SELLER,
     ),
     Accelerator(
         "Intel NCS2 (Myriad X)",
         1e12,
         None,
-        "Intel, Optimize Networks for the NCS 2: 1 TOPS on networks; no power was read",
+        "Intel, Optimize Networks for the Neural Compute Stick 2 (2018): 1 TOPS on networks; no "
+        "power was read",
         "published",
     ),
     Accelerator(
         "IBM Spyre (successor of the AIU)",
         300e12,
         75.0,
-        "documentation of torch-spyre: over 300 TOPS at 75 W",
+        "torch-spyre, docs/source/overview/spyre_accelerator.md: over 300 TOPS at 75 W",
         "published",
     ),
 )

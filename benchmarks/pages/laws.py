@@ -11,6 +11,7 @@ from benchmarks.pages import laws_of_banks
 from benchmarks.pages.laws_of_tickets import tickets
 from benchmarks.pages.tables import load, table
 from crossbar_sim.laws.law import LAWS, Law, law_named
+from crossbar_sim.laws.meter import floor_bits
 
 HEAD = (
     "# The laws of imprecise resistors\n\n"
@@ -58,6 +59,7 @@ def _fixed_size(kept: dict[str, Any]) -> str:
         ]
         for r in rows
     ]
+    fewest = min(r["n_bank"] for r in rows)
     head = ["bank", "n", "k", "banks", "share", "c", "c by counting", "bits lost to counting"]
     own = [r for r in kept["least"] if r["bank"] == "normal"]
     bits = sorted({r["eps_bits"] for r in own})
@@ -68,16 +70,26 @@ def _fixed_size(kept: dict[str, Any]) -> str:
         "The theorem's c = 1 is not enough at these sizes: the counting bound alone asks for more than 1 wherever "
         "90 % of the pairs are to be within eps, since "
         "n H2(k/n) exceeds log2 C(n, k) by half a logarithm of n. The measured c is above it and falls towards 1 as n grows. "
-        "Intervals are over banks, resampled; with fewer than ten banks they are too narrow, so the rows of n = 40 say little, and a "
-        "loss below 0 there is chance. The last columns are the bits gained on the same targets with at most k closed, "
+        f"Intervals are over banks, resampled; with the {fewest} banks of the largest n they are somewhat too narrow. The last columns are the bits gained on the same targets with at most k closed, "
         "and with any number:\n\n"
         + table([*head, "at most k", "any"], cells)
         + "\n\nAt k = n/2 the 90 % figure is poor, because the window of ±sqrt(k) lies around the mean of the density, but the "
-        "sums of a bank around the mean of its own values. Equal resistors with mismatch have the same c as normal values, "
+        f"sums of a bank around the mean of its own values: {_worst_loss(rows)}. Equal resistors with mismatch have the same c as normal values, "
         "since k of them add up to k plus their mismatches; another number of closed resistors does not help them.\n\n"
         "Least n with 90 % of (bank, target) within eps, normal values, k closed, n >= 2 k; with its interval over banks, and "
         "in square brackets the least n by counting:\n\n"
         + table(["k", *(f"eps = 2^-{b}" for b in bits)], chart)
+    )
+
+
+def _worst_loss(rows: list[dict[str, Any]]) -> str:
+    """Return the largest loss to counting of the theorem's densities at the largest n, in words."""
+    n = max(r["n"] for r in rows)
+    own = [r for r in rows if r["n"] == n and not r["bank"].startswith("geometric")]
+    row = max(own, key=lambda r: r["bits_above_counting"])
+    return (
+        f"at n = {n}, {row['bank']} values with k = {row['k']} lose {_interval(row, 'bits_above_counting', '.1f')} bits, by "
+        f"few of {row['n_bank']} banks"
     )
 
 
@@ -109,10 +121,67 @@ def _meter(kept: dict[str, Any]) -> str:
         "grow with sqrt(k). With nearly all branches closed a bank is precise, but can be set in a narrow window only.\n\n"
         "The design chart: n, k of the bank with least n; with least k, which is the least power of given branches; and with least "
         f"n k, the least area at a given conductance (n of 4 to 20, k < n, {kept['n_bank']} banks; the lower bound of the bits over banks must "
-        "reach what is asked; in brackets how far the conductance can be set up and down; - for none):\n\n"
+        "reach what is asked, and the window be no narrower than the error of the bits, since a bank without switches would do as well there; "
+        "in brackets how far the conductance can be set up and down; - for none):\n\n"
         + table(["meter", "bits", *dict.fromkeys(r["bank"] for r in kept["rows"])], rows)
-        + "\n\n`crossbar-sim precision --bits 8 --meter 0.001` answers for any bank."
+        + f"\n\n{_beyond(kept)}\n\n"
+        "`crossbar-sim precision --bits 8 --meter 0.01` answers for any bank of up to 16 branches, and beyond for equal resistors."
     )
+
+
+def _beyond(kept: dict[str, Any]) -> str:
+    """Return the designs by the law, and what the near subset costs."""
+    rows = [
+        [
+            str(r["bits_asked"]),
+            f"{100 * r['meter']:g} %",
+            f"± {100 * r['window_asked']:g} %" if r["window_asked"] else "error of the bits",
+            *([f"{r['n']}", f"{r['k']}"] if "n" in r else ["none", "none"]),
+            _interval(r, "bits", ".2f") if "n" in r else "",
+            _interval(r, "others", ".2f") if "n" in r else "",
+            f"± {100 * r['window']:.2g} %" if "n" in r else "",
+        ]
+        for r in kept["beyond"]
+        if r.get("aim", "least n") == "least n"
+    ]
+    same = len(
+        {(r["n"], r["k"], r["bits_asked"], r["window_asked"]) for r in kept["beyond"] if "n" in r}
+    )
+    aims = sum("n" in r for r in kept["beyond"])
+    costs = [r["nearest"] - r["near"] for r in kept["compared"] if r["meter"]]
+    alone = [r["near"] for r in kept["compared"] if not r["meter"]]
+    n = kept["compared"][0]["n"]
+    return (
+        "Beyond the chart, equal resistors with 5 % mismatch. Theorem (Cauchy, Schwarz): no k branches leave less than eta / sqrt(k), "
+        "so with a meter of 1 % no bank of fewer than 71 closed branches has 8 bits, and no ladder of ratio 1.75 has them with any n, "
+        f"since its few large branches carry the reading's error (at most {_ladder_bits():.1f} bits). For equal resistors k and n "
+        "follow from the meter's formula, the window and the law of fixed size with the constant measured up to n = 40: an "
+        "extrapolation, made safer in steps of 0.05 bits until 300 simulated banks reach the bits with the lower end of their interval "
+        "(over banks); other banks show the bits free of that choice. What decides is the meter and the window, not the search: a near subset is searched for there, and the "
+        f"nearest can only be nearer. At n = {n}, where both can be had, the near subset alone has {min(alone):.0f} bits and more, and with the meter "
+        f"the nearest gains {min(costs):.2f} to {max(costs):.2f} bits. In the {same} cases least n, least k and least n k give "
+        f"{'the same bank' if aims == 3 * same else 'different banks'}. Banks of a run have up to 32 branches; more are several in "
+        "parallel:\n\n"
+        + table(
+            [
+                "bits",
+                "meter",
+                "window asked",
+                "n",
+                "k",
+                "bits measured",
+                "bits of 300 other banks",
+                "window",
+            ],
+            rows,
+        )
+    )
+
+
+def _ladder_bits() -> float:
+    """Return the bits that a meter of 1 % leaves a ladder of ratio 1.75, all of it closed."""
+    squares, whole = 1 / (1 - 1.75**-2), 1 / (1 - 1 / 1.75)
+    return floor_bits(1, 0.01) + math.log2(whole / math.sqrt(squares))
 
 
 def _transition(kept: dict[str, Any]) -> str:
@@ -182,9 +251,21 @@ def _failure(kept: dict[str, Any]) -> str:
         "by a gap between sums falls faster.\n\n"
         f"The bound's form fits with {found}. These are fitted constants, not proved ones: the intervals cover the sampling error, "
         "not that the form may be wrong, and C and kappa depend on the range of n. Gaps: Wilson intervals over banks for plain "
-        "draws; Student's over independent runs for splitting, whose distribution is skewed where an interval includes 0. "
+        "draws; Student's over independent runs for splitting, whose distribution is skewed where an interval is wide. "
+        f"{_deepest(kept)}"
         "The failure takes the splitting where fewer than 1 in 1,000 plain draws have a gap:\n\n"
         + table(["n", "eps", "edge (exact)", "gap, plain", "gap, splitting", "failure"], rows)
+    )
+
+
+def _deepest(kept: dict[str, Any]) -> str:
+    """Return the least probability of a gap that an interval excludes 0 for, in words."""
+    split = [r for r in kept["rows"] if r.get("gap_split_low", 0) > 0]
+    row = min(split, key=lambda r: r["gap_split"])
+    return (
+        f"The rarest gaps measured are those of n = {row['n']}, eps = 2^-{row['eps_bits']}: "
+        f"{_interval(row, 'gap_split', '.1e')}, by {row['n_run']} runs of {row['n_particle']:,} banks; the edges fail "
+        f"{row['edge'] / row['gap_split']:,.0f} times as often there. "
     )
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from benchmarks.energy.accelerators import ACCELERATORS, Accelerator
 from benchmarks.pages.tables import images_of, load, measured, table
 
 _PLOTS = "benchmarks/results"
@@ -187,7 +188,7 @@ def joules() -> str:
         "45 nm int8, nJ",
         "7 nm int8, nJ",
     ]
-    makers = "; ".join(_accelerator(a) for a in kept["accelerators"])
+    makers = "; ".join(_accelerator(a) for a in ACCELERATORS)
     return (
         f"Joules per inference ({setting('joules')}). The digital columns show the energy of arithmetic on non-zero "
         "weights, then with each weight fetched once from SRAM. The last column shows the die's tera-operations per "
@@ -196,7 +197,7 @@ def joules() -> str:
         + "\n\nThese settings need the fewest joules within a point of the dense network's accuracy, on images held out "
         "of training; the dense network is trained for as many epochs. Their figures on the test images: "
         f"{_cheapest()}."
-        + f"\n\nPublished accelerators, 10¹² op/J at peak. The figures are their makers', not measured here: {makers}."
+        + f"\n\nPublished accelerators, 10¹² op/J at peak, not measured here (sources: `benchmarks/energy/accelerators.py`): {makers}."
     )
 
 
@@ -224,10 +225,10 @@ def _cheapest() -> str:
     return "; ".join(cheapest)
 
 
-def _accelerator(part: dict[str, Any]) -> str:
-    if part["per_joule"] is None:
-        return f"{part['name']}: no power stated"
-    return f"{part['name']}: {part['per_joule'] / 1e12:.2g} ({part['certainty']})"
+def _accelerator(part: Accelerator) -> str:
+    if part.per_joule is None:
+        return f"{part.name}: no power stated"
+    return f"{part.name}: {part.per_joule / 1e12:.2g} ({part.certainty})"
 
 
 def design() -> str:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from benchmarks.common import RESULTS, ROOT, machine, print_table, save_json
-from benchmarks.energy.accelerators import ACCELERATORS
 from crossbar_sim.config import RunConfig
 from crossbar_sim.config.study import load_study, with_values
 from crossbar_sim.energy.digital import energies
@@ -142,8 +141,7 @@ def joules(study: Study, points: list[PointSummary]) -> dict[str, Any]:
         ["point", "accuracy", "die", *names],
         table,
     )
-    published = [vars(a) | {"per_joule": a.per_joule} for a in ACCELERATORS]
-    return {"energies": rows, "accelerators": published}
+    return {"energies": rows}
 
 
 def trained(config: RunConfig) -> torch.nn.Module:

@@ -10,7 +10,6 @@ from crossbar_sim.config import ConfigError, load_config
 from crossbar_sim.config.run import bank_of
 from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, progress_bars, within
 from mapping.bank import ResistorBank
-from mapping.selection.precision import Draw
 from tinynets.files.outputs import csv_text
 
 _Branches = Annotated[
@@ -63,6 +62,14 @@ _Yield = Annotated[
         help="Fraction of the banks that must reach --bits.",
     ),
 ]
+_Window = Annotated[
+    float,
+    typer.Option(
+        callback=within(0, 1),
+        help="With --bits and --meter: how far up and down the conductance must be settable, as a "
+        "fraction of it; at least the error of the bits.",
+    ),
+]
 _LawOutput = Annotated[
     Path | None, typer.Option(help="Path without suffix of a CSV file and of plots as PNG and SVG.")
 ]
@@ -73,7 +80,7 @@ _Effort = Annotated[
     float,
     typer.Option(
         callback=within(0, 1000, ends=False),
-        help="Factor of the number of instances; 1 takes about a minute or less.",
+        help="Factor of the number of instances; 1 takes a few minutes at the most.",
     ),
 ]
 _Directory = Annotated[
@@ -95,6 +102,7 @@ def precision(
     seed: _BankSeed = 0,
     bits: _Bits = None,
     yield_: _Yield = 0.999,
+    window: _Window = 0.0,
     output: _LawOutput = None,
 ) -> None:
     """Bits of precision against the number of resistors in a bank.
@@ -102,14 +110,15 @@ def precision(
     Prints a table as CSV, with 95 % confidence bounds: the mean error over targets and banks, and
     the worst target of the median bank, of the bank at the 99.9th percentile and of the worst bank.
     With --bits, prints the number of branches instead; with --meter too, also how many of them to
-    close, for least branches, closed switches (power) or area.
+    close, for least branches, closed switches (power) or area. Where 16 branches are too few, those
+    of equal resistors are found by the law of fixed size, and confirmed by a simulation.
 
     Example: crossbar-sim precision --n 8:14 --ladder equal --scatter 0.2 --output results/law
     """
     bank = _bank_of(config, ladder, ratio, scatter, distribution, meter)
     drawn: dict[str, Any] = {"differential": differential, "band": band, "seed": seed}
     if bits is not None:
-        _print_branches(bank, bits, yield_, **drawn)
+        _print_branches(bank, bits, yield_, window, **drawn)
         return
     numbers = _numbers(branches)
     from crossbar_sim.study import precision_law as law
@@ -146,33 +155,55 @@ def _numbers(text: str) -> list[int]:
 
 
 def _print_branches(
-    bank: ResistorBank, bits: float, yield_: float, *, differential: bool, **drawn: Any
+    bank: ResistorBank, bits: float, yield_: float, window: float, **drawn: Any
 ) -> None:
     """Print how many branches reach this many bits in this fraction of the banks."""
     from mapping.selection.precision import branches_for, draw_from
 
+    differential = drawn.pop("differential")
     draw = draw_from(lambda n: replace(bank, n=n), differential=differential)
-    n_max = 10 if differential else 16
-    count = branches_for(bits, yield_, draw, n_max=n_max, **drawn)
-    typer.echo(count.n)
-    messages.print(
-        f"{count.n} branches reach every target with {bits:g} bits in {count.yield_:.2%} of the "
-        f"banks drawn (at 95 % confidence, in at least {count.yield_low:.2%})"
-    )
-    if bank.meter_error and not differential:
-        _print_designs(draw, bits, bank.meter_error, drawn["seed"])
+    n_max, with_meter = 10 if differential else 16, bank.meter_error > 0 and not differential
+    try:
+        count = branches_for(bits, yield_, draw, n_max=n_max, **drawn)
+    except ValueError as error:
+        if not with_meter:
+            raise
+        messages.print(f"For true values: {error}", markup=False)
+    else:
+        typer.echo(count.n)
+        messages.print(
+            f"{count.n} branches reach every target with {bits:g} bits in {count.yield_:.2%} of "
+            f"the banks drawn (at 95 % confidence, in at least {count.yield_low:.2%}), for true "
+            "values"
+        )
+    if with_meter:
+        _print_designs(bank, bits, window, drawn["seed"])
 
 
-def _print_designs(draw: Draw, bits: float, meter: float, seed: int) -> None:
+def _print_designs(bank: ResistorBank, bits: float, window: float, seed: int) -> None:
     """Print n and k, the branches closed, for the bits that the meter leaves."""
-    from crossbar_sim.laws.meter import designs_for
+    from crossbar_sim.laws.meter import ONE_BY_ONE, designs_by_law, designs_for, floor_bits
+    from mapping.selection.precision import draw_from, side_by_side
 
+    meter = bank.meter_error
     messages.print(
-        f"That is for true values. Read with a meter of {100 * meter:g} %, and exactly k of n "
+        f"Read with a meter of {100 * meter:g} %, and exactly k of n "
         "branches closed, 90 % of banks and targets have these bits of the conductance:"
     )
+    asked = bits, meter, window
     with progress_bars() as tell:
-        found = designs_for(draw, bits, meter, seed=seed, progress=tell)
+        draw = draw_from(lambda n: replace(bank, n=n))
+        found = designs_for(draw, *asked, seed=seed, progress=tell)
+        if not found:
+            equal = side_by_side(draw_from(lambda n: replace(bank, n=n, ladder="equal")))
+            messages.print(
+                f"None of this bank with up to {ONE_BY_ONE} branches (the meter leaves at most "
+                f"{floor_bits(ONE_BY_ONE - 1, meter):.1f} bits with one open). With equal "
+                "resistors of this scatter, n and k by the law of fixed size, an extrapolation, "
+                "made safer until banks that were simulated with a near subset confirm it (banks "
+                "of a run have up to 32 branches; more are several banks in parallel):"
+            )
+            found = designs_by_law(equal, *asked, seed=seed, progress=tell)
     typer.echo("\n" + csv_text(found, digits=4), nl=False)
 
 

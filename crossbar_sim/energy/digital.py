@@ -31,9 +31,12 @@ class DigitalNode:
     certainty: str = "published"
 
 
+#: His table as quoted by gist.github.com/V0XNIHILI/2b6fa61edd4c06d9ffce5551065124c1 (arithmetic and
+#: all three memories), stillwater-sc/esim (arithmetic) and PMC8934428, table 3 (fp32, 8 KB).
 _HOROWITZ = (
     "Horowitz, ISSCC 2014, 45 nm, 0.9 V, as public code and PMC8934428 (table 3) quote his table"
 )
+#: Quoted by the function tot_energy of published code for networks of text and graphs.
 _JOUPPI = "Jouppi et al., ISCA 2021, table 2, as a listing in public code quotes it"
 _SECOND_HAND = "arithmetic read second hand; memory not read, so not stated"
 _SRAM = ((8 * KB, 10 * PJ), (32 * KB, 20 * PJ), (1024 * KB, 100 * PJ))

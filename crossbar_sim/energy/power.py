@@ -25,7 +25,8 @@ Case = Literal["envelope", "lower quartile", "median"]
 ADC_FACTORS: dict[Case, float] = {"envelope": 1.0, "lower quartile": 13.2, "median": 35.0}
 
 #: Power of a 1-bit DAC [W]; each further bit doubles it. Source: MNSIM 2.0, DAC.py (thu-nics, read
-#: there), which scales the 1-bit DAC of ISAAC (Shafiee et al., ISCA 2016) to 2 … 8 bits.
+#: there), which scales the 1-bit DAC of ISAAC (Shafiee et al., ISCA 2016) to 2 … 8 bits; its entry
+#: of 8 bits, 0.4992 W, lacks the factor 1e-3 that all others have.
 _P_DAC = 3.9e-6
 
 #: Channel noise of a MOS transistor, 4 k T gamma / gm. Source: gamma 2/3 of a long channel.

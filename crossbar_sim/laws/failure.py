@@ -8,6 +8,7 @@ where that is too rare by multilevel splitting.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from tinynets.subset_sum import band_error
 EPS_BITS = (2, 3, 4)
 #: Numbers of values with, at effort 1, plain draws; and those for whose gaps splitting runs too.
 N_DRAW = {6: 20000, 8: 20000, 10: 20000, 12: 20000, 14: 4000, 16: 500}
-SPLIT = (8, 10, 12)
+SPLIT = (8, 10, 12, 14)
 #: Up to here the edges alone are shown, of which the closed form knows everything.
 LARGEST = 28
 WINDOW = 0.5
-N_PARTICLE, N_RUN, N_MOVE = 400, 6, 6
+#: Banks of a splitting run at effort 1, runs, and moves after each level.
+N_PARTICLE, N_RUN, N_MOVE = 300, 12, 6
 SURVIVORS = 0.25  # of each level, about
 FEWEST = 1e-3  # share of plain draws below which splitting is what counts
 
@@ -133,10 +135,8 @@ def measure(effort: Effort, seed: int) -> dict[str, Any]:
     rows = []
     for done, n in enumerate(N_DRAW):
         effort.progress("failure", done, len(N_DRAW))
-        count = effort.count(N_DRAW[n], least=100)
-        values = np.random.default_rng([seed, n]).uniform(-1, 1, (count, n))
-        scores = {bits: gap_score(2.0**-bits)(values) for bits in EPS_BITS}
-        rows += [_row(n, bits, scores[bits], effort, seed) for bits in EPS_BITS]
+        name = f"{n} values effort {effort.scale:g} seed {seed}"
+        rows += effort.part(name, partial(_rows, n, effort, seed))
     effort.progress("failure", len(N_DRAW), len(N_DRAW))
     edges = [
         {"n": n, "eps_bits": bits, "edge": edge_probability(n, 2.0**-bits)}
@@ -152,6 +152,13 @@ def measure(effort: Effort, seed: int) -> dict[str, Any]:
     }
 
 
+def _rows(n: int, effort: Effort, seed: int) -> list[dict[str, Any]]:
+    """Return a row for each eps, from the same banks."""
+    count = effort.count(N_DRAW[n], least=100)
+    values = np.random.default_rng([seed, n]).uniform(-1, 1, (count, n))
+    return [_row(n, bits, gap_score(2.0**-bits)(values), effort, seed) for bits in EPS_BITS]
+
+
 def _row(n: int, bits: int, scores: NDArray, effort: Effort, seed: int) -> dict[str, Any]:
     """Return one n and eps: the edge, the gap by both methods, and both together."""
     eps = 2.0**-bits
@@ -160,9 +167,9 @@ def _row(n: int, bits: int, scores: NDArray, effort: Effort, seed: int) -> dict[
     row |= plain.columns("gap_plain")
     best = plain
     if n in SPLIT:
-        estimates = split_runs(n, eps, effort.count(N_RUN, least=4), seed)
-        by_split = mean_interval(estimates)
-        row |= {"n_run": len(estimates)} | by_split.columns("gap_split")
+        particles = effort.count(N_PARTICLE, least=100)
+        by_split = mean_interval(split_runs(n, eps, seed, particles=particles))
+        row |= {"n_run": N_RUN, "n_particle": particles} | by_split.columns("gap_split")
         best = by_split if plain.value < FEWEST else plain
     total = {"failure": row["edge"] + best.value}
     bounds = {
@@ -172,12 +179,12 @@ def _row(n: int, bits: int, scores: NDArray, effort: Effort, seed: int) -> dict[
     return row | total | bounds
 
 
-def split_runs(n: int, eps: float, n_run: int, seed: int) -> NDArray:
+def split_runs(n: int, eps: float, seed: int, *, particles: int, n_run: int = N_RUN) -> NDArray:
     """Return independent estimates (n_run,) of the probability of a gap, with common levels."""
     score, stream = gap_score(eps), [seed, n, round(-math.log2(eps))]
-    levels = pilot_levels(n, score, eps, np.random.default_rng([*stream, 0]), N_PARTICLE)
+    levels = pilot_levels(n, score, eps, np.random.default_rng([*stream, 0]), particles)
     runs = [np.random.default_rng([*stream, 1 + run]) for run in range(n_run)]
-    return np.array([split(n, score, levels, random, N_PARTICLE) for random in runs])
+    return np.array([split(n, score, levels, random, particles) for random in runs])
 
 
 def constants(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
@@ -235,7 +242,10 @@ def draw(measured: dict[str, Any], path: Path) -> None:
             right.plot(x, y, style[1], color="k", ms=4, label=f"plain, eps = 2^-{bits}")
             rows = [r for r in own if r.get("gap_split", 0) > 0]
             x, y = [r["n"] for r in rows], [r["gap_split"] for r in rows]
-            right.plot(x, y, f"k{style[2:]}", lw=0.8, label=f"splitting, eps = 2^-{bits}")
+            bars = [[r["gap_split"] - max(r["gap_split_low"], 0.0) for r in rows]]
+            bars += [[r["gap_split_high"] - r["gap_split"] for r in rows]]
+            label = f"splitting, eps = 2^-{bits}"
+            right.errorbar(x, y, bars, fmt=f"k{style[2:]}", lw=0.8, capsize=2, label=label)
         left.set(xlabel="values n", ylabel="probability", title="failure; grey: edges, exact")
         right.set(xlabel="values n", title="gap between sums")
         for panel in (left, right):

@@ -21,7 +21,7 @@ from tinynets.subset_sum import nearest_by_count
 #: Shares of (bank, target) pairs that must be within eps: a constant probability, and a yield.
 SHARES = (0.5, 0.9)
 #: Number of banks at effort 1 of each size n; the search takes 2^(n/2) steps.
-N_BANK = {8: 100, 12: 100, 16: 100, 20: 100, 24: 60, 28: 25, 32: 12, 36: 4, 40: 1}
+N_BANK = {8: 100, 12: 100, 16: 100, 20: 100, 24: 60, 28: 25, 32: 12, 36: 8, 40: 8}
 N_TARGET = 8
 BOOTSTRAP = 400
 #: Closed branches and bits of eps of the chart n(k, eps).
@@ -86,7 +86,7 @@ def measure(effort: Effort, seed: int) -> dict[str, Any]:
     constants = []
     for done, case in enumerate(cases):
         effort.progress("constant", done, len(cases))
-        constants += _constants(*case, n_bank=effort.count(N_BANK[case[1]]), seed=seed)
+        constants += _kept(effort, case, seed)
     effort.progress("constant", len(cases), len(cases))
     least = []
     for done, k in enumerate(CLOSED):
@@ -94,6 +94,13 @@ def measure(effort: Effort, seed: int) -> dict[str, Any]:
         least += Chart("normal", k, effort.count(CHART_BANKS, least=CHART_BANKS), seed).rows()
     effort.progress("chart", len(CLOSED), len(CLOSED))
     return {"seed": seed, "effort": effort.scale, "constants": constants, "least": least}
+
+
+def _kept(effort: Effort, case: tuple[str, int, int], seed: int) -> list[dict[str, Any]]:
+    """Return the rows of one bank, n and k, which may have been measured before."""
+    (kind, n, k), n_bank = case, effort.count(N_BANK[case[1]])
+    name = f"{kind} {n} {k} banks {n_bank} seed {seed}"
+    return effort.part(name, lambda: _constants(kind, n, k, n_bank=n_bank, seed=seed))
 
 
 def entropy(share: float) -> float:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,14 +33,17 @@ LAWS = {
 class Effort:
     """How much is measured, and who is told how far it is.
 
-    scale: factor of the number of instances; 1 takes about a minute or less.
+    scale: factor of the number of instances; 1 takes a few minutes at the most.
     progress: called as each part of the work is done.
+    parts: directory where the parts of long measurements are kept, so that one that was stopped
+        goes on; None to keep none.
 
     Raises ValueError for a scale that is not a positive number.
     """
 
     scale: float = 1.0
     progress: Progress = silent
+    parts: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.scale < math.inf:
@@ -50,6 +54,22 @@ class Effort:
     def count(self, usual: float, *, least: int = 2) -> int:
         """Return a number of instances: `usual` at scale 1, never below `least`."""
         return max(least, round(usual * self.scale))
+
+    def part(self, name: str, measure: Callable[[], Any]) -> Any:
+        """Return a part of a measurement: as it was kept, or else measured now and kept.
+
+        name: says everything that the part depends on, its seed and counts too.
+        measure: returns plain numbers, ready for JSON.
+        """
+        if self.parts is None:
+            return measure()
+        path = self.parts / f"{re.sub(r'[^0-9A-Za-z.]+', '_', name)}.json"
+        if not path.exists():
+            found = measure()
+            self.parts.mkdir(parents=True, exist_ok=True)
+            with new_file(path) as draft:
+                draft.write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Strong lottery tickets: random and kept parameters, errors and bounds, and what governs them."""
 
-import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crossbar_sim.laws.law import STYLES, Effort, Law, Table, panels
-from crossbar_sim.study.intervals import mean_interval, yield_interval
-from tinynets.data import digits
+from crossbar_sim.study.intervals import geometric, mean_interval, yield_interval
+from tinynets.data import digits, mnist
 from tinynets.lottery.attention import attend, attention_ticket, products_of
-from tinynets.lottery.random_layers import PASSIVE, build_pair
-from tinynets.lottery.strong import Ticket, error_bound, strong_ticket
+from tinynets.lottery.strong import error_bound, strong_ticket
 from tinynets.lottery.tails import (
     GRID_BITS,
     Made,
@@ -24,9 +23,8 @@ from tinynets.lottery.tails import (
     make,
     out_of_reach,
 )
-from tinynets.networks.models import DigitsAttention, digits_cnn, mlp
+from tinynets.networks.models import DigitsAttention, digits_cnn, lenet5, mlp
 from tinynets.networks.training import train
-from tinynets.subset_sum import solve_by_count
 
 #: Passes over the training images of each network.
 EPOCHS = 30
@@ -41,7 +39,13 @@ CASES = (
     ("perceptron", "quarter", "exactly n/4 of n (Natale et al.)"),
     ("perceptron", "one_extra_layer", "L + 1 layers (Burkholz)"),
     ("convolutions", "subset_sum", "subset sum (da Cunha et al.)"),
+    ("LeNet-5", "one_weight", "one weight (Malach et al.)"),
+    ("LeNet-5", "subset_sum", "subset sum (Pensia et al.; da Cunha et al.)"),
+    ("LeNet-5", "quarter", "exactly n/4 of n (Natale et al.)"),
 )
+#: LeNet-5 on all of MNIST: passes over its training images, test images whose outputs are compared,
+#: and random networks at effort 1, of which there are at least three.
+LENET_EPOCHS, LENET_IMAGES, LENET_NETWORKS = 3, 100, 1.25
 #: What the values of a weight are, and the largest weight of a layer they are to make.
 DRAWS = (
     ("products", 1.0),
@@ -79,33 +83,16 @@ def networks(seed: int) -> dict[str, tuple[Any, NDArray]]:
         }
 
 
+def lenet(seed: int) -> tuple[Any, NDArray]:
+    """Return LeNet-5 trained on MNIST, in float64, and its first test images."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model, data = lenet5(), mnist(seed=seed, flat=False)
+        train(model, data, epochs=LENET_EPOCHS, learning_rate=0.002, seed=seed)
+    return model.double().eval(), data.x_test[:LENET_IMAGES].astype(float)
+
+
 # ---- constructions -------------------------------------------------------------------------------
-
-
-def quarter(values: NDArray, targets: NDArray) -> NDArray:
-    """Keep exactly a quarter of the units: those whose sum is nearest to each target.
-
-    Source: the setting of Natale et al., NeurIPS 2024, arXiv 2410.14754.
-    """
-    n = values.shape[-1]
-    k, banks = max(1, n // 4), values.reshape(-1, n)
-    kept = [solve_by_count(b, [t], k).chosen[0, k] for b, t in zip(banks, targets.ravel())]
-    return np.reshape(kept, values.shape)
-
-
-def ticket_of(model: nn.Sequential, method: str, n: int, seed: int) -> Ticket:
-    """Return the ticket of a method of `strong_ticket`, or of "quarter"."""
-    if method != "quarter":
-        return strong_ticket(model, n, method=method, seed=seed)
-    rng, modules, errors = np.random.default_rng(seed), [], []
-    for name, module in model.named_children():
-        if isinstance(module, PASSIVE):
-            modules.append(copy.deepcopy(module))
-        else:
-            made, error = build_pair(name, module, n, quarter, rng)
-            modules += made
-            errors.append(error)
-    return Ticket(modules, errors)
 
 
 def construction_row(model: nn.Sequential, images: NDArray, how: tuple, seeds: range) -> dict:
@@ -113,28 +100,34 @@ def construction_row(model: nn.Sequential, images: NDArray, how: tuple, seeds: r
     (method, name, n), x, runs = how, torch.from_numpy(images), []
     n_weight = sum(p.numel() for p in model.parameters())
     for seed in seeds:
-        ticket = ticket_of(model, method, n, seed)
+        ticket = strong_ticket(model, n, method=method, seed=seed)
         error = torch.cat([e.weight.ravel() for e in ticket.errors]).numpy()
         with torch.no_grad():
             off, bound = (ticket(x) - model(x)).abs(), error_bound(model, ticket, x)
         run = {"random": ticket.n_random, "kept": ticket.n_kept, "median": np.median(error)}
+        run["same_class"] = (ticket(x).argmax(1) == model(x).argmax(1)).double().mean()
         run |= {"worst": error.max(), "output": off.amax(1).mean(), "bound": bound.amax(1).mean()}
         runs.append(run | {"within_bound": bool((off <= bound + 1e-9).all())})
-    row = {"construction": name, "n": n, "weights": n_weight}
-    row |= {key: float(np.mean([r[key] for r in runs])) for key in ("random", "kept")}
+    row = {"construction": name, "n": n, "networks": len(runs), "weights": n_weight}
+    means = ("random", "kept", "same_class")
+    row |= {key: float(np.mean([r[key] for r in runs])) for key in means}
     row["counting"] = n_weight * float(-np.log2(np.mean([r["median"] for r in runs])))
     for key in ("median", "worst", "output", "bound"):
         row |= geometric(key, [r[key] for r in runs])
     return row | {"within_bound": all(r["within_bound"] for r in runs)}
 
 
-def geometric(name: str, values: Any) -> dict[str, float]:
-    """Return the geometric mean of errors and its interval; zeros if any of them is 0."""
-    values = np.asarray(values, float)
-    if not values.all():
-        return {name: 0.0, name + "_low": 0.0, name + "_high": float(values.max())}
-    found = mean_interval(np.log(values)).columns(name)
-    return {key: float(np.exp(value)) for key, value in found.items()}
+def construction_rows(made: dict[str, tuple[Any, NDArray]], seeds: range, effort: Effort) -> list:
+    """Return a row for each of CASES and N_TICKET; fewer random networks for LeNet-5."""
+    few = seeds[: effort.count(LENET_NETWORKS, least=3)]
+    cases, rows = [(*case, n) for case in CASES for n in N_TICKET], []
+    for k, (network, *how) in enumerate(cases):
+        effort.progress("tickets", k, len(cases))
+        own = few if network == "LeNet-5" else seeds
+        measure_row = partial(construction_row, *made[network], tuple(how), own)
+        row = effort.part(f"{network} {how} of {own}", measure_row)
+        rows.append({"network": network} | row)
+    return rows
 
 
 # ---- what governs the output ---------------------------------------------------------------------
@@ -317,13 +310,10 @@ def attention_rows(model: Any, images: NDArray, seeds: range) -> list[dict]:
 
 def measure(effort: Effort, seed: int) -> dict:
     """Measure constructions, tails of errors, quantised weights and attention; see `LAW`."""
-    made, seeds = networks(seed), range(seed, seed + effort.count(5, least=3))
+    seeds = range(seed, seed + effort.count(5, least=3))
+    made = {"LeNet-5": lenet(seed), **networks(seed)}
     perceptron, attention = made["perceptron"], made["attention"]
-    cases = [(*case, n) for case in CASES for n in N_TICKET]
-    rows = []
-    for k, (network, *how) in enumerate(cases):
-        effort.progress("tickets", k, len(cases))
-        rows.append({"network": network} | construction_row(*made[network], tuple(how), seeds))
+    rows = construction_rows(made, seeds, effort)
     return {
         "seed": seed,
         "effort": effort.scale,
@@ -350,10 +340,10 @@ def tables(measured: dict) -> list[Table]:
 
 
 def draw(measured: dict, path: Path) -> None:
-    """Draw the errors of weights and outputs against n, for products of random or balanced sign."""
+    """Draw the errors of weights and outputs against n, and each construction's error and bound."""
     kinds = {"median": "median weight", "rms": "rms weight", "output": "output"}
     kinds |= {"output_by_rms": "output, by the rms", "output_in_reach": "output, those in reach"}
-    with panels(path, 2) as axes:
+    with panels(path, 3) as (*axes, last):
         for panel, values in zip(axes, ("products", "balanced products")):
             same = [r for r in measured["tails"] if r["values"] == values]
             same = [r for r in same if r["largest_weight"] == 1.0]
@@ -364,6 +354,19 @@ def draw(measured: dict, path: Path) -> None:
                 panel.errorbar([r["n"] for r in same], y, bars, fmt=style, ms=4, label=label)
             panel.set(xlabel="random values for each weight", title=values, yscale="log")
             panel.set(ylabel="error")
+        _draw_bounds(last, measured["constructions"])
+
+
+def _draw_bounds(panel: Any, rows: list[dict]) -> None:
+    """Draw each construction's bound against its measured output error, networks apart."""
+    for name, style in zip(dict.fromkeys(r["network"] for r in rows), STYLES):
+        own = [r for r in rows if r["network"] == name]
+        x, y = [r["output"] for r in own], [r["bound"] for r in own]
+        panel.plot(x, y, style[:2], ms=5, fillstyle="none", label=name)
+    ends = [min(r["output"] for r in rows), max(r["output"] for r in rows)]
+    panel.plot(ends, ends, color="0.6", lw=0.8, label="bound = error")
+    panel.set(xscale="log", yscale="log", title="constructions, n = 8 and 16")
+    panel.set(xlabel="largest change of a logit, measured", ylabel="bound")
 
 
 LAW = Law(

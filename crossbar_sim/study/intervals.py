@@ -46,6 +46,18 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> Interval:
     return Interval(mean, float(mean - wide), float(mean + wide))
 
 
+def geometric(name: str, values: Sequence[float] | np.ndarray) -> dict[str, float]:
+    """Return the columns of the geometric mean of errors (n,); zeros if any of them is 0.
+
+    The interval is that of the mean logarithm, see `mean_interval`.
+    """
+    values = np.asarray(values, dtype=float)
+    if not values.all():
+        return {name: 0.0, name + "_low": 0.0, name + "_high": float(values.max())}
+    found = mean_interval(np.log(values)).columns(name)
+    return {key: float(np.exp(value)) for key, value in found.items()}
+
+
 def nested_interval(groups: Sequence[Sequence[float]] | np.ndarray) -> Interval:
     """Return the mean over trainings and their dies, with its interval.
 

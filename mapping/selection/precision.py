@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from mapping.bank import Die, ResistorBank
+from mapping.bank.checks import MAX_BRANCHES
 from mapping.bank.switches import closed_switches
 from mapping.selection.bits import effective_bits
 from mapping.selection.bits import worst_case_bits as to_bits
@@ -104,6 +105,20 @@ def draw_from(make: Callable[[int], ResistorBank], *, differential: bool = False
         return np.concatenate([delta[:, 0], -delta[:, 1]], axis=1) if differential else delta[:, 0]
 
     return draw
+
+
+def side_by_side(draw: Draw) -> Draw:
+    """Return draws of any n: above MAX_BRANCHES, several banks of the same die in parallel.
+
+    draw: single banks whose branches have the same nominal value.
+    """
+
+    def wide(n: int, n_instance: int, seed: int) -> np.ndarray:
+        parts = -(-n // MAX_BRANCHES)
+        values = draw(-(-n // parts), n_instance * parts, seed)
+        return values.reshape(n_instance, -1)[:, :n]
+
+    return wide
 
 
 def full_scale(values: np.ndarray) -> np.ndarray:

@@ -78,7 +78,7 @@ def test_a_balance_and_whom_a_change_flatters():
 def test_products_reach_the_operations_per_joule_published_of_them():
     per_joule = {a.name.split(" (")[0]: a.per_joule for a in ACCELERATORS}
     assert per_joule["IBM HERMES"] == approx(9.76e12)
-    assert per_joule["Mythic M1076"] == approx(26e12 / 3.5)
+    assert per_joule["Mythic M1076"] == approx(26e12 / 4)
     assert per_joule["IBM Spyre"] == approx(4e12)
     assert per_joule["Intel NCS2"] is None, "no power was read"
     for product in ACCELERATORS:

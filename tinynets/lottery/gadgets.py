@@ -8,10 +8,15 @@ to -w. So the split is exact for both signs, and only the two sums are approxima
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
+from math import comb
 
 import numpy as np
 
 from tinynets import subset_sum
+
+#: Subsets of `quarter` up to which it takes them one by one.
+LISTED = 5000
 
 #: Chooses units, given values (n_output, n_tap, n) of n units and targets (n_output, n_tap);
 #: returns which are kept, in the shape of the values.
@@ -70,6 +75,25 @@ def subset(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
     n = values.shape[-1]
     mask = subset_sum.solve(values.reshape(-1, n), targets.ravel()).mask
     return (mask[:, None] >> np.arange(n, dtype=np.uint64) & 1 == 1).reshape(values.shape)
+
+
+def quarter(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Keep exactly a quarter of the units, one at least: those whose sum is nearest to each target.
+
+    Source: the setting of Natale et al., NeurIPS 2024, arXiv 2410.14754. Cost: up to LISTED subsets
+    one by one, above `subset_sum.solve_by_count`; either is exact.
+    """
+    n = values.shape[-1]
+    k, banks = max(1, n // 4), values.reshape(-1, n)
+    kept = np.zeros(banks.shape, bool)
+    if comb(n, k) > LISTED:
+        for bank, target, row in zip(banks, targets.ravel(), kept):
+            row[:] = subset_sum.solve_by_count(bank, [target], k).chosen[0, k]
+        return kept.reshape(values.shape)
+    subsets = np.array(list(combinations(range(n), k)))
+    for bank, target, row in zip(banks, targets.ravel(), kept):
+        row[subsets[np.argmin(np.abs(bank[subsets].sum(axis=1) - target))]] = True
+    return kept.reshape(values.shape)
 
 
 def whole_units(values: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -14,11 +14,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from tinynets.lottery.gadgets import one_weight, subset, whole_units
+from tinynets.lottery.gadgets import one_weight, quarter, subset, whole_units
 from tinynets.lottery.random_layers import PASSIVE, LayerError, build_copies, build_pair
 from tinynets.modules.replacing import copied
 
-_CHOICES = {"one_weight": one_weight, "subset_sum": subset, "filters": whole_units}
+_CHOICES = {
+    "one_weight": one_weight,
+    "subset_sum": subset,
+    "quarter": quarter,
+    "filters": whole_units,
+}
 METHODS = (*_CHOICES, "one_extra_layer")
 
 
@@ -64,8 +69,9 @@ def strong_ticket(
         change.
     n: random units for each weight and each sign of its input.
     method: "one_weight" (Malach et al.) keeps the nearest unit, and "subset_sum" (Pensia et al.;
-        for convolutions da Cunha, Natale, Viennot) the nearest subset of units. Both make the
-        network twice as deep as the model. "filters" (the setting of da Cunha, d'Amore, Natale)
+        for convolutions da Cunha, Natale, Viennot) the nearest subset of units; "quarter" (the
+        setting of Natale et al.) that of exactly a quarter of them. These make the network twice
+        as deep as the model. "filters" (the setting of da Cunha, d'Amore, Natale)
         keeps or drops whole units. "one_extra_layer" (Burkholz) takes Linear layers with a ReLU
         between them, and has n copies of each unit.
     seed: random seed of the network.

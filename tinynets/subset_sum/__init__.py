@@ -1,10 +1,11 @@
 """The exact solver: which of a bank's values add up to a target, and how near they come.
 
-Ordered: order, sorted_lists, kernels, solver; by_count stands alone.
+Ordered: order, sorted_lists, kernels, solver; by_count, near_by_count.
 What users call is exported here.
 """
 
 from tinynets.subset_sum.by_count import CountedSelection, nearest_by_count, solve_by_count
+from tinynets.subset_sum.near_by_count import near_by_count
 from tinynets.subset_sum.solver import (
     LARGEST_BANK,
     Selection,
@@ -23,6 +24,7 @@ __all__ = [
     "VectorSelection",
     "band_error",
     "largest_gap",
+    "near_by_count",
     "nearest_by_count",
     "solve",
     "solve_by_count",

@@ -53,7 +53,7 @@ def test_splitting_is_unbiased_where_there_is_a_closed_form():
 def test_splitting_agrees_with_plain_draws_for_gaps():
     score = gap_score(0.125)
     plain = float(np.mean(score(np.random.default_rng(0).uniform(-1, 1, (30000, 8))) > 0.125))
-    runs = failure.split_runs(8, 0.125, 12, 3)
+    runs = failure.split_runs(8, 0.125, 3, particles=400)
     error = math.hypot(np.std(runs, ddof=1) / math.sqrt(12), math.sqrt(plain / 30000))
     assert np.mean(runs) == approx(plain, rel=0, abs=4 * error)
     assert error < 0.2 * plain

@@ -41,6 +41,26 @@ def test_effort_scales_counts_and_keeps_the_least():
     assert Effort(1e-3).count(30, least=3) == 3
 
 
+def test_a_kept_part_is_not_measured_again(tmp_path):
+    calls = []
+    effort = Effort(parts=tmp_path / "new")
+    for name in ("n 4, seed 0", "n 4, seed 0", "n 4, seed 1"):
+        found = effort.part(name, lambda: calls.append(1) or {"value": 0.1 + 0.2})
+        assert found == {"value": 0.1 + 0.2}
+    assert len(calls) == 2
+    assert Effort().part("n 4, seed 0", lambda: 7) == 7
+
+
+def test_a_stopped_law_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(fixed_size, "N_BANK", {8: 10})
+    monkeypatch.setattr(fixed_size, "CLOSED", ())
+    effort = Effort(0.2, parts=tmp_path)
+    whole = fixed_size.measure(effort, 0)
+    assert len(list(tmp_path.iterdir())) == 2 * len(fixed_size.BANKS)
+    monkeypatch.setattr(fixed_size, "errors", None)  # measures nothing any more
+    assert fixed_size.measure(effort, 0) == whole
+
+
 def test_the_command_lists_the_laws():
     done = command("law")
     assert done.returncode == 0

@@ -1,5 +1,7 @@
 """The law of strong tickets: what its columns are, and that the output follows the rms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,14 +15,11 @@ from crossbar_sim.laws.tickets import (
     by_rms,
     construction_row,
     forward,
-    geometric,
     quantised_rows,
-    quarter,
     scaled,
     tail_run,
     tails,
 )
-from tinynets.lottery.gadgets import subset
 from tinynets.networks.models import DigitsAttention, digits_cnn, mlp
 
 X = np.random.default_rng(0).uniform(0, 1, (60, 12))
@@ -46,7 +45,13 @@ def small(monkeypatch):
                 "attention": (DigitsAttention(16, 2).double(), images),
             }
 
+    def lenet(seed: int) -> tuple:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return digits_cnn((3, 2)).double(), images
+
     monkeypatch.setattr(tickets, "networks", networks)
+    monkeypatch.setattr(tickets, "lenet", lenet)
     monkeypatch.setattr(tickets, "N_TAIL", (6, 8, 10))
     monkeypatch.setattr(tickets, "N_TICKET", (4,))
 
@@ -58,19 +63,6 @@ def test_a_scaled_perceptron_gives_the_same_logits_times_a_factor(perceptron):
         logits = perceptron(torch.from_numpy(X)).numpy()
     factor = forward(layers, X)[-1] / logits
     np.testing.assert_allclose(factor, factor[0, 0], rtol=1e-9)
-
-
-def test_exactly_a_quarter_of_the_units_is_kept():
-    rng = np.random.default_rng(2)
-    values, targets = rng.uniform(-1, 1, (2, 3, 8)), rng.uniform(-1, 1, (2, 3))
-    kept = quarter(values, targets)
-    np.testing.assert_array_equal(kept.sum(axis=2), 2)
-    pairs = [v[a] + v[b] for v in [values[1, 2]] for a in range(8) for b in range(a)]
-    error = abs(values[1, 2][kept[1, 2]].sum() - targets[1, 2])
-    assert error == approx(np.abs(np.array(pairs) - targets[1, 2]).min(), abs=1e-14)
-    free = subset(values, targets)
-    far = [np.abs((values * chosen).sum(axis=2) - targets) for chosen in (kept, free)]
-    assert (far[1] <= far[0] + 1e-14).all()
 
 
 def test_the_rms_predicts_the_output_of_independent_errors(perceptron):
@@ -115,13 +107,28 @@ def test_a_construction_states_sizes_and_stays_within_its_bound(perceptron):
     assert row["output"] < row["bound"]
     assert row["weights"] == 12 * 9 + 9 + 9 * 5 + 5
     assert row["kept"] < row["random"] / 5
+    assert row["networks"] == 2
+    assert 0.5 < row["same_class"] <= 1
 
 
-def test_geometric_means_have_their_interval():
-    found = geometric("e", [1e-4, 1e-2])
-    assert found["e"] == approx(1e-3)
-    assert found["e_low"] < 1e-3 < found["e_high"]
-    assert geometric("e", [0.0, 1.0]) == {"e": 0.0, "e_low": 0.0, "e_high": 1.0}
+def test_large_networks_have_fewer_random_ones(monkeypatch):
+    monkeypatch.setattr(tickets, "CASES", tuple((n, "one_weight", "") for n in ("a", "LeNet-5")))
+    monkeypatch.setattr(tickets, "N_TICKET", (2,))
+    made = dict.fromkeys(("a", "LeNet-5"), (mlp((12, 3)).double(), X))
+    rows = tickets.construction_rows(made, range(7, 12), Effort(0.1))
+    assert [(row["network"], row["networks"]) for row in rows] == [("a", 5), ("LeNet-5", 3)]
+
+
+@pytest.mark.training
+def test_lenet_is_trained_on_the_first_images_of_mnist(monkeypatch):
+    data = tickets.mnist(seed=0, flat=False)
+    few = replace(data, x_train=data.x_train[:3000], y_train=data.y_train[:3000])
+    monkeypatch.setattr(tickets, "mnist", lambda **_: few)
+    model, images = tickets.lenet(0)
+    with torch.no_grad():
+        found = model(torch.from_numpy(images)).argmax(1).numpy()
+    assert images.shape == (tickets.LENET_IMAGES, 1, 28, 28)
+    assert float((found == data.y_test[: len(found)]).mean()) > 0.7
 
 
 def test_factors_fall_as_their_errors(perceptron):
@@ -136,8 +143,13 @@ def test_factors_fall_as_their_errors(perceptron):
 def test_measured_tables_and_figure(small, tmp_path):
     found = tickets.measure(Effort(0.01), 0)
     assert found == tickets.measure(Effort(0.01), 0)
-    assert [len(table.rows) for table in tickets.tables(found)] == [5, 9, 15, 35, 3, 4]
+    assert [len(table.rows) for table in tickets.tables(found)] == [8, 9, 15, 35, 3, 4]
     assert all(row["within_bound"] for row in found["constructions"])
+    assert {row["network"] for row in found["constructions"]} == {
+        "perceptron",
+        "convolutions",
+        "LeNet-5",
+    }
     assert all(row["score"] <= row["score_bound"] for row in found["attention"])
     tickets.draw(found, tmp_path / "law.png")
     assert (tmp_path / "law.png").stat().st_size > 10_000

@@ -22,6 +22,7 @@ from crossbar_sim.report import run_plots as plots
 from crossbar_sim.study import runner
 from crossbar_sim.study.intervals import (
     clustered_share,
+    geometric,
     image_half_width,
     mean_interval,
     nested_interval,
@@ -670,3 +671,10 @@ def test_a_clustered_share_counts_groups_where_nothing_varies():
     assert (sure.low, sure.high) == approx((yield_interval(10, 10).low, 1.0))
     with pytest.raises(ValueError, match=r"expected outcomes \(n_group, n_each\) of two groups"):
         clustered_share(np.ones((1, 10)))
+
+
+def test_geometric_means_have_their_interval():
+    found = geometric("e", [1e-4, 1e-2])
+    assert found["e"] == approx(1e-3)
+    assert found["e_low"] < 1e-3 < found["e_high"]
+    assert geometric("e", [0.0, 1.0]) == {"e": 0.0, "e_low": 0.0, "e_high": 1.0}
