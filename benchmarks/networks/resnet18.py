@@ -68,7 +68,7 @@ def networks(folder: Path) -> dict[str, Path]:
         torch.manual_seed(0)
         _save(train(make(), data, epochs=2, learning_rate=1e-3, seed=0), dense)
     if not pruned.exists():
-        how: dict[str, Any] = {"sparsity": 0.9, "rounds": 1, "epochs_per_round": 1}
+        how: dict[str, Any] = {"sparsity": 0.9, "rounds": 1, "epochs": 1}
         smaller = prune(_load(dense), data, **how, learning_rate=5e-4, seed=0)
         _save(make_permanent(smaller), pruned)
     return paths
