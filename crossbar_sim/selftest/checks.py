@@ -15,7 +15,7 @@ from crossbar_sim.ngspice.verification import verify_selections
 from crossbar_sim.ngspice.worker import NgspiceWorker, solve_ngspice
 from crossbar_sim.selftest.case import Case
 from crossbar_sim.selftest.studies import compared_studies
-from crossbar_sim.solvers.balance import balance
+from crossbar_sim.solvers.balance import LIMIT, balance
 from crossbar_sim.solvers.nodal import solve
 from crossbar_sim.solvers.registry import Solver
 from crossbar_sim.solvers.solution import Solution, SolverError
@@ -94,12 +94,28 @@ def _both(case: Case, tools: Tools) -> Iterator[tuple[Tile, Solution, Solution]]
         yield tile, ours, solve_ngspice(ours.circuit, ours.v_in, worker=tools.worker, nodes=True)
 
 
-def _hold_to_kirchhoff(tile: Tile, solution: Solution) -> None:
-    """Raise Disagreement where currents or power do not add up by a solution's own voltages."""
+def _hold_to_kirchhoff(tile: Tile, solution: Solution, more: float = 0.0) -> None:
+    """Raise Disagreement where currents or power do not add up by a solution's own voltages.
+
+    more: fraction of the largest current that is allowed beside what `balance` allows.
+    """
     off = balance(solution)
-    if not off.holds:
-        worst = max(off.current, off.power)
+    worst = max(off.current, off.power)
+    if not (off.holds or worst <= LIMIT + more):
         raise Disagreement(f"{tile.name}: {solution.solver} does not add up by {worst:.1e}")
+
+
+def _last_places(solution: Solution) -> float:
+    """Return the current, over the largest, when voltages are off by last places of the largest.
+
+    That is what elimination with pivots off the diagonal, as in ngspice, keeps to: it is backward
+    stable by norm, not voltage by voltage.
+    Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 9.3.
+    """
+    parts = solution.circuit.elements
+    ends, siemens = np.concatenate([parts.branch_from, parts.branch_to]), 1.0 / parts.branch_ohm
+    stiffest = np.bincount(ends, np.tile(siemens, 2)).max()
+    return float(2.0**-52 * _largest(solution.nodes) * stiffest / (_largest(solution.amps) or 1.0))
 
 
 def solvers_agree(case: Case, tools: Tools) -> None:
@@ -125,7 +141,7 @@ def outputs_agree(case: Case, tools: Tools) -> None:
 def ngspice_adds_up(case: Case, tools: Tools) -> None:
     """Hold what ngspice finds, which the engine is measured by, to Kirchhoff's law."""
     for tile, _, theirs in _both(case, tools):
-        _hold_to_kirchhoff(tile, theirs)
+        _hold_to_kirchhoff(tile, theirs, _last_places(theirs))
 
 
 def currents_are_certified(case: Case, tools: Tools) -> None:

@@ -13,7 +13,9 @@ from netlists.circuit.names import checked_names
 MAX_VECTORS = 4096
 
 #: KLU's default pivot tolerance of 1e-3 loses up to eight digits next to controlled sources.
-OPTIONS = ".options klu pivrel=0.5"
+#: ngspice's own tolerances take an amplifier that just reaches its swing for one that does not, and
+#: are up to a thousandth off; a circuit that is linear on either side converges to rounding.
+OPTIONS = ".options klu pivrel=0.5 reltol=1e-9 vntol=1e-12 abstol=1e-15"
 
 
 def to_spice(circuit: Circuit, v_in: np.ndarray, *, title: str = "crossbar") -> str:

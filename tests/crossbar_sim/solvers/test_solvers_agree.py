@@ -295,3 +295,16 @@ def test_a_matrix_that_no_method_gets_right_is_refused():
         SolverError, match=r"the transfer matrix is off by .*e-0[89] of the largest"
     ):
         transfer_matrix(array.circuit())
+
+
+@pytest.mark.parametrize("beyond", [3e-4, 6e-4, 9e-4])
+def test_an_amplifier_that_just_reaches_its_swing_is_clipped_in_ngspice(beyond, worker):
+    """By its own tolerances ngspice takes it for one that does not."""
+    circuit = array_circuit(
+        np.array([[1e-5], [2e-5]]), Wires(), Periphery(r_feedback=1e4, v_swing=0.64)
+    )
+    v_in = np.array([[2.0, 1.0], [6.4 * (1 + beyond), 0.0], [-6.4 * (1 + beyond), 0.0]])
+    spice = solve_ngspice(circuit, v_in, worker=worker)
+    fast = solve(circuit, v_in)
+    np.testing.assert_allclose(fast.v_out[1:, 0], [-0.64, 0.64], rtol=0, atol=0)
+    np.testing.assert_allclose(spice.v_out, fast.v_out, rtol=0, atol=1e-11)
