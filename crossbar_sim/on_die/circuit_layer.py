@@ -45,6 +45,8 @@ class CircuitLayer(nn.Module):
     The digital gain, initially 1, and the digital bias are parameters; the circuits are fixed.
     Gradients pass through rounding unchanged (straight-through, Bengio et al., arXiv 1308.3432)
     and vanish at saturation.
+
+    `to` moves all of it to another device, where torch computes what compiled code does on the CPU.
     """
 
     units_per_volt: torch.Tensor
@@ -81,6 +83,13 @@ class CircuitLayer(nn.Module):
         self.bias = nn.Parameter(torch.from_numpy(bias).to(dtype))
 
         self.register_load_state_dict_post_hook(lambda layer, _keys: layer.rezero())
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "CircuitLayer":
+        """Move what the layer holds besides its parameters too; torch asks for it in `to`."""
+        super()._apply(fn, recurse)
+        self.dac_errors = self.dac_errors.to(self.bias.device)
+        self.adc.move(self.bias.device)
+        return self
 
     def get_extra_state(self) -> torch.Tensor:
         """Return the ranges of the DACs and ADCs, without which the circuits mean other numbers."""

@@ -24,7 +24,7 @@ from tinynets.files.drafts import new_directory
 from tinynets.files.npz import read_npz
 from tinynets.modules.replacing import copied, with_module
 from tinynets.modules.unpacking import unpacked
-from tinynets.networks.extraction import conv_geometry
+from tinynets.networks.extraction import conv_geometry, dense_weight
 from tinynets.networks.layers import PrunedLayer
 
 FORMAT, VERSION = "crossbar-sim network on a die", 1
@@ -81,6 +81,7 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
     """Return the network that `save_network` wrote, and its mapping.
 
     model: a module of the same architecture and precision, with any weights; it is not changed.
+        The network is on its device, whatever device it was saved from.
 
     The noise stream and the count of saturation start again. Nothing in the files is executed.
     Raises ValueError that names a file that is missing, damaged or of another version, or a
@@ -103,8 +104,9 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
         for layer in mapped.layers:
             path = layer.source.module
             _check_module(path, on_die.get_submodule(path), layer.source)
+            device = dense_weight(on_die.get_submodule(path)).device
             replaced = _layer(header.layers[path], layer, mapped.die, dtype)
-            on_die = with_module(on_die, path, replaced)
+            on_die = with_module(on_die, path, replaced.to(device))
         _restore(on_die, state)
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{directory} does not fit the model: {error}") from error

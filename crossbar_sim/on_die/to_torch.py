@@ -42,11 +42,12 @@ def to_torch(
 ) -> nn.Module:
     """Return a copy of a model in which every mapped layer is a `CircuitLayer`.
 
-    model: the digital network that was mapped; it is not changed.
+    model: the digital network that was mapped; it is not changed. Each layer's circuits are put on
+        the device of its weight, and run there.
     hardware: everything around the cells; noise is drawn again for every output of every pass.
-    calibration: inputs (never test data) that fix the range of every DAC and ADC without a given
-        one: the largest input of the layer, over all its passes, and the largest output of its
-        tiles.
+    calibration: inputs on the model's device (never test data) that fix the range of every DAC and
+        ADC without a given one: the largest input of the layer, over all its passes, and the
+        largest output of its tiles.
     responses: by tile, if `crossbar_sim.on_die.readout.respond_all` has computed them already.
     ranges: of the layers' inputs on the calibration inputs, by path of the module, if
         `crossbar_sim.on_die.layer_inputs.input_ranges` has found them already.
@@ -67,7 +68,7 @@ def to_torch(
         path = layer.source.module
         limits, dtype = _range(hardware.converters, ranges[path]), _dtype(model, path)
         replaced = CircuitLayer(layer, hardware, limits, responses=responses, dtype=dtype)
-        analog = with_module(analog, path, replaced)
+        analog = with_module(analog, path, replaced.to(_device(model, path)))
     _settle(analog, paths, calibration)
     return analog
 
@@ -114,14 +115,16 @@ def prove_ideal(model: nn.Module, mapped: MappedNetwork, inputs: Inputs) -> None
     paths = [layer.source.module for layer in mapped.layers]
     digital, analog = copied(model).eval(), copied(model).eval()
     for layer in mapped.layers:
-        product = _Product(layer, _dtype(model, layer.source.module))
-        digital = with_module(digital, layer.source.module, product)
+        path = layer.source.module
+        product = _Product(layer, _dtype(model, path)).to(_device(model, path))
+        digital = with_module(digital, path, product)
     ranges = input_ranges(digital, paths, inputs)
     for layer in mapped.layers:
         path = layer.source.module
         responses = {tile.name: ideal_response(tile) for tile in layer.tiles}
         options = {"responses": responses, "dtype": _dtype(model, path)}
-        analog = with_module(analog, path, CircuitLayer(layer, Hardware(), ranges[path], **options))
+        circuits = CircuitLayer(layer, Hardware(), ranges[path], **options)
+        analog = with_module(analog, path, circuits.to(_device(model, path)))
     for (path, expected), (_, given) in zip(_outputs(digital, inputs), _outputs(analog, inputs)):
         error = float((given - expected).abs().max() / expected.abs().max().clamp_min(1e-30))
         if not error <= max(1e-3, 16 * torch.finfo(expected.dtype).eps):
@@ -134,12 +137,16 @@ def prove_ideal(model: nn.Module, mapped: MappedNetwork, inputs: Inputs) -> None
 class _Product(nn.Module):
     """A layer's realised weight times its input plus its bias, without any circuit."""
 
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+
     def __init__(self, mapped: MappedLayer, dtype: torch.dtype) -> None:
         super().__init__()
         layer = mapped.source
         self.conv = layer.conv
-        self.weight = torch.from_numpy(mapped.weight).to(dtype)
-        self.bias = None if layer.bias is None else torch.tensor(layer.bias).to(dtype)
+        bias = None if layer.bias is None else torch.tensor(layer.bias).to(dtype)
+        self.register_buffer("weight", torch.from_numpy(mapped.weight).to(dtype))
+        self.register_buffer("bias", bias)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the outputs for inputs, both in the torch layer's shapes."""
@@ -181,7 +188,7 @@ def put_on_die(
     network = unpacked(network, only=[path])
     limits = _range(hardware.converters, input_ranges(network, [path], calibration)[path])
     replaced = CircuitLayer(layer, hardware, limits, dtype=_dtype(network, path))
-    network = with_module(network, path, replaced)
+    network = with_module(network, path, replaced.to(_device(network, path)))
     _settle(network, [path], calibration)
     return network
 
@@ -189,6 +196,11 @@ def put_on_die(
 def _dtype(network: nn.Module, path: str) -> torch.dtype:
     """Return the type in which a weight layer computes."""
     return dense_weight(network.get_submodule(path)).dtype
+
+
+def _device(network: nn.Module, path: str) -> torch.device:
+    """Return where the weight of a layer is, and so what takes its place."""
+    return dense_weight(network.get_submodule(path)).device
 
 
 def _range(converters: Converters, seen: InputRange) -> InputRange:
