@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from torch import nn
 
-from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
+from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers, counting_uses
 from crossbar_sim.on_die.hardware import Hardware, built_hardware
 from crossbar_sim.on_die.layer_inputs import InputRange
 from crossbar_sim.on_die.readout import respond_all
@@ -105,14 +105,14 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
             path = layer.source.module
             _check_module(path, on_die.get_submodule(path), layer.source)
             device = dense_weight(on_die.get_submodule(path)).device
-            replaced = _layer(header.layers[path], layer, mapped.die, dtype)
-            on_die = with_module(on_die, path, replaced.to(device))
+            replaced = _layer(header.layers[path], layer, mapped.die, dtype, device)
+            on_die = with_module(on_die, path, replaced)
         _restore(on_die, state)
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{directory} does not fit the model: {error}") from error
     for layer in circuit_layers(on_die).values():
         layer.rezero()
-    return on_die, mapped
+    return counting_uses(on_die), mapped
 
 
 class _Circuits(BaseModel):
@@ -157,13 +157,15 @@ def _describe(layer: CircuitLayer) -> dict[str, Any]:
     return asdict(layer.hardware) | ranges
 
 
-def _layer(entry: _Circuits, mapped: MappedLayer, die: Die, dtype: torch.dtype) -> CircuitLayer:
+def _layer(
+    entry: _Circuits, mapped: MappedLayer, die: Die, dtype: torch.dtype, device: torch.device
+) -> CircuitLayer:
     hardware = built_hardware(entry.model_dump(include=_PARTS))
     limits = built(InputRange, entry.input_range, "input_range")
-    responses = respond_all(mapped.tiles, hardware, die)
+    responses = respond_all(mapped.tiles, hardware, die, device=device)
     layer = CircuitLayer(mapped, hardware, limits, responses=responses, dtype=dtype)
     layer.adc.set_range(entry.v_limit)
-    return layer
+    return layer.to(device)
 
 
 def _check_module(path: str, module: Any, source: PrunedLayer) -> None:

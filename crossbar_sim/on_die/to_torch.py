@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
+from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers, counting_uses
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.layer_inputs import (
     BATCH,
@@ -44,7 +44,8 @@ def to_torch(
 
     model: the digital network that was mapped; it is not changed. Each layer's circuits are put on
         the device of its weight, and run there.
-    hardware: everything around the cells; noise is drawn again for every output of every pass.
+    hardware: everything around the cells; noise is another for every output of every pass,
+        and the same on any device and for any batches (`NoiseStream`).
     calibration: inputs on the model's device (never test data) that fix the range of every DAC and
         ADC without a given one: the largest input of the layer, over all its passes, and the
         largest output of its tiles.
@@ -62,15 +63,16 @@ def to_torch(
     analog = with_quick_pooling(copied(model).eval())
     paths = [layer.source.module for layer in mapped.layers]
     ranges = ranges or input_ranges(model, paths, calibration)
-    if responses is None and hardware.devices is not None:
-        responses = respond_all(mapped.tiles, hardware, mapped.die)
+    device = _device(model, paths[0])
+    if responses is None and (hardware.devices is not None or device.type != "cpu"):
+        responses = respond_all(mapped.tiles, hardware, mapped.die, device=device)
     for layer in mapped.layers:
         path = layer.source.module
         limits, dtype = _range(hardware.converters, ranges[path]), _dtype(model, path)
         replaced = CircuitLayer(layer, hardware, limits, responses=responses, dtype=dtype)
         analog = with_module(analog, path, replaced.to(_device(model, path)))
     _settle(analog, paths, calibration)
-    return analog
+    return counting_uses(analog)
 
 
 def check_mapped(model: nn.Module, mapped: MappedNetwork) -> None:
@@ -190,7 +192,7 @@ def put_on_die(
     replaced = CircuitLayer(layer, hardware, limits, dtype=_dtype(network, path))
     network = with_module(network, path, replaced.to(_device(network, path)))
     _settle(network, [path], calibration)
-    return network
+    return counting_uses(network)
 
 
 def _dtype(network: nn.Module, path: str) -> torch.dtype:
@@ -208,7 +210,7 @@ def _range(converters: Converters, seen: InputRange) -> InputRange:
 
 
 def _settle(network: nn.Module, paths: list[str], calibration: Inputs) -> None:
-    """Set ranges and zeros of the new layers' ADCs, and restart their count of saturation."""
+    """Set ranges and zeros of the new layers' ADCs; restart their noise and counts."""
     new = [layer for path, layer in circuit_layers(network).items() if path in paths]
     unknown = [x.adc for x in new if x.adc.converters.measures and x.adc.v_limit is None]
     with ExitStack() as stack:
@@ -219,6 +221,7 @@ def _settle(network: nn.Module, paths: list[str], calibration: Inputs) -> None:
                 for inputs in split(calibration, BATCH):
                     call(network.eval(), inputs)
     for layer in new:
+        layer.restart()
         layer.rezero()
 
 

@@ -2,20 +2,21 @@
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from elsewhere import elsewhere
 from torch import nn
 
 from approx import approx
-from crossbar_sim import Converters, Hardware, to_torch
+from crossbar_sim import Converters, Hardware, Noise, to_torch
 from crossbar_sim.calibration.tune import fit_outputs
 from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
 from crossbar_sim.on_die.saved_network import load_network, save_network
 from crossbar_sim.on_die.to_torch import put_on_die
+from elsewhere import elsewhere
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires
 from tinynets.networks.extraction import extract
@@ -148,6 +149,22 @@ def test_a_layer_is_put_on_the_die_where_its_network_is(device):
         with torch.no_grad():
             found.append(network(inputs))
     assert_same(found[1], found[0], 2e-5)
+
+
+NOISY = Hardware(Wires(1.0, 1.0), PERIPHERY, noise=Noise(bandwidth=1e9, seed=4))
+
+
+def test_noise_is_the_same_on_a_device(device):
+    """Ten times above what differs; without noise the outputs differ far more."""
+    model, analog, mapped, x = on_die_of(NOISY)
+    quiet = to_torch(model, mapped, replace(NOISY, noise=None), calibration=x)
+    moved = copy.deepcopy(analog).to(device)
+    with torch.no_grad():
+        first, second = analog(x), analog(x)
+        assert float((first - quiet(x)).abs().max() / first.abs().max()) > 1e-3
+        assert not np.allclose(first, second, rtol=1e-4, atol=1e-4)
+        assert_same(moved(x.to(device)), first, 2e-5)
+        assert_same(moved(x.to(device)), second, 2e-5)
 
 
 def test_there_and_back_is_the_same_network(device):
