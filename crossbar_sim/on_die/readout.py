@@ -24,6 +24,7 @@ from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery
 from netlists.circuit.build import tile_circuit
 from tinynets.networks.layers import ConvGeometry, PrunedLayer
+from tinynets.networks.passes import exact_convolutions
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,8 @@ class Readout(nn.Module):
             drive = drive[:, self.get_buffer("channels")]
         shape = self.conv.stride, self.conv.padding, self.conv.dilation
         kernel, rest = self.get_buffer("kernel"), self.get_buffer("rest")
-        return nn.functional.conv2d(drive, kernel, rest, *shape)
+        with exact_convolutions():  # like a matrix's product, which is exact by default
+            return nn.functional.conv2d(drive, kernel, rest, *shape)
 
     def read_lines(self, drive: torch.Tensor, draw: Draw | None = None) -> tuple[torch.Tensor, int]:
         """Return what `forward` does for drives (n_vector, n_in) of word lines, of any layer."""

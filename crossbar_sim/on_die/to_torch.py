@@ -25,7 +25,15 @@ from tinynets.modules.pooling import with_quick_pooling
 from tinynets.modules.replacing import copied, with_module
 from tinynets.modules.unpacking import unpacked
 from tinynets.networks.extraction import dense_weight, weight_and_bias
-from tinynets.networks.passes import Inputs, call, check_inputs, part, split, watching
+from tinynets.networks.passes import (
+    Inputs,
+    call,
+    check_inputs,
+    exact_convolutions,
+    part,
+    split,
+    watching,
+)
 
 #: Number of samples on which the ideal die is compared with the realised weights.
 _N_PROOF = 4
@@ -173,7 +181,8 @@ def _outputs(network: nn.Module, inputs: Inputs) -> list[tuple[str, torch.Tensor
     modules = {path: m for path, m in network.named_modules() if isinstance(m, kinds)}
     with watching(modules, see), torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        call(network, inputs)
+        with exact_convolutions():
+            call(network, inputs)
     return outputs
 
 

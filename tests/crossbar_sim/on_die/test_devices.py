@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from approx import approx
+from benchmarks.circuits import gpu
 from crossbar_sim import Converters, Hardware, Noise, to_torch
 from crossbar_sim.calibration.tune import fit_outputs
 from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
@@ -229,3 +230,33 @@ def test_a_pickled_network_is_loaded_for_the_cpu(tmp_path):
     loaded.c.adc.set_range(0.02)
     with torch.no_grad():
         assert loaded(x).device.type == "cpu"
+
+
+def test_convolutions_of_circuits_use_all_bits(monkeypatch):
+    """Where torch's default for a GPU is fewer; afterwards it is as it was."""
+    _, analog, _, x = on_die_of(HARDWARE["wires"])
+    seen, convolve = [], nn.functional.conv2d
+
+    def see(*args: Any) -> torch.Tensor:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return convolve(*args)
+
+    monkeypatch.setattr(nn.functional, "conv2d", see)
+    before = torch.backends.cudnn.allow_tf32
+    analog(x)
+    assert before
+    assert torch.backends.cudnn.allow_tf32
+    assert len(seen) > 1
+    assert not any(seen)
+
+
+def test_the_script_of_a_gpu_runs_on_the_cpu_and_says_if_there_is_none(monkeypatch, capsys):
+    """It compares masks, matrices and reads itself, and fails if they differ."""
+    monkeypatch.setattr("sys.argv", ["gpu", "--device", "cpu"])
+    gpu.main()
+    assert "transfer matrices" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["gpu"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    gpu.main()
+    assert "there is no GPU here: nothing was measured" in capsys.readouterr().out
+    assert gpu.Size().n_weight == 1_130_364_928
