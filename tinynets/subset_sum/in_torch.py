@@ -127,8 +127,8 @@ def _nearest(q: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     tied = ((miss == nearest[:, None]).sum(dim=1) > 1) | _has_equals(ascending, place)
     rows = tied.nonzero()[:, 0]
     if len(rows):
-        halves = [_Half(x.sums[rows], x.weights[rows], x.counts) for x in (a, b)]
-        masks[rows] = _preferred(*halves, targets[rows], split)
+        of_a, of_b = (_Half(x.sums[rows], x.weights[rows], x.counts) for x in (a, b))
+        masks[rows] = _preferred(of_a, of_b, targets[rows], split)
     return masks
 
 
