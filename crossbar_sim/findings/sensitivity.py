@@ -145,7 +145,7 @@ def _sample(
             volts.append(layer.voltages(x))
             rows = _rows(layer, slope) * scale
             slopes += [weight * rows for weight, _ in layer.passes(x)]
-    each, of_outputs = (torch.cat(parts).double().numpy() for parts in (volts, slopes))
+    each, of_outputs = (torch.cat(parts).double().cpu().numpy() for parts in (volts, slopes))
     n = min(N_VECTOR, len(each))
     kept = np.sort(rng.choice(len(each), n, replace=False))
     return each[kept], of_outputs[kept] * (len(each) / n)

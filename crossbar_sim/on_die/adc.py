@@ -29,6 +29,7 @@ class Adc:
     def __init__(self, converters: Converters, groups: Sequence[Sequence[tuple[str, int]]]) -> None:
         self.converters, self.groups = converters, groups
         self.zeros: list[torch.Tensor] = []
+        self.errors: list[Errors] = []
         self._extremes: list[list[torch.Tensor]] | None = None
         self._each: tuple[tuple, Each] | None = None
         self.set_range(converters.adc_range)
@@ -36,14 +37,22 @@ class Adc:
     def set_range(self, v_limit: float | None) -> None:
         """Set the range [V], or None for ADCs that pass voltages on unchanged."""
         self.v_limit = v_limit
+        # A file that is loaded for another device has its tensors there, so they say which it is.
+        device = self.errors[0].gain.device if self.errors else torch.device("cpu")
         self.errors = [
             Errors.joined(
                 [adc_errors(self.converters, n_bit, name, v_limit or 1.0) for name, n_bit in group]
             )
             for group in self.groups
         ]
+        self.move(device)
         straight = all(errors.is_straight for errors in self.errors)
         self._flags = straight, not all(errors.are_none for errors in self.errors)
+
+    def move(self, device: torch.device) -> None:
+        """Move errors and zeros to a device."""
+        self.errors = [errors.to(device) for errors in self.errors]
+        self.zeros = [zeros.to(device) for zeros in self.zeros]
 
     @contextmanager
     def observing(self) -> Iterator[None]:

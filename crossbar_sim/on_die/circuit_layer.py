@@ -23,7 +23,7 @@ from crossbar_sim.periphery.fused_reads import (
     packed,
     read_layer,
 )
-from crossbar_sim.periphery.noise import Noise
+from crossbar_sim.periphery.noise_stream import Draw, NoiseStream
 from mapping.network.mapped_layer import MappedLayer
 
 
@@ -45,6 +45,8 @@ class CircuitLayer(nn.Module):
     The digital gain, initially 1, and the digital bias are parameters; the circuits are fixed.
     Gradients pass through rounding unchanged (straight-through, Bengio et al., arXiv 1308.3432)
     and vanish at saturation.
+
+    `to` moves all of it to another device, where torch computes what compiled code does on the CPU.
     """
 
     units_per_volt: torch.Tensor
@@ -82,6 +84,13 @@ class CircuitLayer(nn.Module):
 
         self.register_load_state_dict_post_hook(lambda layer, _keys: layer.rezero())
 
+    def _apply(self, fn: Any, recurse: bool = True) -> "CircuitLayer":
+        """Move what the layer holds besides its parameters too; torch asks for it in `to`."""
+        super()._apply(fn, recurse)
+        self.dac_errors = self.dac_errors.to(self.bias.device)
+        self.adc.move(self.bias.device)
+        return self
+
     def get_extra_state(self) -> torch.Tensor:
         """Return the ranges of the DACs and ADCs, without which the circuits mean other numbers."""
         limit, signed = self.input_range.limit, float(self.input_range.signed)
@@ -104,7 +113,7 @@ class CircuitLayer(nn.Module):
         """Restart the noise stream and the count of saturation."""
         self.n_saturated = 0
         noise = self.hardware.noise
-        self.stream = None if noise is None else _stream(noise, self.name)
+        self.stream = None if noise is None else NoiseStream(noise.seed, self.name)
 
     def passes(self, x: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
         """Return digital weight and drive (as a fraction of v_read) of every pass over inputs x."""
@@ -151,12 +160,14 @@ class CircuitLayer(nn.Module):
         elif x.ndim == 3:
             x = x.unsqueeze(2)
         total: Any = 0.0
-        for weight, drive in self.passes(x):
+        draws = None if self.stream is None else self.stream.read(len(x))
+        for k_pass, (weight, drive) in enumerate(self.passes(x)):
             if self._is_fused(drive):
                 total = self._add_fused(drive, weight, total)
                 continue
             for k, part in enumerate(self.parts):
-                volts, n_clipped = self._adc_inputs(part, drive)
+                draw = None if draws is None else draws(k, k_pass)
+                volts, n_clipped = self._adc_inputs(part, drive, draw)
                 read, n_beyond = self.adc.read(volts, k)
                 self.n_saturated += n_clipped + n_beyond
                 total = total + self._spread(weight * read if weight != 1 else read, part)
@@ -233,15 +244,17 @@ class CircuitLayer(nn.Module):
             self._packed = state, packed(parts, self.hardware.periphery.v_swing, signed=signed)
         return self._packed[1]
 
-    def _adc_inputs(self, part: Readout, drive: torch.Tensor) -> tuple[torch.Tensor, int]:
+    def _adc_inputs(
+        self, part: Readout, drive: torch.Tensor, draw: Draw | None
+    ) -> tuple[torch.Tensor, int]:
         """Return the ADC inputs of some tiles [V], and how many amplifiers saturated."""
         if self.dac_errors.is_straight:
-            return part(drive, self.stream)
+            return part(drive, draw)
         if self.conv is None:
-            return part.read_lines(self.dac_errors.apply(drive), self.stream)
+            return part.read_lines(self.dac_errors.apply(drive), draw)
         # Each word line has its own nonlinearity, so every patch must be laid out.
         rows = self.dac_errors.apply(patches(drive, self.conv).flatten(0, -2))
-        volts, n_saturated = part.read_lines(rows, self.stream)
+        volts, n_saturated = part.read_lines(rows, draw)
         volts = volts.unflatten(0, (len(drive), *output_size(drive, self.conv)))
         return volts.permute(0, 3, 1, 2), n_saturated
 
@@ -268,12 +281,20 @@ def _together(
     return merged(each, mapped.source)
 
 
-def _stream(noise: Noise, label: str) -> torch.Generator:
-    """Return the random stream of a layer's noise."""
-    words = np.random.SeedSequence([noise.seed, *label.encode()]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(words[0] >> 1))
-
-
 def circuit_layers(network: nn.Module) -> dict[str, CircuitLayer]:
     """Return the circuit layers by module path, in the order of the modules."""
     return {path: m for path, m in network.named_modules() if isinstance(m, CircuitLayer)}
+
+
+def begin_pass(network: nn.Module, _inputs: Any) -> None:
+    """Tell a network's layers that a pass through it begins, so that they count their uses."""
+    for layer in circuit_layers(network).values():
+        if layer.stream is not None:
+            layer.stream.begin()
+
+
+def counting_uses(network: nn.Module) -> nn.Module:
+    """Let a network call `begin_pass` before each pass, and return it."""
+    if begin_pass not in network._forward_pre_hooks.values():
+        network.register_forward_pre_hook(begin_pass)
+    return network

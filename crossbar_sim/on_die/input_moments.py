@@ -37,7 +37,7 @@ def second_moments(
         conv = layer.conv
         seen = capture_inputs(model, [layer.module], moment_images)[layer.module]
         parts = [(x if conv is None else patches(x, conv)).flatten(0, -2) for x in seen]
-        rows = torch.cat(parts).double().numpy()
+        rows = torch.cat(parts).double().cpu().numpy()
         if whole or layer.groups == 1:
             return rows.T @ rows / len(rows)
         each = rows.reshape(len(rows), layer.groups, -1).transpose(1, 2, 0)

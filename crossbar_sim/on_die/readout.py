@@ -15,6 +15,8 @@ from crossbar_sim.foundry.measured import measured
 from crossbar_sim.foundry.tile import FoundryTile
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.periphery.conversion import Errors, broadcast
+from crossbar_sim.periphery.noise_stream import Draw
+from crossbar_sim.solvers.batched import transfer_matrices
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
 from crossbar_sim.transfer.elimination import one_blas_thread
 from mapping.bank import Die
@@ -22,6 +24,7 @@ from mapping.tiling.tiles import Tile
 from netlists.circuit import Periphery
 from netlists.circuit.build import tile_circuit
 from tinynets.networks.layers import ConvGeometry, PrunedLayer
+from tinynets.networks.passes import exact_convolutions
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,18 @@ class Response:
         return len(self.columns)
 
 
-def respond(tile: Tile, hardware: Hardware, die: Die | None = None) -> Response:
+def respond(
+    tile: Tile, hardware: Hardware, die: Die | None = None, transfer: np.ndarray | None = None
+) -> Response:
     """Return the response of a tile with its own amplifiers.
 
     die: that the tile is on, without which ValueError is raised for hardware with devices.
+    transfer: matrix of the tile's circuit (n_word, 2 n_bit) [S], where it is known.
     """
     periphery, noise = hardware.periphery.for_tile(tile.name), hardware.noise
     circuit = tile_circuit(tile, hardware.wires, periphery)
-    volts = -periphery.r_feedback * periphery.share * transfer_matrix(circuit)
+    transfer = transfer_matrix(circuit) if transfer is None else transfer
+    volts = -periphery.r_feedback * periphery.share * transfer
     rest = np.zeros(circuit.n_line)
     if periphery.offsets(circuit.n_line).any():
         unclipped = replace(circuit, periphery=replace(periphery, v_swing=np.inf))
@@ -84,14 +91,23 @@ def tile_by_curves(tile: Tile, hardware: Hardware, die: Die | None) -> FoundryTi
 
 
 def respond_all(
-    tiles: Iterable[Tile], hardware: Hardware, die: Die | None = None
+    tiles: Iterable[Tile],
+    hardware: Hardware,
+    die: Die | None = None,
+    *,
+    device: torch.device | None = None,
 ) -> dict[str, Response]:
     """Return the responses of tiles by name, by as many threads as numba may use.
 
     die: see `respond`.
+    device: that finds the transfer matrices, many at once; None or the CPU for compiled code.
     """
-    tiles = list(tiles)
-    each = repeat(hardware), repeat(die)
+    tiles, known = list(tiles), repeat(None)
+    if device is not None and device.type != "cpu":
+        ends = hardware.periphery
+        circuits = [tile_circuit(tile, hardware.wires, ends) for tile in tiles]
+        known = transfer_matrices(circuits, device)
+    each = repeat(hardware), repeat(die), known
     with one_blas_thread(), ThreadPoolExecutor(numba.get_num_threads()) as pool:
         return dict(zip((t.name for t in tiles), pool.map(respond, tiles, *each)))
 
@@ -197,16 +213,14 @@ class Readout(nn.Module):
         if conv is not None:
             self._keep_kernel(conv, response.rows, volts, dtype)
 
-    def forward(
-        self, drive: torch.Tensor, stream: torch.Generator | None = None
-    ) -> tuple[torch.Tensor, int]:
+    def forward(self, drive: torch.Tensor, draw: Draw | None = None) -> tuple[torch.Tensor, int]:
         """Return the differences (n_vector, n_bit, ...) [V], and how many amplifiers saturated.
 
         drive: of the layer's word lines, as a fraction of v_read: (n_vector, n_in), or images
             (n_image, n_channel, height, width).
-        stream: of the noise; None for none.
+        draw: gives the numbers of the noise; None for none.
         """
-        return self._amplified(self.lines(drive), stream)
+        return self._amplified(self.lines(drive), draw)
 
     def lines(self, drive: torch.Tensor) -> torch.Tensor:
         """Return the amplifiers' outputs [V] without swing and noise, for drives as in `forward`.
@@ -220,13 +234,12 @@ class Readout(nn.Module):
             drive = drive[:, self.get_buffer("channels")]
         shape = self.conv.stride, self.conv.padding, self.conv.dilation
         kernel, rest = self.get_buffer("kernel"), self.get_buffer("rest")
-        return nn.functional.conv2d(drive, kernel, rest, *shape)
+        with exact_convolutions():  # like a matrix's product, which is exact by default
+            return nn.functional.conv2d(drive, kernel, rest, *shape)
 
-    def read_lines(
-        self, drive: torch.Tensor, stream: torch.Generator | None = None
-    ) -> tuple[torch.Tensor, int]:
+    def read_lines(self, drive: torch.Tensor, draw: Draw | None = None) -> tuple[torch.Tensor, int]:
         """Return what `forward` does for drives (n_vector, n_in) of word lines, of any layer."""
-        return self._amplified(self._lines_of(drive), stream)
+        return self._amplified(self._lines_of(drive), draw)
 
     def _lines_of(self, drive: torch.Tensor) -> torch.Tensor:
         rows = self.get_buffer("rows")
@@ -238,19 +251,14 @@ class Readout(nn.Module):
         """Whether any output has noise."""
         return bool(self.get_buffer("sigma").any())
 
-    def _amplified(
-        self, out: torch.Tensor, stream: torch.Generator | None
-    ) -> tuple[torch.Tensor, int]:
+    def _amplified(self, out: torch.Tensor, draw: Draw | None) -> tuple[torch.Tensor, int]:
         """Clip lines at the amplifiers' swing, take pairs, add noise."""
         n_saturated = 0
         if np.isfinite(self.v_swing):
             n_saturated = int((out.abs() >= self.v_swing).sum())
             out = self._pairs(out.clamp(-self.v_swing, self.v_swing), 1)
-        if stream is not None and self.is_noisy:
-            sigma = self.get_buffer("sigma")
-            # Drawn on the stream's device, so that the numbers do not depend on that of the layer.
-            draw = torch.randn(out.shape, generator=stream, dtype=out.dtype).to(out.device)
-            out = out + broadcast(sigma, out) * draw
+        if draw is not None and self.is_noisy:
+            out = out + broadcast(self.get_buffer("sigma"), out) * draw(out.detach())
         return out, n_saturated
 
     def _pairs(self, lines, axis: int):

@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from torch import nn
 
-from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
+from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers, counting_uses
 from crossbar_sim.on_die.hardware import Hardware, built_hardware
 from crossbar_sim.on_die.layer_inputs import InputRange
 from crossbar_sim.on_die.readout import respond_all
@@ -24,7 +24,7 @@ from tinynets.files.drafts import new_directory
 from tinynets.files.npz import read_npz
 from tinynets.modules.replacing import copied, with_module
 from tinynets.modules.unpacking import unpacked
-from tinynets.networks.extraction import conv_geometry
+from tinynets.networks.extraction import conv_geometry, dense_weight
 from tinynets.networks.layers import PrunedLayer
 
 FORMAT, VERSION = "crossbar-sim network on a die", 1
@@ -81,6 +81,7 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
     """Return the network that `save_network` wrote, and its mapping.
 
     model: a module of the same architecture and precision, with any weights; it is not changed.
+        The network is on its device, whatever device it was saved from.
 
     The noise stream and the count of saturation start again. Nothing in the files is executed.
     Raises ValueError that names a file that is missing, damaged or of another version, or a
@@ -103,14 +104,15 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
         for layer in mapped.layers:
             path = layer.source.module
             _check_module(path, on_die.get_submodule(path), layer.source)
-            replaced = _layer(header.layers[path], layer, mapped.die, dtype)
+            device = dense_weight(on_die.get_submodule(path)).device
+            replaced = _layer(header.layers[path], layer, mapped.die, dtype, device)
             on_die = with_module(on_die, path, replaced)
         _restore(on_die, state)
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{directory} does not fit the model: {error}") from error
     for layer in circuit_layers(on_die).values():
         layer.rezero()
-    return on_die, mapped
+    return counting_uses(on_die), mapped
 
 
 class _Circuits(BaseModel):
@@ -155,13 +157,15 @@ def _describe(layer: CircuitLayer) -> dict[str, Any]:
     return asdict(layer.hardware) | ranges
 
 
-def _layer(entry: _Circuits, mapped: MappedLayer, die: Die, dtype: torch.dtype) -> CircuitLayer:
+def _layer(
+    entry: _Circuits, mapped: MappedLayer, die: Die, dtype: torch.dtype, device: torch.device
+) -> CircuitLayer:
     hardware = built_hardware(entry.model_dump(include=_PARTS))
     limits = built(InputRange, entry.input_range, "input_range")
-    responses = respond_all(mapped.tiles, hardware, die)
+    responses = respond_all(mapped.tiles, hardware, die, device=device)
     layer = CircuitLayer(mapped, hardware, limits, responses=responses, dtype=dtype)
     layer.adc.set_range(entry.v_limit)
-    return layer
+    return layer.to(device)
 
 
 def _check_module(path: str, module: Any, source: PrunedLayer) -> None:

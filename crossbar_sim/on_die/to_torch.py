@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
+from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers, counting_uses
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.layer_inputs import (
     BATCH,
@@ -25,7 +25,15 @@ from tinynets.modules.pooling import with_quick_pooling
 from tinynets.modules.replacing import copied, with_module
 from tinynets.modules.unpacking import unpacked
 from tinynets.networks.extraction import dense_weight, weight_and_bias
-from tinynets.networks.passes import Inputs, call, check_inputs, part, split, watching
+from tinynets.networks.passes import (
+    Inputs,
+    call,
+    check_inputs,
+    exact_convolutions,
+    part,
+    split,
+    watching,
+)
 
 #: Number of samples on which the ideal die is compared with the realised weights.
 _N_PROOF = 4
@@ -42,11 +50,13 @@ def to_torch(
 ) -> nn.Module:
     """Return a copy of a model in which every mapped layer is a `CircuitLayer`.
 
-    model: the digital network that was mapped; it is not changed.
-    hardware: everything around the cells; noise is drawn again for every output of every pass.
-    calibration: inputs (never test data) that fix the range of every DAC and ADC without a given
-        one: the largest input of the layer, over all its passes, and the largest output of its
-        tiles.
+    model: the digital network that was mapped; it is not changed. Each layer's circuits are put on
+        the device of its weight, and run there.
+    hardware: everything around the cells; noise is another for every output of every pass,
+        and the same on any device and for any batches (`NoiseStream`).
+    calibration: inputs on the model's device (never test data) that fix the range of every DAC and
+        ADC without a given one: the largest input of the layer, over all its passes, and the
+        largest output of its tiles.
     responses: by tile, if `crossbar_sim.on_die.readout.respond_all` has computed them already.
     ranges: of the layers' inputs on the calibration inputs, by path of the module, if
         `crossbar_sim.on_die.layer_inputs.input_ranges` has found them already.
@@ -61,15 +71,16 @@ def to_torch(
     analog = with_quick_pooling(copied(model).eval())
     paths = [layer.source.module for layer in mapped.layers]
     ranges = ranges or input_ranges(model, paths, calibration)
-    if responses is None and hardware.devices is not None:
-        responses = respond_all(mapped.tiles, hardware, mapped.die)
+    device = _device(model, paths[0])
+    if responses is None and (hardware.devices is not None or device.type != "cpu"):
+        responses = respond_all(mapped.tiles, hardware, mapped.die, device=device)
     for layer in mapped.layers:
         path = layer.source.module
         limits, dtype = _range(hardware.converters, ranges[path]), _dtype(model, path)
         replaced = CircuitLayer(layer, hardware, limits, responses=responses, dtype=dtype)
-        analog = with_module(analog, path, replaced)
+        analog = with_module(analog, path, replaced.to(_device(model, path)))
     _settle(analog, paths, calibration)
-    return analog
+    return counting_uses(analog)
 
 
 def check_mapped(model: nn.Module, mapped: MappedNetwork) -> None:
@@ -114,14 +125,16 @@ def prove_ideal(model: nn.Module, mapped: MappedNetwork, inputs: Inputs) -> None
     paths = [layer.source.module for layer in mapped.layers]
     digital, analog = copied(model).eval(), copied(model).eval()
     for layer in mapped.layers:
-        product = _Product(layer, _dtype(model, layer.source.module))
-        digital = with_module(digital, layer.source.module, product)
+        path = layer.source.module
+        product = _Product(layer, _dtype(model, path)).to(_device(model, path))
+        digital = with_module(digital, path, product)
     ranges = input_ranges(digital, paths, inputs)
     for layer in mapped.layers:
         path = layer.source.module
         responses = {tile.name: ideal_response(tile) for tile in layer.tiles}
         options = {"responses": responses, "dtype": _dtype(model, path)}
-        analog = with_module(analog, path, CircuitLayer(layer, Hardware(), ranges[path], **options))
+        circuits = CircuitLayer(layer, Hardware(), ranges[path], **options)
+        analog = with_module(analog, path, circuits.to(_device(model, path)))
     for (path, expected), (_, given) in zip(_outputs(digital, inputs), _outputs(analog, inputs)):
         error = float((given - expected).abs().max() / expected.abs().max().clamp_min(1e-30))
         if not error <= max(1e-3, 16 * torch.finfo(expected.dtype).eps):
@@ -134,12 +147,16 @@ def prove_ideal(model: nn.Module, mapped: MappedNetwork, inputs: Inputs) -> None
 class _Product(nn.Module):
     """A layer's realised weight times its input plus its bias, without any circuit."""
 
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+
     def __init__(self, mapped: MappedLayer, dtype: torch.dtype) -> None:
         super().__init__()
         layer = mapped.source
         self.conv = layer.conv
-        self.weight = torch.from_numpy(mapped.weight).to(dtype)
-        self.bias = None if layer.bias is None else torch.tensor(layer.bias).to(dtype)
+        bias = None if layer.bias is None else torch.tensor(layer.bias).to(dtype)
+        self.register_buffer("weight", torch.from_numpy(mapped.weight).to(dtype))
+        self.register_buffer("bias", bias)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the outputs for inputs, both in the torch layer's shapes."""
@@ -164,7 +181,8 @@ def _outputs(network: nn.Module, inputs: Inputs) -> list[tuple[str, torch.Tensor
     modules = {path: m for path, m in network.named_modules() if isinstance(m, kinds)}
     with watching(modules, see), torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        call(network, inputs)
+        with exact_convolutions():
+            call(network, inputs)
     return outputs
 
 
@@ -181,9 +199,9 @@ def put_on_die(
     network = unpacked(network, only=[path])
     limits = _range(hardware.converters, input_ranges(network, [path], calibration)[path])
     replaced = CircuitLayer(layer, hardware, limits, dtype=_dtype(network, path))
-    network = with_module(network, path, replaced)
+    network = with_module(network, path, replaced.to(_device(network, path)))
     _settle(network, [path], calibration)
-    return network
+    return counting_uses(network)
 
 
 def _dtype(network: nn.Module, path: str) -> torch.dtype:
@@ -191,12 +209,17 @@ def _dtype(network: nn.Module, path: str) -> torch.dtype:
     return dense_weight(network.get_submodule(path)).dtype
 
 
+def _device(network: nn.Module, path: str) -> torch.device:
+    """Return where the weight of a layer is, and so what takes its place."""
+    return dense_weight(network.get_submodule(path)).device
+
+
 def _range(converters: Converters, seen: InputRange) -> InputRange:
     return seen if converters.dac_range is None else replace(seen, limit=converters.dac_range)
 
 
 def _settle(network: nn.Module, paths: list[str], calibration: Inputs) -> None:
-    """Set ranges and zeros of the new layers' ADCs, and restart their count of saturation."""
+    """Set ranges and zeros of the new layers' ADCs; restart their noise and counts."""
     new = [layer for path, layer in circuit_layers(network).items() if path in paths]
     unknown = [x.adc for x in new if x.adc.converters.measures and x.adc.v_limit is None]
     with ExitStack() as stack:
@@ -207,6 +230,7 @@ def _settle(network: nn.Module, paths: list[str], calibration: Inputs) -> None:
                 for inputs in split(calibration, BATCH):
                     call(network.eval(), inputs)
     for layer in new:
+        layer.restart()
         layer.rezero()
 
 

@@ -43,6 +43,10 @@ class Errors:
     def _has(self, name: str) -> bool:
         return bool(getattr(self, name).any())
 
+    def to(self, device: torch.device) -> "Errors":
+        """Return the same errors on a device."""
+        return Errors(*(getattr(self, field.name).to(device) for field in fields(self)))
+
     @staticmethod
     def joined(parts: Sequence["Errors"]) -> "Errors":
         """Return the errors of several groups of converters as those of one."""

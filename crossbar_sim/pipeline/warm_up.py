@@ -11,6 +11,7 @@ from crossbar_sim.calibration.switches import reselect_for_wires
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.to_torch import to_torch
 from crossbar_sim.periphery.converters import Converters
+from crossbar_sim.periphery.noise import Noise
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
 from crossbar_sim.system.terminal import messages, progress_bars
 from crossbar_sim.transfer.array_lines import lines_of
@@ -87,7 +88,9 @@ def _read() -> None:
     network, x = nn.Sequential(nn.Linear(12, 6)), torch.rand(3, 12)
     mapped = map_network(extract(network, x), Die(_BANK, seed=1), TileConfig(8, 4))
     periphery = Periphery(tia_gain=1e4, v_swing=1.0)
-    to_torch(network, mapped, Hardware(periphery=periphery, converters=_BITS), calibration=x)
+    for noise in (None, Noise(bandwidth=1e6)):
+        hardware = Hardware(periphery=periphery, converters=_BITS, noise=noise)
+        to_torch(network, mapped, hardware, calibration=x)
 
 
 def _calibrated() -> None:

@@ -44,6 +44,7 @@ def select(
     objective: str = "error",
     tolerance: float | np.ndarray = 0.0,
     max_closed: int | None = None,
+    device: Any = None,
 ) -> CellSelection:
     """Choose the switches of every cell, jointly over both of its banks.
 
@@ -52,6 +53,8 @@ def select(
     objective: "error", the nearest choice; "power", the least conducting choice that lies within
         `tolerance` [S] of the target, and the nearest one where there is none.
     max_closed: the most switches of a cell that may be closed.
+    device: that torch searches on, such as "cuda", for objective "error" without max_closed; the
+        switches are the same.
 
     Raises ValueError for another objective, a tolerance without its objective or the reverse,
     and for what `tinynets.subset_sum.solve` refuses.
@@ -65,7 +68,8 @@ def select(
         )
     values, base = subset_problem(branches)
     aim = np.asarray(target, float) - base
-    nearest = subset_sum.solve(values, aim, tolerance=tolerance, max_closed=max_closed)
+    options: Any = {"tolerance": tolerance, "max_closed": max_closed, "device": device}
+    nearest = subset_sum.solve(values, aim, **options)
     pos, neg = split_mask(nearest.mask, branches.g_closed.shape[-1])
     return CellSelection(pos, neg, base + nearest.value)
 

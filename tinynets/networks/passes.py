@@ -151,3 +151,15 @@ def without_fused_passes() -> Iterator[None]:
     finally:
         backends.mha.set_fastpath_enabled(before[0])
         backends.mkldnn.enabled = before[1]
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Let a GPU's convolutions compute with all bits of float32; torch's default leaves out 13."""
+    cudnn: Any = torch.backends.cudnn
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before

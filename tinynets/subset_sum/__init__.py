@@ -1,6 +1,6 @@
 """The exact solver: which of a bank's values add up to a target, and how near they come.
 
-Ordered: order, sorted_lists, kernels, solver; by_count, near_by_count.
+Ordered: order, sorted_lists, kernels, in_torch, solver; by_count, near_by_count.
 What users call is exported here.
 """
 

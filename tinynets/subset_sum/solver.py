@@ -15,6 +15,7 @@ values wins, then the least sum of |values|, then the lowest mask.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -52,6 +53,7 @@ def solve(
     *,
     tolerance: ArrayLike = 0.0,
     max_closed: int | None = None,
+    device: Any = None,
 ) -> Selection:
     """Choose for each target the subset of values whose sum is nearest.
 
@@ -60,6 +62,8 @@ def solve(
     tolerance: scalar or (n_problem,), same unit. Where positive and attainable, the lightest
         subset (least sum of |values|, then fewest, then lowest mask) within it is chosen instead.
     max_closed: choose at most this many values.
+    device: that torch searches on in batches, such as "cuda", for the nearest subsets of n <= 24;
+        None for compiled code on the CPU. The subsets are the same.
 
     Returns a Selection with arrays (n_problem,), ties settled as the module describes.
     Raises ValueError for wrong shapes, NaN or infinite numbers, n = 0, n > 40, a negative
@@ -73,6 +77,8 @@ def solve(
     tolerances = _checked_tolerances(tolerance, targets.shape)
     limit = _checked_max_closed(max_closed, n)
     masks = np.full(targets.shape, -1)
+    if device is not None:
+        return _selection(banks, targets, _on_device(banks, targets, tolerances, limit, device))
     if limit < n or np.any(tolerances > 0):
 
         def search(part: slice) -> None:
@@ -92,6 +98,23 @@ def solve(
 
     _run(search, len(targets), 2 ** (n / 2))
     return _selection(banks, targets, masks)
+
+
+def _on_device(
+    banks: NDArray, targets: NDArray, tolerances: NDArray, limit: int, device: Any
+) -> NDArray:
+    """Return the masks of the nearest subsets, by torch; this module does without it otherwise."""
+    import torch
+
+    from tinynets.subset_sum import in_torch
+
+    n = banks.shape[1]
+    if n > in_torch.LARGEST_BANK or limit < n or np.any(tolerances > 0):
+        raise ValueError(
+            "with a device, expected the nearest subsets, without tolerance or max_closed, of up "
+            f"to {in_torch.LARGEST_BANK} values; got {n} values; leave device out"
+        )
+    return in_torch.nearest_masks(banks, targets, torch.device(device))
 
 
 def solve_top(values: ArrayLike, targets: ArrayLike, top: int) -> Selection:
