@@ -96,14 +96,16 @@ def respond_all(
     die: Die | None = None,
     *,
     device: torch.device | None = None,
+    transfers: Sequence[np.ndarray] | None = None,
 ) -> dict[str, Response]:
     """Return the responses of tiles by name, by as many threads as numba may use.
 
     die: see `respond`.
     device: that finds the transfer matrices, many at once; None or the CPU for compiled code.
+    transfers: these matrices (n_word, 2 n_bit) [S], where they are known.
     """
-    tiles, known = list(tiles), repeat(None)
-    if device is not None and device.type != "cpu":
+    tiles, known = list(tiles), transfers or repeat(None)
+    if transfers is None and device is not None and device.type != "cpu":
         ends = hardware.periphery
         circuits = [tile_circuit(tile, hardware.wires, ends) for tile in tiles]
         known = transfer_matrices(circuits, device)

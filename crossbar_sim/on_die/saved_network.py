@@ -3,10 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import numba
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -16,10 +18,14 @@ from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers, coun
 from crossbar_sim.on_die.hardware import Hardware, built_hardware
 from crossbar_sim.on_die.layer_inputs import InputRange
 from crossbar_sim.on_die.readout import respond_all
+from crossbar_sim.solvers.nodal import MATRIX_LIMIT, matrix_error, transfer_matrix
+from crossbar_sim.transfer.array_lines import is_regular
+from crossbar_sim.transfer.elimination import one_blas_thread
 from mapping.bank import Die
 from mapping.network.header import built, check_start, first_problem
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
+from netlists.circuit.build import tile_circuit
 from tinynets.files.drafts import new_directory
 from tinynets.files.npz import read_npz
 from tinynets.modules.replacing import copied, with_module
@@ -28,22 +34,29 @@ from tinynets.networks.extraction import conv_geometry, dense_weight
 from tinynets.networks.layers import PrunedLayer
 
 FORMAT, VERSION = "crossbar-sim network on a die", 1
-_SUMMED = ("mapped.npz", "state.npz")
-_FILES = (*_SUMMED, "circuits.json")
+#: Transfer matrices, which spare a reader most of its work; nothing is lost without them.
+_TRANSFERS = "transfers.npz"
+_NEEDED = ("mapped.npz", "state.npz")
+_FILES = (*_NEEDED, "circuits.json")
 _PARTS = set(asdict(Hardware()))
 
 
-def save_network(on_die: nn.Module, mapped: MappedNetwork, directory: str | Path) -> Path:
+def save_network(
+    on_die: nn.Module, mapped: MappedNetwork, directory: str | Path, *, transfers: bool = True
+) -> Path:
     """Write a network of `to_torch`, tuned or not, into a new directory.
 
     on_die: the network.
     mapped: the mapping that it was made from.
     directory: appears whole or not at all.
+    transfers: whether the transfer matrices of arrays with wires are kept too: 16 bytes for every
+        cell of every tile, and as much work as `to_torch` again, of which `load_network` is spared
+        most.
 
-    The files are mapped.npz, state.npz (all parameters and buffers, digital ones included) and
-    circuits.json (wires, amplifiers, converters, noise, and the range of every layer; checksums of
-    the other two). Raises FileExistsError for an existing directory, ValueError if network and
-    mapping have different layers.
+    The files are mapped.npz, state.npz (all parameters and buffers, digital ones included),
+    transfers.npz and circuits.json (wires, amplifiers, converters, noise, and the range of every
+    layer; checksums of the others). Raises FileExistsError for an existing directory, ValueError if
+    network and mapping have different layers.
     """
     directory = Path(directory)
     if directory.exists():
@@ -55,6 +68,9 @@ def save_network(on_die: nn.Module, mapped: MappedNetwork, directory: str | Path
             f"{sorted(layer.source.module for layer in mapped.layers)}; save them together"
         )
     with new_directory(directory) as draft:
+        if transfers:
+            arrays: dict[str, Any] = _found_transfers(layers, mapped)
+            np.savez(draft / _TRANSFERS, **arrays)
         _write(draft, layers, mapped, _digital_state(on_die))
     return directory
 
@@ -71,7 +87,7 @@ def _write(
     header = {
         "format": FORMAT,
         "version": VERSION,
-        "sha256": {name: _digest(draft / name) for name in _SUMMED},
+        "sha256": {path.name: _digest(path) for path in sorted(draft.iterdir())},
         "layers": {path: _describe(layer) for path, layer in layers.items()},
     }
     (draft / "circuits.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
@@ -88,15 +104,10 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
     directory that does not fit the model.
     """
     directory = Path(directory)
-    for name in _FILES:
-        if not (directory / name).is_file():
-            raise ValueError(f"{directory / name} is missing; expected {', '.join(_FILES)}")
-    header = _header(directory / "circuits.json")
-    for name in _SUMMED:
-        if _digest(directory / name) != header.sha256.get(name):
-            raise ValueError(f"{directory / name} is damaged: its checksum does not match")
+    header = _checked_header(directory)
     mapped = MappedNetwork.load(directory / "mapped.npz")
     state = read_npz(directory / "state.npz")
+    kept = _Transfers(directory, _TRANSFERS in header.sha256)
     paths = [layer.source.module for layer in mapped.layers]
     on_die = unpacked(copied(model), only=paths).eval()
     dtype = next(on_die.parameters()).dtype
@@ -105,7 +116,7 @@ def load_network(model: nn.Module, directory: str | Path) -> tuple[nn.Module, Ma
             path = layer.source.module
             _check_module(path, on_die.get_submodule(path), layer.source)
             device = dense_weight(on_die.get_submodule(path)).device
-            replaced = _layer(header.layers[path], layer, mapped.die, dtype, device)
+            replaced = _layer(header.layers[path], layer, mapped.die, dtype, device, kept)
             on_die = with_module(on_die, path, replaced)
         _restore(on_die, state)
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
@@ -140,6 +151,64 @@ class _Header(BaseModel):
     layers: dict[str, _Circuits]
 
 
+def _checked_header(directory: Path) -> _Header:
+    """Return the content of circuits.json; ValueError unless all files are there and whole."""
+    for name in _FILES:
+        if not (directory / name).is_file():
+            raise ValueError(f"{directory / name} is missing; expected {', '.join(_FILES)}")
+    header = _header(directory / "circuits.json")
+    for name in {*_NEEDED, *header.sha256}:
+        if name not in (*_NEEDED, _TRANSFERS):
+            raise ValueError(f"{directory / 'circuits.json'} names {name!r}, which is not read")
+        path = directory / name
+        if not path.is_file() or _digest(path) != header.sha256.get(name):
+            raise ValueError(f"{path} is damaged: its checksum does not match")
+    return header
+
+
+class _Transfers:
+    """The transfer matrices of a saved network, each compared with a solution before its use."""
+
+    def __init__(self, directory: Path, there: bool) -> None:
+        self.path = directory / _TRANSFERS
+        self.arrays = read_npz(self.path) if there else {}
+
+    def of(self, layer: MappedLayer, hardware: Hardware) -> list[np.ndarray] | None:
+        """Return those of a layer's tiles, or None; ValueError for one of another circuit."""
+        flat = self.arrays.get(layer.name)
+        circuits = [tile_circuit(t, hardware.wires, hardware.periphery) for t in layer.tiles]
+        if flat is None:
+            return None
+        sizes = [(tile.n_word, 2 * tile.n_bit) for tile in layer.tiles]
+        ends = np.cumsum([n_word * n_line for n_word, n_line in sizes])
+        if flat.dtype != np.float64 or flat.shape != (ends[-1],) or not is_regular(circuits[0]):
+            raise ValueError(f"{self.path}: {layer.name} has other tiles; save the network again")
+        found = [part.reshape(size) for part, size in zip(np.split(flat, ends[:-1]), sizes)]
+        with one_blas_thread(), ThreadPoolExecutor(numba.get_num_threads()) as pool:
+            worst = np.max(list(pool.map(matrix_error, circuits, found)))
+        if not worst <= MATRIX_LIMIT:
+            raise ValueError(
+                f"{self.path}: a matrix of {layer.name} is off by {worst:.1e} of what its circuit "
+                "gives; save the network again"
+            )
+        return found
+
+
+def _found_transfers(
+    layers: Mapping[str, CircuitLayer], mapped: MappedNetwork
+) -> dict[str, np.ndarray]:
+    """Return the transfer matrices of all layers whose arrays have wires, one after another."""
+    found = {}
+    for layer in mapped.layers:
+        hardware = layers[layer.source.module].hardware
+        circuits = [tile_circuit(t, hardware.wires, hardware.periphery) for t in layer.tiles]
+        if is_regular(circuits[0]):
+            with one_blas_thread(), ThreadPoolExecutor(numba.get_num_threads()) as pool:
+                matrices = list(pool.map(transfer_matrix, circuits))
+            found[layer.name] = np.concatenate([matrix.ravel() for matrix in matrices])
+    return found
+
+
 def _header(path: Path) -> _Header:
     """Return the content of circuits.json, checked."""
     text = path.read_bytes()
@@ -158,11 +227,17 @@ def _describe(layer: CircuitLayer) -> dict[str, Any]:
 
 
 def _layer(
-    entry: _Circuits, mapped: MappedLayer, die: Die, dtype: torch.dtype, device: torch.device
+    entry: _Circuits,
+    mapped: MappedLayer,
+    die: Die,
+    dtype: torch.dtype,
+    device: torch.device,
+    kept: _Transfers,
 ) -> CircuitLayer:
     hardware = built_hardware(entry.model_dump(include=_PARTS))
     limits = built(InputRange, entry.input_range, "input_range")
-    responses = respond_all(mapped.tiles, hardware, die, device=device)
+    known = {"device": device, "transfers": kept.of(mapped, hardware)}
+    responses = respond_all(mapped.tiles, hardware, die, **known)
     layer = CircuitLayer(mapped, hardware, limits, responses=responses, dtype=dtype)
     layer.adc.set_range(entry.v_limit)
     return layer.to(device)
@@ -214,12 +289,7 @@ def load_mapping(directory: str | Path) -> tuple[MappedNetwork, Hardware]:
     layers of different hardware.
     """
     directory = Path(directory)
-    header = _header(directory / "circuits.json")
-    for name in _SUMMED:
-        if not (directory / name).is_file():
-            raise ValueError(f"{directory / name} is missing; expected {', '.join(_FILES)}")
-        if _digest(directory / name) != header.sha256.get(name):
-            raise ValueError(f"{directory / name} is damaged: its checksum does not match")
+    header = _checked_header(directory)
     mapped = MappedNetwork.load(directory / "mapped.npz")
     try:
         found = [built_hardware(e.model_dump(include=_PARTS)) for e in header.layers.values()]

@@ -109,7 +109,7 @@ def _transfer(circuit: Circuit) -> tuple[np.ndarray, float, str]:
     SolverError where that is no better, as with cells of far less resistance than the others.
     """
     matrix = transfer_grid(circuit)
-    error = _matrix_error(circuit, matrix)
+    error = matrix_error(circuit, matrix)
     if error <= MATRIX_LIMIT:
         return matrix, error, "nodal, transfer matrix"
     found = solve_grid(circuit, np.eye(circuit.n_word), np.zeros(circuit.n_line))
@@ -121,8 +121,14 @@ def _transfer(circuit: Circuit) -> tuple[np.ndarray, float, str]:
     return found.i_out, found.residual, "nodal, a solution for each word line"
 
 
-def _matrix_error(circuit: Circuit, matrix: np.ndarray) -> float:
-    """Return the error of a transfer matrix on one solved vector, over the largest current."""
+def matrix_error(circuit: Circuit, matrix: np.ndarray) -> float:
+    """Return the error of a transfer matrix on one solved vector, over the largest current.
+
+    circuit: one that `is_regular`.
+    matrix: (n_word, n_line) [S].
+
+    The vector is random, so that a wrong matrix is right for it only by rounding.
+    """
     v_in = np.random.default_rng(0).uniform(-1.0, 1.0, size=(1, circuit.n_word))
     i_out = solve_grid(circuit, v_in, np.zeros(circuit.n_line)).i_out
     largest = float(np.abs(i_out).max())

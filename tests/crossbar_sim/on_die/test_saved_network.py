@@ -69,6 +69,13 @@ def kept(perceptron: tuple, tmp_path: Path) -> Path:
     return save_network(perceptron[0], perceptron[1], tmp_path / "kept")
 
 
+@pytest.fixture
+def network_files(convolutional: tuple, tmp_path: Path) -> tuple:
+    """The convolutional network on arrays with wires, and a directory of it, to be damaged."""
+    on_die, mapped, *_ = convolutional
+    return *convolutional, save_network(on_die, mapped, tmp_path / "with")
+
+
 def files_of(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
 
@@ -277,3 +284,43 @@ def test_other_models_are_refused(perceptron, kept):
     ):
         with pytest.raises(ValueError, match=f"kept does not fit the model.*(?:{message})"):
             load_network(model, kept)
+
+
+def test_kept_transfer_matrices_are_used_and_give_the_same(network_files, monkeypatch):
+    on_die, mapped, model, images, directory = network_files
+    plain = save_network(on_die, mapped, directory.with_name("plain"), transfers=False)
+    assert "transfers.npz" not in files_of(plain)
+    without, _ = load_network(model, plain)
+    monkeypatch.setattr("crossbar_sim.on_die.readout.transfer_matrix", lambda _circuit: None)
+    again, _ = load_network(model, directory)
+    for one in (without, again):
+        assert torch.equal(one(images[:20]), load_network(model, directory)[0](images[:20]))
+    with pytest.raises(ValueError, match="does not fit the model"):
+        load_network(model, plain)  # it has to solve its circuits
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda flat: flat * np.where(np.arange(flat.size) == 7, 1 + 1e-4, 1.0), "is off by"),
+        (lambda flat: np.where(np.arange(flat.size) == 7, np.nan, flat), "is off by nan"),
+        (lambda flat: flat[:-1], "has other tiles"),
+        (lambda flat: flat.astype(np.float32), "has other tiles"),
+    ],
+)
+def test_a_matrix_that_is_not_its_circuits_is_refused(network_files, change, message):
+    *_, model, _images, directory = network_files
+    arrays = dict(np.load(directory / "transfers.npz"))
+    name = next(iter(arrays))
+    np.savez(directory / "transfers.npz", **arrays | {name: change(arrays[name])})
+    digest = hashlib.sha256((directory / "transfers.npz").read_bytes()).hexdigest()
+    rewrite(directory, lambda header: header["sha256"].update({"transfers.npz": digest}))
+    with pytest.raises(ValueError, match=rf"transfers\.npz: .*{message}"):
+        load_network(model, directory)
+
+
+def test_a_file_that_is_not_read_is_refused(network_files):
+    *_, model, _images, directory = network_files
+    rewrite(directory, lambda header: header["sha256"].update({"more.npz": "0"}))
+    with pytest.raises(ValueError, match=r"circuits\.json names 'more\.npz', which is not read"):
+        load_network(model, directory)
