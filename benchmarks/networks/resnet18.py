@@ -54,6 +54,7 @@ dies = {dies}
 "wires.r_bit" = 0.0
 """
 SIDE, METRICS = 64, ("accuracy", "output_error", "mvm_error")
+EXPORTS: tuple[tuple[str, ...], ...] = ((), ("--no-netlists", "--no-certificate"))
 KINDS = ("dense", "pruned by 90 %")
 
 
@@ -105,11 +106,11 @@ def measure(folder: Path, kind: str, weights: Path, dies: int) -> dict[str, Any]
     costs["netlist --sample 5"], _ = timed("netlist", mapping, "--sample", 5, "--output", decks)
     costs["verify --sample 20"], checked = timed("verify", mapping, "--sample", 20)
     if kind != KINDS[0]:
-        pack = folder / f"{name}_pack"
-        costs["export --no-pictures"], _ = timed(
-            "export", mapping, "--no-pictures", "--output", pack
-        )
-        costs["export --no-pictures"]["bytes"] = _size(pack)
+        for options in EXPORTS:
+            pack = folder / f"{name}_pack{len(options)}"
+            words = "export", mapping, *options, "--output", pack
+            costs[" ".join(["export", *options])], _ = timed(*words)
+            costs[" ".join(["export", *options])]["bytes"] = _size(pack)
     costs["map"]["bytes"] = _size(mapping)
     study = folder / f"{name}_study.toml"
     study.write_text(STUDY.format(name=name, dies=dies))

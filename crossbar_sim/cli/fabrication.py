@@ -35,7 +35,15 @@ _Siemens = Annotated[
     ),
 ]
 _Pictures = Annotated[
-    bool, typer.Option("--pictures/--no-pictures", help="Whether to draw a picture of each tile.")
+    bool | None,
+    typer.Option(
+        "--pictures/--no-pictures",
+        help="Whether to draw a picture of each tile; by default of up to 50 tiles.",
+        show_default=False,
+    ),
+]
+_Netlists = Annotated[
+    bool, typer.Option("--netlists/--no-netlists", help="Whether to write netlists of the tiles.")
 ]
 _Tables = Annotated[
     bool,
@@ -148,7 +156,8 @@ def export(
     sample: Sample = None,
     seed: SampleSeed = 0,
     each_input: EachInput = False,
-    pictures: _Pictures = True,
+    pictures: _Pictures = None,
+    netlists: _Netlists = True,
     tables: _Tables = True,
     certificate: _Certificate = True,
 ) -> None:
@@ -163,7 +172,7 @@ def export(
 
     errors = {"relative": meter_relative, "absolute": meter_siemens}
     contents: dict[str, Any] = {"pictures": pictures, "tables": tables, "each_input": each_input}
-    contents["certificate"] = certificate
+    contents |= {"certificate": certificate, "netlists": netlists}
     contents["chosen"] = choice(layers, tiles, sample, seed)
     with naming(output), progress_bars() as tell:
         export_run(source, output, **errors, **contents, progress=tell, announce=announce)

@@ -2,17 +2,29 @@
 
 MANIFEST, SCHEMA_COPY, README = "manifest.json", "manifest.schema.json", "README.md"
 NETWORK, PLAN = "network.npz", "plan.csv"
-#: Tables: of branches (twice), of cells, of pins and of parts.
-BRANCHES, BRANCHES_BINARY, CELLS = "branches.csv", "branches.parquet", "cells.csv"
+#: Tables: of branches and of cells, as text and in binary, of pins and of parts.
+BRANCHES, BRANCHES_BINARY = "branches.csv", "branches.parquet"
+CELLS, CELLS_BINARY = "cells.csv", "cells.parquet"
+#: Most rows of a table that is written as text.
+MOST_ROWS = 1_000_000
 PINS, PARTS = "pins.csv", "bom.csv"
 #: What proves the selections; packs without it are older, or were asked to leave it out.
 SELECTIONS = "selections.npz"
 #: Folders.
 BITSTREAMS, PICTURES, NETLISTS = "bitstreams", "pictures", "netlists"
-#: Tables that may be left out.
-TABLES = (BRANCHES, BRANCHES_BINARY, CELLS)
 #: Files that every pack has and lists in its manifest.
 ALWAYS = (NETWORK, PINS, PARTS, SCHEMA_COPY, README)
+
+
+def table_files(n_cell: int, n: int) -> tuple[str, ...]:
+    """Return the tables of cells and of their branches, which an option leaves out.
+
+    n_cell: number of cells, with 2 n branches each. Above MOST_ROWS there is no text, which takes
+    ten times as many bytes and which hardly any program opens.
+    """
+    cells = CELLS if n_cell <= MOST_ROWS else CELLS_BINARY
+    text = (BRANCHES,) if 2 * n * n_cell <= MOST_ROWS else ()
+    return (cells, BRANCHES_BINARY, *text)
 
 
 def bits_file(tile: str) -> str:

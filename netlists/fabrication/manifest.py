@@ -20,14 +20,17 @@ from mapping.wafer.reading_plan import Plan
 from netlists.circuit import Periphery, Wires
 from netlists.fabrication.file_names import (
     ALWAYS,
+    BRANCHES,
+    CELLS,
+    CELLS_BINARY,
     MANIFEST,
     NETLISTS,
     PLAN,
     SELECTIONS,
-    TABLES,
     bits_file,
     hex_file,
     picture_file,
+    table_files,
 )
 from netlists.spice.deck_directory import network_files
 from tinynets.files.extras import optional
@@ -104,12 +107,14 @@ class LeftOut:
     """The parts of a network that its pack has files of, apart from network.npz.
 
     tiles: names of the tiles; None for all.
-    pictures, tables: whether there are pictures of the tiles, and tables of branches and cells.
+    pictures, tables, netlists: whether there are pictures of the tiles, tables of branches and
+        cells, and netlists.
     """
 
     tiles: tuple[str, ...] | None = None
     pictures: bool = True
     tables: bool = True
+    netlists: bool = True
 
     @staticmethod
     def read(manifest: dict[str, Any]) -> "LeftOut":
@@ -134,7 +139,7 @@ class LeftOut:
         return mapped.part(named[name] for name in self.tiles)
 
 
-_KINDS = ("pictures", "tables")
+_KINDS = ("pictures", "tables", "netlists")
 
 
 @dataclass(frozen=True)
@@ -153,12 +158,13 @@ def pack_files(part: MappedNetwork, left_out: LeftOut) -> set[str]:
 
     part: the network with the tiles that the pack has files of.
     """
-    names = {*ALWAYS, *(TABLES if left_out.tables else ())}
+    n_cell = sum(int(tile.present.sum()) for tile in part.tiles)
+    names = {*ALWAYS, *(table_files(n_cell, part.die.bank.n) if left_out.tables else ())}
     for tile in part.tiles:
         names |= {bits_file(tile.name), hex_file(tile.name)}
         if left_out.pictures:
             names.add(picture_file(tile.name))
-    if np.isfinite(part.die.bank.r_off):
+    if left_out.netlists and np.isfinite(part.die.bank.r_off):
         names |= {f"{NETLISTS}/{name}" for name in network_files(part)}
     return names
 
@@ -225,7 +231,11 @@ def check_manifest(manifest: dict[str, Any], mapped: MappedNetwork, path: Path) 
 
 
 def _check_names(manifest: dict[str, Any], mapped: MappedNetwork, path: Path) -> None:
-    named, files = pack_files(mapped, LeftOut.read(manifest)), manifest["files"].keys()
+    left_out, files = LeftOut.read(manifest), set(manifest["files"])
+    named = pack_files(mapped, left_out)
+    if left_out.tables:  # older packs have text of any length
+        named |= files & {BRANCHES, CELLS}
+        named -= {CELLS_BINARY} if CELLS in files else set()
     named |= {name for key, name in (("plan", PLAN), ("selections", SELECTIONS)) if key in manifest}
     if missing := sorted(named - files):
         raise PackError(f"{path} lists no checksum for {', '.join(missing[:3])}")

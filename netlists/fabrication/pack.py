@@ -30,7 +30,7 @@ from netlists.fabrication.manifest import (
 from netlists.fabrication.pack_reader import read_pack
 from netlists.fabrication.plan_file import write_plan
 from netlists.fabrication.switch_tables import bitstream
-from netlists.fabrication.tables import write_branches, write_texts
+from netlists.fabrication.tables import write_pack_tables
 from netlists.spice.amount import Amount, netlist_amount, unannounced
 from netlists.spice.deck_directory import Decks, write_network
 from tinynets.files.drafts import new_directory
@@ -40,12 +40,17 @@ from tinynets.progress import Progress, silent
 __all__ = ["FORMAT", "SCHEMA", "VERSION", "PackError", "read_pack", "write_pack"]
 
 
+#: Most tiles whose pictures are drawn without being asked for.
+MOST_PICTURES = 50
+
+
 @dataclass(frozen=True)
 class Contents:
     """What a pack holds of its network; network.npz holds the whole network in any case.
 
     tiles: those with bitstreams, netlists and rows in the tables; all by default.
-    pictures: whether there is a picture of each tile.
+    pictures: whether there is a picture of each tile; None for up to MOST_PICTURES tiles.
+    netlists: whether there are netlists of the tiles.
     tables: whether there are tables of branches and cells.
     certificate: whether there is a certificate of the selections.
     each_input, v_read: of the netlists; see `netlists.spice.deck_directory.Decks`.
@@ -54,7 +59,8 @@ class Contents:
     """
 
     tiles: Sequence[Tile] | None = None
-    pictures: bool = True
+    pictures: bool | None = None
+    netlists: bool = True
     tables: bool = True
     certificate: bool = True
     each_input: bool = False
@@ -67,17 +73,21 @@ class Contents:
         part, n = self.part(mapped), mapped.die.bank.n
         n_weight = sum(layer.source.weight.size for layer in mapped.layers)
         n_byte, seconds = 20_000 + 0.35 * n_weight, 0.5 + 3e-7 * n_weight
+        n_cell = sum(int(tile.present.sum()) for tile in part.tiles)
+        names, drawn = file_names.table_files(n_cell, n), self.draws(part)
+        per_cell = 20 * n + (156 if file_names.CELLS in names else 56)
+        per_cell += 132 * n if file_names.BRANCHES in names else 0
         for tile in mapped.tiles:
             n_byte += 33 * int(tile.present.sum()) + 1.8 * tile.present.size
         for tile in part.tiles:
             cells, lines = int(tile.present.sum()), tile.n_word + 2 * tile.n_bit
             n_byte += 900 + 39 * lines + 0.8 * n * cells
-            n_byte += (156 + 152 * n) * cells if self.tables else 0
+            n_byte += per_cell * cells if self.tables else 0
             n_byte += (54 + 32 * n) * cells if self.certificate else 0
-            n_byte += 630 + 2.9 * cells + 1.4 * tile.present.size if self.pictures else 0
+            n_byte += 630 + 2.9 * cells + 1.4 * tile.present.size if drawn else 0
             seconds += 0.013 + 9e-6 * n * cells
         files = Amount(n_byte, 10 + 3 * len(part.tiles), seconds)
-        if not np.isfinite(mapped.die.bank.r_off):
+        if not (self.netlists and np.isfinite(mapped.die.bank.r_off)):
             return files
         sweep = Decks(each_input=self.each_input, v_read=self.v_read).sweep(mapped)
         return files + netlist_amount(part.layers, n, wires, sweep)
@@ -86,11 +96,16 @@ class Contents:
         """Return the network with these tiles only."""
         return mapped if self.tiles is None else mapped.part(self.tiles)
 
+    def draws(self, part: MappedNetwork) -> bool:
+        """Return whether the tiles of a pack are drawn."""
+        return len(part.tiles) <= MOST_PICTURES if self.pictures is None else self.pictures
+
     def left_out(self, mapped: MappedNetwork) -> LeftOut:
         """Return what the manifest says of parts that are not there."""
-        tiles = self.part(mapped).tiles
-        names = None if len(tiles) == len(mapped.tiles) else tuple(tile.name for tile in tiles)
-        return LeftOut(names, self.pictures, self.tables)
+        part = self.part(mapped)
+        whole = len(part.tiles) == len(mapped.tiles)
+        names = None if whole else tuple(tile.name for tile in part.tiles)
+        return LeftOut(names, self.draws(part), self.tables, self.netlists)
 
 
 def write_pack(
@@ -108,14 +123,14 @@ def write_pack(
     wires, periphery: those of the netlists, ideal by default.
     meter: the meter that banks will be read with; by default one with the bank's meter_error.
     plan: the readings of a bank; by default the best plan for that meter.
-    options: the fields of `Contents`: tiles, pictures, tables, certificate, each_input, v_read,
-        progress, announce.
+    options: the fields of `Contents`: tiles, pictures, netlists, tables, certificate, each_input,
+        v_read, progress, announce.
 
     The pack holds manifest.json (a SHA-256 of each file) and its schema; bitstreams/ (binary and
-    hexadecimal); pictures/; branches.csv and .parquet; cells.csv (target and realised values);
-    pins.csv; bom.csv; plan.csv (the switches that each reading closes); netlists/ if r_off is
-    finite; network.npz; selections.npz (a `SelectionCertificate`); README.md. It appears when it is
-    complete and has been read back.
+    hexadecimal); pictures/; branches.csv and .parquet; cells.csv (target and realised values), both
+    without text above a million rows; pins.csv; bom.csv; plan.csv (the switches that each reading
+    closes); netlists/ if r_off is finite; network.npz; selections.npz (a `SelectionCertificate`);
+    README.md. It appears when it is complete and has been read back.
 
     Raises FileExistsError if the directory exists, ValueError for a network whose parts do not
     belong together, OSError for more than the disk has room for, PackError if the pack does not
@@ -158,27 +173,29 @@ def _write_files(
 ) -> None:
     """Write what a pack holds of its tiles, and what describes it to people."""
     part, n, tell = contents.part(mapped), mapped.die.bank.n, contents.progress
-    write_texts(part, draft, cells=contents.tables)
-    if contents.tables:
-        write_branches(part, draft, tell)
-    if np.isfinite(mapped.die.bank.r_off):
+    write_pack_tables(part, draft, whole=contents.tables, tell=tell)
+    if contents.netlists and np.isfinite(mapped.die.bank.r_off):
         options = {"tiles": contents.tiles, "progress": tell}
         sweep = {"each_input": contents.each_input, "v_read": contents.v_read}
         write_network(mapped, *circuits, draft / file_names.NETLISTS, **options, **sweep)
     (draft / file_names.BITSTREAMS).mkdir()
-    if contents.pictures:
+    drawn = contents.draws(part)
+    if drawn:
         (draft / file_names.PICTURES).mkdir()
     for k, tile in enumerate(part.tiles):
         tell("bitstreams", k, len(part.tiles))
         bits = bitstream(tile, n)
         (draft / file_names.bits_file(tile.name)).write_bytes(bits)
         (draft / file_names.hex_file(tile.name)).write_bytes(f"{bits.hex()}\n".encode())
-        if contents.pictures:
+        if drawn:
             (draft / file_names.picture_file(tile.name)).write_bytes(_picture(tile, n))
     tell("bitstreams", len(part.tiles), len(part.tiles))
     schema = json.dumps(SCHEMA, indent=1) + "\n"
     (draft / file_names.SCHEMA_COPY).write_text(schema, encoding="utf-8")
-    values = {"mapped": part, "n_tile": len(mapped.tiles), "contents": contents}
+    n_cell = sum(int(tile.present.sum()) for tile in part.tiles)
+    tables = file_names.table_files(n_cell, n)
+    values = {"mapped": part, "n_tile": len(mapped.tiles), "contents": contents, "tables": tables}
+    values["drawn"] = drawn
     readme = rendered("netlists.fabrication", "README.md.j2", **values)
     (draft / file_names.README).write_text(readme, encoding="utf-8")
 

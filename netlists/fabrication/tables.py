@@ -1,6 +1,7 @@
 """The tables of a fabrication pack: their columns, how they are written, how they are checked."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from netlists.fabrication.file_names import (
     BRANCHES,
     BRANCHES_BINARY,
     CELLS,
+    CELLS_BINARY,
     PARTS,
     PINS,
-    TABLES,
+    table_files,
 )
 from netlists.fabrication.manifest import PackError
 from netlists.fabrication.switch_tables import branch_table, write_tables
@@ -94,49 +96,73 @@ def part_tables(mapped: MappedNetwork) -> Iterator[Table]:
     }
 
 
-#: Functions that make the text tables of every pack, by file.
-TEXTS = {CELLS: cell_tables, PINS: pin_tables, PARTS: part_tables}
+#: Functions that make tables, by name of the file without its suffix.
+_MAKE: dict[str, Callable[[MappedNetwork], Iterable[Table]]] = {
+    "branches": branch_tables,
+    "cells": cell_tables,
+    "pins": pin_tables,
+    "bom": part_tables,
+}
 
 
-def write_texts(mapped: MappedNetwork, directory: Path, *, cells: bool = True) -> None:
-    """Write pins.csv, bom.csv and, if asked for, cells.csv."""
-    for name, make in _texts(cells).items():
-        write_tables(make(mapped), directory / name)
+def _names(mapped: MappedNetwork, whole: bool) -> tuple[str, ...]:
+    n_cell = sum(int(tile.present.sum()) for tile in mapped.tiles)
+    return (PINS, PARTS, *(table_files(n_cell, mapped.die.bank.n) if whole else ()))
 
 
-def _texts(cells: bool) -> dict[str, Callable[[MappedNetwork], Iterable[Table]]]:
-    return {name: make for name, make in TEXTS.items() if cells or name not in TABLES}
+def write_pack_tables(
+    mapped: MappedNetwork, directory: Path, *, whole: bool = True, tell: Progress = silent
+) -> None:
+    """Write the tables of a pack, those of branches and large ones in bounded memory.
+
+    whole: whether there are tables of branches and cells.
+    """
+    names = _names(mapped, whole)
+    for name in names:
+        if name in (CELLS, PINS, PARTS):
+            write_tables(_MAKE[Path(name).stem](mapped), directory / name)
+    for stem in ("cells", "branches"):
+        paths = [directory / name for name in names if Path(name).stem == stem and name != CELLS]
+        if paths:
+            _write_typed(_MAKE[stem](mapped), paths, len(mapped.tiles), tell)
 
 
-def write_branches(mapped: MappedNetwork, directory: Path, tell: Progress = silent) -> None:
-    """Write branches.csv and branches.parquet tile by tile, in bounded memory."""
+def _write_typed(tables: Iterable[Table], paths: list[Path], n: int, tell: Progress) -> None:
+    """Write n tables of the same columns, one below the other, to CSV and Parquet files."""
     arrow, arrow_csv = optional("pyarrow", extra="fab"), optional("pyarrow.csv", extra="fab")
     parquet = optional("pyarrow.parquet", extra="fab")
-    schema = arrow.table(next(branch_tables(mapped))).schema
-    with (
-        arrow_csv.CSVWriter(str(directory / BRANCHES), schema) as text,
-        parquet.ParquetWriter(str(directory / BRANCHES_BINARY), schema) as binary,
-    ):
-        for k, columns in enumerate(branch_tables(mapped)):
-            tell("tables", k, len(mapped.tiles))
-            table = arrow.table(columns).cast(schema)
-            text.write_table(table)
-            binary.write_table(table)
-        tell("tables", len(mapped.tiles), len(mapped.tiles))
+    with ExitStack() as stack:
+        schema, writers = None, []
+        for k, columns in enumerate(tables):
+            tell("tables", k, n)
+            table = arrow.table(columns) if schema is None else arrow.table(columns).cast(schema)
+            if schema is None:
+                schema = table.schema
+                for path in paths:
+                    is_text = path.suffix == ".csv"
+                    make = arrow_csv.CSVWriter if is_text else parquet.ParquetWriter
+                    options = {} if is_text else {"compression": "zstd"}
+                    writers.append(stack.enter_context(make(str(path), schema, **options)))
+            for writer in writers:
+                writer.write_table(table)
+        tell("tables", n, n)
 
 
 def check_tables(mapped: MappedNetwork, directory: Path, *, whole: bool = True) -> None:
     """Raise PackError, naming the table, if a table of a pack contradicts its network.
 
-    whole: whether there are tables of branches and cells.
+    whole: whether there are tables of branches and cells; the manifest says which, and those that
+        are there are read.
     """
-    for name, make in _texts(whole).items():
-        _check([directory / name], make(mapped))
-    if not whole:
-        return
-    # Both are read in parallel: the measured values take longest and are computed only once.
-    paths = [directory / BRANCHES, directory / BRANCHES_BINARY]
-    _check(paths, branch_tables(mapped))
+    names = [PINS, PARTS]
+    if whole:
+        each = (CELLS, CELLS_BINARY, BRANCHES, BRANCHES_BINARY)
+        names += [name for name in each if (directory / name).is_file()]
+    for stem, make in _MAKE.items():
+        # Text and binary are read in parallel: measured values take longest, and are computed once.
+        paths = [directory / name for name in names if Path(name).stem == stem]
+        if paths:
+            _check(paths, make(mapped))
 
 
 def _check(paths: list[Path], tables: Iterable[Table]) -> None:

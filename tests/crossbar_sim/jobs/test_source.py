@@ -236,6 +236,11 @@ def test_some_tiles_are_written_alone(words, n_tile, mapped, tmp_path):
     assert "pictures/" not in text
     manifest = json.loads((pack / "manifest.json").read_text())
     assert manifest["part"] == {"pictures": False, "tables": False, "tiles": sorted(names)}
+    bare = call("export", path, "--output", tmp_path / "bare", *words, "--no-netlists")
+    assert bare.exit_code == 0, bare.output
+    assert not (tmp_path / "bare" / "netlists").exists()
+    assert (tmp_path / "bare" / "pictures").exists()
+    assert same_switches(read_pack(tmp_path / "bare"), mapped)
     manifest["part"]["tiles"] = ["fc_9_9"]
     (pack / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match="names tile 'fc_9_9', which"):

@@ -22,9 +22,11 @@ from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from netlists import Wires, read_pack, write_pack
 from netlists.fabrication.pack import FORMAT, SCHEMA, VERSION, PackError
 from netlists.fabrication.switch_tables import bitstream, switches_from_bits
+from netlists.fabrication.tables import check_tables
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
-pytest.importorskip("pyarrow")
+arrow_csv = pytest.importorskip("pyarrow.csv")
+parquet = pytest.importorskip("pyarrow.parquet")
 jsonschema = pytest.importorskip("jsonschema")
 
 
@@ -105,6 +107,41 @@ def test_what_is_in_a_pack(network, pack):
     for tile in network.tiles:
         text = (pack / "bitstreams" / f"{tile.name}.hex").read_text().strip()
         assert bytes.fromhex(text) == (pack / "bitstreams" / f"{tile.name}.bin").read_bytes()
+
+
+def test_many_tiles_are_drawn_only_if_asked_for(network, tmp_path, monkeypatch):
+    monkeypatch.setattr("netlists.fabrication.pack.MOST_PICTURES", len(network.tiles) - 1)
+    few = write_pack(network, tmp_path / "few", netlists=False)
+    asked = write_pack(network, tmp_path / "asked", netlists=False, pictures=True)
+    assert not (few / "pictures").exists()
+    assert len(list((asked / "pictures").iterdir())) == len(network.tiles)
+    part = json.loads((few / "manifest.json").read_text())["part"]
+    assert part == {"pictures": False, "netlists": False}
+
+
+def test_large_tables_are_binary_alone(network, pack, tmp_path, monkeypatch):
+    n_cell = sum(layer.source.n_remaining for layer in network.layers)
+    monkeypatch.setattr("netlists.fabrication.file_names.MOST_ROWS", n_cell)
+    assert read_pack(pack).die == network.die, "an older pack with text of any length is read"
+    some = write_pack(network, tmp_path / "some")
+    assert {p.name for p in some.iterdir() if p.stem in ("branches", "cells")} == {
+        "branches.parquet",
+        "cells.csv",
+    }
+    monkeypatch.setattr("netlists.fabrication.file_names.MOST_ROWS", n_cell - 1)
+    assert read_pack(pack).die == network.die
+    large = write_pack(network, tmp_path / "large")
+    assert "`cells.parquet`" in (large / "README.md").read_text()
+    for name in ("branches", "cells"):
+        assert not (large / f"{name}.csv").exists()
+        text = arrow_csv.read_csv(pack / f"{name}.csv")
+        binary = parquet.read_table(large / f"{name}.parquet")
+        assert binary.column_names == text.column_names
+        assert binary["tile"].to_pylist() == text["tile"].to_pylist()
+    changed = binary.set_column(6, "weight", [np.roll(binary["weight"], 1)])
+    parquet.write_table(changed, large / "cells.parquet")
+    with pytest.raises(PackError, match=r"cells\.parquet: row \d+ has weight"):
+        check_tables(network, large)
 
 
 def test_the_table_and_the_bits_have_one_order(network, pack):
