@@ -52,6 +52,7 @@ def page() -> str:
     chapters = {
         "The examples": [circuits.demo(), circuits.physics()],
         "Networks of others": [
+            *measured(networks.resnet18, "resnet18"),
             *measured(networks.minilm, "minilm"),
             networks.others(),
             *measured(networks.forward, "forward"),
