@@ -122,6 +122,30 @@ def resnet18() -> str:
     )
 
 
+def saved() -> str:
+    """Return what saved networks take, and what their transfer matrices spare a reader."""
+    kept = load("saved")
+    steps = {"to_torch": "`to_torch`", "save": "saved", "load": "read"}
+    steps |= {"save without": "saved without them", "load without": "read without them"}
+    kinds = [kind for kind in kept if kind != "machine"]
+    rows = [
+        [what, *(f"{kept[kind]['seconds'][step][1]:.1f} s" for kind in kinds)]
+        for step, what in steps.items()
+    ]
+    for file in ("mapped.npz", "transfers.npz"):
+        rows.append(
+            [f"`{file}`", *(f"{kept[kind]['bytes'][f'a/{file}'] / 1e6:.0f} MB" for kind in kinds)]
+        )
+    return (
+        "Networks on the die that are saved with their transfer matrices, and without "
+        "(`benchmarks/networks/saved.py`; ResNet-18 with random weights, 64 × 64 tiles with wires, three branches a bank; "
+        f"processor time, load {kept['machine']['load_at_start']:.1f} on {kept['machine']['cores']} cores). Every matrix "
+        "that is read is compared with a solution of its circuit. Of sparse tiles the matrices are found about as "
+        "fast as they are read; most of a reader's time is the mapping itself:\n\n"
+        + table(["ResNet-18", *kinds], rows)
+    )
+
+
 def _megabytes(cost: dict[str, Any]) -> str:
     return f"{cost['bytes'] / 1e6:,.0f} MB" if "bytes" in cost else ""
 

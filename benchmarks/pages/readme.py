@@ -56,6 +56,7 @@ def page() -> str:
             *measured(networks.minilm, "minilm"),
             networks.others(),
             *measured(networks.forward, "forward"),
+            *measured(networks.saved, "saved"),
             *measured(published_chips.section, "published_chips"),
         ],
         "Assumptions of the energy comparison": [energy.sensitivity()],
