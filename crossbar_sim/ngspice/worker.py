@@ -16,7 +16,7 @@ from crossbar_sim.system.stopping import end_with
 from netlists.circuit import Circuit
 from netlists.circuit.names import checked_names
 from netlists.circuit.size import Size, require_room
-from netlists.spice.text import OPTIONS, elements
+from netlists.spice.text import elements, options
 
 __all__ = ["INSTALL_HELP", "NgspiceError", "NgspiceWorker", "find_library", "solve_ngspice"]
 
@@ -184,7 +184,7 @@ def sweep_netlist(circuit: Circuit, *, nodes: bool = False) -> str:
     sources = [f"vext_{i} {names[k]} 0 external" for i, k in enumerate(inputs)]
     outputs = " ".join(f"i(vtia_{j}) v(out_{j})" for j in range(circuit.n_line))
     saved = "all" if nodes else outputs
-    cards = ["vsel sel 0 0", OPTIONS, f".save {saved}", ".end", ""]
+    cards = ["vsel sel 0 0", options(circuit.periphery), f".save {saved}", ".end", ""]
     return "\n".join(["* crossbar", *elements(circuit), *sources, *cards])
 
 

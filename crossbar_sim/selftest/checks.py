@@ -114,7 +114,7 @@ def _last_places(solution: Solution) -> float:
     """
     parts = solution.circuit.elements
     ends, siemens = np.concatenate([parts.branch_from, parts.branch_to]), 1.0 / parts.branch_ohm
-    stiffest = np.bincount(ends, np.tile(siemens, 2)).max()
+    stiffest = np.bincount(ends, np.tile(siemens, 2)).max(initial=0.0)
     return float(2.0**-52 * _largest(solution.nodes) * stiffest / (_largest(solution.amps) or 1.0))
 
 

@@ -16,8 +16,11 @@ from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import TileConfig
 from netlists.circuit import Periphery
-from netlists.spice.text import input_tables, numbered, run_cards
+from netlists.spice.text import OPTIONS, input_tables, numbered, run_cards
 from tinynets.networks.layers import PrunedLayer
+
+#: A rectifier is linear on either side, so Newton's method converges to rounding error.
+_ACCURATE = f"{OPTIONS} reltol=1e-9 abstol=1e-15 vntol=1e-12"
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def network_deck(
         yield f"Xs_{k} bias {' '.join([*nodes, *outputs])} stage_{layer.name}"
         nodes = outputs
     written = [f"v({name})" for name in logits]
-    yield from run_cards(len(v_in), "logits.txt", written)
+    yield from run_cards(len(v_in), "logits.txt", written, option=_ACCURATE)
 
 
 def _stage(

@@ -24,7 +24,7 @@ from netlists.spice.amount import Amount, netlist_amount, unannounced
 from netlists.spice.chain import Chain, bias_layers, network_deck
 from netlists.spice.convolution_script import driver
 from netlists.spice.inputs import N_RANDOM, Sweep, live_inputs, random_inputs
-from netlists.spice.text import input_tables, numbered, run_cards, tia
+from netlists.spice.text import input_tables, numbered, options, run_cards, tia
 from tinynets.files.drafts import new_directory
 from tinynets.files.templates import rendered
 from tinynets.progress import Progress, silent
@@ -170,16 +170,17 @@ def _write_layers(
 ) -> None:
     """Write the directory of each layer; tell how many tiles are done."""
     total, done = sum(len(layer.tiles) for layer in layers), 0
+    option = options(circuits[1])
     for layer in layers:
         inside = directory / layer.name
         inside.mkdir()
         for tile in layer.tiles:
             tell("netlists", done, total)
             _write(inside / f"{tile.name}.inc", _tile(tile, die, *circuits))
-            _write(inside / f"{tile.name}.cir", _run_tile(tile, sweep.of_tile(layer, tile)))
+            _write(inside / f"{tile.name}.cir", _run_tile(tile, sweep.of_tile(layer, tile), option))
             done += 1
         _write(inside / "layer.inc", _layer(layer))
-        _write(inside / "run.cir", _run(layer, sweep.of_layer(layer)))
+        _write(inside / "run.cir", _run(layer, sweep.of_layer(layer), option))
         if layer.source.conv:
             _write(inside / "run.py", [driver(layer)])
     tell("netlists", done, total)
@@ -268,7 +269,7 @@ def _layer(layer: MappedLayer) -> Iterator[str]:
     yield from (".ends", "")
 
 
-def _run(layer: MappedLayer, v_in: np.ndarray) -> Iterator[str]:
+def _run(layer: MappedLayer, v_in: np.ndarray, option: str) -> Iterator[str]:
     """Yield a deck that sweeps over all input vectors and writes the outputs to outputs.txt.
 
     Inputs without a word line have no table; they are grounded.
@@ -281,10 +282,10 @@ def _run(layer: MappedLayer, v_in: np.ndarray) -> Iterator[str]:
     yield from (table for node, table in zip(nodes, input_tables(inputs, v_in)) if node != "0")
     yield f"Xlayer {' '.join(nodes)} {' '.join(outputs)} layer_{layer.name}"
     written = [f"v({name})" for name in outputs]
-    yield from run_cards(len(v_in), "outputs.txt", written, save=False)
+    yield from run_cards(len(v_in), "outputs.txt", written, option=option, save=False)
 
 
-def _run_tile(tile: Tile, v_in: np.ndarray) -> Iterator[str]:
+def _run_tile(tile: Tile, v_in: np.ndarray, option: str) -> Iterator[str]:
     """Yield a deck that sweeps over the input vectors of one tile and writes its TIA currents."""
     inputs = numbered("in", tile.n_word)
     outputs = [f"out_{j}_{s}" for s in _SIDES for j in range(tile.n_bit)]
@@ -293,4 +294,4 @@ def _run_tile(tile: Tile, v_in: np.ndarray) -> Iterator[str]:
     yield from (".include ../cell.inc", f".include {tile.name}.inc", "vsel sel 0 0")
     yield from input_tables(inputs, v_in)
     yield f"Xtile {' '.join(inputs)} {' '.join(outputs)} {tile.name}"
-    yield from run_cards(len(v_in), f"{tile.name}.txt", currents)
+    yield from run_cards(len(v_in), f"{tile.name}.txt", currents, option=option)

@@ -308,3 +308,13 @@ def test_an_amplifier_that_just_reaches_its_swing_is_clipped_in_ngspice(beyond, 
     fast = solve(circuit, v_in)
     np.testing.assert_allclose(fast.v_out[1:, 0], [-0.64, 0.64], rtol=0, atol=0)
     np.testing.assert_allclose(spice.v_out, fast.v_out, rtol=0, atol=1e-11)
+
+
+def test_ngspice_converges_where_rounding_is_large_and_nothing_is_clipped(worker):
+    """An amplifier of a gain of 1e6 beside wires of milliohms."""
+    ends = Periphery(r_feedback=5e4, tia_gain=7e5, v_offset=2e-3, v_offset_sigma=7e-3)
+    g = 1e-5 * np.ones((18, 9))
+    circuit = array_circuit(g, Wires(r_bit=0.0028, r_driver=176.0), ends)
+    v_in = np.random.default_rng(0).uniform(-0.2, 0.2, size=(3, 18))
+    spice, fast = solve_ngspice(circuit, v_in, worker=worker), solve(circuit, v_in)
+    np.testing.assert_allclose(spice.v_out, fast.v_out, rtol=1e-8, atol=1e-9)
