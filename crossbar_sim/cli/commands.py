@@ -22,9 +22,7 @@ from crossbar_sim.cli.verify import golden, selftest, verify, verify_foundry
 
 app = typer.Typer(
     help="Run a trained neural network on banks of imprecise resistors, at circuit level.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 

@@ -108,7 +108,7 @@ class RunConfig(Section):
     simulation: SimulationConfig = SimulationConfig()
     """Solvers."""
     quick: bool = False
-    """Whether this is a try-out with little training; set by --quick."""
+    """Whether this is a trial with little training; set by --quick."""
 
     # What is not part of the settings: relative files begin at the folder, and no file can say
     # that the user's Python may run.
