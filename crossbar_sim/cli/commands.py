@@ -16,7 +16,7 @@ from crossbar_sim.cli.fabrication import board, export, layout, reselect
 from crossbar_sim.cli.networks import map_, netlist
 from crossbar_sim.cli.precision import law, precision
 from crossbar_sim.cli.prune import prune
-from crossbar_sim.cli.run import run, schema
+from crossbar_sim.cli.run import config, new, run, schema
 from crossbar_sim.cli.study import reproduce, study
 from crossbar_sim.cli.verify import golden, selftest, verify, verify_foundry
 
@@ -50,6 +50,7 @@ def _root(
 #: In the order of `crossbar-sim --help`.
 COMMANDS = {
     "run": run,
+    "new": new,
     "precision": precision,
     "law": law,
     "verify": verify,
@@ -65,6 +66,7 @@ COMMANDS = {
     "layout": layout,
     "board": board,
     "reselect": reselect,
+    "config": config,
     "schema": schema,
     "doctor": doctor,
 }

@@ -34,10 +34,15 @@ def _show(findings: "list[Finding]") -> None:
     """Show a table of all findings, and below it what is to do."""
     table = Table("part", "status", "", box=None)
     for finding in findings:
-        table.add_row(
-            escape(finding.what), escape(finding.status), "ok" if finding.ok else "[red]to do[/red]"
-        )
+        table.add_row(escape(finding.what), escape(finding.status), _verdict(finding))
     Console().print(table)
     for finding in findings:
         if not finding.ok:
             messages.print(f"{finding.what}: {finding.remedy}", style="red", markup=False)
+
+
+def _verdict(finding: "Finding") -> str:
+    """Return "ok", "to do", or nothing for an optional part that is not here."""
+    if not finding.ok:
+        return "[red]to do[/red]"
+    return "" if "optional" in finding.status else "ok"

@@ -1,4 +1,4 @@
-"""The command of a whole run, and the one that prints what its files hold."""
+"""The command of a whole run, and those that write and describe its configuration."""
 
 import json
 from importlib import resources
@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from crossbar_sim.cli.networks import announce_run
+from crossbar_sim.system.failures import naming
 from crossbar_sim.system.figures import Json
 from crossbar_sim.system.terminal import TRUST, messages, progress_bars
 
@@ -102,3 +103,64 @@ def schema(
         typer.echo(file.read_text(encoding="utf-8"), nl=False)
     else:
         typer.echo(json.dumps(json_schema(kind), indent=1))
+
+
+def config(
+    kind: Annotated[
+        Literal["run", "study"], typer.Argument(help="Configuration of a run or of a study.")
+    ] = "run",
+    full: Annotated[
+        bool, typer.Option("--full", help="Comments with the meaning and the values of each key.")
+    ] = False,
+) -> None:
+    """Print a TOML file with every key and its default, to be edited.
+
+    What has no default is commented out. The file is read back as the defaults.
+
+    Example: crossbar-sim config --full > run.toml
+    """
+    from crossbar_sim.config.schema import commented_toml
+
+    typer.echo(commented_toml(kind, full=full), nl=False)
+
+
+def new(
+    network: Annotated[
+        str,
+        typer.Option(
+            help="File of a trained network or of its weights; or net.py:make, with --trust."
+        ),
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="File of arrays (.npz or .safetensors), folder of images by class, digits, mnist "
+            "or mnist5000; or data.py:make, with --trust."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="TOML file to write.")] = Path("run.toml"),
+    python: Annotated[
+        str | None,
+        typer.Option(help="Function that builds the network of a file of weights, net.py:make."),
+    ] = None,
+    size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(help="Height and width to which a folder's images are scaled."),
+    ] = None,
+    trust: Annotated[bool, typer.Option("--trust", help=TRUST)] = False,
+) -> None:
+    """A commented configuration for your own network and data, ready for `crossbar-sim run`.
+
+    Reads both files, says what is in them, and suggests the size of the tiles. Prints the path.
+
+    Example: crossbar-sim new --network net.onnx --data images.npz --output net.toml
+    """
+    from crossbar_sim.jobs.new_run import new_run
+
+    with naming(output):
+        made = new_run(network, data, output, python=python, size=size, trust=trust)
+    for layer in made.layers:
+        messages.print(f"{layer.name}: {layer.n_in} inputs, {layer.n_out} outputs", markup=False)
+    messages.print(made.described, markup=False, soft_wrap=True)
+    messages.print(f"tiles of {made.side} × {made.side}")
+    typer.echo(output)

@@ -9,7 +9,7 @@ import typer
 from crossbar_sim.system.failures import naming
 from crossbar_sim.system.figures import Json, print_json, print_rows
 from crossbar_sim.system.terminal import TRUST, messages, progress_bars
-from tinynets.files.extras import optional
+from tinynets.files.extras import require
 
 if TYPE_CHECKING:
     from crossbar_sim.study.runner import Study
@@ -30,7 +30,7 @@ def _check_extras(*, optimise: bool, output: Path | None, dask: str | None) -> N
     if dask is not None:
         needed.append(("distributed", "cluster"))
     for package, extra in needed:
-        optional(package, extra=extra)
+        require(package, extra=extra)
 
 
 _Config = Annotated[

@@ -255,7 +255,10 @@ def selftest(
     Exit code 1 when a case failed. Needs the extra `fab`.
     """
     from crossbar_sim.selftest.session import run_session, tools, write_test
+    from tinynets.files.extras import require
 
+    for package in ("jsonschema", "pyarrow"):
+        require(package, extra="fab")
     with tools() as used, progress_bars() as tell:
         found = run_session(used, seed=seed, seconds=60 * minutes, cases=cases, progress=tell)
     print_rows(found.rows(), as_json=as_json, facts={"cases": found.cases, "seed": seed})

@@ -17,6 +17,7 @@ import joblib
 import numpy as np
 
 from crossbar_sim.config import ConfigError, RunConfig
+from crossbar_sim.config.inputs import require_extras
 from crossbar_sim.config.study import StudyConfig, with_values
 from crossbar_sim.pipeline.own import write_objects
 from crossbar_sim.study.intervals import Interval, nested_interval, yield_interval
@@ -157,6 +158,7 @@ class Study:
         """
         for trial in self.trials:
             trial.config.require_trust()
+            require_extras(trial.config)
         # Points with the same configuration share its trials.
         trials = list({trial.key: trial for trial in self.trials}.values())
         networks = self._train({training_key(t.config): t.config for t in trials}, n_jobs)
