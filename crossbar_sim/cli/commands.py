@@ -5,7 +5,6 @@ a test compares. A finished run is read by `crossbar_sim.pipeline.finished_run.r
 figures from the run's report.json, whose keys are in `crossbar_sim/report/report.schema.json`.
 """
 
-import importlib.metadata
 import inspect
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from crossbar_sim.cli.prune import prune
 from crossbar_sim.cli.run import config, new, run, schema
 from crossbar_sim.cli.study import reproduce, study
 from crossbar_sim.cli.verify import golden, selftest, verify, verify_foundry
+from tinynets.version import VERSION
 
 app = typer.Typer(
     help="Run a trained neural network on banks of imprecise resistors, at circuit level.",
@@ -28,7 +28,7 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"crossbar-sim {importlib.metadata.version('crossbar-sim')}")
+        typer.echo(f"crossbar-sim {VERSION}")
         raise typer.Exit
 
 

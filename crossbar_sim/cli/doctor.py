@@ -32,7 +32,9 @@ def doctor(as_json: Json = False) -> None:
 
 def _show(findings: "list[Finding]") -> None:
     """Show a table of all findings, and below it what is to do."""
-    table = Table("part", "status", "", box=None)
+    table = Table("part", box=None)
+    table.add_column("status", overflow="fold")
+    table.add_column("")
     for finding in findings:
         table.add_row(escape(finding.what), escape(finding.status), _verdict(finding))
     Console().print(table)

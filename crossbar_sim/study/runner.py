@@ -1,7 +1,6 @@
 """Accuracy studies: a grid or sample of parameters × many dies, with every trial kept."""
 
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
@@ -27,6 +26,7 @@ from crossbar_sim.system import machine
 from crossbar_sim.system.stopping import end_with
 from tinynets.files.outputs import csv_text
 from tinynets.progress import Progress, silent
+from tinynets.version import VERSION
 
 _PACKAGES = ("tinynets", "mapping", "netlists", "crossbar_sim")
 
@@ -35,7 +35,7 @@ _PACKAGES = ("tinynets", "mapping", "netlists", "crossbar_sim")
 def code_version() -> str:
     """Return the version and a hash of the source: trials of other code are computed again."""
     digest = source_digest(*(f"{package}/**/*.py" for package in _PACKAGES))
-    return f"{importlib.metadata.version('crossbar-sim')}+{digest}"
+    return f"{VERSION}+{digest}"
 
 
 class ProcessLost(RuntimeError):
