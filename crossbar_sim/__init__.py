@@ -5,8 +5,13 @@ The names below are loaded on first use: a worker process needs no torch.
 
 from typing import TYPE_CHECKING
 
-from tinynets import moved
-from tinynets.lazily import lazily
+from crossbar_sim.system.own_packages import refuse_foreign
+
+refuse_foreign()
+
+from tinynets import moved  # noqa: E402
+from tinynets.lazily import lazily  # noqa: E402
+from tinynets.version import VERSION  # noqa: E402
 
 if TYPE_CHECKING:
     from crossbar_sim.certificates.certify import certify
@@ -110,4 +115,5 @@ __all__ = [
 ]
 
 moved.install()
+__version__ = VERSION
 __getattr__ = lazily(__name__, _HOMES)

@@ -5,7 +5,6 @@ a test compares. A finished run is read by `crossbar_sim.pipeline.finished_run.r
 figures from the run's report.json, whose keys are in `crossbar_sim/report/report.schema.json`.
 """
 
-import importlib.metadata
 import inspect
 from typing import Annotated
 
@@ -16,21 +15,20 @@ from crossbar_sim.cli.fabrication import board, export, layout, reselect
 from crossbar_sim.cli.networks import map_, netlist
 from crossbar_sim.cli.precision import law, precision
 from crossbar_sim.cli.prune import prune
-from crossbar_sim.cli.run import run, schema
+from crossbar_sim.cli.run import config, new, run, schema
 from crossbar_sim.cli.study import reproduce, study
 from crossbar_sim.cli.verify import golden, selftest, verify, verify_foundry
+from tinynets.version import VERSION
 
 app = typer.Typer(
     help="Run a trained neural network on banks of imprecise resistors, at circuit level.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"crossbar-sim {importlib.metadata.version('crossbar-sim')}")
+        typer.echo(f"crossbar-sim {VERSION}")
         raise typer.Exit
 
 
@@ -52,6 +50,7 @@ def _root(
 #: In the order of `crossbar-sim --help`.
 COMMANDS = {
     "run": run,
+    "new": new,
     "precision": precision,
     "law": law,
     "verify": verify,
@@ -67,6 +66,7 @@ COMMANDS = {
     "layout": layout,
     "board": board,
     "reselect": reselect,
+    "config": config,
     "schema": schema,
     "doctor": doctor,
 }

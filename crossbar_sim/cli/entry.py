@@ -24,15 +24,27 @@ def main() -> None:
 
         try:
             ready()
-            app()
+            sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0)
         except Stopped as stop:
             _fail(stop.message, stop.code)
         except Exception as error:
-            explanation = explained(error)
+            explanation = _of_usage(error) or explained(error)
             if explanation is None:
                 raise
             message, code = explanation
             _fail(message, code, lines=getattr(error, "lines", None))
+
+
+def _of_usage(error: Exception) -> tuple[str, int] | None:
+    """Return what to say of a wrong word on the command line, and the exit code; None if not one.
+
+    The parser's errors have a type that typer does not make public; all know how to be told.
+    """
+    told, context = getattr(error, "format_message", None), getattr(error, "ctx", None)
+    if told is None:
+        return None
+    help_ = f"; see `{context.command_path} --help`" if context else ""
+    return f"{told().rstrip('.')}{help_}", 2
 
 
 def _fail(message: str, code: int, *, lines: list[str] | None = None) -> None:

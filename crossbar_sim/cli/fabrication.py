@@ -16,6 +16,7 @@ from crossbar_sim.cli.networks import (
     choice,
 )
 from crossbar_sim.system.failures import naming
+from crossbar_sim.system.figures import Json, print_json
 from crossbar_sim.system.terminal import messages, progress_bars, within
 
 _Relative = Annotated[
@@ -188,6 +189,7 @@ def reselect(
     meter_relative: _Relative = None,
     meter_siemens: _Siemens = None,
     extra: _Extra = 0,
+    as_json: Json = False,
 ) -> None:
     """A mapped network adapted to a measured wafer, with as few switch changes as possible.
 
@@ -204,8 +206,10 @@ def reselect(
     how = {"tolerance": tolerance, "extra": extra}
     with naming(output), progress_bars() as tell:
         summary = reselect_run(source, readings, output, **how, progress=tell)
-    for key, value in summary.items():
+    summary |= {"report": str(output / "report.html")}
+    if as_json:
+        print_json(summary)
+    for key, value in () if as_json else summary.items():
         typer.echo(f"{key},{value}")
-    typer.echo(f"report,{output / 'report.html'}")
     if "accuracy_after" not in summary:
         messages.print(f"accuracy is left out: {source} {NO_DATA}", markup=False, soft_wrap=True)

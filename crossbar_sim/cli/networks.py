@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from crossbar_sim.system.failures import naming
+from crossbar_sim.system.figures import Json, for_people, print_rows
 from crossbar_sim.system.terminal import MAX_SEED, TRUST, messages, progress_bars
-from tinynets.files.outputs import csv_text
 from tinynets.files.suffixes import GRAPHS, WEIGHTS, listed
 
 Mapped = Annotated[
@@ -123,6 +123,7 @@ def map_(
     shape: _Shape = None,
     leave_digital: _Digital = None,
     trust: Annotated[bool, typer.Option("--trust", help=TRUST)] = False,
+    as_json: Json = False,
 ) -> None:
     """Your own network on a die: the switches of every weight, for the commands that follow.
 
@@ -157,7 +158,12 @@ def map_(
             markup=False,
         )
     messages.print(f"wrote {output}", markup=False, soft_wrap=True)
-    typer.echo(csv_text(found), nl=False)
+    if as_json or not for_people():
+        digital = [
+            {"module": path, "weights": weights, "products": products}
+            for path, (weights, products) in own.network.digital_fractions.items()
+        ]
+        print_rows(found, as_json=as_json, facts={"digital": digital, "output": str(output)})
 
 
 def _sizes(text: str | None) -> tuple[int, ...] | None:

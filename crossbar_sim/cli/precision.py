@@ -2,15 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossbar_sim.config import ConfigError, load_config
-from crossbar_sim.config.run import bank_of
+from crossbar_sim.config.problems import ConfigError
+from crossbar_sim.system.figures import Json, print_json, print_rows, print_tables
 from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, progress_bars, within
-from mapping.bank import ResistorBank
-from tinynets.files.outputs import csv_text
+
+if TYPE_CHECKING:
+    from mapping.bank import ResistorBank
 
 _Branches = Annotated[
     str,
@@ -32,7 +33,10 @@ _MeterError = Annotated[
     float, typer.Option(help="Error of the meter, as a fraction of the reading.")
 ]
 _Differential = Annotated[
-    bool, typer.Option(help="Pairs of banks, for signed weights, in place of single banks.")
+    bool,
+    typer.Option(
+        "--differential", help="Pairs of banks, for signed weights, in place of single banks."
+    ),
 ]
 _Instances = Annotated[
     int, typer.Option(min=1, max=MAX_COUNT, help="Number of banks drawn for each n.")
@@ -104,6 +108,7 @@ def precision(
     yield_: _Yield = 0.999,
     window: _Window = 0.0,
     output: _LawOutput = None,
+    as_json: Json = False,
 ) -> None:
     """Bits of precision against the number of resistors in a bank.
 
@@ -118,13 +123,14 @@ def precision(
     bank = _bank_of(config, ladder, ratio, scatter, distribution, meter)
     drawn: dict[str, Any] = {"differential": differential, "band": band, "seed": seed}
     if bits is not None:
-        _print_branches(bank, bits, yield_, window, **drawn)
+        _print_branches(bank, bits, yield_, window, as_json=as_json, **drawn)
         return
     numbers = _numbers(branches)
     from crossbar_sim.study import precision_law as law
 
     measured = law.measure_law(bank, numbers, n_instance=instances, **drawn)
-    typer.echo(law.to_csv(measured), nl=False)
+    facts = {"useful": measured.useful}
+    print_rows(measured.curve.rows(), as_json=as_json, form=".6g", facts=facts)
     messages.print(law.describe(measured), markup=False)
     if measured.useful is not None:
         messages.print(f"useful with this meter: {measured.useful} branches")
@@ -134,8 +140,10 @@ def precision(
 
 def _bank_of(
     config: Path | None, ladder: str, ratio: float, scatter: float, distribution: str, meter: float
-) -> ResistorBank:
+) -> "ResistorBank":
     """Return the bank of a configuration, or one made from options."""
+    from crossbar_sim.config.run import bank_of, load_config
+
     if config is not None:
         return load_config(config).bank
     options = {"ladder": ladder, "ratio": ratio, "distribution": distribution}
@@ -155,7 +163,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _print_branches(
-    bank: ResistorBank, bits: float, yield_: float, window: float, **drawn: Any
+    bank: "ResistorBank", bits: float, yield_: float, window: float, *, as_json: bool, **drawn: Any
 ) -> None:
     """Print how many branches reach this many bits in this fraction of the banks."""
     from mapping.selection.precision import branches_for, draw_from
@@ -169,19 +177,28 @@ def _print_branches(
         if not with_meter:
             raise
         messages.print(f"For true values: {error}", markup=False)
+        count = None
     else:
-        typer.echo(count.n)
+        if not as_json:
+            typer.echo(count.n)
         messages.print(
             f"{count.n} branches reach every target with {bits:g} bits in {count.yield_:.2%} of "
             f"the banks drawn (at 95 % confidence, in at least {count.yield_low:.2%}), for true "
             "values"
         )
-    if with_meter:
-        _print_designs(bank, bits, window, drawn["seed"])
+    found = _designs(bank, bits, window, drawn["seed"]) if with_meter else []
+    if as_json:
+        facts: dict[str, Any] = dict.fromkeys(("n", "yield", "yield_low"))
+        if count:
+            facts = {"n": count.n, "yield": count.yield_, "yield_low": count.yield_low}
+        print_rows(found, as_json=True, form=".4g", facts={"bits": bits, **facts})
+    elif with_meter:
+        typer.echo()
+        print_rows(found, form=".4g")
 
 
-def _print_designs(bank: ResistorBank, bits: float, window: float, seed: int) -> None:
-    """Print n and k, the branches closed, for the bits that the meter leaves."""
+def _designs(bank: "ResistorBank", bits: float, window: float, seed: int) -> list[dict[str, Any]]:
+    """Return n and k, the branches closed, for the bits that the meter leaves."""
     from crossbar_sim.laws.meter import ONE_BY_ONE, designs_by_law, designs_for, floor_bits
     from mapping.selection.precision import draw_from, side_by_side
 
@@ -204,7 +221,7 @@ def _print_designs(bank: ResistorBank, bits: float, window: float, seed: int) ->
                 "of a run have up to 32 branches; more are several banks in parallel):"
             )
             found = designs_by_law(equal, *asked, seed=seed, progress=tell)
-    typer.echo("\n" + csv_text(found, digits=4), nl=False)
+    return found
 
 
 # ---- the laws ------------------------------------------------------------------------------------
@@ -215,6 +232,7 @@ def law(
     effort: _Effort = 1.0,
     seed: _BankSeed = 0,
     output: _Directory = None,
+    as_json: Json = False,
 ) -> None:
     """Measure a law of imprecise resistors: a theorem or conjecture, and its constants.
 
@@ -224,6 +242,9 @@ def law(
     """
     from crossbar_sim.laws.law import LAWS, Effort, law_named, save_measured
 
+    if name is None and as_json:
+        print_json({"laws": [{"name": k, "question": law_named(k).question} for k in LAWS]})
+        return
     if name is None:
         for known in LAWS:
             typer.echo(f"{known}: {law_named(known).question}")
@@ -232,8 +253,7 @@ def law(
     with progress_bars() as tell:
         measured = chosen.measure(Effort(effort, tell), seed)
     messages.print(f"{chosen.question} {chosen.statement}", markup=False)
-    for table in chosen.tables(measured):
-        messages.print(f"{table.title}:", markup=False)
-        typer.echo(csv_text(table.rows, digits=6))
+    tables = {table.title: table.rows for table in chosen.tables(measured)}
+    print_tables(tables, as_json=as_json, form=".6g", law=name, statement=chosen.statement)
     for path in save_measured(chosen, measured, output) if output else []:
         messages.print(f"wrote {path}", markup=False, soft_wrap=True)

@@ -9,11 +9,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from crossbar_sim.config import ConfigError
-from crossbar_sim.jobs.prune_options import Options
+from crossbar_sim.config.problems import ConfigError
+from crossbar_sim.jobs.prune_options import TILE, Options
+from crossbar_sim.system.figures import Json, for_people, print_json, print_rows
 from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, progress_bars, within
-from mapping import TileConfig
-from tinynets.files.outputs import csv_text
 from tinynets.files.suffixes import FORMATS, GRAPHS, WEIGHTS, listed
 from tinynets.pruning.methods import methods_help
 
@@ -91,7 +90,7 @@ _LearningRate = Annotated[
     float | None,
     typer.Option(
         callback=within(1e-30, 10),
-        help=f"Learning rate of that training.  \\[default: {Options.learning_rate}]",
+        help=f"Learning rate of these epochs.  \\[default: {Options.learning_rate}]",
     ),
 ]
 _Exclude = Annotated[
@@ -101,7 +100,7 @@ _Tile = Annotated[
     tuple[int, int] | None,
     typer.Option(
         help="Number of word lines and of bit lines of a crossbar tile.  "
-        f"\\[default: {Options.tile.n_word} {Options.tile.n_bit}]"
+        f"\\[default: {TILE[0]} {TILE[1]}]"
     ),
 ]
 _RoundTo = Annotated[
@@ -165,6 +164,7 @@ def prune(
     bits: _Bits = None,
     seed: _Seed = None,
     output: _Output = None,
+    as_json: Json = False,
 ) -> None:
     r"""A network pruned and fine-tuned, with what that saves; no crossbar is simulated.
 
@@ -184,6 +184,7 @@ def prune(
     from crossbar_sim.jobs.prune import figures, pruned, read_settings, read_task
     from crossbar_sim.pipeline.steps import single_thread
     from crossbar_sim.pipeline.workspace import write_json
+    from mapping import TileConfig
 
     path = output or Path("results") / f"{source.stem}-sparse.safetensors"
     settings = read_settings(source, config)
@@ -198,24 +199,27 @@ def prune(
         small = pruned(task, options, tell)
         saved = figures(task, small, options)
     _tell(saved, f"{source.name}, {task.data.name}, {options.method}")
+    if not as_json and not for_people():
+        scores = {key: saved[key] for key in ("top1_before", "top1_after")}
+        print_rows([*saved["rows"], saved["total"] | scores])
     path.parent.mkdir(parents=True, exist_ok=True)
     write(small)
     about = {"source": str(source), "data": task.data.name, "options": asdict(options)}
     write_json(path.with_suffix(".json"), about | saved)
     _draw(path.with_suffix(".png"), saved)
+    if as_json:
+        print_json(about | saved)
     for suffix in (path.suffix, ".json", ".png"):
         messages.print(f"wrote {path.with_suffix(suffix)}", markup=False, soft_wrap=True)
 
 
 def _tell(saved: dict[str, Any], title: str) -> None:
-    """Show the tables and the accuracy to people, and print the figures as CSV."""
+    """Show the tables and the accuracy to people."""
     for table in _tables(saved, title):
         messages.print(table)
     messages.print(_accuracy(saved))
     if saved["digital"]:
         messages.print(f"not on tiles: {', '.join(saved['digital'])}", markup=False)
-    scores = {key: saved[key] for key in ("top1_before", "top1_after")}
-    typer.echo(csv_text([*saved["rows"], saved["total"] | scores]), nl=False)
 
 
 def _writer(path: Path, source: Path) -> Callable[["nn.Module"], object]:

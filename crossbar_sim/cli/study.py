@@ -1,14 +1,15 @@
 """The command for accuracy studies."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crossbar_sim.system.failures import naming
+from crossbar_sim.system.figures import Json, print_json, print_rows
 from crossbar_sim.system.terminal import TRUST, messages, progress_bars
-from tinynets.files.extras import optional
-from tinynets.files.outputs import csv_text
+from tinynets.files.extras import require
 
 if TYPE_CHECKING:
     from crossbar_sim.study.runner import Study
@@ -29,7 +30,7 @@ def _check_extras(*, optimise: bool, output: Path | None, dask: str | None) -> N
     if dask is not None:
         needed.append(("distributed", "cluster"))
     for package, extra in needed:
-        optional(package, extra=extra)
+        require(package, extra=extra)
 
 
 _Config = Annotated[
@@ -71,6 +72,7 @@ def study(
     optimise: _Search = False,
     metric: _Metrics = None,
     trust: Annotated[bool, typer.Option("--trust", help=TRUST)] = False,
+    as_json: Json = False,
 ) -> None:
     """Accuracy, error, power and yield over many settings and dies, with confidence intervals.
 
@@ -99,13 +101,14 @@ def study(
                 dask=dask,
                 progress=tell,
             )
-            text = result.to_csv()
+            rows = result.rows()
         else:
             result = Study(settings, base, kept)
             result.run(n_jobs=jobs, dask=dask, progress=tell)
             metric = metric or tables.usual_metrics(result)
-            text = tables.summary_csv(result, metric)
-    typer.echo(text, nl=False)
+            rows = tables.summary_rows(result, metric)
+    failed = [asdict(failure) for failure in result.failures]
+    print_rows(rows, as_json=as_json, form=".6g", facts={"failures": failed})
     if output:
         is_study = isinstance(result, Study)
         with naming(output):
@@ -138,6 +141,7 @@ def reproduce(
     networks: Annotated[
         Path, typer.Option(help="Directory that keeps the trained network.")
     ] = Path("results/published"),
+    as_json: Json = False,
 ) -> None:
     """Published figures of a chip beside those of an ordinary run here.
 
@@ -149,6 +153,11 @@ def reproduce(
     """
     from crossbar_sim.jobs import published
 
+    if name is None and as_json:
+        known = published.chips().items()
+        chips = [{"name": key, "title": chip.title, "source": chip.source} for key, chip in known]
+        print_json({"chips": chips})
+        return
     if name is None:
         for known, chip in published.chips().items():
             typer.echo(f"{known}: {chip.title} ({chip.source})")
@@ -156,4 +165,4 @@ def reproduce(
     published.chip_named(name)
     with progress_bars() as tell:
         rows = published.reproduce(name, networks, n_die=dies, progress=tell)
-    typer.echo(csv_text(rows, digits=4), nl=False)
+    print_rows(rows, as_json=as_json, form=".4g")

@@ -1,16 +1,19 @@
 """The commands that compare: solvers on tiles, a simulator on known arrays, all on random cases."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crossbar_sim.cli.networks import Layers, Mapped, choice
 from crossbar_sim.solvers.registry import FAST, NGSPICE, SOLVERS
+from crossbar_sim.system.figures import Json, print_json, print_rows
 from crossbar_sim.system.terminal import MAX_COUNT, MAX_SEED, messages, progress_bars, within
 
 if TYPE_CHECKING:
-    from crossbar_sim.ngspice.verification import Verification
+    from crossbar_sim.ngspice.verification import TileCheck
 
 
 def _two(text: str) -> str:
@@ -69,6 +72,7 @@ def verify(
         ),
     ] = f"{NGSPICE},{FAST}",
     certify: Certificates = None,
+    as_json: Json = False,
 ) -> None:
     """Output currents and voltages of tiles, by ngspice and by the engine, compared.
 
@@ -88,27 +92,36 @@ def verify(
     v_in = random_inputs(known.mapped, v_read=known.v_read, n_vector=vectors, seed=seed)
     how = {"tolerance": tolerance, "solvers": solvers.split(","), "certificates": certify}
     checks = verify_tiles(known.mapped, v_in, **known.parts, tiles=tiles, **how)
-    _print(checks, solvers.split(","), with_intervals=certify is not None)
+    rows = [
+        _row(check, solvers.split(","), with_intervals=certify is not None)
+        for check in checks.checks
+    ]
+    facts: dict[str, Any] = {"solvers": list(checks.solvers), "tolerance": tolerance}
     if certify is not None:
         proof = verify_selections(known.mapped.part(tiles), certify)
-        proved = f"{int(proof.optimal.sum()):,} of {len(proof.optimal):,}"
-        messages.print(f"selections: {proved} proved nearest to their target", markup=False)
-    messages.print(f"{checks.solvers[0]} against {checks.solvers[1]}", markup=False)
+        n_optimal, n = int(proof.optimal.sum()), len(proof.optimal)
+        facts["selections"] = {"proved_nearest": n_optimal, "all": n}
+        messages.print(f"selections: {n_optimal:,} of {n:,} proved nearest to their target")
+    if not as_json:
+        messages.print(f"{checks.solvers[0]} against {checks.solvers[1]}", markup=False)
+    print_rows(rows, as_json=as_json, form=_digits_of, facts=facts)
     checks.require()
 
 
-def _print(checks: "Verification", solvers: list[str], *, with_intervals: bool) -> None:
-    """Print one CSV line per tile."""
-    typer.echo(
-        "tile,vectors,current_error,voltage_error,"
-        + ",".join(f"{name}_kirchhoff,{name}_tellegen" for name in solvers)
-        + (",certified_width,outside" if with_intervals else "")
-    )
-    for check in checks.checks:
-        balances = [f"{b.current:.1e},{b.power:.1e}" if b else "," for b in check.balances]
-        proved = [f"{check.width:.1e},{check.outside:.1e}"] if with_intervals else []
-        errors = f"{check.tile},{check.n_vector},{check.i_error:.3e},{check.v_error:.3e}"
-        typer.echo(",".join([errors, *balances, *proved]))
+def _row(check: "TileCheck", solvers: Sequence[str], *, with_intervals: bool) -> dict[str, Any]:
+    """Return what is printed of a tile."""
+    row: dict[str, Any] = {"tile": check.tile, "vectors": check.n_vector}
+    row |= {"current_error": check.i_error, "voltage_error": check.v_error}
+    for name, balance in zip(solvers, check.balances, strict=True):
+        row[f"{name}_kirchhoff"] = balance.current if balance else None
+        row[f"{name}_tellegen"] = balance.power if balance else None
+    if with_intervals:
+        row |= {"certified_width": check.width, "outside": check.outside}
+    return row
+
+
+def _digits_of(column: str) -> str:
+    return ".3e" if column in ("current_error", "voltage_error") else ".1e"
 
 
 def verify_foundry(
@@ -129,6 +142,7 @@ def verify_foundry(
         Path | None,
         typer.Option(help="New directory for the tiles' decks, which `ngspice -b` runs as well."),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Output currents of tiles of a foundry's devices, by its models in ngspice and in the engine.
 
@@ -149,11 +163,11 @@ def verify_foundry(
         write_foundry_decks(known, tiles, v_in, decks)
     with progress_bars() as tell:
         checks = list(foundry_checks(known, tiles, v_in, progress=tell))
-    typer.echo("tile,vectors,error,line_error,engine_s,ngspice_s")
-    for check in checks:
-        errors = f"{check.error:.1e},{check.line_error:.1e}"
-        seconds = f"{check.engine_s:.3f},{check.ngspice_s:.1f}"
-        typer.echo(f"{check.tile},{check.n_vector},{errors},{seconds}")
+    form = {"engine_s": ".3f", "ngspice_s": ".1f"}
+    rows = [asdict(check) for check in checks]
+    rows = [{"vectors" if k == "n_vector" else k: v for k, v in row.items()} for row in rows]
+    facts = {"tolerance": tolerance}
+    print_rows(rows, as_json=as_json, form=lambda name: form.get(name, ".1e"), facts=facts)
     far = [check.tile for check in checks if not check.error <= tolerance]  # NaN is far too
     if far:
         raise VerificationError(f"{', '.join(far)}: off by more than {tolerance:g}")
@@ -181,15 +195,17 @@ def golden(
     seconds: Annotated[
         float, typer.Option(callback=within(1e-3, 1e6), help="Most time for an array [s].")
     ] = 300.0,
-    json: Annotated[
-        Path | None, typer.Option(help="File for the score and what became of each array.")
+    output: Annotated[
+        Path | None, typer.Option(help="File for what --json prints.", show_default=False)
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """The score of a simulator on 1,000 arrays whose exact currents are proved.
 
     Prints one line per kind of arrays: how many were answered, how many currents are inside their
     certified intervals, and errors as fractions of each array's largest current. Exit code 1 when
-    an array failed, none was answered, or the largest error is above the tolerance.
+    an array failed, none was answered, or the largest error is above the tolerance. --json also
+    says what became of each array.
     """
     from crossbar_sim.golden.arrays import SHA256, golden_arrays
     from crossbar_sim.golden.scoring import golden_score
@@ -201,14 +217,18 @@ def golden(
     tested = simulator(solver, trust=trust)
     with progress_bars() as tell:
         found = golden_score(tested, arrays, seconds=seconds, progress=tell)
-    typer.echo(table(found))
+    kept = {"solver": solver, "set": SHA256, **found.report()}
+    if as_json:
+        print_json(kept)
+    else:
+        typer.echo(table(found))
     if found.failures:
         messages.print(failures(found), markup=False, soft_wrap=True)
-    if json:
+    if output:
         from crossbar_sim.pipeline.workspace import write_json
 
-        with naming(json):
-            write_json(json, {"solver": solver, "set": SHA256, **found.report()})
+        with naming(output):
+            write_json(output, kept)
     raise typer.Exit(0 if found.worst <= tolerance and not found.failures else 1)
 
 
@@ -224,6 +244,7 @@ def selftest(
     output: Annotated[
         Path, typer.Option(help="Directory for a test of each failure, which pytest runs.")
     ] = Path("selftest"),
+    as_json: Json = False,
 ) -> None:
     """A self-test on this machine: small random networks through everything that must agree.
 
@@ -234,11 +255,13 @@ def selftest(
     Exit code 1 when a case failed. Needs the extra `fab`.
     """
     from crossbar_sim.selftest.session import run_session, tools, write_test
-    from tinynets.files.outputs import csv_text
+    from tinynets.files.extras import require
 
+    for package in ("jsonschema", "pyarrow"):
+        require(package, extra="fab")
     with tools() as used, progress_bars() as tell:
         found = run_session(used, seed=seed, seconds=60 * minutes, cases=cases, progress=tell)
-    typer.echo(csv_text(found.rows()), nl=False)
+    print_rows(found.rows(), as_json=as_json, facts={"cases": found.cases, "seed": seed})
     for number, failed in found.failures.items():
         path = write_test(failed, number, output)
         messages.print(

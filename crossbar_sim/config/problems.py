@@ -68,7 +68,7 @@ def _line(problem: ErrorDetails, kind: type) -> str:
 def _instead(place: list[str], kind: type) -> str:
     """Return the alternatives to an unknown key: the nearest known key, and all known keys."""
     for part in place[:-1]:
-        kind = _table(_keys(kind).get(part)) or kind
+        kind = table_of(_keys(kind).get(part)) or kind
     known = list(_keys(kind))
     near = difflib.get_close_matches(place[-1][:60], known, n=1)
     guess = f"; did you mean {'.'.join([*place[:-1], near[0]])!r}?" if near else ""
@@ -82,13 +82,13 @@ def _keys(kind: type) -> dict[str, Any]:
     return {field.name: field.type for field in fields(kind)}
 
 
-def _table(annotation: Any) -> type | None:
+def table_of(annotation: Any) -> type | None:
     """Return the type of the table that a key is, or contains; None for a plain value."""
     if isinstance(annotation, type) and (
         issubclass(annotation, BaseModel) or is_dataclass(annotation)
     ):
         return annotation
-    return next(filter(None, map(_table, get_args(annotation))), None)
+    return next(filter(None, map(table_of, get_args(annotation))), None)
 
 
 def shortened(text: str, length: int = 60) -> str:

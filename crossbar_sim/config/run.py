@@ -20,7 +20,9 @@ from crossbar_sim.config.inputs import (
     current,
     located,
     named_files,
+    require_extras,
 )
+from crossbar_sim.config.no_value import without_none
 from crossbar_sim.config.problems import ConfigError, config_error
 from crossbar_sim.config.sections import (
     BANK,
@@ -108,7 +110,7 @@ class RunConfig(Section):
     simulation: SimulationConfig = SimulationConfig()
     """Solvers."""
     quick: bool = False
-    """Whether this is a try-out with little training; set by --quick."""
+    """Whether this is a trial with little training; set by --quick."""
 
     # What is not part of the settings: relative files begin at the folder, and no file can say
     # that the user's Python may run.
@@ -126,7 +128,7 @@ class RunConfig(Section):
         """
         if not isinstance(raw, dict):
             return raw
-        raw = with_foundry(current(raw))
+        raw = with_foundry(without_none(current(raw), cls))
         network = raw.get("network", {})
         source = network.get("source", "mlp") if isinstance(network, dict) else network
         if getattr(source, "source", source) in BUILT_IN:
@@ -343,9 +345,10 @@ class RunConfig(Section):
     def ready(self) -> "RunConfig":
         """Return this run as it can start: its files are there, and its Python may run.
 
-        Raises ConfigError otherwise.
+        Raises ConfigError otherwise, and ImportError for an optional package that is missing.
         """
         self.require_trust()
+        require_extras(self)
         return self.like(self)
 
     @property

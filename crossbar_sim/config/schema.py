@@ -1,20 +1,26 @@
-"""The keys of runs and studies as a JSON Schema and as a page, from the tables themselves."""
+"""The keys of runs and studies, from the tables themselves: a JSON Schema, a page, a TOML file."""
 
 import ast
 import inspect
 import json
 import textwrap
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from crossbar_sim.config.no_value import NONE, may_be_none
 from crossbar_sim.config.run import RunConfig
 from crossbar_sim.config.study import StudyConfig
 from tinynets.settings import LARGEST
 
 KINDS: dict[str, type[BaseModel]] = {"run": RunConfig, "study": StudyConfig}
-
+#: A configuration of each kind with nothing but what must be given.
+_DEFAULTS = {
+    "run": RunConfig(name="run"),
+    "study": StudyConfig(name="study", base=Path("run.toml")),
+}
 _ABOUT = {
     "run": "A run is one TOML file: `crossbar-sim run FILE`. Only `name` must be given.",
     "study": "A study varies a run: `crossbar-sim study FILE`. `name` and `base` must be given.",
@@ -34,6 +40,8 @@ def json_schema(kind: str) -> dict[str, Any]:
         docs = field_docs(table)
         for key in part["properties"]:
             part["properties"][key]["description"] = docs.get(key, "")
+        for key in may_be_none(table) & set(part["properties"]):
+            part["properties"][key].setdefault("anyOf", []).append({"const": NONE})
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect} | schema
 
@@ -58,7 +66,8 @@ def reference() -> str:
     parts = [
         "# Configuration",
         "Written by `crossbar-sim schema --markdown`. SI units; a key that is left out has its "
-        "default; unknown keys and values out of bounds are refused before anything starts. "
+        'default; "none" is no value, where a key may have none; unknown keys and values out of '
+        "bounds are refused before anything starts. "
         "`crossbar-sim schema run` prints the same as a JSON Schema, for editors.",
     ]
     for kind in KINDS:
@@ -71,6 +80,60 @@ def reference() -> str:
             parts += [f"### [{key}]", table["description"]]
             parts += _section(schema, table["properties"], part.get("default") or {})
     return "\n\n".join(parts) + "\n"
+
+
+def commented_toml(kind: str, *, full: bool = False) -> str:
+    """Return a TOML file of all keys with their defaults, which is read back as the defaults.
+
+    kind: "run" or "study".
+    full: whether each key has a comment with its meaning and its values.
+
+    What has no default, or no value that TOML can say, is commented out.
+    """
+    schema, default = json_schema(kind), _DEFAULTS[kind]
+    top = {key: getattr(default, key) for key in type(default).model_fields}
+    plain = {key: part for key, part in schema["properties"].items() if not _ref(part)}
+    plain = {key: part for key, part in plain.items() if not isinstance(top[key], dict)}
+    lines = [f"# {line}" for line in textwrap.wrap(_ABOUT[kind], 98)]
+    lines += _keys(plain, top, full=full)
+    for key, part in schema["properties"].items():
+        if key in plain:
+            continue
+        inner = schema["$defs"][_ref(part)] if _ref(part) else {"properties": {}}
+        about = str(part.get("description") or inner.get("description", ""))
+        sign = "# " if top[key] is None else ""
+        lines += ["", *([f"# {line}" for line in textwrap.wrap(about, 98)] if full else [])]
+        values = {name: getattr(top[key], name, None) for name in inner["properties"]}
+        if top[key] is None:
+            values = {name: p.get("default") for name, p in inner["properties"].items()}
+        made = _keys(inner["properties"], values, full=full)
+        lines += [f"{sign}[{key}]", *(f"{sign}{line}".rstrip() for line in made)]
+    return "\n".join(lines) + "\n"
+
+
+def _keys(parts: dict[str, Any], values: dict[str, Any], *, full: bool) -> list[str]:
+    """Return the lines of some keys; what TOML cannot say is commented out."""
+    lines = []
+    for key, part in parts.items():
+        if full:
+            text = f"{part.get('description', '')} Values: {_values(part)}."
+            lines += ["", *(f"# {line}" for line in textwrap.wrap(text, 96))]
+        value = values[key]
+        if value is None and {"const": NONE} in part.get("anyOf", []):
+            value = NONE
+        lines.append(f"# {key} =" if value is None else f"{key} = {toml_value(value)}")
+    return lines
+
+
+def toml_value(value: Any) -> str:
+    """Return a plain value, or a list of some, as TOML."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, str | Path):
+        return json.dumps(str(value), ensure_ascii=False)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value)  # of a number; infinity is inf in both languages
 
 
 def _tables(top: type[BaseModel]) -> dict[str, type]:
@@ -111,7 +174,10 @@ def _section(schema: dict[str, Any], keys: dict[str, Any], defaults: dict[str, A
 def _values(part: dict[str, Any]) -> str:
     """Say which values a key takes."""
     if "anyOf" in part:
-        return " or ".join(_values(choice) for choice in part["anyOf"])
+        given = [c for c in part["anyOf"] if c != {"type": "null"}]
+        return " or ".join(map(_values, given if {"const": NONE} in given else part["anyOf"]))
+    if "const" in part:
+        return json.dumps(part["const"])
     if "enum" in part:
         return ", ".join(f'"{value}"' for value in part["enum"])
     name = {"integer": "whole number", "array": "list", "object": "table", "null": "left out"}

@@ -91,7 +91,7 @@ class LifeConfig(Section):
     age: Annotated[float, within(0, 1e8)] = 0.0
     """Operating time in addition to bank.age [h]; see bank.drift."""
     temperature: Kelvin | None = None
-    """Operating temperature [K]; none for that of the bank."""
+    """Operating temperature [K]; "none" for that of the bank."""
     p_stuck_open: Probability = 0.0
     """Probability that a switch fails open after selection, in addition to the bank's."""
     p_stuck_closed: Probability = 0.0

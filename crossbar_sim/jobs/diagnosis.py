@@ -1,14 +1,19 @@
 """Diagnosis of what is installed, and whether a run can work."""
 
+import base64
+import hashlib
 import importlib.metadata
 import os
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 
 from crossbar_sim.ngspice.worker import INSTALL_HELP, NgspiceError, NgspiceWorker, find_library
+from crossbar_sim.system.own_packages import HOME
 from netlists.foundry.models import ModelsMissing, find_models
 from netlists.foundry.rule_files import find_rules
 from netlists.foundry.technologies import TECHNOLOGIES
+from tinynets.version import VERSION
 
 _REQUIRED = (
     "numpy",
@@ -56,7 +61,36 @@ def diagnose() -> list[Finding]:
     packages = dict.fromkeys(_REQUIRED, "") | _OPTIONAL
     findings += [_package(name, extra) for name, extra in packages.items()]
     rules = [name for name, process in TECHNOLOGIES.items() if process.rules]
+    findings.insert(2, _own_files())
     return [*findings, _threads(), *_ngspice(), *map(_models, TECHNOLOGIES), *map(_rules, rules)]
+
+
+def _own_files() -> Finding:
+    """Compare the files of this program with the checksums that its wheel came with.
+
+    A clone has none. Files that another package overwrote before any of ours was imported are
+    refused when `crossbar_sim` is; this also finds those deeper down.
+    """
+    status, changed = f"{VERSION}, {HOME}", []
+    try:
+        files = importlib.metadata.files("crossbar-sim") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        path = file.locate()
+        if file.hash is None or not str(file).endswith(".py") or HOME not in Path(path).parents:
+            continue
+        found = hashlib.new(file.hash.mode, Path(path).read_bytes() if Path(path).exists() else b"")
+        text = base64.urlsafe_b64encode(found.digest()).rstrip(b"=").decode()
+        changed += [str(path)] if text != file.hash.value else []
+    if not changed:
+        return Finding("crossbar-sim", status)
+    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    remedy = (
+        f"{changed[0]}{more} is not as it was installed; another package may have been installed "
+        "over it: pip install --force-reinstall --no-deps crossbar-sim"
+    )
+    return Finding("crossbar-sim", f"{status}: {len(changed)} files changed", False, remedy)
 
 
 def _package(name: str, extra: str) -> Finding:

@@ -1,13 +1,22 @@
-"""The options of pruning the user's own network, with their defaults; loads no torch."""
+"""The options of pruning the user's own network, with their defaults; loads nothing heavy."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crossbar_sim.config import RunConfig
-from crossbar_sim.config.sections import PruneConfig
-from mapping.tiling.tiles import TileConfig
 from tinynets.pruning.methods import GROUPS, METHODS, PruneOptions, check_method
-from tinynets.pruning.schedules import sparsities
+
+if TYPE_CHECKING:
+    from crossbar_sim.config import RunConfig
+    from mapping.tiling.tiles import TileConfig
+
+#: Word lines and bit lines of the tiles that are counted by default.
+TILE = (32, 32)
+
+
+def _tile() -> "TileConfig":
+    from mapping.tiling.tiles import TileConfig
+
+    return TileConfig(*TILE)
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class Options:
     epochs: int = PruneOptions.epochs
     learning_rate: float = PruneOptions.learning_rate
     seed: int = PruneOptions.seed
-    tile: TileConfig = field(default=TileConfig(32, 32))
+    tile: "TileConfig" = field(default_factory=_tile)
     scope: str | None = None
     schedule: str | None = None
     exclude: tuple[str, ...] = ()
@@ -39,11 +48,14 @@ class Options:
     by_reads: float = 0.0
 
     @classmethod
-    def from_config(cls, settings: RunConfig | None, given: dict[str, Any]) -> "Options":
+    def from_config(cls, settings: "RunConfig | None", given: dict[str, Any]) -> "Options":
         """Return each option as given, or else as configured, or else its default.
 
         given: options by name; None for an option that is not given.
         """
+        from crossbar_sim.config.sections import PruneConfig
+        from mapping.tiling.tiles import TileConfig
+
         values: dict[str, Any] = {}
         if settings:
             rule = settings.prune or PruneConfig()
@@ -59,6 +71,7 @@ class Options:
         # Imported here, since they load torch.
         from tinynets.networks.masks import n_to_keep
         from tinynets.pruning.compression import check_bits
+        from tinynets.pruning.schedules import sparsities
 
         check_method(self.method, (*METHODS, *GROUPS))
         if self.method in GROUPS:

@@ -11,7 +11,9 @@ from crossbar_sim.ngspice.errors import NgspiceError
 
 INSTALL_HELP = (
     "install ngspice with its shared library and the KLU solver (44 and 46 have it): "
-    "run `make setup` or follow what it prints; NGSPICE_LIBRARY_PATH names a library elsewhere"
+    "in a clone run `make setup`; elsewhere `apt install ngspice libngspice0`, `brew install "
+    "ngspice libngspice` or `conda install -c conda-forge ngspice-lib`; NGSPICE_LIBRARY_PATH names "
+    "a library at another place"
 )
 
 #: Names of the library on Linux, macOS and Windows.

@@ -18,6 +18,10 @@ from mapping.network.mapped_network import MappedNetwork
 from tinynets.files.checks import check_file
 from tinynets.formats.weights import load_weights
 from tinynets.networks.training import accuracy
+from tinynets.version import VERSION
+
+#: Of report.json, as `major.minor`: a new key changes the minor one, anything else the major one.
+REPORT_VERSION = "1.0"
 
 
 def read_run(directory: Path) -> tuple[RunConfig, MappedNetwork]:
@@ -46,13 +50,22 @@ def read_run(directory: Path) -> tuple[RunConfig, MappedNetwork]:
 def read_numbers(directory: Path) -> dict[str, Any]:
     """Return what a finished run's report states; `crossbar-sim schema report` describes it.
 
-    Raises ConfigError for a file that is missing or damaged.
+    Raises ConfigError for a file that is missing, damaged, or of another major version.
     """
     path = directory / "report.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        numbers = json.loads(path.read_text(encoding="utf-8"))
+        versions = dict(numbers["versions"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); do the run again") from error
+    found = str(versions.get("report.json", "0"))
+    if found.partition(".")[0] != REPORT_VERSION.partition(".")[0]:
+        raise ConfigError(
+            f"{path} has version {found[:20]}, written by crossbar-sim "
+            f"{str(versions.get('crossbar-sim'))[:20]}; crossbar-sim {VERSION} reads version "
+            f"{REPORT_VERSION}; do the run again"
+        )
+    return numbers
 
 
 def _config(path: Path) -> RunConfig:

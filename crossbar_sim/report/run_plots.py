@@ -225,7 +225,8 @@ def _draw_lines(axes, lines: Mapping[str, list[tuple[Any, tuple[float, float, fl
     seen = [row[0] for rows in lines.values() for row in rows]
     numeric = all(isinstance(value, int | float) for value in seen)
     for k, (label, rows) in enumerate(lines.items()):
-        values, (value, low, high) = [row[0] for row in rows], np.array([row[1] for row in rows]).T
+        values = [row[0] if numeric else str(row[0]) for row in rows]
+        value, low, high = np.array([row[1] for row in rows]).T
         reach = np.nan_to_num([value - low, high - value], posinf=0.0, neginf=0.0)
         marker = "os^Dvp*x"[k % 8]
         axes.errorbar(

@@ -20,6 +20,7 @@ from crossbar_sim.findings.outcome import Outcome, Outputs
 from crossbar_sim.findings.run_score import shown
 from crossbar_sim.findings.sensitivity import Sensitivity
 from crossbar_sim.ngspice.verification import TileCheck
+from crossbar_sim.pipeline.finished_run import REPORT_VERSION
 from crossbar_sim.pipeline.tile_limits import physics_numbers
 from crossbar_sim.pipeline.trained import origin
 from crossbar_sim.pipeline.workspace import write_json
@@ -31,11 +32,12 @@ from mapping.selection.bits import worst_case_bits
 from mapping.tiling.compact import naive_tile_count
 from mapping.tiling.tiles import TileConfig
 from tinynets.files.drafts import new_file
+from tinynets.version import VERSION
 
 #: A target is out of reach if selection misses it by more than this fraction of the largest.
 REACH = 0.01
 
-_PACKAGES = ("numpy", "scipy", "numba", "torch", "PySpice", "scikit-learn", "crossbar-sim")
+_PACKAGES = ("numpy", "scipy", "numba", "torch", "PySpice", "scikit-learn")
 
 
 def write_report(outcome: Outcome, directory: Path) -> None:
@@ -162,7 +164,8 @@ def bits(error: float) -> float:
 def versions() -> dict[str, str]:
     """Return the versions and the machine that computed the results."""
     packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version()} | packages | described()
+    ours = {"crossbar-sim": VERSION, "report.json": REPORT_VERSION}
+    return {"python": platform.python_version()} | packages | ours | described()
 
 
 def draw(outcome: Outcome, numbers: dict[str, Any]) -> dict[str, bytes]:

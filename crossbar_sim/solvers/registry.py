@@ -6,14 +6,16 @@ raises SolverError for a circuit that it cannot solve; `verify` names the tile a
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-from crossbar_sim.solvers.solution import Solution
-from netlists.circuit import Circuit
+    from crossbar_sim.solvers.solution import Solution
+    from netlists.circuit import Circuit
 
 #: Returns the solution of a circuit for inputs (n_batch, n_word) [V].
-Solver = Callable[[Circuit, np.ndarray], Solution]
+Solver = Callable[["Circuit", "np.ndarray"], "Solution"]
 
 FAST, NGSPICE = "fast", "ngspice"
 

@@ -1,7 +1,6 @@
 """Accuracy studies: a grid or sample of parameters × many dies, with every trial kept."""
 
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
@@ -17,6 +16,7 @@ import joblib
 import numpy as np
 
 from crossbar_sim.config import ConfigError, RunConfig
+from crossbar_sim.config.inputs import require_extras
 from crossbar_sim.config.study import StudyConfig, with_values
 from crossbar_sim.pipeline.own import write_objects
 from crossbar_sim.study.intervals import Interval, nested_interval, yield_interval
@@ -26,6 +26,7 @@ from crossbar_sim.system import machine
 from crossbar_sim.system.stopping import end_with
 from tinynets.files.outputs import csv_text
 from tinynets.progress import Progress, silent
+from tinynets.version import VERSION
 
 _PACKAGES = ("tinynets", "mapping", "netlists", "crossbar_sim")
 
@@ -34,7 +35,7 @@ _PACKAGES = ("tinynets", "mapping", "netlists", "crossbar_sim")
 def code_version() -> str:
     """Return the version and a hash of the source: trials of other code are computed again."""
     digest = source_digest(*(f"{package}/**/*.py" for package in _PACKAGES))
-    return f"{importlib.metadata.version('crossbar-sim')}+{digest}"
+    return f"{VERSION}+{digest}"
 
 
 class ProcessLost(RuntimeError):
@@ -157,6 +158,7 @@ class Study:
         """
         for trial in self.trials:
             trial.config.require_trust()
+            require_extras(trial.config)
         # Points with the same configuration share its trials.
         trials = list({trial.key: trial for trial in self.trials}.values())
         networks = self._train({training_key(t.config): t.config for t in trials}, n_jobs)

@@ -46,8 +46,8 @@ class Search:
     failures: list[Failure]
     machines: list[str] = field(default_factory=list)
 
-    def to_csv(self) -> str:
-        """Return one line per point: settings, aims and budgets with intervals, and verdict.
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row per point: settings, aims and budgets with intervals, and verdict.
 
         The best points also have their accuracy on the test images, by which nothing was chosen.
         """
@@ -60,7 +60,11 @@ class Search:
             shown = tried.summary.metrics.get("accuracy") if tried.best else None
             row |= {"accuracy": shown.value} if shown else {}
             rows.append(row)
-        return csv_text(rows, digits=6)
+        return rows
+
+    def to_csv(self) -> str:
+        """Return `rows` as CSV."""
+        return csv_text(self.rows(), digits=6)
 
     def save(self, stem: Path) -> list[Path]:
         """Write STEM-search.csv and, for the first two aims, STEM-search.png; return the paths."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinynets.version import VERSION
+
 #: Marks a file as a store ("xbar"), so that no other program's database is ever written to.
 _APPLICATION = 0x78626172
 _SCHEMA = 2
@@ -148,8 +150,8 @@ class Store:
             raise StoreError(f"{self.path} is another program's database; name another file")
         if version not in (_SCHEMA - 1, _SCHEMA):
             raise StoreError(
-                f"{self.path} must have schema {_SCHEMA}; got {version}; use the program that "
-                "wrote it"
+                f"{self.path} is a store of schema {version}; crossbar-sim {VERSION} reads "
+                f"{_SCHEMA - 1} and {_SCHEMA}; use the program that wrote it"
             )
         if state != "ok":
             raise StoreError(f"{self.path} is damaged: {state}; restore a backup")

@@ -1,6 +1,7 @@
 """Tables and plots of a study."""
 
 from pathlib import Path
+from typing import Any
 
 from crossbar_sim.report import run_plots as plots
 from crossbar_sim.study.intervals import image_half_width
@@ -8,8 +9,8 @@ from crossbar_sim.study.runner import PointSummary, Study
 from tinynets.files.outputs import csv_text, write_beside
 
 
-def summary_csv(study: Study, metrics: list[str]) -> str:
-    """Return one CSV line per point: its values, trainings, dies, metrics with intervals, yield.
+def summary_rows(study: Study, metrics: list[str]) -> list[dict[str, Any]]:
+    """Return one row per point: its values, trainings, dies, metrics with intervals, yield.
 
     Column "interval" says what the intervals cover. Column "images" is the half width that the
     number of test images leaves to an accuracy, on top of dies and trainings.
@@ -21,7 +22,12 @@ def summary_csv(study: Study, metrics: list[str]) -> str:
         for name in metrics:
             row |= summary.metric(name).columns(name)
         rows.append(row | summary.yield_.columns("yield"))
-    return csv_text(rows, digits=6)
+    return rows
+
+
+def summary_csv(study: Study, metrics: list[str]) -> str:
+    """Return `summary_rows` as CSV."""
+    return csv_text(summary_rows(study, metrics), digits=6)
 
 
 def usual_metrics(study: Study) -> list[str]:

@@ -1,5 +1,6 @@
 """Messages and progress bars on stderr, and checks of options, for every command."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,15 +36,21 @@ def within(low: float, high: float, *, ends: bool = True) -> Callable[[Any], Any
 
 
 #: Progress and messages go to stderr, so that stdout holds only results.
-messages = Console(stderr=True)
+messages = Console(stderr=True, highlight=False)
 
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """Yield a function that shows the progress of each step as a bar."""
+    """Yield a function that shows the progress of each step as a bar, with the time left.
+
+    Where stderr is no terminal, each step that took a while is one plain line when it ends.
+    """
+    if not messages.is_terminal:
+        yield _lines()
+        return
     columns = (
         rich.TextColumn("{task.description:<10}"),
-        rich.BarColumn(),
+        rich.BarColumn(bar_width=None if messages.width < 80 else 40),
         rich.MofNCompleteColumn(),
         rich.TimeElapsedColumn(),
         rich.TimeRemainingColumn(),
@@ -62,3 +69,18 @@ def progress_bars() -> Iterator[Progress]:
     finally:
         if tasks:
             bars.stop()
+
+
+def _lines() -> Progress:
+    """Return a function that says in one line that a step has ended, and how long it took."""
+    starts: dict[str, float] = {}
+    ended = set[str]()
+
+    def tell(step: str, done: int, total: int) -> None:
+        start = starts.setdefault(step, time.monotonic())
+        if done >= total and step not in ended:
+            ended.add(step)
+            seconds = time.monotonic() - start
+            messages.print(f"{step} {done}/{total}, {seconds:.0f} s", markup=False)
+
+    return tell

@@ -51,7 +51,7 @@ class SelectionRule:
     lsb_bits: Annotated[int, within(1, 24)] = 8
     """Bits of the converter whose steps, over the dense band, count in tolerance_lsb."""
     max_closed: Annotated[int, within(1, 40)] | None = None
-    """Most switches that a cell may close; none for no limit."""
+    """Most switches that a cell may close; "none" for no limit."""
     n_candidate: Annotated[int, within(1, 100_000)] = 1
     """Subsets of each cell that are set and read as a whole; the best is kept (program-verify)."""
     composite_error: Share = 0.0

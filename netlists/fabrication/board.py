@@ -116,8 +116,8 @@ def _check(tile: Tile, bank: ResistorBank, n_branch: int) -> None:
         decade = 10.0 ** np.floor(np.log10(ohm) + 1e-9)
         if np.abs(e_series(24) * decade / ohm - 1).min() > 1e-6:
             raise ValueError(
-                f"{ohm:g} ohm is not an E24 value; set the bank's ladder to 'E24', or use "
-                "ResistorBank.discrete_e24()"
+                f"{ohm:g} ohm is not an E24 value; map the network on a bank of parts: set "
+                'bank.ladder = "E24" in the run (in Python: ResistorBank.discrete_e24())'
             )
     tile.closed(bank.n)  # refuses branches that the bank does not have
     if not 0 < n_branch <= MAX_BRANCHES:

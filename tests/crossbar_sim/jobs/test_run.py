@@ -16,10 +16,11 @@ import torch
 from approx import approx
 from commands import command
 from crossbar_sim.config import ConfigError, RunConfig
-from crossbar_sim.pipeline.finished_run import read_numbers
+from crossbar_sim.pipeline.finished_run import REPORT_VERSION, read_numbers
 from crossbar_sim.pipeline.workspace import Workspace
 from crossbar_sim.report.run_report import si
 from mapping.network.mapped_network import MappedNetwork
+from tinynets.version import VERSION
 
 ROOT = Path(__file__).parents[3]
 SMALL = """
@@ -77,6 +78,33 @@ def test_the_report_follows_its_schema(done):
     broken = read_numbers(done[0]) | {"seed": "one"}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft202012Validator(schema).validate(broken)
+
+
+@pytest.mark.parametrize(
+    ("versions", "message"),
+    [
+        (
+            {"report.json": "2.0", "crossbar-sim": "9.1.0"},
+            "has version 2.0, written by crossbar-sim 9.1.0",
+        ),
+        ({"crossbar-sim": "0.1.0"}, "has version 0, written by crossbar-sim 0.1.0"),
+        ({"report.json": 7}, "has version 7"),
+        ([7], "cannot be read"),
+    ],
+)
+def test_a_report_of_another_major_version_is_refused_by_its_number(tmp_path, versions, message):
+    (tmp_path / "report.json").write_text(json.dumps({"versions": versions}))
+    with pytest.raises(ConfigError, match=message):
+        read_numbers(tmp_path)
+
+
+def test_a_report_of_a_newer_minor_version_is_read(done, tmp_path):
+    numbers = read_numbers(done[0])
+    assert numbers["versions"]["report.json"] == REPORT_VERSION
+    assert numbers["versions"]["crossbar-sim"] == VERSION
+    numbers["versions"]["report.json"] = REPORT_VERSION.partition(".")[0] + ".99"
+    (tmp_path / "report.json").write_text(json.dumps(numbers))
+    assert read_numbers(tmp_path) == numbers
 
 
 def test_what_the_report_states(done):

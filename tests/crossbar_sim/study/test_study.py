@@ -4,10 +4,12 @@ import csv
 import io
 import multiprocessing
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from crossbar_sim.study.tables import save_study, summary_csv, usual_metrics
 from crossbar_sim.study.trial import trained_path
 from crossbar_sim.system import machine
 from processes import children, is_alive, needs_proc, wait
+from tinynets.version import VERSION
 
 RUN = """
 name = "small"
@@ -434,6 +437,15 @@ def test_other_files_are_refused_and_not_touched(tmp_path, kind):
     with pytest.raises(StoreError, match=r"s\.sqlite"):
         Store(path)
     assert path.read_bytes() == before
+
+
+def test_a_store_of_a_newer_schema_is_refused_by_its_number(tmp_path):
+    Store(tmp_path / "s.sqlite")
+    with closing(sqlite3.connect(tmp_path / "s.sqlite")) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    message = rf"is a store of schema 99; crossbar-sim {re.escape(VERSION)} reads 1 and 2; use the"
+    with pytest.raises(StoreError, match=message):
+        Store(tmp_path / "s.sqlite")
 
 
 def test_a_store_of_the_schema_before_is_brought_up_to_date(tmp_path):

@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import importlib.metadata
 import json
 import re
 import shutil
@@ -23,6 +22,7 @@ from netlists import Wires, read_pack, write_pack
 from netlists.fabrication.pack import FORMAT, SCHEMA, VERSION, PackError
 from netlists.fabrication.switch_tables import bitstream, switches_from_bits
 from netlists.fabrication.tables import check_tables
+from tinynets import version
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
 arrow_csv = pytest.importorskip("pyarrow.csv")
@@ -89,7 +89,7 @@ def test_what_is_in_a_pack(network, pack):
     with (pack / "bom.csv").open() as file:
         parts = list(csv.DictReader(file))
     assert sum(int(p["count"]) for p in parts if p["part"] == "resistor") == 10 * n_cell
-    assert manifest["versions"]["crossbar-sim"] == importlib.metadata.version("crossbar-sim")
+    assert manifest["versions"]["crossbar-sim"] == version.VERSION
     with (pack / "cells.csv").open() as file:
         cells = list(csv.DictReader(file))
     errors = np.concatenate([layer.error for layer in network.layers])
@@ -177,6 +177,13 @@ def test_bits_behind_the_last_switch_are_refused(network, copied):
         read_pack(copied)
 
 
+#: Names the version of the pack, who wrote it, and what this program reads.
+OF_ANOTHER = (
+    rf"is a pack of version 7, written by crossbar-sim {version.VERSION}; crossbar-sim "
+    rf"{version.VERSION} reads version 1; use the program that wrote it"
+)
+
+
 def edit_manifest(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = directory / "manifest.json"
     manifest = json.loads(path.read_text())
@@ -187,7 +194,7 @@ def edit_manifest(directory: Path, change: Callable[[dict[str, Any]], object]) -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(version=7), "version 1; got 7"),
+        (lambda m: m.update(version=7), OF_ANOTHER),
         (lambda m: m.update(format="x"), "not the manifest"),
         (lambda m: m.pop("tiles"), "'tiles' is a required property"),
         (lambda m: m["tiles"][0].update(name="a b"), "does not match"),
