@@ -179,3 +179,16 @@ def test_the_shell_completes_commands_and_options():
             told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
         assert told.stdout.split() == expected
     assert "--install-completion" in command("--help").stdout
+
+
+def test_each_example_of_a_help_is_a_command_with_options_it_has():
+    shown = {name: inspect.getdoc(function) or "" for name, function in COMMANDS.items()}
+    examples = [line.strip() for text in shown.values() for line in text.splitlines()]
+    examples = [line.partition("crossbar-sim ")[2] for line in examples if "crossbar-sim " in line]
+    examples = [line for line in examples if "--" in line]
+    assert len(examples) > 12
+    for example in examples:
+        name, *words = example.partition(" >")[0].split()
+        options = command(name, "--help").stdout
+        for word in words:
+            assert not word.startswith("--") or word.rstrip("`.") in options, example
