@@ -183,12 +183,10 @@ def test_the_shell_completes_commands_and_options():
 
 def test_each_example_of_a_help_is_a_command_with_options_it_has():
     shown = {name: inspect.getdoc(function) or "" for name, function in COMMANDS.items()}
-    examples = [line.strip() for text in shown.values() for line in text.splitlines()]
-    examples = [line.partition("crossbar-sim ")[2] for line in examples if "crossbar-sim " in line]
-    examples = [line for line in examples if "--" in line]
-    assert len(examples) > 12
-    for example in examples:
-        name, *words = example.partition(" >")[0].split()
-        options = command(name, "--help").stdout
-        for word in words:
-            assert not word.startswith("--") or word.rstrip("`.") in options, example
+    lines = [line.strip() for text in shown.values() for line in text.splitlines()]
+    examples = [line.partition("crossbar-sim ")[2].partition(" >")[0] for line in lines]
+    words = [example.split() for example in examples if "--" in example]
+    assert len(words) > 12
+    help_of = {name: command(name, "--help").stdout for name, *_ in words}
+    asked = [(name, word) for name, *rest in words for word in rest if word.startswith("--")]
+    assert [(name, word) for name, word in asked if word.rstrip("`.") not in help_of[name]] == []
