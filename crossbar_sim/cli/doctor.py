@@ -19,6 +19,8 @@ def doctor(as_json: Json = False) -> None:
     """What is installed, which ngspice is used, and whether it has the KLU solver.
 
     Exit code 1, with the remedy, when `crossbar-sim run` cannot work.
+
+    Example: crossbar-sim doctor --json
     """
     from crossbar_sim.jobs.diagnosis import diagnose
 

@@ -111,6 +111,8 @@ def layout(
     """Masks of tiles in GDSII and OASIS, after design-rule and layout-against-schematic checks.
 
     Nothing is written when a tile fails a check. Prints the paths. Needs the extra `layout`.
+
+    Example: crossbar-sim layout results/digits --tile fc1_0_0 --output masks
     """
     from crossbar_sim.jobs.source import mask_technology, read_source
     from crossbar_sim.ngspice.verification import chosen_tiles
@@ -134,6 +136,8 @@ def board(
     """A tile as a board of discrete resistors and analog switches: KiCad netlist and parts list.
 
     The bank must be one of discrete resistors. Prints the paths.
+
+    Example: crossbar-sim board results/parts --tile fc1_0_0 --output board
     """
     from crossbar_sim.jobs.source import read_source
     from crossbar_sim.ngspice.verification import chosen_tiles
@@ -168,6 +172,8 @@ def export(
     relative error `meter_error` of the bank and no error in siemens.
     Of tiles that are not asked for, the pack holds only network.npz, which is always whole.
     The pack is read back and compared before the command ends. Needs the extra `fab`.
+
+    Example: crossbar-sim export results/digits --output pack
     """
     from crossbar_sim.jobs.wafer_loop import export_run
 
@@ -198,6 +204,8 @@ def reselect(
     given, it is that of the plan, or else `meter_error` of the bank.
     Prints accuracy before and after, but only for a run, which has test data. Writes
     OUTPUT/report.html, OUTPUT/pack and OUTPUT/changes.csv. Needs the extra `fab`.
+
+    Example: crossbar-sim reselect pack measured.csv --output repaired
     """
     from crossbar_sim.jobs.wafer_loop import Readings, reselect_run
     from crossbar_sim.report.wafer_report import NO_DATA

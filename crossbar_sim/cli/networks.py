@@ -80,6 +80,8 @@ def netlist(
 
     OUTPUT/LAYER/run.cir is a whole layer, OUTPUT/LAYER/TILE.cir a tile; OUTPUT/README.md says what
     they sweep over, what they write, and how long ngspice takes. Prints the directory.
+
+    Example: crossbar-sim netlist results/digits --output decks --sample 4
     """
     from crossbar_sim.jobs.wafer_loop import write_decks
 
@@ -129,6 +131,8 @@ def map_(
 
     Writes OUTPUT, which `verify`, `netlist`, `export`, `layout`, `board` and `reselect` take.
     Shows a table of the layers and what stays digital, and prints it as CSV.
+
+    Example: crossbar-sim map net.onnx --shape 3,32,32 --output results/net
     """
     from crossbar_sim.jobs.own_network import read_own, rows
     from crossbar_sim.jobs.source import save_mapping

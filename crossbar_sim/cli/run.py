@@ -42,6 +42,8 @@ def run(
 
     Exit codes: 0 done; 1 ngspice or the machine failed, or ngspice and the engine disagree; 2 bad
     configuration; 130, 143 interrupted.
+
+    Example: crossbar-sim run examples/runs/digits.toml --quick
     """
     from crossbar_sim.config import load_config
 

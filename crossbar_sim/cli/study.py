@@ -80,6 +80,8 @@ def study(
     (needs the extra `optimise`). Prints one CSV line per point. A trial that is in the store is
     not computed again, so the same command continues an interrupted study. Exit code 1 when a
     trial failed.
+
+    Example: crossbar-sim study examples/studies/first.toml --output results/first
     """
     from crossbar_sim.config.study import load_study
 

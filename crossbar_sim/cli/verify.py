@@ -82,6 +82,8 @@ def verify(
     widest certified interval, and how far the first solver is outside, as fractions of the largest
     current. Exit code 1 when a tile fails, differs too much, or has currents or power that do not
     add up to 1e-9 and rounding.
+
+    Example: crossbar-sim verify results/digits --sample 4 --vectors 8
     """
     from crossbar_sim.jobs.source import read_source
     from crossbar_sim.ngspice.verification import chosen_tiles, random_inputs, verify_selections
@@ -151,6 +153,8 @@ def verify_foundry(
     are, both as fractions of the largest current; and the seconds of either.
     Exit code 1 when a tile differs by more than the tolerance. Needs the models, which
     scripts/foundry.sh fetches; ngspice takes a minute or so to read those of a large tile.
+
+    Example: crossbar-sim verify-foundry results/digits_sky130 --sample 1
     """
     from crossbar_sim.jobs.foundry_check import foundry_checks, write_foundry_decks
     from crossbar_sim.jobs.source import read_source
@@ -206,6 +210,8 @@ def golden(
     certified intervals, and errors as fractions of each array's largest current. Exit code 1 when
     an array failed, none was answered, or the largest error is above the tolerance. --json also
     says what became of each array.
+
+    Example: crossbar-sim golden --solver mine.py:currents --trust
     """
     from crossbar_sim.golden.arrays import SHA256, golden_arrays
     from crossbar_sim.golden.scoring import golden_score
@@ -253,6 +259,8 @@ def selftest(
     of selections are made and checked, and a pack is written and read back. A case that fails is
     made as small as it can be, and written to OUTPUT as a test. Prints one CSV line per check.
     Exit code 1 when a case failed. Needs the extra `fab`.
+
+    Example: crossbar-sim selftest --minutes 5
     """
     from crossbar_sim.selftest.session import run_session, tools, write_test
     from tinynets.files.extras import require

@@ -351,6 +351,16 @@ class RunConfig(Section):
         require_extras(self)
         return self.like(self)
 
+    def require_known_energy(self) -> None:
+        """Raise ConfigError for converters without rounding, whose energy is not known."""
+        ideal = [k for k in ("dac_bits", "adc_bits") if getattr(self.periphery, k) is None]
+        if ideal:
+            raise ConfigError(
+                f'periphery.{ideal[0]} = "none": the energy of a converter without rounding is not '
+                "known; give bits (at most 24); a study may leave energy out, with "
+                "simulation.n_power = 0"
+            )
+
     @property
     def _has_new_files(self) -> bool:
         return any(

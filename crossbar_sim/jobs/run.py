@@ -75,6 +75,7 @@ def run(
     VerificationError if the two solvers disagree.
     """
     config = config.ready()
+    config.require_known_energy()
     with NgspiceWorker(time_limit=config.simulation.time_limit) as worker, single_thread():
         worker.probe()  # if ngspice does not work, fail before the work
         compile_kernels(progress)

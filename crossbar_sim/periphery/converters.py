@@ -23,9 +23,9 @@ class Converters:
     v_read: Annotated[float, within(1e-6, 1000)] = 0.2
     """Voltage of the largest input [V]."""
     dac_bits: Annotated[int, within(1, 24)] | None = None
-    """Resolution of the DAC [bits]; "none" for no rounding."""
+    """Resolution of the DAC [bits]; "none" for no rounding, whose energy is not known."""
     adc_bits: Annotated[int, within(1, 24)] | None = None
-    """Resolution of the ADC [bits]; "none" for no rounding."""
+    """Resolution of the ADC [bits]; "none" for no rounding, whose energy is not known."""
     dac_range: Positive | None = None
     """Largest input [the layer's own units]; "none" for the largest of the range images. It is
     unsigned where those images give no negative input."""

@@ -3,6 +3,8 @@
 Run: python -m crossbar_sim.pipeline.warm_up
 """
 
+import time
+
 import numpy as np
 import torch
 from torch import nn
@@ -28,6 +30,8 @@ from tinynets.networks.extraction import extract
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 from tinynets.progress import Progress, silent
 
+#: What is said to people when kernels are not compiled yet, which takes the first step this long.
+ONCE, SLOW = "compiling kernels, once on a machine (about a minute)", 3.0
 _BANK = ResistorBank(n=6, ratio=1.75, sigma_local=0.05, meter_error=1e-3, r_on=1e3, r_off=1e9)
 _BITS = Converters(dac_bits=8, adc_bits=8)
 _RULES = (
@@ -49,9 +53,12 @@ def compile_kernels(tell: Progress = silent) -> None:
         _read,
         _calibrated,
     ]
+    start = time.monotonic()
     for done, step in enumerate(steps):
         tell("kernels", done, len(steps))
         step()
+        if done == 0 and time.monotonic() - start > SLOW:
+            messages.print(ONCE)
     tell("kernels", len(steps), len(steps))
 
 
@@ -98,6 +105,6 @@ def _calibrated() -> None:
 
 
 if __name__ == "__main__":
-    messages.print("compiling kernels, once on a machine (about a minute)", highlight=False)
+    messages.print(ONCE)
     with progress_bars() as bars:
         compile_kernels(bars)

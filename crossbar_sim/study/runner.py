@@ -159,6 +159,8 @@ class Study:
         for trial in self.trials:
             trial.config.require_trust()
             require_extras(trial.config)
+            if trial.config.simulation.n_power:
+                trial.config.require_known_energy()
         # Points with the same configuration share its trials.
         trials = list({trial.key: trial for trial in self.trials}.values())
         networks = self._train({training_key(t.config): t.config for t in trials}, n_jobs)

@@ -179,3 +179,14 @@ def test_the_shell_completes_commands_and_options():
             told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
         assert told.stdout.split() == expected
     assert "--install-completion" in command("--help").stdout
+
+
+def test_each_example_of_a_help_is_a_command_with_options_it_has():
+    shown = {name: inspect.getdoc(function) or "" for name, function in COMMANDS.items()}
+    lines = [line.strip() for text in shown.values() for line in text.splitlines()]
+    examples = [line.partition("crossbar-sim ")[2].partition(" >")[0] for line in lines]
+    words = [example.split() for example in examples if "--" in example]
+    assert len(words) > 12
+    help_of = {name: command(name, "--help").stdout for name, *_ in words}
+    asked = [(name, word) for name, *rest in words for word in rest if word.startswith("--")]
+    assert [(name, word) for name, word in asked if word.rstrip("`.") not in help_of[name]] == []

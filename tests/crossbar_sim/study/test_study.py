@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import multiprocessing
 import os
 import re
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from approx import approx
+from commands import command
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.study import Range, Sample, Stop, StudyConfig, load_study, with_values
 from crossbar_sim.report import run_plots as plots
@@ -38,6 +40,8 @@ from crossbar_sim.study.trial import trained_path
 from crossbar_sim.system import machine
 from processes import children, is_alive, needs_proc, wait
 from tinynets.version import VERSION
+
+ROOT = Path(__file__).parents[3]
 
 RUN = """
 name = "small"
@@ -690,3 +694,30 @@ def test_geometric_means_have_their_interval():
     assert found["e"] == approx(1e-3)
     assert found["e_low"] < 1e-3 < found["e_high"]
     assert geometric("e", [0.0, 1.0]) == {"e": 0.0, "e_low": 0.0, "e_high": 1.0}
+
+
+def test_converters_without_rounding_are_studied_without_energy(tmp_path):
+    """The energy of such converters is not known, which is said before the first trial."""
+    base = ROOT / "tests" / "networks" / "small.toml"
+    study = f'name = "s"\nbase = "{base}"\ndies = 2\n[grid]\n"periphery.adc_bits" = [4, "none"]\n'
+    (tmp_path / "s.toml").write_text(study)
+    asked = ("study", tmp_path / "s.toml", "--store", tmp_path / "s.sqlite", "--jobs", 1, "--json")
+    refused = command(*asked)
+    assert refused.returncode == 2
+    assert 'periphery.adc_bits = "none": the energy of a converter' in refused.stderr
+    assert not Store(tmp_path / "s.sqlite").keys()
+    (tmp_path / "s.toml").write_text(study + '"simulation.n_power" = [0]\n')
+    done = command(*asked)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["periphery.adc_bits"] for row in rows] == [4, "none"]
+    assert "energy" not in rows[0]
+    assert rows[1]["accuracy"] >= rows[0]["accuracy"]
+
+
+def test_a_run_of_converters_without_rounding_is_refused_before_its_work(tmp_path):
+    (tmp_path / "r.toml").write_text('name = "r"\n[periphery]\ndac_bits = "none"\n')
+    done = command("run", tmp_path / "r.toml", "--results", tmp_path / "results")
+    assert done.returncode == 2
+    assert 'periphery.dac_bits = "none": the energy' in done.stderr
+    assert not (tmp_path / "results").exists()
