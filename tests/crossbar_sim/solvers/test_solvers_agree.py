@@ -310,7 +310,7 @@ def test_an_amplifier_that_just_reaches_its_swing_is_clipped_in_ngspice(beyond, 
     np.testing.assert_allclose(spice.v_out, fast.v_out, rtol=0, atol=1e-11)
 
 
-def test_ngspice_converges_where_rounding_is_large_and_nothing_is_clipped(worker):
+def test_ngspice_converges_where_rounding_is_large_and_none_clips(worker):
     """An amplifier of a gain of 1e6 beside wires of milliohms."""
     ends = Periphery(r_feedback=5e4, tia_gain=7e5, v_offset=2e-3, v_offset_sigma=7e-3)
     g = 1e-5 * np.ones((18, 9))

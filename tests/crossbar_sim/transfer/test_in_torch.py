@@ -109,16 +109,21 @@ def test_memory_is_bounded(monkeypatch):
         np.testing.assert_allclose(one, other, rtol=1e-13, atol=0)
 
 
-def test_where_the_elimination_cancels_the_engine_takes_over():
-    """Drivers of far more resistance than the wires; by elimination alone it would be off."""
-    circuit = circuit_of((1, 40, 5), Wires(1e-3, 1e-3, 1e5), Periphery())
-    g = torch.from_numpy(circuit.grid.g[None] if circuit.grid is not None else np.zeros(0))
-    ohms = batched._segments(circuit)
-    assert ohms is not None
-    expected = transfer_matrix(circuit)
-    alone = eliminate_in_torch(g, ohms)[0].numpy()
-    assert np.abs(alone - expected).max() > 1e-9 * expected.max()
-    assert np.array_equal(transfer_matrices([circuit], CPU)[0], expected)
+def test_an_array_whose_comparison_fails_is_left_to_the_engine(monkeypatch):
+    circuits = [circuit_of((1, 40, 5), Wires(1e-3, 1e-3, 1e5), Periphery(), k) for k in range(2)]
+    asked = []
+
+    def engine(circuit: Circuit) -> np.ndarray:
+        asked.append(circuit)
+        return transfer_matrix(circuit)
+
+    monkeypatch.setattr(batched, "transfer_matrix", engine)
+    transfer_matrices(circuits, CPU)
+    assert asked == []
+    monkeypatch.setattr(batched, "MATRIX_LIMIT", -1.0)
+    found = transfer_matrices(circuits, CPU)
+    assert asked == circuits
+    assert all(np.array_equal(m, transfer_matrix(c)) for m, c in zip(found, circuits, strict=True))
 
 
 @pytest.mark.parametrize("wires", ["ohms", "bit lines"])
