@@ -110,7 +110,7 @@ def test_memory_is_bounded(monkeypatch):
 
 
 def test_an_array_whose_comparison_fails_is_left_to_the_engine(monkeypatch):
-    circuits = [circuit_of((1, 40, 5), Wires(1e-3, 1e-3, 1e5), Periphery(), k) for k in range(2)]
+    circuits = [circuit_of((2, 6, 5), Wires(1, 2), Periphery(), k) for k in range(2)]
     asked = []
 
     def engine(circuit: Circuit) -> np.ndarray:
@@ -122,7 +122,7 @@ def test_an_array_whose_comparison_fails_is_left_to_the_engine(monkeypatch):
     assert asked == []
     monkeypatch.setattr(batched, "MATRIX_LIMIT", -1.0)
     found = transfer_matrices(circuits, CPU)
-    assert asked == circuits
+    assert [id(c) for c in asked] == [id(c) for c in circuits]
     assert all(np.array_equal(m, transfer_matrix(c)) for m, c in zip(found, circuits, strict=True))
 
 
