@@ -157,7 +157,7 @@ def _checked_header(directory: Path) -> _Header:
         if not (directory / name).is_file():
             raise ValueError(f"{directory / name} is missing; expected {', '.join(_FILES)}")
     header = _header(directory / "circuits.json")
-    for name in {*_NEEDED, *header.sha256}:
+    for name in dict.fromkeys((*_NEEDED, *header.sha256)):
         if name not in (*_NEEDED, _TRANSFERS):
             raise ValueError(f"{directory / 'circuits.json'} names {name!r}, which is not read")
         path = directory / name
