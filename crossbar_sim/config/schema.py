@@ -130,7 +130,8 @@ def toml_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml_value, value))}]"
     if isinstance(value, str | Path):
-        return json.dumps(str(value), ensure_ascii=False)
+        # Of the characters that TOML wants escaped, JSON leaves one as it is.
+        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool):
         return str(value).lower()
     return repr(value)  # of a number; infinity is inf in both languages

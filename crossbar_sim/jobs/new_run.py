@@ -14,6 +14,7 @@ from crossbar_sim.config.schema import toml_value
 from crossbar_sim.pipeline.steps import build_model, layers_of, load_data
 from tinynets.data import Data
 from tinynets.files.drafts import new_file
+from tinynets.files.outputs import one_line
 from tinynets.files.templates import rendered
 from tinynets.networks.layers import PrunedLayer
 
@@ -114,7 +115,7 @@ def new_run(
     fits = tuple(_fit(layers, side) for side in SIDES)
     names = dict(zip(("network", "python", "data"), paths, strict=True))
     made = NewRun(**names, name=config.name, size=size, output=output, fits=fits, **about)
-    text = rendered("crossbar_sim.jobs", "run.toml.j2", n=made, toml=toml_value)
+    text = rendered("crossbar_sim.jobs", "run.toml.j2", n=made, toml=toml_value, line=one_line)
     output.parent.mkdir(parents=True, exist_ok=True)
     with new_file(output) as draft:
         draft.write_text(text, encoding="utf-8")
@@ -143,7 +144,7 @@ def _described(data: Data) -> str:
     shapes = [kind[name].shape if name else data.x_train.shape[1:] for name in parts]
     each = [f"{name} {' × '.join(map(str, s)) or '1'}".strip() for name, s in zip(parts, shapes)]
     labels = f"{data.n_class} classes" if data.y_test.size else "no labels"
-    return (
+    return one_line(
         f"{len(data.x_train):,} samples for training and calibration, {len(data.x_test):,} for "
         f"tests; each {', '.join(each)}; {labels}"
     )

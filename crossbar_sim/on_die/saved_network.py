@@ -176,9 +176,9 @@ class _Transfers:
     def of(self, layer: MappedLayer, hardware: Hardware) -> list[np.ndarray] | None:
         """Return those of a layer's tiles, or None; ValueError for one of another circuit."""
         flat = self.arrays.get(layer.name)
-        circuits = [tile_circuit(t, hardware.wires, hardware.periphery) for t in layer.tiles]
         if flat is None:
             return None
+        circuits = [tile_circuit(t, hardware.wires, hardware.periphery) for t in layer.tiles]
         sizes = [(tile.n_word, 2 * tile.n_bit) for tile in layer.tiles]
         ends = np.cumsum([n_word * n_line for n_word, n_line in sizes])
         if flat.dtype != np.float64 or flat.shape != (ends[-1],) or not is_regular(circuits[0]):

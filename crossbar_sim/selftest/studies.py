@@ -1,6 +1,5 @@
 """A study with the bank, wires and amplifiers of a case, killed on its way and begun again."""
 
-import json
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from crossbar_sim.config.schema import toml_value
 from crossbar_sim.selftest.case import Case
 
 #: Most time for a study [s].
@@ -67,13 +67,9 @@ def _write(case: Case, folder: Path) -> None:
 
 
 def _toml(tables: dict[str, dict[str, Any]]) -> str:
-    """Return tables of plain values as TOML, in which a value of None is left out."""
+    """Return tables as TOML, in which a value of None is left out."""
     lines = []
     for name, table in tables.items():
         lines.append(f"[{name}]")
-        lines += [
-            f"{key} = {repr(value) if isinstance(value, float) else json.dumps(value)}"
-            for key, value in table.items()
-            if value is not None
-        ]
+        lines += [f"{key} = {toml_value(v)}" for key, v in table.items() if v is not None]
     return "\n".join([*lines, ""])

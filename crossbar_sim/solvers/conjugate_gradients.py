@@ -189,7 +189,8 @@ def _factor_words(lines):
         away = g_first
         for j in range(n_bit):
             low[i, j] = g_word * inverse[i, j - 1] if j else 0.0
-            away = low[i, j] * away if j else g_first
+            if j:
+                away *= low[i, j]
             for k in range(j, n_line, n_bit):
                 away += g[i, k]
             inverse[i, j] = 1.0 / (away + (g_word if j < n_bit - 1 else 0.0))

@@ -1,5 +1,7 @@
 """The names of the files of a fabrication pack, which its writer, manifest and reader share."""
 
+from mapping.network.mapped_network import MappedNetwork
+
 MANIFEST, SCHEMA_COPY, README = "manifest.json", "manifest.schema.json", "README.md"
 NETWORK, PLAN = "network.npz", "plan.csv"
 #: Tables: of branches and of cells, as text and in binary, of pins and of parts.
@@ -16,12 +18,13 @@ BITSTREAMS, PICTURES, NETLISTS = "bitstreams", "pictures", "netlists"
 ALWAYS = (NETWORK, PINS, PARTS, SCHEMA_COPY, README)
 
 
-def table_files(n_cell: int, n: int) -> tuple[str, ...]:
+def table_files(part: MappedNetwork) -> tuple[str, ...]:
     """Return the tables of cells and of their branches, which an option leaves out.
 
-    n_cell: number of cells, with 2 n branches each. Above MOST_ROWS there is no text, which takes
-    ten times as many bytes and which hardly any program opens.
+    part: the network with the tiles that the pack has files of. Above MOST_ROWS there is no text,
+    which takes ten times as many bytes and which hardly any program opens.
     """
+    n_cell, n = sum(int(tile.present.sum()) for tile in part.tiles), part.die.bank.n
     cells = CELLS if n_cell <= MOST_ROWS else CELLS_BINARY
     text = (BRANCHES,) if 2 * n * n_cell <= MOST_ROWS else ()
     return (cells, BRANCHES_BINARY, *text)

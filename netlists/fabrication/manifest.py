@@ -159,8 +159,7 @@ def pack_files(part: MappedNetwork, left_out: LeftOut) -> set[str]:
 
     part: the network with the tiles that the pack has files of.
     """
-    n_cell = sum(int(tile.present.sum()) for tile in part.tiles)
-    names = {*ALWAYS, *(table_files(n_cell, part.die.bank.n) if left_out.tables else ())}
+    names = {*ALWAYS, *(table_files(part) if left_out.tables else ())}
     for tile in part.tiles:
         names |= {bits_file(tile.name), hex_file(tile.name)}
         if left_out.pictures:

@@ -73,8 +73,7 @@ class Contents:
         part, n = self.part(mapped), mapped.die.bank.n
         n_weight = sum(layer.source.weight.size for layer in mapped.layers)
         n_byte, seconds = 20_000 + 0.35 * n_weight, 0.5 + 3e-7 * n_weight
-        n_cell = sum(int(tile.present.sum()) for tile in part.tiles)
-        names, drawn = file_names.table_files(n_cell, n), self.draws(part)
+        names, drawn = file_names.table_files(part), self.draws(part)
         per_cell = 20 * n + (156 if file_names.CELLS in names else 56)
         per_cell += 132 * n if file_names.BRANCHES in names else 0
         for tile in mapped.tiles:
@@ -192,8 +191,7 @@ def _write_files(
     tell("bitstreams", len(part.tiles), len(part.tiles))
     schema = json.dumps(SCHEMA, indent=1) + "\n"
     (draft / file_names.SCHEMA_COPY).write_text(schema, encoding="utf-8")
-    n_cell = sum(int(tile.present.sum()) for tile in part.tiles)
-    tables = file_names.table_files(n_cell, n)
+    tables = file_names.table_files(part)
     values = {"mapped": part, "n_tile": len(mapped.tiles), "contents": contents, "tables": tables}
     values["drawn"] = drawn
     readme = rendered("netlists.fabrication", "README.md.j2", **values)

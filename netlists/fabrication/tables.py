@@ -106,8 +106,7 @@ _MAKE: dict[str, Callable[[MappedNetwork], Iterable[Table]]] = {
 
 
 def _names(mapped: MappedNetwork, whole: bool) -> tuple[str, ...]:
-    n_cell = sum(int(tile.present.sum()) for tile in mapped.tiles)
-    return (PINS, PARTS, *(table_files(n_cell, mapped.die.bank.n) if whole else ()))
+    return (PINS, PARTS, *(table_files(mapped) if whole else ()))
 
 
 def write_pack_tables(

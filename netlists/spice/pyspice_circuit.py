@@ -7,6 +7,7 @@ import numpy as np
 from netlists.circuit import Circuit
 from netlists.circuit.names import checked_names
 from netlists.spice.text import tia
+from tinynets.files.outputs import one_line
 
 if TYPE_CHECKING:
     from PySpice.Spice.Netlist import Circuit as PySpiceCircuit
@@ -41,7 +42,7 @@ def to_pyspice(
     volts = np.zeros(circuit.n_word) if v_in is None else v_in
     (v_line,) = circuit.check_inputs(np.asarray(volts).reshape(1, -1)).tolist()
     nodes, branches = checked_names(circuit)
-    result = PySpiceCircuit("".join(c if c.isprintable() else " " for c in title))
+    result = PySpiceCircuit(one_line(title))
     for name, a, b, ohm in zip(branches, parts.branch_from, parts.branch_to, parts.branch_ohm):
         result.R(name[1:], nodes[a], nodes[b], float(ohm))
     for i, (node, volt) in enumerate(zip(parts.input_nodes, v_line)):

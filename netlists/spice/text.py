@@ -8,6 +8,7 @@ from scipy.constants import Boltzmann
 from mapping.bank.checks import T_REFERENCE
 from netlists.circuit import Circuit, Periphery
 from netlists.circuit.names import checked_names
+from tinynets.files.outputs import one_line
 
 #: Largest number of vectors in one sweep; at each point ngspice searches the table of each input.
 MAX_VECTORS = 4096
@@ -49,7 +50,7 @@ def to_spice(circuit: Circuit, v_in: np.ndarray, *, title: str = "crossbar") -> 
         ".end",
         "",
     ]
-    return "\n".join([f"* {_one_line(title)}", *body, *cards])
+    return "\n".join([f"* {one_line(title)}", *body, *cards])
 
 
 def elements(circuit: Circuit, *, noise: bool = False) -> list[str]:
@@ -188,8 +189,3 @@ def run_cards(
 def numbered(prefix: str, n: int) -> list[str]:
     """Return the names of n nodes: prefix_0, prefix_1, …"""
     return [f"{prefix}_{k}" for k in range(n)]
-
-
-def _one_line(text: str) -> str:
-    """Replace unprintable characters, newlines included, so that a title cannot add a card."""
-    return "".join(c if c.isprintable() else " " for c in text)

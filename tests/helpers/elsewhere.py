@@ -9,11 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 DEVICE = torch.device("meta")
+#: Marks of what needs a GPU.
+GPU = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
+]
 
 
 class Elsewhere(torch.Tensor):
@@ -123,3 +129,13 @@ def elsewhere() -> Iterator[torch.device]:
     """Let the second device be asked for by its name; yield it."""
     with _Factories():
         yield DEVICE
+
+
+@contextmanager
+def device_named(kind: str) -> Iterator[torch.device]:
+    """Yield the second device for "elsewhere", and otherwise the one that torch knows by a name."""
+    if kind != "elsewhere":
+        yield torch.device(kind)
+        return
+    with elsewhere() as other:
+        yield other

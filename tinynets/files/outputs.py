@@ -9,6 +9,14 @@ from typing import Any
 from tinynets.files.drafts import new_file
 
 
+def one_line(text: object) -> str:
+    """Return a text without unprintable characters, newlines included.
+
+    What a name of a user's holds then cannot end a comment or a title, and add what follows it.
+    """
+    return "".join(c if c.isprintable() else " " for c in str(text))
+
+
 def csv_text(
     rows: list[dict[str, Any]], *, digits: int | None = None, names: Iterable[str] = ()
 ) -> str:

@@ -146,10 +146,14 @@ def test_training_through_the_circuits_helps(digits_mlp, values, gained, die):
     assert changed == {f"{path}.{name}" for path in ("fc1", "fc2") for name in ("gain", "bias")}
 
 
-@pytest.mark.parametrize(("die", "gained"), [(1, 0.02), (2, 0.05), (3, -0.02)])
-def test_layer_by_layer_makes_up_for_coarse_banks_better_than_lines(digits_mlp, die, gained):
-    """With five seeds of the noise these dies gained 0.05 … 0.08, 0.10 … 0.15 and 0.00 … 0.04."""
-    job = Job(digits_mlp, COARSE, die)
+def test_layer_by_layer_makes_up_for_coarse_banks_better_than_lines(digits_mlp):
+    """One die may gain nothing: with five seeds of the noise, the third gained 0.00 … 0.04."""
+    gained = [_gain_by_layers(Job(digits_mlp, COARSE, die)) for die in (1, 2, 3)]
+    assert np.mean(gained) > 0.02
+
+
+def _gain_by_layers(job: Job) -> float:
+    """Return by how much layer by layer is better than lines on a die; check what it leaves."""
     kept, seen = state(job.model), []
     tuned, mapped = fine_tune_layer_by_layer(
         job.model,
@@ -160,7 +164,6 @@ def test_layer_by_layer_makes_up_for_coarse_banks_better_than_lines(digits_mlp, 
         progress=lambda *done: seen.append(done),
     )
     lines = fit_outputs(job.on_die, job.model, job.images[:500])
-    assert job.score(tuned) > job.score(lines) + gained
     assert seen == [("put on the die", k, 2) for k in range(3)]
     assert same(state(job.model), kept)
     assert [layer.name for layer in mapped.layers] == ["fc1", "fc2"]
@@ -170,6 +173,7 @@ def test_layer_by_layer_makes_up_for_coarse_banks_better_than_lines(digits_mlp, 
     assert np.array_equal(original.layers[0].weight, mapped.layers[0].source.weight)
     assert not np.array_equal(original.layers[1].weight, mapped.layers[1].source.weight)
     assert circuit_layers(tuned).keys() == {"fc1", "fc2"}
+    return job.score(tuned) - job.score(lines)
 
 
 @pytest.mark.parametrize(("values", "least"), [(OFFSET, 0.925), (WIRES, 0.925)])

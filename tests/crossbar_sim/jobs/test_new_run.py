@@ -98,3 +98,12 @@ def test_what_does_not_fit_is_said_before_a_file_is_written(files):
     with pytest.raises(FileExistsError, match=r"d\.toml exists; choose another file"):
         new_run(str(files / "net one.onnx"), data, output)
     assert output.read_text() == "mine"
+
+
+def test_a_name_cannot_end_a_comment(files):
+    source = files / "net\n[bank]\nn = 1\x7f.onnx"
+    source.write_bytes((files / "net one.onnx").read_bytes())
+    new_run(str(source), str(files / "data.npz"), files / "run.toml")
+    config = load_config(files / "run.toml")
+    assert config.network.source == str(source.resolve())
+    assert config.bank.n == 6

@@ -17,16 +17,12 @@ from crossbar_sim.calibration.tune import fit_outputs
 from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
 from crossbar_sim.on_die.saved_network import load_network, save_network
 from crossbar_sim.on_die.to_torch import put_on_die
-from elsewhere import elsewhere
+from elsewhere import GPU, device_named
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from netlists import Periphery, Wires
 from tinynets.networks.extraction import extract
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
-GPU = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
-]
 
 #: What the digital parts of a CPU and a GPU may differ by, over the largest output.
 ROUNDING = 2e-6
@@ -52,11 +48,8 @@ CLIPPED = ("wires", "clipped", "bent")
 @pytest.fixture(params=["elsewhere", pytest.param("cuda", marks=GPU)])
 def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     """A device beside the CPU: the one of `elsewhere`, and a GPU where there is one."""
-    if request.param == "cuda":
-        yield torch.device("cuda")
-        return
-    with elsewhere() as other:
-        yield other
+    with device_named(request.param) as found:
+        yield found
 
 
 class Network(nn.Module):

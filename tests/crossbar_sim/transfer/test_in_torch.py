@@ -11,15 +11,11 @@ from crossbar_sim.solvers.batched import transfer_matrices
 from crossbar_sim.solvers.nodal import transfer_matrix
 from crossbar_sim.solvers.nodes_in_torch import TorchLines, nodes_in_torch
 from crossbar_sim.transfer.in_torch import Segments, batches, eliminate_in_torch
-from elsewhere import elsewhere
+from elsewhere import GPU, device_named
 from netlists import Periphery, Wires
 from netlists.circuit import Circuit
 from netlists.circuit.circuit import Grid
 
-GPU = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
-]
 CPU = torch.device("cpu")
 #: (n_side, n_word, n_bit)
 SHAPES = [(1, 1, 1), (2, 1, 1), (2, 3, 2), (2, 1, 7), (2, 16, 8), (1, 40, 5), (2, 5, 33)]
@@ -40,11 +36,8 @@ ENDS = {"ideal": Periphery(), "finite gain": Periphery(tia_gain=300.0, r_input=5
 
 @pytest.fixture(params=["cpu", "elsewhere", pytest.param("cuda", marks=GPU)])
 def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
-    if request.param != "elsewhere":
-        yield torch.device(request.param)
-        return
-    with elsewhere() as other:
-        yield other
+    with device_named(request.param) as found:
+        yield found
 
 
 def circuit_of(shape: tuple[int, ...], wires: Wires, ends: Periphery, seed: int = 0) -> Circuit:

@@ -6,28 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from elsewhere import elsewhere
+from elsewhere import GPU, device_named
 from mapping import Die, ResistorBank
 from mapping.bank import Branches, Cells
 from mapping.selection.select import select, select_on_die
 from tinynets.subset_sum import solve
 from tinynets.subset_sum.in_torch import nearest_masks
 
-GPU = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
-]
 N_PROBLEM = 80
 KINDS = ("random", "integers", "equal", "decades", "zeros", "nothing", "two scales", "any unit")
 
 
 @pytest.fixture(params=["cpu", "elsewhere", pytest.param("cuda", marks=GPU)])
 def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
-    if request.param != "elsewhere":
-        yield torch.device(request.param)
-        return
-    with elsewhere() as other:
-        yield other
+    with device_named(request.param) as found:
+        yield found
 
 
 def banks_of(kind: str, n: int) -> tuple[np.ndarray, np.ndarray]:
