@@ -109,7 +109,7 @@ def resnet18() -> str:
             "ResNet-18 with exact wires (`benchmarks/networks/resnet18.py`): trained once on all of MNIST, dense and "
             f"pruned by magnitude, 64 × 64 tiles. {sizes}. Accuracy on the first {first['n_test']:,} test images, mean and "
             f"95 % interval over {first['n_die']} dies, not over trainings; the images leave ± 0.3 % at 99 % (binomial). "
-            "The digital accuracy is of all 10,000. Drawn wires (5.2 ohm a cell along word lines, 1.8 along bit lines) "
+            "The digital accuracy is of the same images. Drawn wires (5.2 ohm a cell along word lines, 1.8 along bit lines) "
             "cost the dense network most of its accuracy: what a line loses grows with the current in it, every layer "
             "adds to it, and nothing here calibrates or trains against it. Pruned tiles carry less. The bits of the "
             "converters hardly matter beside that.",

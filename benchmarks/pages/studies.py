@@ -331,6 +331,11 @@ def through_wires() -> str:
         + "\n\nThe error of the matrices alone (rms, as a fraction of each layer's largest weight, pruned places included) by "
         "coordinate descent and by the gradient of the same error through the exact circuit, with processor time:\n\n"
         + table(["", "as selected", "descent", "gradient"], errors)
+        + (
+            ""
+            if "noise" in kept
+            else "\n\nMeasured with the read noise of an earlier generator, other numbers of the same law."
+        )
     )
 
 

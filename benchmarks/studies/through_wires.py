@@ -175,6 +175,7 @@ def main() -> None:
             "digital": accuracy(model, data.x_test, data.y_test),
             "noise_aware_digital": accuracy(noisy, data.x_test, data.y_test),
             "settings": settings,
+            "noise": "Philox4x32-10",
             "accuracy": {f"{ohm:g}": rows for ohm, rows in found.items()},
             "matrices": {f"{ohm:g}": rows for ohm, rows in errors.items()},
         },
