@@ -30,6 +30,10 @@ FILTERS = {
     "verdict": formats.verdict,
     "joined": formats.joined,
 }
+#: The space between a number and what belongs to it.
+_UNIT = re.compile(
+    r"(?<=[\d=<]) (?=[%×…\d]|[pnµmkMG]?[JVAΩFSWsm]\b|µ?nat|points|p\b)|(?<=[×…]) (?=\d)"
+)
 
 
 def write_page(path: Path, template: str, figures: Mapping[str, Figure], **values: Any) -> None:
@@ -67,11 +71,7 @@ def _environment() -> jinja2.Environment:
 
 def unbroken(text: str) -> str:
     """Return a sentence whose numbers stay on one line with their units."""
-    return re.sub(
-        r"(?<=[\d=<]) (?=[%×…\d]|[pnµmkMG]?[JVAΩFSWsm]\b|nat|points|p\b)|(?<=×) (?=\d)",
-        "\u00a0",
-        text,
-    )
+    return _UNIT.sub("\u00a0", text)
 
 
 def embedded(value: Any) -> markupsafe.Markup:
