@@ -21,7 +21,7 @@ from tinynets.networks.training import accuracy
 from tinynets.version import VERSION
 
 #: Of report.json, as `major.minor`: a new key changes the minor one, anything else the major one.
-REPORT_VERSION = "1.0"
+REPORT_VERSION = "1.1"
 
 
 def read_run(directory: Path) -> tuple[RunConfig, MappedNetwork]:

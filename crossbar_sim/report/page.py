@@ -17,7 +17,7 @@ from tinynets.files.drafts import new_file
 
 #: Filters of all templates.
 FILTERS = {
-    "si": formats.si,
+    "si": lambda value, unit: formats.si(value, unit).replace("-", "−"),
     "number": formats.number,
     "percent": formats.percent,
     "small_percent": formats.small_percent,
@@ -33,6 +33,7 @@ FILTERS = {
 #: The space between a number and what belongs to it.
 _UNIT = re.compile(
     r"(?<=[\d=<]) (?=[%×…\d]|[pnµmkMG]?[JVAΩFSWsm]\b|µ?nat|points|p\b)|(?<=[×…]) (?=\d)"
+    r"|(?<=\bp) (?=[=<])"
 )
 
 

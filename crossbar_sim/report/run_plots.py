@@ -14,11 +14,11 @@ from matplotlib.ticker import EngFormatter
 
 from crossbar_sim.findings.run_score import SHARES, shown
 from crossbar_sim.gradients.part_costs import PartCosts
+from crossbar_sim.report.formats import si
 from crossbar_sim.solvers.solution import Solution
 from mapping.tiling.tiles import Tile
 from netlists.circuit.elements import CELL
 
-_JOULE = EngFormatter("J", places=1)
 BLUE, LIGHT, ORANGE, GREY = "#2b6cb0", "#3f97dd", "#c05621", "#718096"
 #: The colours of a page's style, `templates/style.html.j2`, by those of the plots.
 VARIABLES = {
@@ -74,8 +74,7 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(r"font-family: [^;\"]*; ?", "", text)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
-    # Unstated colours of an SVG are black: of text, and of the lines of ticks.
-    return text.replace("<text ", '<text fill="var(--ink)" ')
+    return text
 
 
 def _font(found: re.Match[str]) -> str:
@@ -167,7 +166,7 @@ def energy_bars(
             fetched = float(row["nonzero_with_fetch"])
             bars.append((f"{row['node']}, + weight fetch", fetched, LIGHT))
     labels, heights, colours = zip(*bars[::-1])
-    _bars(axes, labels, np.array(heights), colours, map(_JOULE, heights))
+    _bars(axes, labels, np.array(heights), colours, (si(height, "J") for height in heights))
     axes.axvline(bars[0][1], color=ORANGE, lw=0.8, ls=":")
     axes.set(xscale="log", xlabel="energy", title=title)
     axes.xaxis.set_major_formatter(EngFormatter("J"))
@@ -180,7 +179,7 @@ def energy_parts(analog: Mapping[str, float]) -> Figure:
     figure, axes = canvas(6.4, 3.2)
     names = sorted(analog, key=lambda name: analog[name])
     shares = np.array([analog[name] for name in names]) * 1e12
-    notes = [f"{_JOULE(share / 1e12)} ({100 * share / shares.sum():.1f} %)" for share in shares]
+    notes = [f"{si(share / 1e12, 'J')} ({100 * share / shares.sum():.1f} %)" for share in shares]
     _bars(axes, names, shares, ORANGE, notes, size=8)
     axes.set(xlabel="energy per inference [pJ]", title="Where the analog energy goes")
     axes.margins(x=0.25)
@@ -338,7 +337,7 @@ def _bars(
     """Draw a horizontal bar for each label, from the bottom up, with a note at its end."""
     axes.barh(labels, values, color=colours)
     for k, (value, note) in enumerate(zip(values, notes)):
-        axes.annotate(f" {note}", (value, k), va="center", size=size)
+        axes.annotate(f"\u00a0{note}", (value, k), va="center", size=size)
 
 
 def cells(
