@@ -33,7 +33,7 @@ def si(value: float | None, unit: str) -> str:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """Return a share as `92.4 %`, or a dash for None."""
-    return NOTHING if share is None else f"{100 * share:.{digits}f} %"
+    return NOTHING if share is None else f"{100 * share:.{digits}f} %".replace("-", "−")
 
 
 def small_percent(share: float | None) -> str:
@@ -45,7 +45,7 @@ def small_percent(share: float | None) -> str:
     if abs(share) < 1e-6:
         return power_of_ten(share)
     decimals = max(0, 1 - math.floor(math.log10(abs(100 * share))))
-    return f"{100 * share:.{decimals}f} %"
+    return percent(share, decimals)
 
 
 def power_of_ten(value: float | None, digits: int = 1) -> str:

@@ -243,6 +243,58 @@ def _times(ratio: float) -> str:
     return f"{ratio:,.0f} ×" if ratio >= 100 else f"{ratio:.2g} ×"
 
 
+# ---- a measured wafer ----------------------------------------------------------------------------
+
+
+def wafer_headline(r: Numbers) -> list[dict[str, str]]:
+    """Return the title and the text of each statement at the top of a wafer's report."""
+    return [
+        *([{"title": "Accuracy", "text": wafer_accuracy(r)}] if r["accuracy"] else []),
+        {"title": "Cells", "text": wafer_cells(r)},
+        {"title": "Branches", "text": wafer_branches(r)},
+    ]
+
+
+def wafer_accuracy(r: Numbers) -> str:
+    """Return what the new switches do to the accuracy on the measured die."""
+    *_, old, new = r["accuracy"]
+    against = new["against_old"]
+    return (
+        f"On the measured die, the network gets {percent(old['accuracy'])} of {new['n_image']:,} "
+        f"test samples right with its old switches{_range(old)}, and "
+        f"{percent(new['accuracy'])} re-selected{_range(new)}: {exchanged(against, 'sample')}."
+    )
+
+
+def wafer_cells(r: Numbers) -> str:
+    """Return how many cells had to change, and how many could not be brought to their targets."""
+    off, left, n_switch = r["cells_off"], r["cells_unmended"], r["changes"]["switches"]
+    text = (
+        f"{off:,} of {count(r['cells'], 'cell')} were further than {small_percent(r['tolerance'])} "
+        f"of their layer's largest weight from their targets. "
+    )
+    if not off:
+        return f"{text}No switch changes."
+    end = f"{count(left, 'cell')} stay out of reach" if left else "every cell reaches its target"
+    end = "1 cell stays out of reach" if left == 1 else end
+    return f"{text}{r['changes']['n']:,} of {n_switch:,} switches change; then {end}."
+
+
+def wafer_branches(r: Numbers) -> str:
+    """Return how many branches are defective, and how far the others are from nominal."""
+    b = r["branches"]
+    bad = b["missing"] + b["out_of_range"]
+    sigmas = [row["sigma"] for row in r["nominal"] if row["sigma"] is not None]
+    text = f"{bad:,} of {b['n']:,} branches are defective"
+    if bad:
+        text += f": {b['missing']:,} without a reading, {b['out_of_range']:,} out of range"
+    if b["stuck"]:
+        text += f"; {count(b['stuck'], 'switch').replace('switchs', 'switches')} stuck"
+    if sigmas:
+        text += f". The others scatter about nominal by up to {percent(max(sigmas))} (sigma)"
+    return f"{text}."
+
+
 # ---- what the charts show ------------------------------------------------------------------------
 
 

@@ -115,7 +115,7 @@ def report_numbers(outcome: Outcome) -> dict[str, Any]:
         },
         "mvm_error": output_errors(outputs),
         "largest_output": outputs.largest,
-        "largest_ir_drop": float(np.nanmax(plots.lost(*outcome.all_on))),
+        "largest_ir_drop": float(np.nan_to_num(plots.lost(*outcome.all_on)).max()),
         "costs": outcome.costs,
         "changes": outcome.changes,
         "part_costs": _part_costs(outcome.sensitivity),
