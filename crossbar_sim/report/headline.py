@@ -10,6 +10,7 @@ from crossbar_sim.report.formats import (
     interval,
     metric,
     percent,
+    plain,
     probability,
     si,
     small_percent,
@@ -73,9 +74,10 @@ def accuracy(r: Numbers) -> str:
         )
     if die["p"] is None:
         return (
-            f"On this die, the network has a {name} of {metric(die['score'], name)} on {n:,} test "
-            f"{noun}s; {same} on a digital processor has {metric(digital['score'], name)}. This "
-            f"metric is no share of the {noun}s, so no interval is stated."
+            f"On this die, the network's {name} on {n:,} test {noun}s is "
+            f"{metric(die['score'], name)}; that of {same} on a digital processor is "
+            f"{metric(digital['score'], name)}. This metric is no share of the {noun}s, so no "
+            "interval is stated."
         )
     right = {"accuracy": "right", "top-5": "among its five largest outputs"}[name]
     return (
@@ -101,6 +103,8 @@ def _beside(die: Numbers, digital: Numbers, same: str, noun: str) -> str:
 
 def exchanged(row: Numbers, noun: str) -> str:
     """Return the samples lost and gained, and what that shows."""
+    if row["lost"] == row["gained"] == 0:
+        return f"no {noun} lost or gained"
     shown = "more than chance explains" if row["p"] < SIGNIFICANT else "which chance alone explains"
     return (
         f"{count(row['lost'], noun)} lost, {row['gained']:,} gained, {shown} "
@@ -201,12 +205,13 @@ def energy(r: Numbers) -> str:
         f"{percent(parts[first] / total)} of it, before {_part(second)} with "
         f"{percent(parts[second] / total)}."
     )
-    row = next((x for x in r["changes"] if x["change"].startswith(f"{first}: ")), None)
-    if row is None or row.get("saved") is None:
+    row = next((x for x in r["changes"] if x["change"].startswith(first) and x["saved"]), None)
+    if row is None:
         return text
     saved = f"{si(row['saved'], 'J')} ({percent(row['saved'] / total)})"
-    bits = f"{r['config']['periphery'][f'{first.lower()}_bits'] - 1} bits"
-    return f"{text} With {bits} they would save {saved}{_price(r, row)}."
+    return (
+        f"{text} With {row['change'].partition(': ')[2]} they would save {saved}{_price(r, row)}."
+    )
 
 
 def _price(r: Numbers, row: Numbers) -> str:
@@ -227,10 +232,7 @@ def rivals(r: Numbers) -> str:
     known = {node: ratio for node, ratio in rows.items() if ratio is not None}
     if not known:
         return "No digital figure includes the fetching of weights, so nothing is compared."
-    words = [
-        f"{_times(x)} less than {node}" if x > 1 else f"{_times(1 / x)} as much as {node}"
-        for node, x in known.items()
-    ]
+    words = [f"{_times(x)} {node}" for node, x in known.items()]
     best = max(known.values()), min(known.values())
     won = "wins" if best[1] > 1 else "loses" if best[0] <= 1 else "wins in part"
     return (
@@ -240,7 +242,11 @@ def rivals(r: Numbers) -> str:
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:,.0f} ×" if ratio >= 100 else f"{ratio:.2g} ×"
+    """Return how much the die takes, of what is `ratio` times as much."""
+    times = f"{max(ratio, 1 / ratio):.2g}"
+    if times == "1":
+        return "about as much as"
+    return f"{plain(float(times))} × {'less than' if ratio > 1 else 'as much as'}"
 
 
 # ---- a measured wafer ----------------------------------------------------------------------------

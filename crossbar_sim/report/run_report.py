@@ -26,8 +26,6 @@ from crossbar_sim.pipeline.trained import origin
 from crossbar_sim.pipeline.workspace import write_json
 from crossbar_sim.report import run_plots as plots
 from crossbar_sim.report import settings
-from crossbar_sim.report.formats import number as number
-from crossbar_sim.report.formats import si as si
 from crossbar_sim.report.headline import findings, headline
 from crossbar_sim.report.modelled import modelled
 from crossbar_sim.report.page import write_page, write_pictures
