@@ -56,7 +56,7 @@ def compared(right: np.ndarray | None, reference: np.ndarray | None = None) -> d
     lost, gained: numbers of samples that only the reference, and that only this network has.
     p: see `exact_test`. All are None where they do not exist.
     """
-    row = dict.fromkeys(("low", "high", "lost", "gained", "p"))
+    row: dict[str, Any] = dict.fromkeys(("low", "high", "lost", "gained", "p"))
     if right is None:
         return row
     found = share_interval(int(right.sum()), len(right))

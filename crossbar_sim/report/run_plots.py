@@ -19,7 +19,7 @@ from crossbar_sim.solvers.solution import Solution
 from mapping.tiling.tiles import Tile
 from netlists.circuit.elements import CELL
 
-BLUE, LIGHT, ORANGE, GREY = "#2b6cb0", "#3f97dd", "#c05621", "#718096"
+BLUE, LIGHT, ORANGE, GREY = "#2b6cb0", "#358ad0", "#c05621", "#718096"
 #: The colours of a page's style, `templates/style.html.j2`, by those of the plots.
 VARIABLES = {
     BLUE: "--blue",
@@ -30,7 +30,7 @@ VARIABLES = {
     "#ffffff": "--paper",
 }
 #: Of every plot of a page: text stays text, and the same plot gives the same bytes.
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "crossbar-sim",
     "axes.spines.top": False,

@@ -147,7 +147,7 @@ def test_the_settings_beside_the_report_are_those_of_the_run(done):
     assert again.as_json() == first.as_json()
 
 
-def test_accuracies_have_intervals_and_are_paired_with_the_digital_network(done):
+def test_accuracies_have_intervals_and_pairs(done):
     numbers = read_numbers(done[0])
     rows = {row["network"]: row for row in numbers["accuracy"]}
     assert len(rows) > 4
