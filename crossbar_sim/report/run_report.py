@@ -37,6 +37,7 @@ from mapping.network.mapped_layer import MappedLayer
 from mapping.selection.bits import worst_case_bits
 from mapping.tiling.compact import naive_tile_count
 from mapping.tiling.tiles import TileConfig
+from tinynets.files.drafts import new_file
 from tinynets.version import VERSION
 
 #: Plots that repeat a table or the view of the tiles, so that they are files alone.
@@ -65,7 +66,8 @@ def write_report(outcome: Outcome, directory: Path) -> None:
             settings=setting_rows(config),
             command=command(config),
         )
-    (directory / settings.FILE).write_text(run_toml(config), encoding="utf-8")
+    with new_file(directory / settings.FILE) as draft:
+        draft.write_text(run_toml(config), encoding="utf-8")
     write_json(directory / "report.json", numbers)
 
 
