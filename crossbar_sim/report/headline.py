@@ -327,5 +327,5 @@ def findings(r: Numbers) -> dict[str, str]:
         f"such a die.",
     }
     if tile := r["part_costs"]["tile"]:
-        found["part_costs"] = f"Of all tiles, the wires of {tile} cost most; orange costs, purple helps."
+        found["part_costs"] = f"The wires of {tile} cost most; orange costs, purple helps."
     return found

@@ -5,35 +5,52 @@ import numpy as np
 from crossbar_sim.config import RunConfig
 from crossbar_sim.report.formats import plain, si, small_percent
 
-#: Non-idealities of a size that is the reciprocal of what people state.
-_RECIPROCAL = ("finite TIA gain", "TIA output swing [V]", "TIA gain-bandwidth [Hz]")
-#: Those without a unit that are no fractions.
-_NUMBERS = ("finite TIA gain", "DAC gain, offset, INL", "ADC gain, offset, INL")
 #: Non-idealities that no run models.
 NEVER = ("slew rate", "1/f noise", "curvature of the switch")
+#: Those whose size is the reciprocal of what people state, with its name and unit.
+_RECIPROCAL = {
+    "finite TIA gain (1/gain)": "finite TIA gain",
+    "TIA output swing (1/V)": "TIA output swing [V]",
+    "TIA gain-bandwidth (1/Hz)": "TIA gain-bandwidth [Hz]",
+}
+#: Those without a unit that are no fractions.
+_NUMBERS = ("finite TIA gain", "DAC gain, offset, INL", "ADC gain, offset, INL")
 
 
 def modelled(config: RunConfig) -> dict[str, list[str]]:
     """Return the non-idealities that a run has on, with their values, and those that are off."""
     values = terms(config)
+    on = [f"{name}: {value:g}" for name, value in values.items() if value]
+    off = [name for name, value in values.items() if not value]
+    return {"on": [*on, *_more(config)], "off": [*off, *NEVER]}
+
+
+def in_words(config: RunConfig) -> dict[str, list[str]]:
+    """Return the same as `modelled` for people: percent, units with prefixes, no reciprocals."""
+    values = terms(config)
     on = [_said(name, value) for name, value in values.items() if value]
-    off = [name.partition(" [")[0] for name, value in values.items() if not value]
-    more = [*_foundry(config), *_converters(config), *_corrections(config)]
-    return {"on": [*on, *more], "off": [*off, *NEVER]}
+    off = [_RECIPROCAL.get(name, name) for name, value in values.items() if not value]
+    words = [name.partition(" [")[0] for name in off]
+    return {"on": [*on, *_more(config)], "off": [*words, *NEVER]}
+
+
+def _more(config: RunConfig) -> list[str]:
+    """Return what has no size: devices, resolutions and corrections."""
+    return [*_foundry(config), *_converters(config), *_corrections(config)]
+
+
+def _said(name: str, value: float) -> str:
+    """Return a non-ideality with its size: a fraction in percent, or in the unit in brackets."""
+    value = 1.0 / value if name in _RECIPROCAL else value
+    what, _, unit = _RECIPROCAL.get(name, name).rstrip("]").partition(" [")
+    if what in _NUMBERS or unit in ("K", "h"):
+        return f"{what}: {plain(value)} {unit}".rstrip()
+    return f"{what}: {si(value, unit.replace('ohm', 'Ω')) if unit else small_percent(value)}"
 
 
 def terms(config: RunConfig) -> dict[str, float]:
     """Return the size of every non-ideality by name; 0 where it is off."""
     return _bank(config) | _life(config) | _wires(config) | _periphery(config)
-
-
-def _said(name: str, value: float) -> str:
-    """Return a non-ideality with its value: a fraction in percent, or in the unit in brackets."""
-    what, _, unit = name.rstrip("]").partition(" [")
-    value = 1.0 / value if name in _RECIPROCAL else value
-    if name in _NUMBERS or unit in ("K", "h"):
-        return f"{what}: {plain(value)} {unit}".rstrip()
-    return f"{what}: {si(value, unit.replace('ohm', 'Ω')) if unit else small_percent(value)}"
 
 
 def _bank(config: RunConfig) -> dict[str, float]:
@@ -79,12 +96,12 @@ def _wires(config: RunConfig) -> dict[str, float]:
 def _periphery(config: RunConfig) -> dict[str, float]:
     ends, noise = config.periphery, config.noise
     return {
-        "finite TIA gain": 1.0 / ends.tia_gain,
+        "finite TIA gain (1/gain)": 1.0 / ends.tia_gain,
         "TIA input resistance [ohm]": ends.r_input,
         "TIA offset of all [V]": ends.v_offset,
         "TIA offset, sigma [V]": ends.v_offset_sigma,
-        "TIA output swing [V]": 1.0 / ends.v_swing,
-        "TIA gain-bandwidth [Hz]": 1.0 / ends.gbw,
+        "TIA output swing (1/V)": 1.0 / ends.v_swing,
+        "TIA gain-bandwidth (1/Hz)": 1.0 / ends.gbw,
         "amplifier noise [V/√Hz]": ends.v_noise if noise.bandwidth else 0.0,
         "noise bandwidth [Hz]": noise.bandwidth,
         "DAC gain, offset, INL": max(ends.dac_gain_sigma, ends.dac_offset_sigma, ends.dac_inl),

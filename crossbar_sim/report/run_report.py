@@ -27,7 +27,7 @@ from crossbar_sim.pipeline.workspace import write_json
 from crossbar_sim.report import run_plots as plots
 from crossbar_sim.report import settings
 from crossbar_sim.report.headline import findings, headline
-from crossbar_sim.report.modelled import modelled
+from crossbar_sim.report.modelled import in_words, modelled
 from crossbar_sim.report.page import write_page, write_pictures
 from crossbar_sim.report.run_plots import STYLE
 from crossbar_sim.report.settings import command, setting_rows
@@ -63,6 +63,7 @@ def write_report(outcome: Outcome, directory: Path) -> None:
             headline=headline(numbers),
             findings=findings(numbers),
             tiles=tile_view(outcome.mapped, _tiles_that_matter(outcome)),
+            modelled=in_words(config),
             settings=setting_rows(config),
             command=command(config),
         )

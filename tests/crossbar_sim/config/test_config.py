@@ -383,11 +383,11 @@ def test_the_report_says_how_large_each_non_ideality_is():
         "periphery": {"v_offset": 1e-3},
     }
     on = modelled(RunConfig.model_validate({"name": "a"} | given))["on"]
-    assert {"age when selected", "TIA offset of all"} <= set(off)
-    assert "local spread of resistors (normal): 3.0 %" in on
-    assert "age when selected: 10 h" in on
-    assert "drift in 1,000 h, mean and spread: 1.0 %" in on
-    assert "TIA offset of all: 1 mV" in on
+    assert {"age when selected [h]", "TIA offset of all [V]"} <= set(off)
+    assert "local spread of resistors (normal): 0.03" in on
+    assert "age when selected [h]: 10" in on
+    assert "drift in 1,000 h, mean and spread: 0.01" in on
+    assert "TIA offset of all [V]: 0.001" in on
 
 
 def test_a_bank_that_was_aged_when_it_was_selected_grows_older():

@@ -125,7 +125,7 @@ def test_what_the_report_states(done):
         assert layer["error"]["median"] < layer["error"]["worst"] < 0.05
         assert layer["n_closed"] < layer["n_branch"] == 12 * layer["n_remaining"]
     assert numbers["modelled"]["on"]
-    assert "noise bandwidth" in numbers["modelled"]["off"]
+    assert "noise bandwidth [Hz]" in numbers["modelled"]["off"]
     assert numbers["versions"]["torch"]
     assert numbers["config"]["seed"] == 1
 

@@ -6,6 +6,7 @@ import pytest
 
 from crossbar_sim.config import RunConfig, load_config
 from crossbar_sim.config.schema import run_toml
+from crossbar_sim.report.modelled import in_words, modelled
 from crossbar_sim.report.settings import command, setting_rows
 
 ROOT = Path(__file__).parents[3]
@@ -31,6 +32,24 @@ def test_settings_that_differ_come_first_with_their_units():
     assert rest["bank.r_min"]["value"] == "100 kΩ"
     assert rest["periphery.gbw"]["value"] == "infinite"
     assert all(row["meaning"] for row in [*rows["changed"], *rows["rest"]])
+
+
+def test_what_is_modelled_is_said_without_reciprocals_or_e_notation():
+    ends = {"tia_gain": 1e4, "v_swing": 1.0, "gbw": 1e8, "v_noise": 1e-8}
+    given = {"name": "a", "periphery": ends, "noise": {"bandwidth": 2e7}}
+    given["bank"] = {"drift": 0.01, "age": 10.0}
+    said = in_words(RunConfig.model_validate(given))
+    expected = {
+        "finite TIA gain: 10,000",
+        "TIA output swing: 1 V",
+        "TIA gain-bandwidth: 100 MHz",
+        "amplifier noise: 10 nV/√Hz",
+        "age when selected: 10 h",
+        "local spread of resistors (normal): 5.0 %",
+    }
+    assert expected <= set(said["on"])
+    assert "TIA offset of all" in said["off"]
+    assert len(said["off"]) == len(modelled(RunConfig.model_validate(given))["off"])
 
 
 def test_the_command_says_whether_python_must_be_trusted():
