@@ -23,8 +23,9 @@ from crossbar_sim.report.modelled import modelled
 from crossbar_sim.study.runner import PointSummary, Study
 from crossbar_sim.study.search import optimise
 from crossbar_sim.study.store import Store
-from crossbar_sim.study.tables import covered, save_study
+from crossbar_sim.study.tables import covered
 from crossbar_sim.study.trial import trained_path
+from crossbar_sim.study_report.files import save_study
 from tinynets.networks.extraction import extract
 from tinynets.networks.training import accuracy
 

@@ -1,5 +1,7 @@
 """The command for accuracy studies."""
 
+import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +14,11 @@ from crossbar_sim.system.terminal import TRUST, messages, progress_bars
 from tinynets.files.extras import require
 
 if TYPE_CHECKING:
+    from crossbar_sim.config import RunConfig
+    from crossbar_sim.config.study import StudyConfig
     from crossbar_sim.study.runner import Study
     from crossbar_sim.study.search import Search
+    from crossbar_sim.study.store import Store
 
 
 def _check_jobs(jobs: int) -> int:
@@ -48,7 +53,9 @@ _Dask = Annotated[
 ]
 _Output = Annotated[
     Path | None,
-    typer.Option(help="Path without suffix of the trials as CSV and Parquet, and of the plots."),
+    typer.Option(
+        help="Path without suffix of a page (.html), the trials as CSV and Parquet, and plots."
+    ),
 ]
 _Search = Annotated[
     bool,
@@ -112,15 +119,41 @@ def study(
     failed = [asdict(failure) for failure in result.failures]
     print_rows(rows, as_json=as_json, form=".6g", facts={"failures": failed})
     if output:
-        is_study = isinstance(result, Study)
-        with naming(output):
-            paths = (
-                tables.save_study(result, output, metric or []) if is_study else result.save(output)
-            )
+        with naming(output), progress_bars() as tell:
+            tell("report", 0, 1)
+            paths = _save(result, output, metric or [], (settings, base, kept))
+            tell("report", 1, 1)
         for path in paths:
             messages.print(f"wrote {path}", markup=False, soft_wrap=True)
     _report(result)
     raise typer.Exit(1 if result.failures else 0)
+
+
+def _save(
+    result: "Study | Search",
+    output: Path,
+    metrics: list[str],
+    asked: "tuple[StudyConfig, RunConfig, Store]",
+) -> list[Path]:
+    """Write the tables, the plots and the page of a study or a search; return their paths.
+
+    asked: the study, the run that it varies, and where trials are kept.
+    """
+    from crossbar_sim.study.runner import Study
+    from crossbar_sim.study_report.files import save_search, save_study
+    from crossbar_sim.study_report.found import Found
+    from crossbar_sim.study_report.study_page import write_study_page
+
+    command = shlex.join(["crossbar-sim", *sys.argv[1:]])
+    if isinstance(result, Study):
+        paths, found, end = save_study(result, output, metrics), Found(result, tuple(metrics)), ""
+    else:
+        points = [tried.summary.point for tried in result.tried]
+        study = Study(*asked, points, result.failures)
+        paths, end = save_search(result, study, output), "-search"
+        found = Found(study, result.aims.names, result)
+    page = output.with_name(f"{output.name}{end}.html")
+    return [*paths, write_study_page(found, page, command)]
 
 
 def _report(result: "Study | Search") -> None:

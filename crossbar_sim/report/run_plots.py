@@ -1,9 +1,8 @@
-"""Plots: of a run, as figures that become PNG or SVG, and of a study, as PNG."""
+"""Plots of a run, as figures that become PNG or SVG."""
 
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -232,103 +231,6 @@ def cost_bars(rows: Sequence[Mapping[str, Any]]) -> Figure:
     )
     axes.margins(x=0.25)
     return figure
-
-
-def study(
-    points: Sequence[Mapping[str, Any]],
-    intervals: Sequence[tuple[float, float, float]],
-    metric: str,
-    *,
-    x: str | None = None,
-    panel: Sequence[str] = (),
-    note: str = "",
-) -> bytes:
-    """Draw a metric against one parameter, one line per combination of the others.
-
-    points: parameters of each point, by key.
-    intervals: value, low and high of the metric at each point.
-    x: parameter on the x axis; the first one by default.
-    panel: parameters whose values have axes of their own.
-    note: what the intervals cover.
-    """
-    x = x or next(iter(points[0]), "point")
-    panels: dict[str, dict[str, list[tuple[Any, tuple[float, float, float]]]]] = {}
-    for k, (point, interval) in enumerate(zip(points, intervals)):
-        title = ", ".join(f"{key} = {point[key]}" for key in panel)
-        others = [key for key in _varied(points) if key != x and key not in panel]
-        label = ", ".join(
-            str(point[key]) if key == "variant" else f"{key} = {point[key]}" for key in others
-        )
-        lines = panels.setdefault(title, {})
-        lines.setdefault(label, []).append((point.get(x, k), interval))
-    n_column = min(len(panels), 2)
-    n_row = -(-len(panels) // n_column)
-    size = (7.2 if n_column == 1 else 5.4 * n_column, 4.6 if n_row == 1 else 4.0 * n_row)
-    figure = Figure(figsize=size, layout="constrained")
-    for k, (title, lines) in enumerate(panels.items(), 1):
-        axes = figure.add_subplot(n_row, n_column, k)
-        _draw_lines(axes, lines)
-        axes.set(xlabel=x, ylabel=metric)
-        axes.set_title(fill(title, 64), fontsize=9)
-    figure.suptitle(fill(note, 100), fontsize=7)
-    return png(figure)
-
-
-def _varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the parameters with more than one value."""
-    return [key for key in points[0] if len({str(point.get(key)) for point in points}) > 1]
-
-
-def _draw_lines(axes, lines: Mapping[str, list[tuple[Any, tuple[float, float, float]]]]) -> None:
-    seen = [row[0] for rows in lines.values() for row in rows]
-    numeric = all(isinstance(value, int | float) for value in seen)
-    for k, (label, rows) in enumerate(lines.items()):
-        values = [row[0] if numeric else str(row[0]) for row in rows]
-        value, low, high = np.array([row[1] for row in rows]).T
-        reach = np.nan_to_num([value - low, high - value], posinf=0.0, neginf=0.0)
-        marker = "os^Dvp*x"[k % 8]
-        axes.errorbar(
-            values,
-            value,
-            yerr=np.maximum(reach, 0),
-            fmt=f"{marker}-" if numeric else marker,
-            markersize=4,
-            capsize=3,
-            label=label or None,
-        )
-    if numeric and 0 < 20 * min(seen) < max(seen):
-        axes.set_xscale("log")
-    if not numeric:
-        axes.tick_params(axis="x", labelrotation=40)
-        for tick in axes.get_xticklabels():
-            tick.set(ha="right", rotation_mode="anchor")
-    axes.grid(alpha=0.3)
-    if any(lines):
-        axes.legend(frameon=False, fontsize=8)
-
-
-def pareto(
-    values: Sequence[tuple[float, ...]],
-    verdicts: Sequence[tuple[bool, bool]],
-    names: tuple[str, str],
-) -> bytes:
-    """Draw the points of a search by two aims.
-
-    values: both aims of each point.
-    verdicts: whether it is within budget, and whether it is among the best.
-    names: of the two aims.
-    """
-    figure, axes = canvas(7.2, 4.6)
-    groups = {"over budget": (False, False), "within budget": (True, False), "best": (True, True)}
-    for (label, group), colour in zip(groups.items(), (GREY, LIGHT, ORANGE)):
-        here = [pair for pair, verdict in zip(values, verdicts) if verdict == group]
-        if here:
-            y, x = zip(*sorted(here, key=lambda pair: pair[1]))
-            axes.plot(x, y, "o-" if label == "best" else "o", color=colour, label=label)
-    axes.set(xlabel=names[1], ylabel=names[0])
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    return png(figure)
 
 
 def _bars(

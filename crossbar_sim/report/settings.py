@@ -19,25 +19,25 @@ def setting_rows(config: RunConfig) -> dict[str, list[dict[str, str]]]:
     """Return rows of key, value, default, meaning: "changed" from the default, and the "rest"."""
     default = dict(_flat(RunConfig(name=config.name).as_json()))
     rows: dict[str, list[dict[str, str]]] = {"changed": [], "rest": []}
-    docs = _meanings(config)
+    docs = meanings(config)
     for key, value in _flat(config.as_json()):
         if key == "name" or key.endswith("sha256"):
             continue
         meaning = docs.get(key, "")
-        said = (_shown(x, _unit(meaning)) for x in (value, default.get(key)))
+        said = (shown(x, unit_of(meaning)) for x in (value, default.get(key)))
         row = dict(zip(("value", "default"), said)) | {"key": key, "meaning": meaning}
         rows["rest" if value == default.get(key) else "changed"].append(row)
     return rows
 
 
-def command(config: RunConfig) -> str | None:
-    """Return the command that does the run again from `FILE`; None for objects given in Python."""
+def command(config: RunConfig, file: str = FILE) -> str | None:
+    """Return the command that does the run again from a file; None for objects given in Python."""
     sources = config.network.source, config.data.source
     if OBJECT in sources:
         return None
     named = (*sources, config.network.python, config.measure.metric)
     trust = any(name and is_python(name) for name in named)
-    return f"crossbar-sim run {FILE}{' --trust' if trust else ''}"
+    return f"crossbar-sim run {file}{' --trust' if trust else ''}"
 
 
 def _flat(settings: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -48,7 +48,7 @@ def _flat(settings: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]
             yield f"{above}{key}", value
 
 
-def _meanings(config: RunConfig) -> dict[str, str]:
+def meanings(config: RunConfig) -> dict[str, str]:
     """Return the first sentence on each key."""
     found = field_docs(type(config))
     for table in type(config).model_fields:
@@ -58,13 +58,13 @@ def _meanings(config: RunConfig) -> dict[str, str]:
     return {key: text.partition(". ")[0].partition("; ")[0] for key, text in found.items()}
 
 
-def _unit(meaning: str) -> str:
+def unit_of(meaning: str) -> str:
     """Return the unit that a key's meaning names in brackets."""
     found = re.search(r"\[([^\]]+)\]", meaning)
     return found[1].replace("ohm", "Ω").replace("sqrt(Hz)", "√Hz") if found else ""
 
 
-def _shown(value: Any, unit: str) -> str:
+def shown(value: Any, unit: str) -> str:
     """Return a value as people write it."""
     if value is None:
         return NOTHING
@@ -77,5 +77,5 @@ def _shown(value: Any, unit: str) -> str:
             return si(value, unit)
         return str(value) if isinstance(value, int) else f"{plain(value)} {unit}".rstrip()
     if isinstance(value, list):
-        return ", ".join(_shown(item, unit) for item in value) or "none"
+        return ", ".join(shown(item, unit) for item in value) or "none"
     return str(value)

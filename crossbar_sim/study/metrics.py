@@ -19,11 +19,18 @@ class Metric(NamedTuple):
     """A metric of trials.
 
     what: it is, with its unit.
+    label: a short name of it for people.
+    unit: "%" of a share or an error that is written in percent, a unit that takes prefixes, "m²",
+        "bits", or "" of a plain number.
+    better: "more", "less", or "" if neither is.
     of_tests: whether it says how test samples fare, so that no setting may be chosen by it.
     when: it is there, if not always.
     """
 
     what: str
+    label: str
+    unit: str
+    better: str
     of_tests: bool = False
     when: str = ""
 
@@ -31,28 +38,90 @@ class Metric(NamedTuple):
 _LABELS, _READ, _LARGEST = "data have labels", "simulation.n_power > 0", "fraction of the largest"
 #: Every metric of `run_trial`; docs/studies.md has the same names.
 METRICS = {
-    "accuracy": Metric("fraction of the test images classified correctly", True, _LABELS),
-    "loss": Metric("accuracy of the digital network minus this accuracy", True, _LABELS),
-    "agreement": Metric("fraction with the same largest output as the digital network", True),
-    "output_error": Metric("rms difference from the digital outputs / their rms", True),
-    "score": Metric("value of measure.metric", True, "measure.metric is given"),
-    "n_test": Metric("number of test images"),
-    "n_saturated": Metric("number of test values beyond a range, see `CircuitLayer`", True),
-    "mvm_error": Metric(f"rms error of the tiles' matrices with wires, {_LARGEST} weight"),
-    "mvm_error_p99": Metric("99th percentile of the same error"),
-    "effective_bits": Metric("of mvm_error over ± the largest weight, see `effective_bits`"),
-    "weight_error": Metric(f"rms error of the weights without wires, {_LARGEST}"),
-    "missed": Metric("number of targets missed by more than 1 % of the largest weight"),
-    "n_resistor": Metric("number of resistors"),
-    "n_closed": Metric("number of closed switches"),
-    "n_changed": Metric("number of switches that a repair changed"),
-    "n_tile": Metric("number of tiles"),
-    "area": Metric("area of the cells as drawn [m²]", when="the cells can be drawn"),
-    "power": Metric("power while reading [W]", when=_READ),
-    "energy": Metric("energy of one inference [J]", when=_READ),
-    "t_read": Metric("time of one read [s]", when=_READ),
-    "ngspice_error": Metric("largest difference from ngspice", when="simulation.check_tiles > 0"),
-    "accuracy_validation": Metric("accuracy on the held-out images", when="validation > 0"),
+    "accuracy": Metric(
+        "fraction of the test images classified correctly",
+        "test accuracy",
+        "%",
+        "more",
+        True,
+        _LABELS,
+    ),
+    "loss": Metric(
+        "accuracy of the digital network minus this accuracy",
+        "accuracy lost",
+        "%",
+        "less",
+        True,
+        _LABELS,
+    ),
+    "agreement": Metric(
+        "fraction with the same largest output as the digital network",
+        "agreement",
+        "%",
+        "more",
+        True,
+    ),
+    "output_error": Metric(
+        "rms difference from the digital outputs / their rms",
+        "error of the outputs",
+        "%",
+        "less",
+        True,
+    ),
+    "score": Metric("value of measure.metric", "score", "", "", True, "measure.metric is given"),
+    "n_test": Metric("number of test images", "test images", "", ""),
+    "n_saturated": Metric(
+        "number of test values beyond a range, see `CircuitLayer`",
+        "saturated values",
+        "",
+        "less",
+        True,
+    ),
+    "mvm_error": Metric(
+        f"rms error of the tiles' matrices with wires, {_LARGEST} weight", "MVM error", "%", "less"
+    ),
+    "mvm_error_p99": Metric("99th percentile of the same error", "MVM error, 99 %", "%", "less"),
+    "effective_bits": Metric(
+        "of mvm_error over ± the largest weight, see `effective_bits`",
+        "effective bits",
+        "bits",
+        "more",
+    ),
+    "weight_error": Metric(
+        f"rms error of the weights without wires, {_LARGEST}", "weight error", "%", "less"
+    ),
+    "missed": Metric(
+        "number of targets missed by more than 1 % of the largest weight",
+        "targets missed",
+        "",
+        "less",
+    ),
+    "n_resistor": Metric("number of resistors", "resistors", "", "less"),
+    "n_closed": Metric("number of closed switches", "closed switches", "", ""),
+    "n_changed": Metric("number of switches that a repair changed", "switches changed", "", "less"),
+    "n_tile": Metric("number of tiles", "tiles", "", "less"),
+    "area": Metric(
+        "area of the cells as drawn [m²]",
+        "area of the cells",
+        "m²",
+        "less",
+        when="the cells can be drawn",
+    ),
+    "power": Metric("power while reading [W]", "power while reading", "W", "less", when=_READ),
+    "energy": Metric(
+        "energy of one inference [J]", "energy of an inference", "J", "less", when=_READ
+    ),
+    "t_read": Metric("time of one read [s]", "time of a read", "s", "less", when=_READ),
+    "ngspice_error": Metric(
+        "largest difference from ngspice",
+        "difference from ngspice",
+        "%",
+        "less",
+        when="simulation.check_tiles > 0",
+    ),
+    "accuracy_validation": Metric(
+        "accuracy on the held-out images", "held-out accuracy", "%", "more", when="validation > 0"
+    ),
 }
 #: Metrics of test samples, by which no setting may be chosen.
 OF_TESTS = tuple(name for name, metric in METRICS.items() if metric.of_tests)

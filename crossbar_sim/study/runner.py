@@ -189,9 +189,13 @@ class Study:
 
     def summary(self) -> list[PointSummary]:
         """Return every point that has a trial; dies after an early stop do not count."""
-        known = self._known()
-        counted = [(trials[0].point, self._counted(trials, known)) for trials in self.by_point]
+        counted = zip(self.points, self.counted())
         return [self._summarise(point, records) for point, records in counted if records]
+
+    def counted(self) -> list[list[Record]]:
+        """Return the trials of every point that count, in the order of `by_point`."""
+        known = self._known()
+        return [self._counted(trials, known) for trials in self.by_point]
 
     def to_csv(self) -> str:
         """Return all trials as CSV, one line each: point, seeds of training and die, metrics."""

@@ -1,16 +1,14 @@
 """Search for the settings of a run that are best for several aims at once, under a budget."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.study import Optimise, Range, StudyConfig
-from crossbar_sim.report import run_plots as plots
 from crossbar_sim.study.metrics import OF_TESTS
 from crossbar_sim.study.runner import Failure, PointSummary, Study
 from crossbar_sim.study.store import Store
-from tinynets.files.outputs import csv_text, write_beside
+from tinynets.files.outputs import csv_text
 from tinynets.progress import Progress, silent
 
 
@@ -65,19 +63,6 @@ class Search:
     def to_csv(self) -> str:
         """Return `rows` as CSV."""
         return csv_text(self.rows(), digits=6)
-
-    def save(self, stem: Path) -> list[Path]:
-        """Write STEM-search.csv and, for the first two aims, STEM-search.png; return the paths."""
-        contents = {"-search.csv": self.to_csv().encode()}
-        if len(self.aims.names) > 1 and self.tried:
-            first, second, *_ = self.aims.names
-            metrics = [tried.summary.metrics for tried in self.tried]
-            contents["-search.png"] = plots.pareto(
-                [(means[first].value, means[second].value) for means in metrics],
-                [(tried.feasible, tried.best) for tried in self.tried],
-                (first, second),
-            )
-        return write_beside(stem, contents)
 
 
 def optimise(

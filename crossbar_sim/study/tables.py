@@ -1,12 +1,10 @@
-"""Tables and plots of a study."""
+"""Tables of a study."""
 
-from pathlib import Path
 from typing import Any
 
-from crossbar_sim.report import run_plots as plots
 from crossbar_sim.study.intervals import image_half_width
 from crossbar_sim.study.runner import PointSummary, Study
-from tinynets.files.outputs import csv_text, write_beside
+from tinynets.files.outputs import csv_text
 
 
 def summary_rows(study: Study, metrics: list[str]) -> list[dict[str, Any]]:
@@ -43,8 +41,13 @@ def of_images(summary: PointSummary) -> float:
 
     Without labels, to its agreement with the digital network.
     """
-    share = "accuracy" if "accuracy" in summary.metrics else "agreement"
-    return image_half_width(summary.metric(share).value, summary.metric("n_test").value)
+    share = summary.metric(image_share(summary)).value
+    return image_half_width(share, summary.metric("n_test").value)
+
+
+def image_share(summary: PointSummary) -> str:
+    """Return the metric that is the share of test images: the agreement, without labels."""
+    return "accuracy" if "accuracy" in summary.metrics else "agreement"
 
 
 def covered(summaries: list[PointSummary]) -> str:
@@ -54,25 +57,5 @@ def covered(summaries: list[PointSummary]) -> str:
     widest = max(of_images(summary) for summary in summaries)
     return (
         f"95 % intervals, {' or '.join(bases)}; not of the {' or '.join(n_test)} test images, "
-        f"which leave ± {widest:.1%} or less to an accuracy (binomial)"
+        f"which leave ± {100 * widest:.1f} points or less to an accuracy (binomial)"
     )
-
-
-def save_study(study: Study, stem: Path, metrics: list[str]) -> list[Path]:
-    """Write STEM.csv (all trials), STEM.parquet and STEM-METRIC.png; return their paths.
-
-    Raises ImportError, which names the missing extra, if Parquet cannot be written.
-    """
-    contents = {".csv": study.to_csv().encode(), ".parquet": study.to_pandas().to_parquet()}
-    summaries = study.summary()
-    for name in metrics:
-        intervals = [summary.metric(name) for summary in summaries]
-        contents[f"-{name}.png"] = plots.study(
-            [study.config.drawn(summary.point, study.base) for summary in summaries],
-            [(interval.value, interval.low, interval.high) for interval in intervals],
-            name,
-            x=study.config.x,
-            panel=study.config.panel,
-            note=covered(summaries),
-        )
-    return write_beside(stem, contents)

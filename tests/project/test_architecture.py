@@ -44,6 +44,7 @@ ROOMS = {
         "findings",
         "report",
         "study",
+        "study_report",
         "laws",
         "jobs",
         "selftest",

@@ -1,0 +1,1 @@
+"""The page and the plots of a study or of a search; no trial is computed here."""
