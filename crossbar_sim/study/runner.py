@@ -86,6 +86,8 @@ class PointSummary:
     @property
     def basis(self) -> str:
         """What the intervals of the metrics cover."""
+        if self.n_training == self.n_die == 1:
+            return "none of one die"
         if self.n_training == 1:
             return f"t over {self.n_die} dies of one training"
         dies = "one die" if self.n_die == 1 else f"{self.n_die} dies"

@@ -9,13 +9,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from crossbar_sim.findings.shares import Interval
 from crossbar_sim.report.run_plots import BLUE, GREY, LIGHT, ORANGE
 from crossbar_sim.study.metrics import METRICS
-from crossbar_sim.study_report.names import Key, point_text, value_text
+from crossbar_sim.study_report.names import Key, point_text, value_text, values_text
 
+#: Points of a chart of two metrics: not beaten in both, beaten, not allowed.
+FRONT, OTHER, OVER = "beaten by none in both", "beaten", "over budget"
 #: Most lines that a reader can tell apart; more points are drawn without lines.
 MAX_LINES = 8
 #: Most values of a key that all have their tick.
@@ -44,6 +46,17 @@ class Drawing:
     title: str = ""
     note: str = ""
 
+    @property
+    def of_line(self) -> dict[str, Key]:
+        """The keys whose values have lines of their own."""
+        return {k: v for k, v in self.keys.items() if k != self.x and k not in self.panel}
+
+    @property
+    def line_name(self) -> str:
+        """What the labels of lines are values of; variants need no name."""
+        names = [label for key, (label, _) in self.of_line.items() if key != "variant"]
+        return f"{', '.join(names)}:" if names else ""
+
 
 Row = tuple[Any, Interval]
 
@@ -67,18 +80,19 @@ def design(
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in seen)
     figure = Figure(figsize=_size(panels, numeric=numeric), layout="constrained")
     for k, (title, lines) in enumerate(panels.items(), 1):
-        axes = figure.add_subplot(n_row, n_column, k)
+        shared = {"sharey" if numeric else "sharex": figure.axes[0] if figure.axes else None}
+        axes = figure.add_subplot(n_row, n_column, k, **shared)
         if numeric:
-            _draw_lines(axes, lines)
+            _draw_lines(axes, lines, how.line_name)
             _number_axis(axes, seen, how.keys.get(how.x, Key(how.x)))
             value_axis(axes.yaxis, metric)
         else:
             _draw_rows(axes, lines, how.keys.get(how.x, Key(how.x)))
             value_axis(axes.xaxis, metric)
-            if k == 1 and axes.get_legend_handles_labels()[0]:
-                handles = axes.get_legend_handles_labels()[0]
-                figure.legend(handles=handles, frameon=False, fontsize=8, loc="outside lower left")
-        axes.set_title(fill(title, 48), fontsize=9)
+        axes.set_title(fill(title, 48), fontsize=9, loc="left")
+    if handles := figure.axes[0].get_legend_handles_labels()[0]:
+        about = {"title": how.line_name or None, "title_fontsize": 8, "fontsize": 8}
+        figure.legend(handles=handles, loc="outside right upper", frameon=False, **about)
     _head(figure, fill(how.title, 60 if n_column == 1 else 90))
     if how.note:
         figure.supxlabel(fill(how.note, 95), fontsize=7)
@@ -95,10 +109,9 @@ def _panels(
     """Return the rows of x and interval, by the titles of panels and the labels of lines."""
     panels: dict[str, dict[str, list[Row]]] = {}
     of_panel = {key: how.keys.get(key, Key(key)) for key in how.panel}
-    of_line = {k: v for k, v in how.keys.items() if k != how.x and k not in how.panel}
     for k, (point, interval) in enumerate(zip(points, intervals)):
         title = point_text(point, of_panel) if of_panel else ""
-        label = point_text(point, of_line) if of_line else ""
+        label = values_text(point, how.of_line)
         lines = panels.setdefault(title, {})
         lines.setdefault(label, []).append((point.get(how.x, k + 1), interval))
     return panels
@@ -118,19 +131,24 @@ def _size(panels: Mapping[str, Mapping[str, list[Row]]], *, numeric: bool) -> tu
 # ---- lines over a number -------------------------------------------------------------------------
 
 
-def _draw_lines(axes: Axes, lines: Mapping[str, list[Row]]) -> None:
-    """Draw a line for each label; of more lines than can be told apart, the points alone."""
-    single = all(len(rows) == 1 for rows in lines.values())
-    if len(lines) > MAX_LINES or (single and len(lines) > 1):
-        rows = [row for each in lines.values() for row in each]
-        _draw_line(axes, rows, "o", color=BLUE)
+def _draw_lines(axes: Axes, lines: Mapping[str, list[Row]], name: str) -> None:
+    """Draw a line for each label; of more lines than can be told apart, the points alone.
+
+    Points whose x are all different, as those of a sample, are not joined and have a legend.
+    """
+    everything = [row for rows in lines.values() for row in rows]
+    if len(lines) > MAX_LINES:
+        _draw_line(axes, everything, "o", color=BLUE)
         return
-    for k, rows in enumerate(lines.values()):
-        line = _STYLES[k // len(_COLOURS) % len(_STYLES)]
+    scattered = len(lines) > 1 and len({row[0] for row in everything}) == len(everything)
+    for k, (label, rows) in enumerate(lines.items()):
+        line = "" if scattered else _STYLES[k // len(_COLOURS) % len(_STYLES)]
         shape = _MARKERS[k % len(_MARKERS)] + line
-        _draw_line(axes, sorted(rows, key=lambda row: row[0]), shape, color=_COLOURS[k % 4])
-    if len(lines) > 1:
-        _label_lines(axes, {label: max(r, key=lambda row: row[0]) for label, r in lines.items()})
+        style = {"color": _COLOURS[k % 4], "label": label if scattered else None}
+        _draw_line(axes, sorted(rows, key=lambda row: row[0]), shape, **style)
+    if len(lines) > 1 and not scattered:
+        ends = {label: max(rows, key=lambda row: row[0]) for label, rows in lines.items()}
+        _label_lines(axes, ends, name)
 
 
 def _draw_line(axes: Axes, rows: list[Row], shape: str, **style: Any) -> None:
@@ -147,41 +165,38 @@ def _reach(rows: list[Row]) -> np.ndarray:
     return np.maximum(np.nan_to_num([value - low, high - value], posinf=0.0, neginf=0.0), 0.0)
 
 
-def _label_lines(axes: Axes, ends: Mapping[str, Row]) -> None:
-    """Write the label of each line to the right of its end, as far apart as can be read."""
+def _label_lines(axes: Axes, ends: Mapping[str, Row], name: str) -> None:
+    """Write the label of each line to the right of its end, with what they are values of."""
     low, high = axes.get_ylim()
-    name, texts = _shared_name(list(ends))
-    texts = {label: fill(text, 22) for label, text in texts.items()}
     order = sorted(ends, key=lambda label: ends[label][1].value)
-    places: list[float] = []
-    for k, label in enumerate(order):
-        wanted = (ends[label][1].value - low) / (high - low)
-        lines = texts[label].count("\n") + 1 + (texts[order[k - 1]].count("\n") + 1 if k else 0)
-        places.append(max(wanted, places[-1] + _GAP * lines / 2) if places else wanted)
-    over = max(places[-1] - 1.0, 0.0)
-    for label, place in zip(order, places):
+    texts = [fill(label, 22) for label in order]
+    wanted = [(ends[label][1].value - low) / (high - low) for label in order]
+    places = _apart(wanted, [_GAP * (text.count("\n") + 1) for text in texts])
+    for label, text, place in zip(order, texts, places):
         x, interval = ends[label]
         axes.annotate(
-            texts[label],
+            text,
             (x, interval.value),
-            (1.04, place - over),
+            (1.04, place),
             textcoords="axes fraction",
             va="center",
             fontsize=8,
             arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.6},
         )
     if name:
-        top = max(places[-1] - over, 0.0) + _GAP
-        axes.annotate(name, (1.04, top), xycoords="axes fraction", fontsize=8)
+        top = places[-1] + _GAP
+        axes.annotate(fill(name, 22), (1.04, top), xycoords="axes fraction", fontsize=8)
 
 
-def _shared_name(labels: list[str]) -> tuple[str, dict[str, str]]:
-    """Return a name that all labels `name: value` begin with, and what follows it in each."""
-    heads = {label.partition(": ")[0] for label in labels}
-    single = all(label.count(": ") == 1 and ", " not in label for label in labels)
-    if len(heads) == 1 and single:
-        return f"{heads.pop()}:", {label: label.partition(": ")[2] for label in labels}
-    return "", {label: label for label in labels}
+def _apart(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
+    """Return places as near to rising ones as texts of these heights allow, within 0 … 1."""
+    places: list[float] = []
+    for k, place in enumerate(wanted):
+        least = places[-1] + (heights[k - 1] + heights[k]) / 2 if places else place
+        places.append(max(place, least))
+    shift = float(np.mean(np.subtract(places, wanted)))
+    shift = max(min(shift, places[0]), places[-1] - 1.0)
+    return [place - shift for place in places]
 
 
 def _number_axis(axes: Axes, seen: Sequence[float], key: Key) -> None:
@@ -193,14 +208,13 @@ def _number_axis(axes: Axes, seen: Sequence[float], key: Key) -> None:
         texts = [value_text(value, key.unit) for value in values]
         axes.set_xticks(values, texts, rotation=40 if sum(map(len, texts)) > 45 else 0)
         axes.xaxis.set_minor_locator(NullLocator())
-    elif all(isinstance(value, int) for value in values) and axes.get_xscale() == "linear":
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel(key.label if len(values) <= _MAX_TICKS or not key.unit else _bracketed(key))
+    else:
+        if all(isinstance(value, int) for value in values) and axes.get_xscale() == "linear":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_formatter(lambda value, _: value_text(float(value), key.unit))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(key.label)
     axes.grid(alpha=0.3)
-
-
-def _bracketed(key: Key) -> str:
-    return f"{key.label} [fraction]" if key.unit == "%" else f"{key.label} [{key.unit}]"
 
 
 # ---- rows of words -------------------------------------------------------------------------------
@@ -241,16 +255,16 @@ def trade_off(
     """Draw points by what they gain (upwards) and what they cost (to the right).
 
     values: both metrics of each point, what is gained first.
-    kinds: "front", "other" or "over budget", of each point.
+    kinds: OTHER or OVER, or the number of a point of the front, of each point.
     metrics: the two names.
 
-    Points of the front are joined, and have their numbers, which count from 1.
+    Points of the front are joined, and have their numbers.
     """
     figure = Figure(figsize=(6.4, 3.9), layout="constrained")
     axes = figure.add_subplot()
-    styles = {"over budget": (GREY, "x"), "other": (BLUE, "o"), "front": (ORANGE, "D")}
-    for kind, (colour, marker) in styles.items():
-        here = [k for k, of in enumerate(kinds) if of == kind]
+    styles = {OVER: (GREY, "x"), OTHER: (BLUE, "o"), FRONT: (ORANGE, "D-")}
+    for label, (colour, shape) in styles.items():
+        here = [k for k, kind in enumerate(kinds) if (kind if kind in styles else FRONT) == label]
         here.sort(key=lambda k: values[k][1].value)
         if not here:
             continue
@@ -260,17 +274,17 @@ def trade_off(
             [row[1].value for row in gains],
             xerr=_reach(costs),
             yerr=_reach(gains),
-            fmt=marker + ("-" if kind == "front" else ""),
+            fmt=shape,
             color=colour,
             markersize=4.5,
             capsize=2,
             lw=1.2,
             elinewidth=0.8,
-            label={"front": "front (numbers: points)", "other": "beaten in both"}.get(kind, kind),
+            label=label,
         )
-        for k in here if kind == "front" else ():
+        for k in here if label == FRONT else ():
             at = values[k][1].value, values[k][0].value
-            axes.annotate(f"{k + 1}", at, (4, 5), textcoords="offset points", fontsize=8)
+            axes.annotate(kinds[k], at, (4, 5), textcoords="offset points", fontsize=8)
     value_axis(axes.yaxis, metrics[0])
     value_axis(axes.xaxis, metrics[1])
     axes.grid(alpha=0.3)

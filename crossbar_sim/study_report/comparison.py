@@ -29,6 +29,14 @@ class Pairs:
         """The number of pairs that are tested."""
         return int(np.isfinite(self.p).sum()) // 2
 
+    def needed(self, n_unit: int) -> float:
+        """Return by how many standard errors a single pair must differ to be told apart.
+
+        n_unit: number of independent differences of the pair.
+        """
+        share = (1 - CONFIDENCE) / (2 * max(self.n_test, 1))
+        return float(stats.t.isf(share, n_unit - 1))
+
     def interval(self, a: int, b: int) -> Interval:
         """Return what point b has more than point a, with the interval of this pair alone."""
         mean, error = float(self.mean[a, b]), float(self.error[a, b])
@@ -38,8 +46,13 @@ class Pairs:
         return Interval(mean, mean - wide, mean + wide)
 
     def differs(self, a: int, b: int) -> bool:
-        """Return whether two points differ by more than the dies explain."""
+        """Return whether two points differ by more than the dies explain, among all pairs."""
         return bool(self.p[a, b] < SIGNIFICANT)
+
+    def differs_alone(self, a: int, b: int) -> bool:
+        """Return whether two points would differ if no other pair had been compared."""
+        found = self.interval(a, b)
+        return found.low > 0 or found.high < 0
 
 
 def compare(values: np.ndarray) -> Pairs:

@@ -3,10 +3,10 @@
 from matplotlib.figure import Figure
 
 from crossbar_sim.study.metrics import METRICS
-from crossbar_sim.study_report.charts import Drawing, design, trade_off
+from crossbar_sim.study_report.charts import OTHER, OVER, Drawing, design, trade_off
 from crossbar_sim.study_report.found import Found
 from crossbar_sim.study_report.names import key_of
-from crossbar_sim.study_report.sentences import chart_title, repeated
+from crossbar_sim.study_report.sentences import chart_title, titled
 
 
 def design_chart(f: Found, metric: str, note: str = "") -> Figure:
@@ -32,9 +32,8 @@ def trade_off_chart(f: Found) -> Figure:
     if f.cost is None:
         raise ValueError("no metric of this study is a cost; draw one metric alone")
     pairs = [(s.metric(f.judge), s.metric(f.cost)) for s in f.summaries]
-    kinds = ["other" if k in f.allowed else "over budget" for k in range(len(pairs))]
+    kinds = [OTHER if k in f.allowed else OVER for k in range(len(pairs))]
     for k in f.front:
-        kinds[k] = "front"
-    what = f"{METRICS[f.judge].label} against {METRICS[f.cost].label}"
-    title = f"{what[0].upper()}{what[1:]}: {repeated(f)}"
+        kinds[k] = f"{f.number(k)}"
+    title = titled(f, f"{METRICS[f.judge].label} against {METRICS[f.cost].label}")
     return trade_off(pairs, kinds, (f.judge, f.cost), title)

@@ -67,7 +67,11 @@ class Found:
     def keys(self) -> dict[str, Key]:
         """The keys in which points differ, for people."""
         config = self.study.by_point[0][0].config
-        return {key: key_of(key, config) for key in varied(self.points)}
+        return {key: key_of(key, config) for key in varied(self.study.points)}
+
+    def number(self, k: int) -> int:
+        """Return the number of the k-th point with a result among all points, from 1."""
+        return self.at[k] + 1
 
     def name(self, k: int) -> str:
         """Return the k-th point in words."""
@@ -116,12 +120,21 @@ class Found:
         return max(self.allowed, key=lambda k: self.direction * self.mean(k, self.judge))
 
     @cached_property
+    def others(self) -> list[int]:
+        """The other points that may be best, the better ones first."""
+        rest = [k for k in self.allowed if k != self.best]
+        return sorted(rest, key=lambda k: -self.direction * self.mean(k, self.judge))
+
+    @cached_property
     def equals(self) -> list[int]:
-        """The other points that are not shown to differ from the best, the better ones first."""
-        if self.best is None:
+        """The other points that are not told apart from the best, even in a comparison alone."""
+        best = self.best
+        if best is None:
             return []
-        near = [k for k in self.allowed if k != self.best and not self.pairs.differs(self.best, k)]
-        return sorted(near, key=lambda k: -self.direction * self.mean(k, self.judge))
+        pairs = self.pairs
+        return [
+            k for k in self.others if not (pairs.differs(best, k) or pairs.differs_alone(best, k))
+        ]
 
     @cached_property
     def pairs(self) -> Pairs:

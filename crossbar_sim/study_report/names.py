@@ -87,6 +87,11 @@ def point_text(point: Mapping[str, Any], keys: Mapping[str, Key]) -> str:
     return ", ".join(said) or "the only point"
 
 
+def values_text(point: Mapping[str, Any], keys: Mapping[str, Key]) -> str:
+    """Return the values of some keys at a point, `3, yes`."""
+    return ", ".join(value_text(point[key], keys[key].unit) for key in keys if key in point)
+
+
 def varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the keys whose values differ between points, in the order of the first point."""
     names = dict.fromkeys(key for point in points for key in point)
@@ -135,16 +140,25 @@ def bounds_text(found: Interval, name: str, score: str | None = None) -> str:
 
 def difference_text(found: Interval, name: str) -> str:
     """Return a difference with its sign and its interval; percentage points of a share."""
-    of = [found.value, *([found.low, found.high] if np.isfinite(found.low) else [])]
+    bounded = np.isfinite(found.low) and found.low < found.high
+    of = [found.value, *([found.low, found.high] if bounded else [])]
     if METRICS[name].unit == "%":
         decimals = 1 if is_share(name) or name == "loss" else _decimals(of)
-        mean, *ends = (f"{100 * value:+.{decimals}f}" for value in of)
+        mean, *ends = (_signed(f"{100 * value:.{decimals}f}") for value in of)
         unit = " points"
     else:
-        mean, *ends = (("+" if value > 0 else "") + metric_text(value, name) for value in of)
+        mean, *ends = (_signed(metric_text(value, name)) for value in of)
         unit = ""
-    text = f"{mean} ({ends[0]} … {ends[1]}){unit}" if ends else f"{mean}{unit}"
-    return text.replace("-", "−")
+    return f"{mean} ({ends[0]} … {ends[1]}){unit}" if ends else f"{mean}{unit}"
+
+
+def _signed(text: str) -> str:
+    """Return a number with its sign, none for a zero."""
+    text = text.replace("-", "−")
+    size = text.lstrip("−")
+    if not size.strip("0. "):
+        return size
+    return text if text.startswith("−") else f"+{text}"
 
 
 def _decimals(values: Sequence[float]) -> int:

@@ -14,7 +14,7 @@ from crossbar_sim.study_report.names import key_of, metric_text, value_text
 
 def single_run(f: Found, k: int) -> RunConfig:
     """Return the run of the k-th point on the first of its dies, under a name of its own."""
-    return with_values(f.first(k), {"name": f"{f.study.config.name}-point{k + 1}"})
+    return with_values(f.first(k), {"name": f"{f.study.config.name}-point{f.number(k)}"})
 
 
 def reproduction(f: Found, k: int) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def reproduction(f: Found, k: int) -> dict[str, Any]:
     config, record = single_run(f, k), f.records[k][0]
     file, toml = f"{config.name}.toml", run_toml(config)
     return {
-        "number": k + 1,
+        "number": f.number(k),
         "name": f.name(k),
         "file": file,
         "toml": toml,

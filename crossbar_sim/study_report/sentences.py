@@ -17,8 +17,12 @@ from crossbar_sim.study_report.names import (
 
 #: Fewest independent values whose interval hardly depends on their distribution.
 _ENOUGH = 5
+#: Standard errors beyond which a page says how far apart points must be.
+_FAR = 6.0
 #: Most values of a key, and most points, that a sentence lists.
 _MAX_LISTED = 8
+#: Most points that a sentence names with their differences.
+_MAX_NAMED = 3
 #: Most letters of a point's words where a sentence names several points.
 _MAX_WORDS = 64
 
@@ -70,14 +74,15 @@ def asked(f: Found) -> str:
 
 def _values(f: Found, key: str, unit: str) -> str:
     """Return the values of a key, or the first and the last of many numbers."""
-    values: list[Any] = list({str(p[key]): p[key] for p in f.points if key in p}.values())
+    values: list[Any] = list({str(p[key]): p[key] for p in f.study.points if key in p}.values())
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     if len(values) > _MAX_LISTED and numeric:
         ends = (value_text(end(values), unit) for end in (min, max))
         return f"{len(values)} values, {' … '.join(ends)}"
     if len(values) > _MAX_LISTED:
         return f"{len(values)} of them"
-    return ", ".join(value_text(value, unit) for value in values)
+    ordered = sorted(values) if numeric else values
+    return ", ".join(value_text(value, unit) for value in ordered)
 
 
 def _repeated(n_training: int, n_die: int) -> str:
@@ -85,7 +90,7 @@ def _repeated(n_training: int, n_die: int) -> str:
     dies = count(n_die, "die")
     if n_training > 1:
         return f"{n_training} trainings, {dies} each"
-    return f"the same {dies} of one trained network" if n_die > 1 else "one die"
+    return f"the same {dies}, trained once" if n_die > 1 else "one die, trained once"
 
 
 def _sought(f: Found) -> str:
@@ -120,38 +125,40 @@ def best(f: Found) -> str:
         return "No point is within the budget."
     top = f.summaries[f.best]
     found = interval_text(top.metric(f.judge), f.judge, f.score)
-    text = f"Point {f.best + 1}{_words(f, f.best)}: {label} {found}, {_of(top)}.{_test_accuracy(f)}"
-    others = len(f.allowed) - 1
-    if not others:
+    text = f"Point {f.number(f.best)}{_words(f, f.best)}: {label} {found}, {_of(top)}."
+    text += _test_accuracy(f)
+    if not f.others:
         return text
     if not f.pairs.n_test:
-        return f"{text} With {_of(top).removeprefix('of ')}, no difference can be told from chance."
-    return f"{text} {_others(f, others)}"
+        return f"{text} With one die, no difference can be told from chance."
+    return f"{text} {_others(f)}"
 
 
-def _others(f: Found, others: int) -> str:
+def _others(f: Found) -> str:
     """Return how many other points are shown to be worse, and which are not."""
-    worse = others - len(f.equals)
-    pairs = count(f.pairs.n_test, "pair")
-    means = f"on the same dies, adjusted for all {pairs} of points (Holm)"
+    assert f.best is not None
+    n, pairs = len(f.others), f.pairs.n_test
+    worse = sum(f.pairs.differs(f.best, k) for k in f.others)
+    alone = n - worse - len(f.equals)
+    adjusted = f", adjusted for all {pairs:,} pairs of points (Holm)" if pairs > 1 else ""
+    text = f"{_shown(worse, n)} to be worse on the same dies{adjusted}"
+    if alone:
+        text += f"; {alone:,}{' more' if worse else ''} only if each pair is taken alone"
     if not f.equals:
-        return f"{_every(others)} shown to be worse, {means}{_nearest(f)}."
+        return f"{text}. The nearest is {_named(f, f.others[0])}, {_less(f, f.others[0])}."
+    listed = [f"{_named(f, k)}, {_less(f, k)}" for k in f.equals[:_MAX_NAMED]]
+    more = f"; and {len(f.equals) - _MAX_NAMED:,} more" if len(f.equals) > _MAX_NAMED else ""
+    return f"{text}. Not told apart from it: {'; '.join(listed)}{more}."
+
+
+def _shown(worse: int, n: int) -> str:
+    """Return how many of n other points are shown."""
+    if n == 1:
+        return f"The other one is {'shown' if worse else 'not shown'}"
+    if worse == n:
+        return f"All {n:,} others are shown"
     number = f"{worse:,}" if worse else "None"
-    shown = f"{number} of the {others:,} others {'are' if worse > 1 else 'is'} shown to be worse"
-    listed = [f"{_named(f, k)}, {_less(f, k)}" for k in f.equals[:3]]
-    more = f", and {len(f.equals) - 3:,} more" if len(f.equals) > 3 else ""
-    return f"{shown}, {means}; not told apart from it: {'; '.join(listed)}{more}."
-
-
-def _every(others: int) -> str:
-    return "The other one is" if others == 1 else f"All {others:,} others are"
-
-
-def _nearest(f: Found) -> str:
-    """Return the next best point, with what it has more or less."""
-    rest = [k for k in f.allowed if k != f.best]
-    k = max(rest, key=lambda k: f.direction * f.mean(k, f.judge))
-    return f"; the nearest is {_named(f, k)} ({_less(f, k)})"
+    return f"{number} of the {n:,} others {'are' if worse > 1 else 'is'} shown"
 
 
 def _less(f: Found, k: int) -> str:
@@ -163,7 +170,7 @@ def _less(f: Found, k: int) -> str:
 def _named(f: Found, k: int) -> str:
     """Return a point by its number, with its words if they are few."""
     words = _words(f, k)
-    return f"point {k + 1}{words if len(words) <= _MAX_WORDS else ''}"
+    return f"point {f.number(k)}{words if len(words) <= _MAX_WORDS else ''}"
 
 
 def _words(f: Found, k: int) -> str:
@@ -214,7 +221,7 @@ def _front(f: Found) -> str:
     """Return which points no other beats in both."""
     assert f.cost
     n = len(f.front)
-    numbers = [str(k + 1) for k in f.front[:_MAX_LISTED]]
+    numbers = [str(f.number(k)) for k in f.front[:_MAX_LISTED]]
     listed = joined(numbers) if n <= _MAX_LISTED else f"{', '.join(numbers)} …"
     within = " within the budget" if f.search and f.search.aims.budget else ""
     both = f"{METRICS[f.judge].label} and {METRICS[f.cost].label}"
@@ -232,7 +239,7 @@ def limits(f: Found) -> str:
     """Return what the intervals do not cover, and what would narrow them."""
     k = f.best if f.best is not None else 0
     top = f.summaries[k]
-    parts = [_dies(f, top), _images(f, top), _picked(f)]
+    parts = [_dies(f, top), _needed(f, top), _images(f, top), _picked(f)]
     return " ".join(part for part in parts if part)
 
 
@@ -241,19 +248,29 @@ def _dies(f: Found, top: PointSummary) -> str:
     if units == 1:
         return "One die: nothing is known of other dies and trainings, so no interval is stated."
     wide = half_text(top, f.judge)
+    text = f"The interval ({wide} at the best point) is of other trainings and their dies."
     if top.n_training == 1:
         text = (
-            f"The interval ({wide} at the best point) is of other dies of one trained network; "
-            "another training is not covered, and may change more than another die."
+            f"The interval ({wide} at the best point) is of other dies, not of other trainings, "
+            "which may change more than another die does."
         )
-    else:
-        text = f"The interval ({wide} at the best point) is of other trainings and their dies."
     if units < _ENOUGH:
         kind = "trainings" if top.n_training > 1 else "dies"
-        text += (
-            f" With {units} {kind} it is wide, and right only for values that are nearly normal."
-        )
+        text += f" With {units} {kind} it is wide, and right only for nearly normal values."
     return text
+
+
+def _needed(f: Found, top: PointSummary) -> str:
+    """Return how far two points must be apart to be told apart, where that is far."""
+    units = top.n_training if top.n_training > 1 else top.n_die
+    if f.best is None or units < 2 or f.pairs.n_test < 2 or f.pairs.needed(units) < _FAR:
+        return ""
+    kind = "trainings" if top.n_training > 1 else "dies"
+    return (
+        f"With {units} {kind} and {f.pairs.n_test:,} pairs, a difference is shown only from about "
+        f"{f.pairs.needed(units):.0f} of its standard errors on; fewer points, or more {kind}, "
+        "show more."
+    )
 
 
 def half_text(top: PointSummary, metric: str) -> str:
@@ -315,8 +332,13 @@ def failed(f: Found) -> str:
 
 def chart_title(f: Found, metric: str) -> str:
     """Return what a chart draws and of what."""
-    label = METRICS[metric].label
-    return f"{label[0].upper()}{label[1:]}: {repeated(f)}"
+    return titled(f, METRICS[metric].label)
+
+
+def titled(f: Found, what: str) -> str:
+    """Return a title: what is drawn, and what the means are of."""
+    of = repeated(f)
+    return f"{what[0].upper()}{what[1:]}{' ' if of.startswith('of') else ': '}{of}"
 
 
 def repeated(f: Found) -> str:
@@ -336,7 +358,7 @@ def chart_text(f: Found, metric: str) -> str:
     if low == high:
         return f"{name}: {low}{' at every point' if len(means) > 1 else ''}."
     k = means.index(min(means) if less else max(means))
-    end = f"{'least' if less else 'most'} at point {k + 1}{_words(f, k)}"
+    end = f"{'least' if less else 'most'} at point {f.number(k)}{_words(f, k)}"
     return f"{name}: from {low} to {high} between points; {end}."
 
 
@@ -348,7 +370,10 @@ def verdict(f: Found, k: int) -> str:
         return "best"
     if k not in f.allowed:
         return "over budget"
-    p = f.pairs.p[f.best, k]
+    p = float(f.pairs.p[f.best, k])
     if p != p:
         return "not tested"
-    return f"{'worse' if p < SIGNIFICANT else 'no difference shown'} ({probability(float(p))})"
+    if p < SIGNIFICANT:
+        return f"worse ({probability(p)})"
+    alone = f.pairs.differs_alone(f.best, k)
+    return f"{'worse, if taken alone' if alone else 'no difference shown'} ({probability(p)})"

@@ -131,7 +131,7 @@ def point_rows(f: Found) -> Iterator[dict[str, Any]]:
         share = summary.yield_
         yield without_infinities(
             {
-                "number": k + 1,
+                "number": f.number(k),
                 "values": [
                     {"text": value_text(summary.point[key], unit), "value": summary.point[key]}
                     if key in summary.point

@@ -12,7 +12,9 @@ from commands import command
 from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.config.schema import KINDS, commented_toml, json_schema, reference
 from crossbar_sim.config.study import StudyConfig, with_values
-from crossbar_sim.report import run_plots as plots
+from crossbar_sim.findings.shares import Interval
+from crossbar_sim.study_report.charts import Drawing, design
+from crossbar_sim.study_report.names import Key
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.toml"))
@@ -117,7 +119,9 @@ def test_a_study_may_vary_a_key_between_numbers_and_none() -> None:
     bits = [with_values(base, {"periphery.adc_bits": bit}).periphery.adc_bits for bit in values]
     assert bits == [6, None]
     points = [{"periphery.adc_bits": bit} for bit in values]
-    assert plots.study(points, [(0.9, 0.8, 0.95)] * 2, "accuracy").startswith(b"\x89PNG")
+    how = Drawing("periphery.adc_bits", keys={"periphery.adc_bits": Key("ADC bits")})
+    (axes,) = design(points, [Interval(0.9, 0.8, 0.95)] * 2, "accuracy", how).axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["6", "none"]
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from approx import approx
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.study import Optimise, Range, StudyConfig, with_values
 from crossbar_sim.study.intervals import Interval
-from crossbar_sim.study.runner import PointSummary
+from crossbar_sim.study.runner import PointSummary, Study
 from crossbar_sim.study.search import Search, _judged, optimise
 from crossbar_sim.study.store import Store
+from crossbar_sim.study_report.files import save_search
 
 optuna = pytest.importorskip("optuna")
 
@@ -115,8 +116,13 @@ def test_another_seed_searches_elsewhere(found, store):
     assert [tried.summary.point for tried in other.tried] != points
 
 
-def test_files_written(found, tmp_path):
-    paths = found.save(tmp_path / "out" / "a")
+@pytest.fixture(scope="module")
+def study(found, store):
+    return Study(CONFIG, BASE, store, [tried.summary.point for tried in found.tried])
+
+
+def test_files_written(found, study, tmp_path):
+    paths = save_search(found, study, tmp_path / "out" / "a")
     assert [path.name for path in paths] == ["a-search.csv", "a-search.png"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [p.name for p in paths]
     rows = list(csv.DictReader(io.StringIO(paths[0].read_text())))
@@ -134,11 +140,11 @@ def test_files_written(found, tmp_path):
     assert paths[1].read_bytes().startswith(b"\x89PNG")
 
 
-def test_one_aim_has_no_picture_and_nothing_found_an_empty_table(found, tmp_path):
+def test_one_aim_has_no_picture_and_nothing_found_an_empty_table(found, study, tmp_path):
     alone = Search(CONFIG, AIMS.model_copy(update={"minimise": ()}), found.tried, [])
-    assert [path.name for path in alone.save(tmp_path / "a")] == ["a-search.csv"]
+    assert [path.name for path in save_search(alone, study, tmp_path / "a")] == ["a-search.csv"]
     nothing = Search(CONFIG, AIMS, [], [])
-    assert [path.name for path in nothing.save(tmp_path / "b")] == ["b-search.csv"]
+    assert [path.name for path in save_search(nothing, study, tmp_path / "b")] == ["b-search.csv"]
     assert nothing.to_csv().strip() == ""
 
 

@@ -22,9 +22,9 @@ from approx import approx
 from commands import command
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.study import Range, Sample, Stop, StudyConfig, load_study, with_values
-from crossbar_sim.report import run_plots as plots
 from crossbar_sim.study import runner
 from crossbar_sim.study.intervals import (
+    Interval,
     clustered_share,
     geometric,
     image_half_width,
@@ -35,8 +35,12 @@ from crossbar_sim.study.intervals import (
 )
 from crossbar_sim.study.runner import Failure, Study
 from crossbar_sim.study.store import Record, Store, StoreError, StoreFault
-from crossbar_sim.study.tables import save_study, summary_csv, usual_metrics
+from crossbar_sim.study.tables import summary_csv, usual_metrics
 from crossbar_sim.study.trial import trained_path
+from crossbar_sim.study_report import files as report_files
+from crossbar_sim.study_report.charts import Drawing, design
+from crossbar_sim.study_report.files import save_study
+from crossbar_sim.study_report.names import Key
 from crossbar_sim.system import machine
 from processes import children, is_alive, needs_proc, wait
 from tinynets.version import VERSION
@@ -313,9 +317,11 @@ def test_tables_and_plots_say_what_an_interval_covers(trained_anew, done, monkey
     (row, _) = csv.DictReader(io.StringIO(summary_csv(done, ["accuracy"])))
     assert row["interval"] == "t over 3 dies of one training"
     figures = []
-    monkeypatch.setattr(plots, "png", lambda figure: figures.append(figure) or b"png")
+    monkeypatch.setattr(report_files, "png", lambda figure: figures.append(figure) or b"png")
     save_study(trained_anew, tmp_path / "s", ["accuracy"])
-    note = figures[0].get_suptitle().replace("\n", " ")
+    title = figures[0].get_suptitle().replace("\n", " ")
+    assert title == "Test accuracy: mean of 3 trainings of 2 dies each, 95 % intervals"
+    note = figures[0].get_supxlabel().replace("\n", " ")
     assert note.startswith(
         "95 % intervals, t over 3 trainings of 2 dies; not of the 450 test images"
     )
@@ -638,30 +644,31 @@ def test_what_is_drawn(variants, monkeypatch, tmp_path):
     drawn = [variants.config.drawn(point, variants.base) for point in variants.points]
     assert [point["prune.sparsity"] for point in drawn] == [0.8] * 6, "of the variant or the base"
     figures = []
-    monkeypatch.setattr(plots, "png", lambda figure: figures.append(figure) or b"png")
+    monkeypatch.setattr(report_files, "png", lambda figure: figures.append(figure) or b"png")
     save_study(variants, tmp_path / "v", ["accuracy"])
     (figure,) = figures
-    assert [axes.get_title() for axes in figure.axes] == [
-        "tile.n_word, tile.n_bit = 16",
-        "tile.n_word, tile.n_bit = 32",
+    assert [axes.get_title("left") for axes in figure.axes] == [
+        "lines per side of a tile: 16",
+        "lines per side of a tile: 32",
     ]
     for axes in figure.axes:
-        assert axes.get_xlabel() == "prune.sparsity"
-        labels = [text.get_text() for text in axes.get_legend().get_texts()]
-        assert labels == ["pruned", "the same again", "coarse"]
+        assert axes.get_xlabel() == "weights pruned"
+        assert sorted(text.get_text() for text in axes.texts) == [
+            "coarse",
+            "pruned",
+            "the same again",
+        ]
         values = [line.get_xydata() for line in axes.lines if len(line.get_xydata()) == 1]
         assert values
         assert all(value[0][0] == 0.8 for value in values)
 
 
-def test_a_plot_without_panels_has_a_line_for_each_other_value(monkeypatch):
-    figures = []
-    monkeypatch.setattr(plots, "png", lambda figure: figures.append(figure) or b"png")
+def test_a_plot_without_panels_has_a_line_for_each_other_value():
     points = [{"a.x": x, "b.y": y} for x in (1, 100) for y in ("s", "t")]
-    intervals = [(k, k - 1.0, k + 1.0) for k in range(4)]
-    plots.study(points, intervals, "accuracy")
-    (axes,) = figures[0].axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["b.y = s", "b.y = t"]
+    intervals = [Interval(k, k - 1.0, k + 1.0) for k in range(4)]
+    keys = {"a.x": Key("x"), "b.y": Key("y")}
+    (axes,) = design(points, intervals, "accuracy", Drawing("a.x", keys=keys)).axes
+    assert [text.get_text() for text in axes.texts] == ["s", "t", "y:"]
     data = [container.lines[0].get_xydata().tolist() for container in axes.containers]
     assert data == [[[1, 0], [100, 2]], [[1, 1], [100, 3]]]
     assert axes.get_xscale() == "log"
