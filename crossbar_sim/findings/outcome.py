@@ -208,7 +208,9 @@ def score(
     data, rows, scores, near = way.data, [], [], None
     way.tell("accuracy", 0, len(networks))
     for k, (label, network) in enumerate(networks.items()):
-        if k + 1 < len(networks) or way.config.hardware.noise:
+        if network is way.pruned:
+            outputs = way.digital_outputs
+        elif k + 1 < len(networks) or way.config.hardware.noise:
             outputs = predict(network, data.x_test)
         else:
             outputs, near = compared(way, network)

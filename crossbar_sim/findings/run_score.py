@@ -64,12 +64,13 @@ def score_row(
 ) -> dict[str, Any]:
     """Return the metric of a run, with the columns of `shares.compared`.
 
-    It is compared with the digital network, unless that has the whole share by definition.
+    It is compared with the digital network, unless that has the whole share by definition; then
+    the digital network itself has no interval either.
     """
     right = counted(config, data, outputs, digital)
-    metric = SCORES.get(metric_of(config, data))
-    paired = metric is not None and metric.needs_labels
-    reference = counted(config, data, digital, digital) if paired else None
+    reference = counted(config, data, digital, digital)
+    if metric_of(config, data) == "agreement":
+        right, reference = None if outputs is digital else right, None
     return {"score": measured(config, data, outputs, digital)} | compared_shares(right, reference)
 
 

@@ -47,6 +47,7 @@ def test_agreement_has_an_interval_but_nothing_to_be_paired_with():
     assert row["score"] == approx(4 / 6)
     assert row["low"] < 4 / 6 < row["high"]
     assert row["p"] is None
+    assert score_row(asked(None), samples(), DIGITAL, DIGITAL)["low"] is None
     assert accuracy_row(DIE, DIGITAL, samples())["accuracy"] is None
 
 
