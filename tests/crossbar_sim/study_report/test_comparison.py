@@ -19,7 +19,7 @@ def test_holm_by_hand():
 
 
 def test_two_points_are_compared_as_scipy_does():
-    a, b = np.random.default_rng(0).normal(size=(2, 6)) + [[0.0], [1.0]]
+    a, b = np.random.default_rng(0).normal([[0.0], [1.0]], size=(2, 6))
     pairs = compare(np.stack([a, b])[:, None, :])
     wanted = stats.ttest_rel(b, a)
     assert pairs.n_test == 1

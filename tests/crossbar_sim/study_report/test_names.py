@@ -23,23 +23,29 @@ from crossbar_sim.study_report.names import (
 CONFIG = RunConfig(name="a")
 
 
+#: Values of keys that take no number of 3.
+VALUES = {
+    "network.source": "cnn",
+    "model.kind": "cnn",
+    "prune.method": "tiles",
+    "prune.sparsity": 0.5,
+    "bank.ladder": "equal",
+    "bank.ratio": 1.5,
+    "bank.tc1": 1e-4,
+    "select.objective": "aware",
+    "select.scale_per": "output",
+    "tile.tiling": "clustered",
+    "life.repair": True,
+}
+
+
 @pytest.mark.parametrize("key", [key for key in KEYS if key != "variant"])
 def test_every_key_with_a_name_is_a_key_of_a_run(key):
-    values = {
-        "network.source": "cnn",
-        "model.kind": "cnn",
-        "prune.method": "tiles",
-        "bank.ladder": "equal",
-    }
-    values |= {
-        "select.objective": "aware",
-        "select.scale_per": "output",
-        "tile.tiling": "clustered",
-    }
-    values |= {"prune.sparsity": 0.5, "bank.ratio": 1.5, "bank.tc1": 1e-4, "life.repair": True}
+    given = {"wires.source": "given", "wires.r_word": 3.0, "wires.r_bit": 3.0}
+    before = with_values(CONFIG, given)
     small = any(word in key for word in ("sigma", "error", "stuck"))
-    changed = with_values(CONFIG, {key: values.get(key, 0.01 if small else 3)})
-    assert changed.digest != CONFIG.digest
+    changed = with_values(before, {key: VALUES.get(key, 0.01 if small else 4)})
+    assert changed.digest != before.digest
 
 
 def test_a_key_without_a_name_keeps_its_own_with_its_unit():
