@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from crossbar_sim.config import RunConfig
-from crossbar_sim.config.study import StudyConfig
+from crossbar_sim.config.study import Optimise, Range, StudyConfig
 from crossbar_sim.study.runner import Failure, Study
+from crossbar_sim.study.search import Search, _judged
 from crossbar_sim.study.store import Record, Store
 
 BASE = RunConfig.model_validate({"name": "small", "validation": 0.0})
@@ -45,3 +46,24 @@ def made_study(root: Path, made: Made = accuracies, base: RunConfig = BASE, **ke
         about = trial.key, config.name, trial.point, die
         study.store.add(Record(*about, trial.config.as_json(), metrics, 1.5, "v", "a machine"))
     return study
+
+
+def validated(point: dict[str, Any], rng: np.random.Generator) -> dict[str, float]:
+    """Return metrics of a trial with images held out."""
+    found = accuracies(point, rng)
+    return found | {"accuracy_validation": found["accuracy"] - 0.01}
+
+
+def made_search(root: Path) -> tuple[Search, Study]:
+    """Return a search of seven numbers of branches, at most 5,000 resistors, and its study."""
+    aims = Optimise(
+        maximise=("accuracy_validation",),
+        minimise=("energy",),
+        budget={"n_resistor": 5000},
+        range={"bank.n": Range(low=1, high=7, integer=True)},
+        n=8,
+        population=4,
+    )
+    grid = {"bank.n": [3, 1, 6, 2, 7, 4, 5]}
+    study = made_study(root, validated, dies=2, trainings=2, grid=grid, optimise=aims)
+    return Search(study.config, aims, _judged(study.summary(), aims), []), study

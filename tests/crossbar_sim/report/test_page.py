@@ -2,13 +2,13 @@
 
 import json
 import re
-from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
+from pages import Outline
 
 from crossbar_sim.report import run_plots as plots
 from crossbar_sim.report.page import embedded, unbroken
@@ -16,34 +16,6 @@ from crossbar_sim.report.run_plots import STYLE, VARIABLES, svg
 
 STYLES = Path(plots.__file__).parent / "templates" / "style.html.j2"
 TEXT, GRAPHICS = 4.5, 3.0
-#: Elements without content.
-EMPTY = {"meta", "link", "br", "img", "input", "hr"}
-
-
-class Outline(HTMLParser):
-    """What a page is made of: tags with their attributes, and tags that are not closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.wrong: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in EMPTY:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.wrong.append(tag)
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")

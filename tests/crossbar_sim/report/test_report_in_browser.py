@@ -2,40 +2,27 @@
 
 import csv
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import CHROMIUM, launched, opened
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as running:
-        launched = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
+    with launched() as running:
+        yield running
 
 
 @pytest.fixture
 def page(browser: Any, finished: Path) -> Iterator[Any]:
-    """The report, wide and light; at the end, nothing has been asked for and nothing has failed."""
-    opened = browser.new_page(viewport={"width": 1300, "height": 900}, color_scheme="light")
-    said, asked = [], []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.goto(f"file://{finished}/report.html")
-    yield opened
-    opened.close()
-    assert said == []
-    far = [url for url in asked if not url.startswith(("data:", "blob:", "file:"))]
-    assert far == []
+    with opened(browser, finished / "report.html") as shown:
+        yield shown
 
 
 @pytest.mark.parametrize("width", [400, 1300])
