@@ -1,4 +1,4 @@
-"""What docs/foundry.md shows is what runs."""
+"""What docs/how_to/foundry.md shows is what runs."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from crossbar_sim.config import load_config
 from crossbar_sim.config.study import load_study
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "foundry.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how_to" / "foundry.md").read_text(encoding="utf-8")
 
 
 def test_the_snippet_of_the_page_runs(tmp_path, monkeypatch):
