@@ -1,6 +1,7 @@
 """Notebooks are stored without outputs, with fixed metadata and ids, and read like lessons."""
 
 import json
+import re
 
 import pytest
 
@@ -12,11 +13,14 @@ METADATA = {
 }
 
 
-def test_the_readme_names_every_notebook():
+def test_the_readme_names_every_notebook_with_the_time_that_was_measured():
     text = (ROOT / "examples" / "notebooks" / "README.md").read_text(encoding="utf-8")
-    assert len(NOTEBOOKS) == 6
-    for path in NOTEBOOKS:
-        assert f"[`{path.name}`]({path.name})" in text
+    kept = ROOT / "benchmarks" / "results" / "notebooks.json"
+    measured = json.loads(kept.read_text(encoding="utf-8"))["seconds"]
+    rows = re.findall(r"^\| \[`(\w+)\.ipynb`\]\(\1\.ipynb\) \|.*\| (\d+) \|$", text, re.MULTILINE)
+    assert {name: int(count) for name, count in rows} == {k: round(s) for k, s in measured.items()}
+    assert {name for name, _ in rows} == {path.stem for path in NOTEBOOKS}
+    assert len(rows) == 6
 
 
 def test_every_notebook_is_executed_by_a_test():
