@@ -2,15 +2,13 @@
 
 import json
 import re
+import runpy
 
 import pytest
 
 from notebooks import NOTEBOOKS, ROOT, CellExecutionError, execute, nbformat
 
-METADATA = {
-    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-    "language_info": {"name": "python"},
-}
+CLEAN = runpy.run_path(str(ROOT / "scripts" / "clean_notebooks.py"))
 
 
 def test_the_readme_names_every_notebook_with_the_time_that_was_measured():
@@ -32,18 +30,27 @@ def test_every_notebook_is_executed_by_a_test():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_is_stored_without_outputs_and_with_fixed_metadata(path):
     text = path.read_text(encoding="utf-8")
+    assert text == CLEAN["cleaned"](text, path.stem), "run scripts/clean_notebooks.py"
+    nbformat.validate(json.loads(text))
+
+
+def test_what_an_editor_adds_is_taken_out(tmp_path, capsys):
+    path = tmp_path / "own_network.ipynb"
+    text = (ROOT / "examples" / "notebooks" / path.name).read_text(encoding="utf-8")
     notebook = json.loads(text)
-    assert text == json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-    nbformat.validate(notebook)
-    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
-    assert notebook["metadata"] == METADATA
-    name = path.stem.replace("_", "-")
-    ids = [f"{name}-{k:02d}" for k in range(len(notebook["cells"]))]
-    assert [cell["id"] for cell in notebook["cells"]] == ids
-    assert [cell["metadata"] for cell in notebook["cells"]] == [{}] * len(ids)
-    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    held = {(cell["execution_count"], tuple(cell["outputs"])) for cell in code}
-    assert held == {(None, ())}
+    code = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    code |= {"execution_count": 7, "id": "another", "metadata": {"trusted": True}}
+    code["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["1\n"]}]
+    notebook["metadata"]["language_info"]["version"] = "3.11.7"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    clean = CLEAN["main"]
+    clean.__globals__["FOLDER"] = tmp_path
+    clean()
+    assert path.read_text(encoding="utf-8") == text
+    assert capsys.readouterr().err == f"cleaned {path}\n"
+    clean()
+    assert capsys.readouterr().err == ""
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
