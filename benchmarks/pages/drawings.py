@@ -20,7 +20,7 @@ def sums() -> str:
             np.array([g[[bool(mask >> k & 1) for k in range(n)]].sum() for mask in range(2**n)])
             / full
         )
-        error = abs(float(solve((g / full)[None], np.array([target])).sums[0]) - target)
+        error = abs(float(solve((g / full)[None], np.array([target])).value[0]) - target)
         path = "".join(f"M{_at(v)} {y}v-16" for v in np.sort(values))
         opacity = max(0.3, 1 - n / 10)
         lines.append(
@@ -34,7 +34,7 @@ def sums() -> str:
     lines.append(
         f'<text x="{_WIDTH - 14}" y="{bottom + 16}" text-anchor="end">all switches closed</text>'
     )
-    title = "All sums of a bank of n branches; the nearest one comes closer to a target with each branch"
+    title = "All sums of a bank of n branches, and how far the nearest one is from a target"
     return _svg(
         title,
         "\n".join([f'<text x="8" y="18" font-weight="600">{title}</text>', *lines]),

@@ -6,7 +6,7 @@ Run: python -m benchmarks.pages.readme     (a test checks that the pages are up 
 from pathlib import Path
 
 from benchmarks.common import ROOT
-from benchmarks.pages import chapters, commands, formats, headline, python_names, size
+from benchmarks.pages import chapters, commands, drawings, formats, headline, python_names, size
 
 START, END = "<!-- results: made by benchmarks/pages/readme.py -->", "<!-- end of results -->"
 
@@ -23,6 +23,7 @@ def written() -> dict[str, str]:
     found = {"README.md": f"{before}{START}\n\n{headline.bullets()}\n\n{END}{rest.split(END)[1]}"}
     found |= {f"docs/results/{name}": text for name, text in chapters.pages().items()}
     found["docs/pictures/precision.svg"] = headline.plot()
+    found["docs/pictures/sums.svg"] = drawings.sums()
     found["docs/reference/commands.md"] = commands.page()
     found["docs/how_to/size_and_time.md"] = size.page()
     found |= {f"docs/reference/python/{name}": text for name, text in python_names.pages().items()}
