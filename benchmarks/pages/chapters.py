@@ -37,6 +37,7 @@ def _networks() -> list[str]:
         *measured(networks.minilm, "minilm"),
         networks.others(),
         *measured(networks.forward, "forward"),
+        *measured(networks.lightning, "lightning"),
         *measured(networks.saved, "saved"),
         *measured(published_chips.section, "published_chips"),
     ]
