@@ -1,22 +1,10 @@
 """The sections on fabrication, from the kept outputs."""
 
-from benchmarks.pages.tables import load, measured, table
+from benchmarks.pages.tables import load, table
 from netlists.foundry.technologies import SKY130
 
 #: A resistor of SKY130 whose model has a fault that figures here show.
 XHIGH = SKY130.resistors["xhigh_po"]
-
-
-def sections() -> list[str]:
-    """Return the sections in order, as Markdown."""
-    return [
-        pack(),
-        measurement(),
-        layout(),
-        *measured(foundry, "foundry_devices"),
-        *measured(curves, "study_foundry_curves"),
-        *measured(corners, "study_foundry_corners", "study_foundry_corners_ihp"),
-    ]
 
 
 def pack() -> str:
