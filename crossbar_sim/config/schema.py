@@ -125,8 +125,27 @@ def _keys(parts: dict[str, Any], values: dict[str, Any], *, full: bool) -> list[
     return lines
 
 
+def run_toml(config: RunConfig) -> str:
+    """Return a TOML file of all settings of a run, which is read back as the same run."""
+    lines, tables = [], []
+    for key, value in config.as_json().items():
+        if isinstance(value, dict):
+            part = getattr(config, key)
+            lost = may_be_none(type(part))
+            said = {k: NONE if v is None and k in lost else v for k, v in value.items()}
+            said |= {k: getattr(part, k) for k, v in value.items() if v == "Infinity"}
+            inner = [f"{k} = {toml_value(v)}" for k, v in said.items() if v is not None]
+            tables += ["", f"[{key}]", *inner]
+        elif value is not None:
+            lines.append(f"{key} = {toml_value(value)}")
+    return "\n".join([*lines, *tables]) + "\n"
+
+
 def toml_value(value: Any) -> str:
-    """Return a plain value, or a list of some, as TOML."""
+    """Return a plain value, or a list or a table of some, as TOML."""
+    if isinstance(value, dict):
+        inner = (f"{k} = {toml_value(v)}" for k, v in value.items() if v is not None)
+        return f"{{{', '.join(inner)}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml_value, value))}]"
     if isinstance(value, str | Path):

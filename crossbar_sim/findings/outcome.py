@@ -10,9 +10,10 @@ import numpy as np
 from torch import nn
 
 from crossbar_sim.config import RunConfig
+from crossbar_sim.energy.inference import network_energy
 from crossbar_sim.findings.estimate import RunAmount, run_amount
-from crossbar_sim.findings.non_idealities import cost_table
-from crossbar_sim.findings.run_score import accuracy_of, compared, measured, metric_of
+from crossbar_sim.findings.non_idealities import cost_table, one_change
+from crossbar_sim.findings.run_score import accuracy_row, compared, fidelity, metric_of, score_row
 from crossbar_sim.findings.selection_rules import compare_rules
 from crossbar_sim.findings.sensitivity import Sensitivity, sensitivity
 from crossbar_sim.findings.yardstick import yardstick
@@ -65,10 +66,11 @@ class Outcome:
     network: the layers of the pruned network.
     simulated: the answers of all tiles.
     outputs: target and realised outputs of the tiles.
-    accuracies: rows of network and accuracy, None without labels.
-    measure: the metric of the run, and its value for each network.
+    accuracies: rows of network and accuracy, None without labels, and of `shares.compared`.
+    measure: the metric of the run, and its value for each network, compared likewise.
     fidelity: how near the outputs on the die are to the digital ones, in all and by layer.
     costs: rows of each non-ideality's cost.
+    changes: rows of what less of one non-ideality, or of one part, would do.
     sensitivity: what the parts of the tiles cost, None without classes or resistive wires.
     rules: rows of other selection rules.
     calibrated: rows of what the choice against the wires did to each layer.
@@ -85,6 +87,7 @@ class Outcome:
     measure: dict[str, Any]
     fidelity: dict[str, Any]
     costs: list[dict[str, Any]]
+    changes: list[dict[str, Any]]
     sensitivity: Sensitivity | None
     rules: list[dict[str, Any]]
     calibrated: list[dict[str, Any]]
@@ -133,7 +136,7 @@ def find_outcome(
         accuracies,
         measure,
         fidelity,
-        weigh_costs(way, work),
+        *weigh_costs(way, work, simulated),
         sensitivity(way, networks[CONVERTED]),
         weigh_rules(way, reads, work),
         way.selection.layers if config.calibrate.rounds else [],
@@ -205,26 +208,37 @@ def score(
     data, rows, scores, near = way.data, [], [], None
     way.tell("accuracy", 0, len(networks))
     for k, (label, network) in enumerate(networks.items()):
-        if k + 1 < len(networks) or way.config.hardware.noise:
+        if network is way.pruned:
+            outputs = way.digital_outputs
+        elif k + 1 < len(networks) or way.config.hardware.noise:
             outputs = predict(network, data.x_test)
         else:
             outputs, near = compared(way, network)
-        share = accuracy_of(outputs, data)
-        rows.append({"network": label, "accuracy": share, "n_image": len(data.x_test)})
-        value = measured(way.config, data, outputs, way.digital_outputs)
-        scores.append({"network": label, "score": value})
+        digital = way.digital_outputs
+        row = {"network": label, "n_image": len(data.x_test)}
+        row |= {"relative_error": fidelity(outputs, digital)["relative_error"]}
+        rows.append(row | accuracy_row(outputs, digital, data))
+        scores.append({"network": label} | score_row(way.config, data, outputs, digital))
         way.tell("accuracy", k + 1, len(networks))
     near = near or compared(way, list(networks.values())[-1])[1]
     metric = metric_of(way.config, data)
     return rows, {"metric": Path(metric).name, "scores": scores}, near
 
 
-def weigh_costs(way: Deployment, work: Workspace) -> list[dict[str, Any]]:
-    """Return the cost of each non-ideality in accuracy."""
-    way.tell("costs", 0, 1)
+def weigh_costs(
+    way: Deployment, work: Workspace, simulated: Simulated
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the cost of each non-ideality in accuracy, and what a change of one would do."""
+    way.tell("costs", 0, 2)
     path = work.once("costs.json", lambda draft: write_json(draft, cost_table(way)))
-    way.tell("costs", 1, 1)
-    return json.loads(path.read_text(encoding="utf-8"))
+    costs = json.loads(path.read_text(encoding="utf-8"))
+    way.tell("costs", 1, 2)
+    energy = network_energy(way.mapped, simulated.energies)["analog"]
+    path = work.once(
+        "changes.json", lambda draft: write_json(draft, one_change(way, costs, energy))
+    )
+    way.tell("costs", 2, 2)
+    return costs, json.loads(path.read_text(encoding="utf-8"))
 
 
 def weigh_rules(way: Deployment, reads: Reads, work: Workspace) -> list[dict[str, Any]]:

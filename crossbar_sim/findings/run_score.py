@@ -12,6 +12,7 @@ from torch import nn
 
 from crossbar_sim.config import ConfigError, RunConfig
 from crossbar_sim.config.inputs import is_python
+from crossbar_sim.findings.shares import compared as compared_shares
 from crossbar_sim.pipeline.deployment import Deployment, layers_on_die
 from crossbar_sim.pipeline.own import call
 from tinynets.data import Data
@@ -45,13 +46,51 @@ def measured(config: RunConfig, data: Data, outputs: np.ndarray, digital: np.nda
     return SCORES[metric].of(outputs, digital, labels)
 
 
-def _accuracy(outputs: np.ndarray, _: np.ndarray, labels: np.ndarray) -> float:
-    return float((outputs.argmax(1) == labels).mean())
+def counted(
+    config: RunConfig, data: Data, outputs: np.ndarray, digital: np.ndarray
+) -> np.ndarray | None:
+    """Return the samples (n_sample,) bool of which the metric of a run is the share.
+
+    None if it is no share of samples, or a sample has several answers.
+    """
+    score = SCORES.get(metric_of(config, data))
+    if score is None or score.each is None or outputs.ndim != 2:
+        return None
+    return score.each(outputs, digital, data.y_test if data.has_labels else None)
 
 
-def _top_five(outputs: np.ndarray, _: np.ndarray, labels: np.ndarray) -> float:
+def score_row(
+    config: RunConfig, data: Data, outputs: np.ndarray, digital: np.ndarray
+) -> dict[str, Any]:
+    """Return the metric of a run, with the columns of `shares.compared`.
+
+    It is compared with the digital network, unless that has the whole share by definition; then
+    the digital network itself has no interval either.
+    """
+    right = counted(config, data, outputs, digital)
+    reference = counted(config, data, digital, digital)
+    if metric_of(config, data) == "agreement":
+        right, reference = None if outputs is digital else right, None
+    return {"score": measured(config, data, outputs, digital)} | compared_shares(right, reference)
+
+
+def accuracy_row(outputs: np.ndarray, digital: np.ndarray, data: Data) -> dict[str, Any]:
+    """Return the accuracy with the columns of `shares.compared`; None without labels."""
+    right, reference = right_of(outputs, data), right_of(digital, data)
+    return {"accuracy": accuracy_of(outputs, data)} | compared_shares(right, reference)
+
+
+def _right(outputs: np.ndarray, _: Any, labels: np.ndarray) -> np.ndarray:
+    return outputs.argmax(1) == labels
+
+
+def _in_five(outputs: np.ndarray, _: Any, labels: np.ndarray) -> np.ndarray:
     five = np.argsort(outputs, axis=1, kind="stable")[:, -5:]
-    return float((five == labels[:, None]).any(1).mean())
+    return (five == labels[:, None]).any(1)
+
+
+def _agrees(outputs: np.ndarray, digital: np.ndarray, _: Any) -> np.ndarray:
+    return outputs.argmax(1) == digital.argmax(1)
 
 
 def _cosine(outputs: np.ndarray, digital: np.ndarray, _: Any) -> float:
@@ -63,30 +102,41 @@ class Score(NamedTuple):
     """A metric of a run.
 
     of: the function of outputs, digital outputs and labels (None without) that returns it.
-    is_share: whether it is a fraction of the samples.
+    each: the function that says which samples count, if it is their share.
     """
 
     of: Callable[[np.ndarray, np.ndarray, Any], float]
     needs_labels: bool = False
-    is_share: bool = False
+    each: Callable[[np.ndarray, np.ndarray, Any], np.ndarray] | None = None
+
+
+def _share(each: Callable[[np.ndarray, np.ndarray, Any], np.ndarray], needs_labels: bool) -> Score:
+    """Return the metric that is the share of the samples of which a function is true."""
+    return Score(lambda *given: float(each(*given).mean()), needs_labels, each)
 
 
 #: The metrics that `measure.metric` may name; `config.inputs` has their names without torch.
 SCORES = {
-    "accuracy": Score(_accuracy, needs_labels=True, is_share=True),
-    "top-5": Score(_top_five, needs_labels=True, is_share=True),
-    "agreement": Score(lambda y, digital, _: fidelity(y, digital)["agreement"], is_share=True),
+    "accuracy": _share(_right, needs_labels=True),
+    "top-5": _share(_in_five, needs_labels=True),
+    "agreement": _share(_agrees, needs_labels=False),
     "relative error": Score(lambda y, digital, _: fidelity(y, digital)["relative_error"]),
     "mse": Score(lambda y, digital, _: float(((y - digital) ** 2).mean())),
     "cosine": Score(_cosine),
 }
 #: Those that are fractions of the samples.
-SHARES = tuple(name for name, score in SCORES.items() if score.is_share)
+SHARES = tuple(name for name, score in SCORES.items() if score.each)
 
 
 def accuracy_of(outputs: np.ndarray, data: Data) -> float | None:
     """Return the fraction of the test samples classified correctly; None without labels."""
-    return _accuracy(outputs, outputs, data.y_test) if data.has_labels else None
+    right = right_of(outputs, data)
+    return None if right is None else float(right.mean())
+
+
+def right_of(outputs: np.ndarray, data: Data) -> np.ndarray | None:
+    """Return which test samples (n_sample,) are classified correctly; None without labels."""
+    return _right(outputs, None, data.y_test) if data.has_labels else None
 
 
 def fidelity(outputs: np.ndarray, digital: np.ndarray) -> dict[str, float]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from crossbar_sim.findings.run_score import accuracy_of
+from crossbar_sim.findings.run_score import accuracy_row
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.input_moments import second_moments
 from crossbar_sim.on_die.to_torch import to_torch
@@ -26,6 +26,8 @@ RULES = {
 def compare_rules(way: Deployment, v_rms: float) -> list[dict[str, Any]]:
     """Return a row for each rule of RULES: closed switches, power, weight error, accuracy.
 
+    The accuracy has its interval, and is compared with that of the digital network.
+
     v_rms: root mean square of all word-line voltages [V].
 
     The power is the heat of the branches with ideal wires [W]. The accuracy is on the test set with
@@ -45,8 +47,8 @@ def compare_rules(way: Deployment, v_rms: float) -> list[dict[str, Any]]:
                 "n_closed": sum(layer.n_closed for layer in mapped.layers),
                 "power": v_rms**2 * g_total,
                 "rms_error": rms_error(mapped),
-                "accuracy": accuracy_of(predict(on_die, data.x_test), data),
             }
+            | accuracy_row(predict(on_die, data.x_test), way.digital_outputs, data)
         )
     return rows
 

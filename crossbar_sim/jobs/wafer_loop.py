@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from crossbar_sim.config import ConfigError
+from crossbar_sim.findings.shares import compared
 from crossbar_sim.jobs.source import Source, read_source
 from crossbar_sim.ngspice.verification import chosen_tiles
-from crossbar_sim.pipeline.finished_run import pruned_model, score
+from crossbar_sim.pipeline.finished_run import pruned_model, right_answers
 from crossbar_sim.pipeline.steps import load_data
 from crossbar_sim.report.wafer_report import (
     DESIGNED,
@@ -29,7 +30,7 @@ from netlists.fabrication.plan_file import read_plan
 from netlists.spice.deck_directory import write_network
 from tinynets.files.drafts import new_directory
 from tinynets.files.outputs import csv_text
-from tinynets.networks.training import accuracy
+from tinynets.networks.training import predict
 from tinynets.progress import Progress, silent
 
 
@@ -177,16 +178,23 @@ def _meter(default: Meter, relative: float | None, absolute: float | None) -> Me
 def _accuracies(source: Source, networks: list[MappedNetwork]) -> list[dict[str, Any]]:
     """Return rows of network and test accuracy: digital, then as designed and measured.
 
-    Only a run has the whole network and its data; for anything else there are no rows.
+    Each is compared with the digital network, and the last one with the old switches as well. Only
+    a run has the whole network and its data; without them, or without labels, there are no rows.
     """
     config = source.config
-    if config is None:
+    if config is None or not (data := load_data(config)).has_labels:
         return []
-    model, data = pruned_model(config, source.path), load_data(config)
-    digital = accuracy(model, data.x_test, data.y_test)
-    shares = [digital, *(score(config, model, network) for network in networks)]
+    model = pruned_model(config, source.path)
+    digital = predict(model, data.x_test).argmax(1) == data.y_test
+    right = [digital, *(right_answers(config, model, network) for network in networks)]
     labels = ("pruned, digital", DESIGNED, OLD, NEW)
-    return [{"network": label, "accuracy": share} for label, share in zip(labels, shares)]
+    rows: list[dict[str, Any]] = [
+        {"network": label, "accuracy": float(each.mean()), "n_image": len(each)}
+        | compared(each, digital)
+        for label, each in zip(labels, right)
+    ]
+    rows[-1]["against_old"] = compared(right[-1], right[-2])
+    return rows
 
 
 def _write_reselection(

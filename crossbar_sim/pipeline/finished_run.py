@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 from torch import nn
 
@@ -17,11 +18,11 @@ from mapping.network.header import first_problem
 from mapping.network.mapped_network import MappedNetwork
 from tinynets.files.checks import check_file
 from tinynets.formats.weights import load_weights
-from tinynets.networks.training import accuracy
+from tinynets.networks.training import predict
 from tinynets.version import VERSION
 
 #: Of report.json, as `major.minor`: a new key changes the minor one, anything else the major one.
-REPORT_VERSION = "1.0"
+REPORT_VERSION = "1.1"
 
 
 def read_run(directory: Path) -> tuple[RunConfig, MappedNetwork]:
@@ -101,11 +102,17 @@ def pruned_model(config: RunConfig, directory: Path) -> nn.Module:
 
 
 def score(config: RunConfig, model: nn.Module, mapped: MappedNetwork) -> float:
-    """Return the test accuracy of a mapped network with the run's wires, TIAs and converters.
+    """Return the test accuracy of a mapped network; see `right_answers`."""
+    return float(right_answers(config, model, mapped).mean())
 
-    The network is tuned by [tune], as on the run's own die.
+
+def right_answers(config: RunConfig, model: nn.Module, mapped: MappedNetwork) -> np.ndarray:
+    """Return which test samples (n_sample,) bool a mapped network classifies correctly.
+
+    It has the run's wires, TIAs and converters, without noise, and is tuned by [tune], as on the
+    run's own die.
     """
     data = load_data(config)
     quiet = replace(config.hardware, noise=None)
     on_chip = network_on_die(config, model, mapped, quiet, data)
-    return accuracy(on_chip, data.x_test, data.y_test)
+    return predict(on_chip, data.x_test).argmax(1) == data.y_test

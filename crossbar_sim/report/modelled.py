@@ -3,9 +3,18 @@
 import numpy as np
 
 from crossbar_sim.config import RunConfig
+from crossbar_sim.report.formats import plain, si, small_percent
 
 #: Non-idealities that no run models.
 NEVER = ("slew rate", "1/f noise", "curvature of the switch")
+#: Those whose size is the reciprocal of what people state, with its name and unit.
+_RECIPROCAL = {
+    "finite TIA gain (1/gain)": "finite TIA gain",
+    "TIA output swing (1/V)": "TIA output swing [V]",
+    "TIA gain-bandwidth (1/Hz)": "TIA gain-bandwidth [Hz]",
+}
+#: Those without a unit that are no fractions.
+_NUMBERS = ("finite TIA gain", "DAC gain, offset, INL", "ADC gain, offset, INL")
 
 
 def modelled(config: RunConfig) -> dict[str, list[str]]:
@@ -13,8 +22,30 @@ def modelled(config: RunConfig) -> dict[str, list[str]]:
     values = terms(config)
     on = [f"{name}: {value:g}" for name, value in values.items() if value]
     off = [name for name, value in values.items() if not value]
-    more = [*_foundry(config), *_converters(config), *_corrections(config)]
-    return {"on": [*on, *more], "off": [*off, *NEVER]}
+    return {"on": [*on, *_more(config)], "off": [*off, *NEVER]}
+
+
+def in_words(config: RunConfig) -> dict[str, list[str]]:
+    """Return the same as `modelled` for people: percent, units with prefixes, no reciprocals."""
+    values = terms(config)
+    on = [_said(name, value) for name, value in values.items() if value]
+    off = [_RECIPROCAL.get(name, name) for name, value in values.items() if not value]
+    words = [name.partition(" [")[0] for name in off]
+    return {"on": [*on, *_more(config)], "off": [*words, *NEVER]}
+
+
+def _more(config: RunConfig) -> list[str]:
+    """Return what has no size: devices, resolutions and corrections."""
+    return [*_foundry(config), *_converters(config), *_corrections(config)]
+
+
+def _said(name: str, value: float) -> str:
+    """Return a non-ideality with its size: a fraction in percent, or in the unit in brackets."""
+    value = 1.0 / value if name in _RECIPROCAL else value
+    what, _, unit = _RECIPROCAL.get(name, name).rstrip("]").partition(" [")
+    if what in _NUMBERS or unit in ("K", "h"):
+        return f"{what}: {plain(value)} {unit}".rstrip()
+    return f"{what}: {si(value, unit.replace('ohm', 'Ω')) if unit else small_percent(value)}"
 
 
 def terms(config: RunConfig) -> dict[str, float]:

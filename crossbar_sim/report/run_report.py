@@ -1,10 +1,9 @@
 """The report of a run: one self-contained HTML file, and the same numbers as JSON.
 
-`report_numbers` and `draw` find what it states, `templates/report.html.j2` is its page, and
-`report.schema.json` describes the JSON.
+`report_numbers` and `draw` find what it states, `headline` says it in sentences, the templates
+`report.html.j2` and `run_….html.j2` are its page, and `report.schema.json` describes the JSON.
 """
 
-import base64
 import importlib.metadata
 import math
 import platform
@@ -12,12 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
+from crossbar_sim.config.schema import run_toml
 from crossbar_sim.energy.inference import network_energy, verdict
 from crossbar_sim.findings.outcome import Outcome, Outputs
-from crossbar_sim.findings.run_score import shown
 from crossbar_sim.findings.sensitivity import Sensitivity
 from crossbar_sim.ngspice.verification import TileCheck
 from crossbar_sim.pipeline.finished_run import REPORT_VERSION
@@ -25,7 +25,13 @@ from crossbar_sim.pipeline.tile_limits import physics_numbers
 from crossbar_sim.pipeline.trained import origin
 from crossbar_sim.pipeline.workspace import write_json
 from crossbar_sim.report import run_plots as plots
-from crossbar_sim.report.modelled import modelled
+from crossbar_sim.report import settings
+from crossbar_sim.report.headline import findings, headline
+from crossbar_sim.report.modelled import in_words, modelled
+from crossbar_sim.report.page import write_page, write_pictures
+from crossbar_sim.report.run_plots import STYLE
+from crossbar_sim.report.settings import command, setting_rows
+from crossbar_sim.report.tile_view import tile_view
 from crossbar_sim.system.machine import described
 from mapping.network.mapped_layer import MappedLayer
 from mapping.selection.bits import worst_case_bits
@@ -34,6 +40,8 @@ from mapping.tiling.tiles import TileConfig
 from tinynets.files.drafts import new_file
 from tinynets.version import VERSION
 
+#: Plots that repeat a table or the view of the tiles, so that they are files alone.
+UNSHOWN = ("accuracy", "costs", "energy_parts")
 #: A target is out of reach if selection misses it by more than this fraction of the largest.
 REACH = 0.01
 
@@ -42,16 +50,33 @@ _PACKAGES = ("numpy", "scipy", "numba", "torch", "PySpice", "scikit-learn")
 
 def write_report(outcome: Outcome, directory: Path) -> None:
     """Write report.html, report.json and figures/ into a directory."""
-    numbers = report_numbers(outcome)
-    pictures = draw(outcome, numbers)
-    (directory / "figures").mkdir(exist_ok=True)
-    for name, picture in pictures.items():
-        (directory / "figures" / f"{name}.png").write_bytes(picture)
-    numbers = without_infinities(numbers)
-    html = render(numbers, pictures)
-    with new_file(directory / "report.html") as draft:
-        draft.write_text(html, encoding="utf-8")
+    config, found = outcome.config, report_numbers(outcome)
+    numbers = without_infinities(found)
+    with rc_context(STYLE):
+        pictures = draw(outcome, found)
+        write_pictures(directory / "figures", pictures)
+        write_page(
+            directory / "report.html",
+            "report.html.j2",
+            {name: figure for name, figure in pictures.items() if name not in UNSHOWN},
+            r=numbers,
+            headline=headline(numbers),
+            findings=findings(numbers),
+            tiles=tile_view(outcome.mapped, _tiles_that_matter(outcome)),
+            modelled=in_words(config),
+            settings=setting_rows(config),
+            command=command(config),
+        )
+    with new_file(directory / settings.FILE) as draft:
+        draft.write_text(run_toml(config), encoding="utf-8")
     write_json(directory / "report.json", numbers)
+
+
+def _tiles_that_matter(outcome: Outcome) -> list[str]:
+    """Return the largest tile, the one that costs most, and the worst of the comparison."""
+    found = outcome.sensitivity
+    worst = outcome.simulated.verification.worst.tile
+    return [outcome.all_on[0].name, *([found.tile] if found else []), worst]
 
 
 def _check_row(check: TileCheck) -> dict[str, Any]:
@@ -91,7 +116,9 @@ def report_numbers(outcome: Outcome) -> dict[str, Any]:
         },
         "mvm_error": output_errors(outputs),
         "largest_output": outputs.largest,
+        "largest_ir_drop": float(np.nan_to_num(plots.lost(*outcome.all_on)).max()),
         "costs": outcome.costs,
+        "changes": outcome.changes,
         "part_costs": _part_costs(outcome.sensitivity),
         "physics": physics_numbers(config, simulated.limits, simulated.t_read),
         "energy": energy
@@ -168,8 +195,8 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | packages | ours | described()
 
 
-def draw(outcome: Outcome, numbers: dict[str, Any]) -> dict[str, bytes]:
-    """Return the plots of the report, by name."""
+def draw(outcome: Outcome, numbers: dict[str, Any]) -> dict[str, Figure]:
+    """Return the plots of the report, by name; those of UNSHOWN are files beside it alone."""
     tile, all_on = outcome.all_on
     energy, yardstick = numbers["energy"], numbers["yardstick"]
     errors = {layer.name: layer.error for layer in outcome.mapped.layers}
@@ -185,38 +212,6 @@ def draw(outcome: Outcome, numbers: dict[str, Any]) -> dict[str, bytes]:
         "energy": plots.energy_bars(energy["analog"], energy["digital"], "Energy of one inference"),
         "energy_parts": plots.energy_parts(energy["analog"]),
         "yardstick": plots.energy_bars(
-            yardstick["analog"], yardstick["digital"], "Energy of one dense 100 × 100 product"
+            yardstick["analog"], yardstick["digital"], "One dense 100 × 100 product"
         ),
     }
-
-
-def render(
-    numbers: dict[str, Any], pictures: dict[str, bytes], template: str = "report.html.j2"
-) -> str:
-    """Return the page with its pictures embedded."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("crossbar_sim.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"si": si, "number": number, "shown": shown}
-    encoded = {name: base64.b64encode(data).decode() for name, data in pictures.items()}
-    return environment.get_template(template).render(r=numbers, pictures=encoded)
-
-
-def number(value: float | None, form: str) -> str:
-    """Return a value in a format such as '%.1f', or a dash for None."""
-    return "–" if value is None else form % value
-
-
-def si(value: float | None, unit: str) -> str:
-    """Return a value with an SI prefix, as in `12.3 µW`, or a dash for None."""
-    if value is None:
-        return "–"
-    if value == 0:
-        return f"0 {unit}"
-    power = int(np.clip(np.floor(np.log10(abs(value)) / 3), -6, 3))
-    prefix = {-6: "a", -5: "f", -4: "p", -3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G"}
-    return f"{value / 1000.0**power:.3g} {prefix[power]}{unit}"

@@ -1,45 +1,40 @@
-"""Plots of a measured wafer and of its reselection, as PNG bytes."""
+"""Plots of a measured wafer and of its reselection, as figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from crossbar_sim.report.run_plots import BLUE, GREY, ORANGE, canvas, cells, network_bars, png
+from crossbar_sim.report.run_plots import BLUE, GREY, ORANGE, canvas, cells
 from mapping.tiling.tiles import Tile
 
 _COLOURS = (GREY, ORANGE, BLUE)  # designed, old switches, new switches
 
 
-def deviations(values: Mapping[str, np.ndarray]) -> bytes:
-    """Draw a histogram of reading / nominal - 1, stacked by nominal value.
-
-    values: label of a nominal value -> (n_reading,) deviations.
-    """
-    figure, axes = canvas(6.4, 3.8)
-    percent = [100 * deviation for deviation in values.values()]
+def deviations(values: np.ndarray) -> Figure:
+    """Draw a histogram of reading / nominal - 1 (n_reading,)."""
+    figure, axes = canvas(5.2, 3.4)
+    percent = 100 * values
     # A few outliers would squeeze all other readings into one bar, so the end bars collect them.
-    low, high = np.quantile(np.concatenate(percent), [0.001, 0.999])
-    bins = np.linspace(low, high + 1e-9, 41)
-    axes.hist([np.clip(p, low, high) for p in percent], bins, stacked=True, label=list(values))
+    low, high = np.quantile(percent, [0.001, 0.999])
+    axes.hist(np.clip(percent, low, high), np.linspace(low, high + 1e-9, 41), color=BLUE)
     axes.axvline(0, color=GREY, lw=0.8)
     axes.set(
         xlabel="measured / nominal − 1 [%] (end bars include outliers)",
         ylabel="branches",
         title="Branches, measured against nominal",
     )
-    axes.legend(title="nominal", loc="upper right", frameon=False, fontsize=8)
-    return png(figure)
+    return figure
 
 
-def weight_errors(stages: Mapping[str, np.ndarray], limit: float) -> bytes:
+def weight_errors(stages: Mapping[str, np.ndarray], limit: float) -> Figure:
     """Draw the percentage of weights within an error, one line per stage.
 
     stages: label -> (n_cell,) errors, as fractions of the largest weight.
     limit: the tolerance, as such a fraction.
     """
-    figure, axes = canvas(6.4, 3.8)
+    figure, axes = canvas(5.2, 3.4)
     for colour, (label, errors) in zip(_COLOURS, stages.items()):
         sizes = np.sort(np.maximum(np.abs(errors), 1e-7))
         axes.step(sizes, 100 * np.arange(1, len(sizes) + 1) / len(sizes), color=colour, label=label)
@@ -51,12 +46,12 @@ def weight_errors(stages: Mapping[str, np.ndarray], limit: float) -> bytes:
         title="Predicted weight error",
     )
     axes.legend(loc="lower right", frameon=False, fontsize=8)
-    return png(figure)
+    return figure
 
 
-def predicted(target: np.ndarray, stages: Mapping[str, np.ndarray]) -> bytes:
+def predicted(target: np.ndarray, stages: Mapping[str, np.ndarray]) -> Figure:
     """Draw predicted conductances against their targets (n_cell,), and the difference, all [S]."""
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    figure = Figure(figsize=(5.2, 4.2), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     limit = 1e6 * float(np.abs(target).max())
     upper.plot([-limit, limit], [-limit, limit], color=GREY, lw=0.8)
@@ -68,16 +63,10 @@ def predicted(target: np.ndarray, stages: Mapping[str, np.ndarray]) -> bytes:
     upper.set(ylabel="predicted g_pos − g_neg [µS]", title="Cells on the measured die")
     upper.legend(loc="upper left", frameon=False, fontsize=8)
     lower.set(xlabel="target g_pos − g_neg [µS]", ylabel="difference [µS]")
-    return png(figure)
+    return figure
 
 
-def accuracies(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Draw test accuracy: digital, as designed, and with old and new switches on the wafer."""
-    colours = [*[GREY] * (len(rows) - 2), ORANGE, BLUE]
-    return network_bars(rows, colours, height=2.6)
-
-
-def changes(tile: Tile, n_changed: np.ndarray) -> bytes:
+def changes(tile: Tile, n_changed: np.ndarray) -> Figure:
     """Draw the number of switches (n_word, n_bit) that change in each cell of a tile."""
     shown = np.where(tile.present, n_changed, np.nan)
     style: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": max(1.0, float(n_changed.max()))}

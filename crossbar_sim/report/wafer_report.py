@@ -6,10 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
 from crossbar_sim.pipeline.workspace import write_json
 from crossbar_sim.report import wafer_plots
-from crossbar_sim.report.run_report import bits, render, si, versions
+from crossbar_sim.report.headline import wafer_headline
+from crossbar_sim.report.page import write_page
+from crossbar_sim.report.run_plots import STYLE
+from crossbar_sim.report.run_report import bits, versions
 from mapping.bank import Die
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
@@ -50,8 +55,14 @@ class Reselection:
 def write_wafer_report(result: Reselection, directory: Path) -> None:
     """Write report.html, self-contained, and report.json into a directory."""
     numbers = wafer_numbers(result)
-    html = render(numbers, draw(result), "wafer_report.html.j2")
-    (directory / "report.html").write_text(html, encoding="utf-8")
+    with rc_context(STYLE):
+        write_page(
+            directory / "report.html",
+            "wafer_report.html.j2",
+            draw(result),
+            r=numbers,
+            headline=wafer_headline(numbers),
+        )
     write_json(directory / "report.json", numbers)
 
 
@@ -72,7 +83,12 @@ def wafer_numbers(result: Reselection) -> dict[str, Any]:
         "cells_off": repair.n_cell,
         "cells_unmended": repair.n_unrepaired,
         "cells": sum(layer.source.n_remaining for layer in repaired.layers),
-        "changes": {"n": len(listed), "listed": listed[:MAX_LISTED], "tiles": change_table(result)},
+        "changes": {
+            "n": len(listed),
+            "switches": sum(row["switches"] for row in change_table(result)),
+            "listed": listed[:MAX_LISTED],
+            "tiles": change_table(result),
+        },
         "missed": [row for layer in repaired.layers for row in _missed(layer, result.tolerance)],
         "versions": versions(),
     }
@@ -202,25 +218,20 @@ def change_table(result: Reselection) -> list[dict[str, Any]]:
     ]
 
 
-def draw(result: Reselection) -> dict[str, bytes]:
+def draw(result: Reselection) -> dict[str, Figure]:
     """Return the plots of the page, by name."""
     deviation, defective = _deviations(result)
-    deviations = {
-        f"{k}: {si(ohm, 'Ω')}": deviation[~defective[:, k], k]
-        for k, ohm in enumerate(_nominal(result.designed))
-    }
     target = np.concatenate([layer.target[layer.source.mask] for layer in result.designed.layers])
     n_changed = {tile.name: np.zeros(tile.present.shape) for tile in result.designed.tiles}
     for change in result.repair.changes:
         n_changed[change.tile][change.word_line, change.bit_line] += 1
     most = max(result.designed.tiles, key=lambda tile: n_changed[tile.name].sum())
     return {
-        "deviations": wafer_plots.deviations(deviations),
+        "deviations": wafer_plots.deviations(deviation[~defective]),
         "errors": wafer_plots.weight_errors(_stages(result), result.tolerance),
         "predicted": wafer_plots.predicted(
             target, {OLD: _conductances(result.measured), NEW: _conductances(result.repair.mapped)}
         ),
-        **({"accuracy": wafer_plots.accuracies(result.accuracies)} if result.accuracies else {}),
         "changes": wafer_plots.changes(most, n_changed[most.name]),
     }
 

@@ -1,31 +1,11 @@
 """Confidence intervals of means and shares over dies and trained networks."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-#: Probability with which every interval holds the true value.
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate and its confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def columns(self, name: str) -> dict[str, float]:
-        """Return the columns of a table: NAME, NAME_low and NAME_high."""
-        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
-
-    @property
-    def half_width(self) -> float:
-        """Half the width of the interval."""
-        return (self.high - self.low) / 2
+from crossbar_sim.findings.shares import CONFIDENCE, Interval, share_interval
 
 
 def mean_interval(values: Sequence[float] | np.ndarray) -> Interval:
@@ -77,13 +57,8 @@ def nested_interval(groups: Sequence[Sequence[float]] | np.ndarray) -> Interval:
 
 
 def yield_interval(good: int, total: int) -> Interval:
-    """Return the share of good dies with Wilson's interval. Source: Wilson, JASA 22 (1927) 209."""
-    if not 0 <= good <= total or total < 1:
-        raise ValueError(
-            f"expected 0 <= good <= total and total >= 1; got {good} good of {total} dies"
-        )
-    bounds = stats.binomtest(good, total).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(good / total, float(bounds.low), float(bounds.high))
+    """Return the share of good dies with Wilson's interval; see `share_interval`."""
+    return share_interval(good, total)
 
 
 def clustered_share(outcomes: np.ndarray) -> Interval:

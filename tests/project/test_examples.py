@@ -19,8 +19,7 @@ from crossbar_sim.cli.commands import app
 from crossbar_sim.config import ConfigError, load_config
 from crossbar_sim.config.study import Range, load_study, with_values
 from crossbar_sim.jobs.run import run
-from crossbar_sim.jobs.wafer_loop import score
-from crossbar_sim.pipeline.finished_run import pruned_model, read_run
+from crossbar_sim.pipeline.finished_run import pruned_model, read_run, score
 from crossbar_sim.study.runner import Study
 from crossbar_sim.study.store import Store
 from mapping import Die, MappedNetwork

@@ -15,10 +15,10 @@ import torch
 
 from approx import approx
 from commands import command
-from crossbar_sim.config import ConfigError, RunConfig
+from crossbar_sim.config import ConfigError, RunConfig, load_config
 from crossbar_sim.pipeline.finished_run import REPORT_VERSION, read_numbers
 from crossbar_sim.pipeline.workspace import Workspace
-from crossbar_sim.report.run_report import si
+from crossbar_sim.report.formats import si
 from mapping.network.mapped_network import MappedNetwork
 from tinynets.version import VERSION
 
@@ -132,10 +132,44 @@ def test_what_the_report_states(done):
 
 def test_the_report_needs_no_network(done):
     html = (done[0] / "report.html").read_text()
-    assert not re.findall(r'(?:src|href)="(?!data:)', html)
-    pictures = list((done[0] / "figures").glob("*.png"))
-    assert html.count("data:image/png;base64,") == len(pictures) > 5
-    assert "the die" in html
+    assert not re.findall(r"https?:|src=|@import", html)
+    links = set(re.findall(r'href="(?!#|data:)([^"]*)"', html))
+    assert {"report.json", "selection.csv", "netlists/", "settings.toml"} <= links
+    assert [link for link in links if not (done[0] / link).exists()] == []
+    assert len(list((done[0] / "figures").glob("*.png"))) > html.count("<figure") > 5
+
+
+def test_the_settings_beside_the_report_are_those_of_the_run(done):
+    again, first = (
+        RunConfig.model_validate_json((done[0] / "config.json").read_text()),
+        load_config(done[0] / "settings.toml"),
+    )
+    assert again.as_json() == first.as_json()
+
+
+def test_accuracies_have_intervals_and_pairs(done):
+    numbers = read_numbers(done[0])
+    rows = {row["network"]: row for row in numbers["accuracy"]}
+    assert len(rows) > 4
+    n, digital = rows["pruned"]["n_image"], rows["pruned"]["accuracy"]
+    for row in rows.values():
+        assert row["low"] < row["accuracy"] < row["high"]
+        assert (row["gained"] - row["lost"]) / n == approx(row["accuracy"] - digital, abs=1e-12)
+    assert (rows["pruned"]["lost"], rows["pruned"]["p"]) == (0, 1.0)
+    last = numbers["measure"]["scores"][-1]
+    assert last["p"] == numbers["accuracy"][-1]["p"]
+
+
+def test_one_change_of_the_hardware_is_worked_out(done):
+    numbers = read_numbers(done[0])
+    costs = {row["term"]: row["error"] for row in numbers["costs"]}
+    everything = costs.pop("all together")
+    first, adc, dac = numbers["changes"]
+    assert first["change"] == f"{max(costs, key=costs.get)}: none"
+    assert first["error"] < everything < adc["error"]
+    assert (adc["change"], dac["change"]) == ("ADC: 7 bits", "DAC: 7 bits")
+    assert dac["saved"] == approx(numbers["energy"]["analog"]["DAC"] / 2)
+    assert 0 < adc["saved"] < numbers["energy"]["analog"]["ADC"] / 2
 
 
 def test_the_same_seed_gives_the_same_numbers(done, config, tmp_path):

@@ -13,7 +13,8 @@ from benchmarks.circuits.ngspice_analyses import output_noise_ngspice
 from crossbar_sim.ngspice.worker import NgspiceWorker
 from crossbar_sim.periphery.noise import Noise, output_noise
 from crossbar_sim.pipeline.tile_limits import TilePhysics
-from crossbar_sim.report.run_report import number, si, without_infinities
+from crossbar_sim.report.formats import number, si
+from crossbar_sim.report.run_report import without_infinities
 from mapping.selection.bits import effective_bits
 from netlists import Periphery, Wires, array_circuit
 
