@@ -1,4 +1,4 @@
-"""Docstrings as the site shows them: arguments, `name: meaning` at the start of a line, become a list."""
+"""Docstrings as the site shows them: arguments, lines of `name: meaning`, become a list."""
 
 import re
 from typing import Any

@@ -1,8 +1,8 @@
 """What MkDocs asks while it builds the site: links that leave docs/ lead to copies within the site.
 
-On a checkout, pages link to examples, schemas and pictures of benchmarks beside docs/. The site is on
-its own, so each file that a page names this way is copied into its folder `files/`, and the link is
-changed. A link to a folder, which a site cannot show, becomes its text.
+On a checkout, pages link to examples, schemas and pictures of benchmarks beside docs/. The site is
+on its own, so each file that a page names this way is copied into its folder `files/`, and the link
+is changed. A link to a folder, which a site cannot show, becomes its text.
 """
 
 import posixpath
