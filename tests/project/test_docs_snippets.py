@@ -37,7 +37,7 @@ def marked(path: Path) -> object:
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec")  # torch's own, when it exports
-@pytest.mark.parametrize("path", map(marked, TUTORIALS), ids=[p.stem for p in TUTORIALS])
+@pytest.mark.parametrize("path", list(map(marked, TUTORIALS)), ids=[p.stem for p in TUTORIALS])
 def test_a_tutorial_does_what_it_says(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
