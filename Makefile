@@ -1,4 +1,4 @@
-.PHONY: setup setup-run foundry demo test lint tests other-machines clean
+.PHONY: setup setup-run foundry demo docs test lint tests other-machines clean
 
 setup:
 	@scripts/setup.sh
@@ -12,6 +12,10 @@ foundry: setup-run
 demo: setup-run
 	.venv/bin/crossbar-sim run examples/runs/digits.toml
 	.venv/bin/crossbar-sim run examples/runs/digits_cnn.toml
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+	@echo 'site/index.html; with its search: .venv/bin/python -m http.server -d site'
 
 test: setup lint tests
 
@@ -31,4 +35,4 @@ other-machines:
 	    .venv/bin/pytest -n 2 --dist loadfile -m "training or anywhere" --other-seeds 2000 --threads 2 -p randomly
 
 clean:
-	rm -rf .venv results .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv results site .pytest_cache .ruff_cache build *.egg-info

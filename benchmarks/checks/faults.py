@@ -407,8 +407,10 @@ def prepare(folder: Path) -> None:
     write_wafer(folder)
 
 
-def _blank(_figure: Figure, file: Any, **_options: Any) -> None:
-    if hasattr(file, "write"):
+def _blank(_figure: Figure, file: Any, **options: Any) -> None:
+    if options.get("format") == "svg":
+        file.write('<svg viewBox="0 0 1 1"></svg>')
+    elif hasattr(file, "write"):
         file.write(b"picture")
     else:
         Path(file).write_bytes(b"picture")

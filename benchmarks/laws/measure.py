@@ -1,4 +1,4 @@
-"""Measure the laws of docs/laws.md at full effort, each in about ten minutes on one core.
+"""Measure the laws of docs/results/laws.md at full effort, each in about ten minutes on one core.
 
 Run: python -m benchmarks.laws.measure [NAME ...]     (all laws without a name)
 

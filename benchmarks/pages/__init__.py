@@ -1,1 +1,1 @@
-"""README.md, docs/results.md and docs/laws.md, written from the kept outputs of the other rooms."""
+"""The pages that are written from the kept outputs of the other rooms."""

@@ -1,22 +1,10 @@
 """The sections on fabrication, from the kept outputs."""
 
-from benchmarks.pages.tables import load, measured, table
+from benchmarks.pages.tables import load, table
 from netlists.foundry.technologies import SKY130
 
 #: A resistor of SKY130 whose model has a fault that figures here show.
 XHIGH = SKY130.resistors["xhigh_po"]
-
-
-def sections() -> list[str]:
-    """Return the sections in order, as Markdown."""
-    return [
-        pack(),
-        measurement(),
-        layout(),
-        *measured(foundry, "foundry_devices"),
-        *measured(curves, "study_foundry_curves"),
-        *measured(corners, "study_foundry_corners", "study_foundry_corners_ihp"),
-    ]
 
 
 def pack() -> str:
@@ -101,7 +89,7 @@ def foundry() -> str:
     }
     return (
         "Devices of two foundries, by their own models in ngspice, typical corner, 27 °C "
-        "(`benchmarks/fabrication/foundry_devices.py`; how: [foundry.md](foundry.md)). Resistance and spread by mismatch:\n\n"
+        "(`benchmarks/fabrication/foundry_devices.py`; how: [foundry.md](../how_to/foundry.md)). Resistance and spread by mismatch:\n\n"
         + table(["device", *lengths], _devices(kept))
         + f"\n\nBanks of {kept['n_branch']} branches, the shortest of 1 or 5 µm: bits of the median bank at its worst target, and "
         "the area of the film alone. Equal branches have little but their scatter to choose among; a ladder of values "
@@ -130,7 +118,7 @@ def foundry() -> str:
         "without:\n\n"
         + table(["process", "temperature", "factor", "error", "without the factor"], _heat(kept))
         + f"\n\nOf sky130's xhigh_po: {XHIGH.fault}."
-        + "\n\n![foundry devices](../benchmarks/results/foundry_devices.png)"
+        + "\n\n![foundry devices](benchmarks/results/foundry_devices.png)"
     )
 
 
@@ -219,7 +207,7 @@ def curves() -> str:
         "this network a straight line would do, and the error is not made by the curves (a run's report has the cost of each "
         "part):\n\n"
         + table(["shortest", "switch", "read", *heads], rows)
-        + "\n\n![curves and lines](../benchmarks/results/study_foundry_curves-output_error.png)"
+        + "\n\n![curves and lines](benchmarks/results/study_foundry_curves-output_error.png)"
     )
 
 

@@ -1,4 +1,4 @@
-"""docs/laws.md: for each law what is known, what we measured, and what contradicts it."""
+"""docs/results/laws.md: for each law what is known, what we measured, and what contradicts it."""
 
 import math
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def section(law: Law) -> str:
         parts.append(
             f"Measured (seed {kept['seed']}, effort {kept['effort']:g}). {FOUND[law.name](kept)}"
         )
-        parts.append(f"![{law.name}](../benchmarks/results/{kept_as}.png)")
+        parts.append(f"![{law.name}](../../benchmarks/results/{kept_as}.png)")
     return "\n\n".join([*parts, f"Sources: {'; '.join(law.sources)}."])
 
 

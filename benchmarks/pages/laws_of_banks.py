@@ -1,4 +1,4 @@
-"""What was found of ladders, shared banks, residual banks and refinement, as text for docs/laws.md."""
+"""What was found of ladders, shared banks, residual banks and refinement, as text for docs/results/laws.md."""
 
 from collections.abc import Callable
 from typing import Any

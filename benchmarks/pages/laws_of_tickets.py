@@ -1,4 +1,4 @@
-"""What was found of strong lottery tickets, as text for docs/laws.md."""
+"""What was found of strong lottery tickets, as text for docs/results/laws.md."""
 
 from typing import Any
 

@@ -176,6 +176,39 @@ def forward() -> str:
     )
 
 
+def lightning() -> str:
+    """Return one layer at a time beside aihwkit-lightning."""
+    kept = load("lightning")
+    rows = [
+        [
+            row["layer"],
+            f"{row['digital_s'] * 1e3:.0f} ms",
+            *(f"{row[which]['ratio']:.1f} ×" for which in ("ours", "lightning")),
+            *(f"{row[which]['memory']:.1f} ×" for which in ("ours", "lightning")),
+            *(f"{row[which]['error']:.1%}" for which in ("ours", "lightning")),
+            f"{row['made_s']:.1f} s",
+        ]
+        for row in kept["rows"]
+    ]
+    head = [
+        "layer",
+        "digital pass",
+        "time, here",
+        "aihwkit-lightning",
+        "memory, here",
+        "aihwkit-lightning",
+    ]
+    head += ["error, here", "aihwkit-lightning", "made, here"]
+    return (
+        f"A layer beside aihwkit-lightning {kept['version']}, both over the digital layer in the same run "
+        "(`benchmarks/networks/lightning.py`; random weights, 8-bit DACs, an 8-bit ADC for each tile of 128 inputs, processor "
+        f"time of one core, load {kept['machine']['load_at_start']:.1f} on {kept['machine']['cores']} cores). Here the arrays have "
+        "drawn wires and switches chosen on a die, which is most of the error; aihwkit-lightning multiplies by the weights "
+        "themselves, needs nothing made beforehand and holds no more than the digital layer. It is made for training on GPUs, "
+        "which this run does not show:\n\n" + table(head, rows)
+    )
+
+
 def others() -> str:
     """Return how much of each network of others goes onto a die, and how near it comes."""
     found = load("onnx_files")

@@ -2,23 +2,10 @@
 
 from scipy import stats
 
-from benchmarks.pages.tables import images_of, load, measured, table
+from benchmarks.pages.tables import images_of, load, table
 
 #: Numbers of random units per weight that the page shows.
 _UNITS = (8, 16)
-
-
-def sections() -> list[str]:
-    """Return the sections in order, as Markdown."""
-    return [
-        *measured(baselines, "baselines"),
-        lottery(),
-        edge_popup(),
-        strong_lottery(),
-        flyhash(),
-        *measured(compaction, "compaction"),
-        pruning_speed(),
-    ]
 
 
 def baselines() -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.energy.accelerators import ACCELERATORS, Accelerator
-from benchmarks.pages.tables import images_of, load, measured, table
+from benchmarks.pages.tables import images_of, load, table
 
 _PLOTS = "benchmarks/results"
 _MODELS = {"mlp": "784-300-100-10", "lenet5": "LeNet-5"}
@@ -256,19 +256,22 @@ def design() -> str:
     )
 
 
-def life() -> list[str]:
-    """Return the sections on ageing, failures and temperature, with and without repair."""
-    years = "hours of work; resistors drift by 5 % rms in the first 1,000"
-    stuck = "the share of switches stuck open; as many are stuck closed"
-    heat = "temperature in kelvin; the resistors have a coefficient of 500 ppm/K with a spread of 50 ppm/K"
-    return [
-        *measured(lambda: _aged("life", "life.age", years), "study_life"),
-        *measured(
-            lambda: _aged("failures", "life.p_stuck_open, life.p_stuck_closed", stuck),
-            "study_failures",
-        ),
-        *measured(lambda: _aged("corners", "life.temperature", heat), "study_corners"),
-    ]
+def age() -> str:
+    """Return the section on ageing, with and without repair."""
+    words = "hours of work; resistors drift by 5 % rms in the first 1,000"
+    return _aged("life", "life.age", words)
+
+
+def failures() -> str:
+    """Return the section on switches that fail, with and without repair."""
+    words = "the share of switches stuck open; as many are stuck closed"
+    return _aged("failures", "life.p_stuck_open, life.p_stuck_closed", words)
+
+
+def heat() -> str:
+    """Return the section on temperature, with and without repair."""
+    words = "temperature in kelvin; the resistors have a coefficient of 500 ppm/K with a spread of 50 ppm/K"
+    return _aged("corners", "life.temperature", words)
 
 
 def _aged(name: str, key: str, words: str) -> str:

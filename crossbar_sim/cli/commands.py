@@ -1,8 +1,9 @@
 """The list of the commands of crossbar-sim; each is a function of a file beside this one.
 
-A new command is a function there, its line in the table below, and one in the README's table, which
-a test compares. A finished run is read by `crossbar_sim.pipeline.finished_run.read_run`, its
-figures from the run's report.json, whose keys are in `crossbar_sim/report/report.schema.json`.
+A new command is a function there and its line in the table below; then
+`python -m benchmarks.pages.readme` writes it into docs/reference/commands.md. A finished run is
+read by `crossbar_sim.pipeline.finished_run.read_run`, its figures from the run's report.json, whose
+keys are in `crossbar_sim/report/report.schema.json`.
 """
 
 import inspect

@@ -148,9 +148,9 @@ def verify_foundry(
 ) -> None:
     """Output currents of tiles of a foundry's devices, by its models in ngspice and in the engine.
 
-    Takes a run of a foundry's devices (docs/foundry.md). Prints one CSV line per tile: how far
-    the nonlinear engine is from ngspice with the foundry's own models, and how far straight lines
-    are, both as fractions of the largest current; and the seconds of either.
+    Takes a run of a foundry's devices (docs/how_to/foundry.md). Prints one CSV line per tile: how
+    far the nonlinear engine is from ngspice with the foundry's own models, and how far straight
+    lines are, both as fractions of the largest current; and the seconds of either.
     Exit code 1 when a tile differs by more than the tolerance. Needs the models, which
     scripts/foundry.sh fetches; ngspice takes a minute or so to read those of a large tile.
 

@@ -85,7 +85,8 @@ def _rounding(solution: Solution) -> float:
 
 
 def _largest(values: np.ndarray) -> float:
-    return float(np.abs(values).max())
+    """Return the largest magnitude, 0 of nothing: a tile may be without a cell."""
+    return float(np.abs(values).max(initial=0.0))
 
 
 def _both(case: Case, tools: Tools) -> Iterator[tuple[Tile, Solution, Solution]]:
@@ -109,13 +110,15 @@ def _last_places(solution: Solution) -> float:
     """Return the current, over the largest, when voltages are off by last places of the largest.
 
     That is what elimination with pivots off the diagonal, as in ngspice, keeps to: it is backward
-    stable by norm, not voltage by voltage.
-    Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 9.3.
+    stable by norm, not voltage by voltage. Roundings add up like a random walk over the unknowns.
+    Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 9.3;
+    N. J. Higham, T. Mary, SIAM J. Sci. Comput. 41 (2019) A2815, for the square root.
     """
     parts = solution.circuit.elements
     ends, siemens = np.concatenate([parts.branch_from, parts.branch_to]), 1.0 / parts.branch_ohm
     stiffest = np.bincount(ends, np.tile(siemens, 2)).max(initial=0.0)
-    return float(2.0**-52 * _largest(solution.nodes) * stiffest / (_largest(solution.amps) or 1.0))
+    place = 2.0**-52 * _largest(solution.nodes) * np.sqrt(parts.n_node)
+    return float(place * stiffest / (_largest(solution.amps) or 1.0))
 
 
 def solvers_agree(case: Case, tools: Tools) -> None:

@@ -36,7 +36,7 @@ class Metric(NamedTuple):
 
 
 _LABELS, _READ, _LARGEST = "data have labels", "simulation.n_power > 0", "fraction of the largest"
-#: Every metric of `run_trial`; docs/studies.md has the same names.
+#: Every metric of `run_trial`; docs/how_to/studies.md has the same names.
 METRICS = {
     "accuracy": Metric(
         "fraction of the test images classified correctly",

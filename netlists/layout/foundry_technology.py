@@ -20,8 +20,8 @@ def foundry_technology(branch: FoundryBranch, ohms: Iterable[float]) -> Technolo
 
     Each resistor is one straight strip of its length. The film's ohms per drawn square and those of
     its ends are the straight line through `ohms` over the lengths; so they hold what the models
-    correct in width, length and at the contacts (docs/layout.md). Of one length alone, everything
-    is counted as film.
+    correct in width, length and at the contacts (docs/how_to/masks.md). Of one length alone,
+    everything is counted as film.
     Raises ValueError for a switch that is not drawn, a size off the grid, and files of rules that
     are damaged; ModelsMissing without them.
     """

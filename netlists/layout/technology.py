@@ -1,7 +1,7 @@
 """A small technology for drawing resistors: layers, rules and films, modelled on open SKY130.
 
 It is a subset with the published figures of the process: enough to draw and check banks of poly
-resistors between metal lines, not enough to send to a foundry (docs/layout.md lists what is
+resistors between metal lines, not enough to send to a foundry (docs/how_to/masks.md lists what is
 missing). A layer is named by its part in the drawing, as SKY130 names it; another process gives
 that name its own layer (`netlists.layout.ihp_sg13g2`).
 

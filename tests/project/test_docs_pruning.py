@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "pruning.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how_to" / "pruning.md"
 
 
 @pytest.fixture(scope="module")

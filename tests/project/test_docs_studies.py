@@ -16,7 +16,7 @@ from crossbar_sim.study.runner import Study
 from tinynets.networks.training import accuracy
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "studies.md"
+PAGE = ROOT / "docs" / "how_to" / "studies.md"
 TEXT = PAGE.read_text()
 HEAD = {"name": "a", "base": "examples/runs/digits.toml"}
 TABLES = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)]

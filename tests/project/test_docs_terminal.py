@@ -12,7 +12,7 @@ from crossbar_sim.system.failures import BAD_INPUT, WORK_FAILED
 from crossbar_sim.system.stopping import Stopped
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "terminal.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "terminal.md").read_text(encoding="utf-8")
 
 
 def test_the_page_names_commands_that_exist():

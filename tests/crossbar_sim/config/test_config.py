@@ -179,7 +179,8 @@ def test_a_monstrous_file_is_refused_at_once_and_in_few_words(tmp_path, text, me
     ("value", "message"),
     [
         ("null.safetensors", r"network\.source: .* is a pipe or a device; expected a file"),
-        ("loop.safetensors", r"network\.source = 'loop.*' names no file: Symlink loop"),
+        # The words are Python's, which found others in 3.13.
+        ("loop.safetensors", r"network\.source.*loop.*(Symlink loop|levels of symbolic links)"),
         ("~nobody_at_all/x.pt", r"network\.source = '~nobody.*' names no file: .*home"),
         ("none.pt", r"network\.source: .*none\.pt cannot be read"),
     ],

@@ -61,8 +61,10 @@ def test_the_schema_refuses_what_a_run_refuses(wrong: dict) -> None:
 
 
 def test_the_page_of_keys_is_that_of_the_tables() -> None:
-    kept = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    assert kept == reference(), "write it again: crossbar-sim schema --markdown"
+    kept = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
+    assert kept == reference(), (
+        "write it again: crossbar-sim schema --markdown > docs/reference/configuration.md"
+    )
 
 
 def test_the_command_prints_a_schema() -> None:

@@ -14,8 +14,8 @@ from crossbar_sim.selftest.checks import CHECKS, LeftOut, Tools, failure, solver
 from crossbar_sim.selftest.session import tools, write_test
 from crossbar_sim.selftest.shrinking import shrunk, simpler
 from crossbar_sim.solvers.nodal import solve
-from mapping import ResistorBank
-from netlists import Wires
+from mapping import ResistorBank, TileConfig
+from netlists import Periphery, Wires
 
 pytestmark = pytest.mark.filterwarnings("ignore::mapping.bank.ladders.LadderGapWarning")
 
@@ -78,6 +78,24 @@ def test_each_of_both_is_held_to_what_it_says_itself(used, monkeypatch):
     assert found, "ngspice is held to it, too"
     assert "ngspice" in found.message
     assert failure("solvers", case, used) is None
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(shapes=(Shape(n_out=1, n_in=3),), tile=TileConfig(n_word=2, n_bit=4)),
+        Case(
+            seed=90543,
+            shapes=(Shape(n_out=6, n_in=3),),
+            bank=ResistorBank(n=1, r_min=350682.84533500404, r_off=4745013651.968582),
+            wires=Wires(r_bit=0.0016621545993225487, r_driver=5.254349324555932),
+            periphery=Periphery(r_input=114.66301204751026),
+        ),
+    ],
+    ids=["a tile without a cell", "milliohm wires"],
+)
+def test_sums_of_ngspice_are_not_held_to_more_than_it_can(used, case):
+    assert failure("ngspice", case, used) is None
 
 
 def test_a_killed_study_that_prints_another_table_is_found(used, monkeypatch):

@@ -315,7 +315,7 @@ def test_every_operation_that_is_read_is_compared():
 
 
 def test_the_page_lists_what_is_read():
-    page = (ROOT / "docs" / "pruning.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how_to" / "pruning.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| ([a-z ]+) \| ([A-Z].*) \|$", page, re.MULTILINE))
     wanted = {"layers with weights": LAYERS, **GROUPS, "structure": ["Constant", "If"]}
     wanted = {title: ", ".join(sorted(names)) for title, names in wanted.items()}

@@ -8,7 +8,7 @@ from crossbar_sim.config import RunConfig
 from crossbar_sim.config.inputs import DATA_SETS, METRICS
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "your_network.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "how_to" / "networks.md").read_text(encoding="utf-8")
 
 
 def test_the_table_is_valid():
