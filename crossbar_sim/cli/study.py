@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossbar_sim.system.failures import naming
-from crossbar_sim.system.figures import Json, print_json, print_rows
+from crossbar_sim.system.figures import Json, Rows, print_json, print_rows
 from crossbar_sim.system.terminal import TRUST, messages, progress_bars
 from tinynets.files.extras import require
 
@@ -117,6 +117,8 @@ def study(
             metric = metric or tables.usual_metrics(result)
             rows = tables.summary_rows(result, metric)
     failed = [asdict(failure) for failure in result.failures]
+    if sys.stdout.isatty() and not as_json:
+        rows = _numbered(result, rows)
     print_rows(rows, as_json=as_json, form=".6g", facts={"failures": failed})
     if output:
         with naming(output), progress_bars() as tell:
@@ -127,6 +129,19 @@ def study(
             messages.print(f"wrote {path}", markup=False, soft_wrap=True)
     _report(result)
     raise typer.Exit(1 if result.failures else 0)
+
+
+def _numbered(result: "Study | Search", rows: Rows) -> Rows:
+    """Return rows that begin with the number of their point, as the page has it.
+
+    A narrow terminal has several tables one below the other, of which each repeats that column.
+    """
+    from crossbar_sim.study.runner import Study
+
+    if not isinstance(result, Study):
+        return [{"point": k, **row} for k, row in enumerate(rows, 1)]
+    numbers = [result.points.index(summary.point) + 1 for summary in result.summary()]
+    return [{"point": k, **row} for k, row in zip(numbers, rows, strict=True)]
 
 
 def _save(

@@ -8,13 +8,15 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from made_studies import made_study
+from made_studies import accuracies, made_search, made_study
 
 from approx import approx
 from commands import command
+from crossbar_sim.cli.study import _numbered
 from crossbar_sim.config import RunConfig, load_config
 from crossbar_sim.config.inputs import OBJECT
 from crossbar_sim.study.store import Store
+from crossbar_sim.study.tables import summary_rows
 from crossbar_sim.study_report.found import Found
 from crossbar_sim.study_report.reproduction import key_rows, reproduction, single_run
 
@@ -106,3 +108,15 @@ def test_what_was_given_in_python_has_no_command(tmp_path, monkeypatch):
     changed = found.first(0).model_copy(update={"network": given})
     monkeypatch.setattr("crossbar_sim.study_report.reproduction.single_run", lambda *_: changed)
     assert reproduction(found, 0)["command"] is None
+
+
+def test_rows_in_a_terminal_have_the_numbers_of_the_page(tmp_path):
+    def failing(point, rng):
+        return None if point["bank.n"] == 2 else accuracies(point, rng)
+
+    study = made_study(tmp_path, failing, grid={"bank.n": [1, 2, 3]})
+    rows = _numbered(study, summary_rows(study, ["accuracy"]))
+    assert [(row["point"], row["bank.n"]) for row in rows] == [(1, 1), (3, 3)]
+    assert next(iter(rows[0])) == "point", "the column that every part of a table repeats"
+    search, _ = made_search(tmp_path / "search")
+    assert [row["point"] for row in _numbered(search, search.rows())] == [1, 2, 3, 4, 5, 6, 7]
