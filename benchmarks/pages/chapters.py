@@ -141,6 +141,7 @@ CHAPTERS = {
             ("Kills", checks.blows, "blows"),
             ("Changed files", checks.fuzz, "fuzz"),
             ("Random circuits", checks.selftest, "selftest"),
+            ("ngspice in a browser", checks.browser, "ngspice_in_browser"),
         ),
     ),
 }

@@ -142,3 +142,39 @@ def _failed(failures: dict[str, dict[str, str]]) -> str:
         f"- case {seed}, `{one['check']}`: {one['message'][:300]}" for seed, one in failures.items()
     ]
     return "\n\n" + "\n".join(["Failed:", "", *told])
+
+
+def browser() -> str:
+    """Return why a report does not carry ngspice for its reader's browser."""
+    kept = load("ngspice_in_browser")
+    sizes = kept["sizes"]
+    rows = [
+        [
+            f"{row['n']} × {row['n']}",
+            "KLU" if row["klu"] else "Sparse 1.3",
+            f"{row['first']:.2g} s",
+            f"{kept['native'][str(row['n'])]:.2g} s",
+            f"{row['difference']:.0e}",
+        ]
+        for row in kept["rows"]
+    ]
+    return (
+        f"A report could carry ngspice, as npm's {kept['package']} has it in WebAssembly, and solve a tile in its reader's browser "
+        "(`benchmarks/checks/ngspice_in_browser.py`). It can, with KLU and from a file, after a start of "
+        f"{max(row['start'] for row in kept['rows']):.1f} s:\n\n"
+        + table(
+            [
+                "tile",
+                "solver",
+                "in Chromium",
+                "ngspice installed, with its start",
+                "from the engine",
+            ],
+            rows,
+        )
+        + "\n\nReports are without it all the same. The WebAssembly alone has "
+        f"{sizes['wasm, gzip'] / 1e6:.1f} MB when compressed ({sizes['wasm'] / 1e6:.1f} MB otherwise), the package's script, which "
+        f"holds it twice beside models of foundries, {sizes['script, gzip'] / 1e6:.1f} MB ({sizes['script'] / 1e6:.0f} MB in a page). And "
+        "the package states the MIT licence alone, while it holds parts of ngspice (KLU, numparam) under the LGPL, without their "
+        "notices or an offer of their sources. A build of our own, with KLU alone and with its notices, would be the way."
+    )
