@@ -1,17 +1,14 @@
 """The documentation site is built without a warning and reads well in a browser."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pages import CHROMIUM, launched
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 #: What a page may not have, found by a script in it.
 _FAULTS = """() => [
   document.documentElement.scrollWidth > innerWidth ? 'wider than the window' : '',
@@ -53,17 +50,15 @@ def test_files_that_pages_name_are_on_the_site(site):
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 @pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1300, "light")])
 def test_pages_fit_a_phone_and_a_desk(site, width, scheme):
-    sync_api = pytest.importorskip("playwright.sync_api")
+    pytest.importorskip("playwright.sync_api")
     faults, seen = [], []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+    with launched() as browser:
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         page.on("request", lambda request: seen.append(request.url))
         page.on("pageerror", lambda error: faults.append(str(error)))
         for path in sorted(site.rglob("*.html")):
             page.goto(path.as_uri())
             faults += [f"{path.name}: {fault}" for fault in page.evaluate(_FAULTS)]
-        browser.close()
     assert len(seen) > 100
     assert [url for url in seen if not url.startswith(("file:", "data:", "blob:"))] == []
     assert faults == []
