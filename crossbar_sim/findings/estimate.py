@@ -11,9 +11,10 @@ from netlists.spice.amount import Amount, netlist_amount
 from netlists.spice.inputs import Sweep
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
 
-#: Seconds per cell on one core of a machine of 2024, within a factor of 3, measured on networks of
-#: 600 … 7,000 cells: to solve its circuit, at all and for each input vector, also by ngspice.
-PER_CELL, PER_VECTOR = 5e-4, 1.5e-4
+#: Seconds per cell on one core of a machine of 2024, within a factor of 3, measured on dense and
+#: convolutional networks of 750 … 26,600 cells, tiles of 16 … 128 lines and 1 … 2,048 vectors: to
+#: solve its circuit, at all and for each input vector, also by ngspice.
+PER_CELL, PER_VECTOR = 1.5e-3, 1.2e-5
 #: To choose switches, by objective: at all, and times 2 to the power of the branches in a bank.
 CHOICE = {"error": (5.5e-6, 2.5e-8), "power": (5e-6, 3.3e-7)}
 #: Bytes beyond the netlists: of a report, for each cell, and for each branch in selection.csv.
