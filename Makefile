@@ -9,9 +9,15 @@ setup-run:
 foundry: setup-run
 	@scripts/foundry.sh
 
-demo: setup-run
-	.venv/bin/crossbar-sim run examples/runs/digits.toml
-	.venv/bin/crossbar-sim run examples/runs/digits_cnn.toml
+# A report is made again when its configuration, its network or the code has changed.
+DEMOS = results/digits/report.html results/digits_cnn/report.html
+CODE = $(shell find tinynets mapping netlists crossbar_sim -name '*.py' -o -name '*.j2')
+
+demo: $(DEMOS)
+	@ls $(DEMOS)
+
+$(DEMOS): results/%/report.html: examples/runs/%.toml examples/networks/%.safetensors $(CODE) | setup-run
+	.venv/bin/crossbar-sim run $<
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
