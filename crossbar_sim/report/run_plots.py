@@ -41,6 +41,11 @@ STYLE: Any = {
 }
 
 
+def drawable(text: str) -> str:
+    """Return a name as text to draw: two of its dollars would begin and end a formula."""
+    return text.replace("$", r"\$")
+
+
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """Return a new figure of a size [inch] and its axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -127,7 +132,7 @@ def selection_errors(errors: Mapping[str, np.ndarray]) -> Figure:
     sizes = [np.maximum(np.abs(e), 1e-9) for e in errors.values()]
     everything = np.concatenate(sizes)
     bins = np.geomspace(everything.min(), everything.max() * 1.01, 40)
-    axes.hist(sizes, bins, stacked=True, label=list(errors))
+    axes.hist(sizes, bins, stacked=True, label=list(map(drawable, errors)))
     axes.set(
         xscale="log",
         xlabel="|realised − target| / largest weight of the layer",
@@ -196,7 +201,7 @@ def score_bars(metric: str, scores: Sequence[Mapping[str, Any]]) -> Figure:
     values = [row["score"] for row in scores][::-1]
     names = [row["network"] for row in scores][::-1]
     _bars(axes, names, values, colours[::-1], [shown(value, metric) for value in values])
-    axes.set(xlabel=metric)
+    axes.set(xlabel=drawable(metric))
     axes.margins(x=0.25)
     return figure
 
@@ -251,7 +256,7 @@ def cells(
         matplotlib's `imshow`.
     """
     figure, axes = canvas(5.2, 4.4)
-    axes.set(title=title, xlabel="bit line (output)", ylabel="word line (input)")
+    axes.set(title=drawable(title), xlabel="bit line (output)", ylabel="word line (input)")
     image = axes.imshow(values, interpolation="nearest", **style)
     form = EngFormatter(unit) if unit else None
     figure.colorbar(image, ax=axes, label=label, shrink=0.85, format=form)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from crossbar_sim.findings.shares import Interval
-from crossbar_sim.report.run_plots import BLUE, GREY, LIGHT, ORANGE
+from crossbar_sim.report.run_plots import BLUE, GREY, LIGHT, ORANGE, drawable
 from crossbar_sim.study.metrics import METRICS
 from crossbar_sim.study_report.names import Key, point_text, value_text, values_text
 
@@ -110,8 +110,8 @@ def _panels(
     panels: dict[str, dict[str, list[Row]]] = {}
     of_panel = {key: how.keys.get(key, Key(key)) for key in how.panel}
     for k, (point, interval) in enumerate(zip(points, intervals)):
-        title = point_text(point, of_panel) if of_panel else ""
-        label = values_text(point, how.of_line)
+        title = drawable(point_text(point, of_panel)) if of_panel else ""
+        label = drawable(values_text(point, how.of_line))
         lines = panels.setdefault(title, {})
         lines.setdefault(label, []).append((point.get(how.x, k + 1), interval))
     return panels
@@ -237,7 +237,8 @@ def _draw_rows(axes: Axes, lines: Mapping[str, list[Row]], key: Key) -> None:
             capsize=3,
             label=label if several else None,
         )
-    axes.set_yticks(range(len(names)), [fill(value_text(name, key.unit), 32) for name in names])
+    texts = [fill(drawable(value_text(name, key.unit)), 32) for name in names]
+    axes.set_yticks(range(len(names)), texts)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_ylabel("" if key.label == "variant" else key.label)
     axes.grid(alpha=0.3, axis="x")

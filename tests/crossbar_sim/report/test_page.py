@@ -121,3 +121,10 @@ def test_cells_without_devices_stay_empty():
     values = np.array([[1.0, np.nan], [0.5, 2.0]])
     (image,) = plots.cells(values, "t", "l").axes[0].images
     np.testing.assert_array_equal(np.ma.getmaskarray(image.get_array()), np.isnan(values))
+
+
+def test_a_layer_may_be_named_like_a_formula():
+    drawn = svg(plots.selection_errors({r"a$\foo$b": np.linspace(1e-4, 1e-3, 9)}), "errors")
+    assert r"a$\foo$b" in drawn
+    tile = svg(plots.cells(np.eye(3), r"of a$\foo$b", "S", "S"), "tile")
+    assert r"of a$\foo$b" in tile

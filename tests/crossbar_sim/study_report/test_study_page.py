@@ -128,6 +128,13 @@ UNUSUAL = {
     "many lines": {"grid": {"bank.n": [1, 2], SQUARE: list(range(8, 8 + MAX_LINES + 2))}},
     "a sample": {"sample": Sample(n=12, range=DRIVERS), "grid": {"bank.n": [2, 4]}},
     "variants": {"variants": {"<b>&": {"bank.n": 2}, "as it is": {}}, "x": "variant"},
+    "formulas along x": {"variants": {r"$\foo$": {"bank.n": 2}, "a": {}}, "x": "variant"},
+    "formulas as lines": {"variants": {r"$\foo$": {}, "a": {}}, "grid": {"bank.n": [2, 3]}},
+    "formulas as panels": {
+        "variants": {r"$\foo$": {}, "a": {}},
+        "grid": {"bank.n": [2, 3]},
+        "panel": ["variant"],
+    },
     "a network given in Python": {"base": BASE.model_copy(update={"name": "own"})},
 }
 
