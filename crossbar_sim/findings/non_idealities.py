@@ -101,23 +101,22 @@ def one_change(
     """
     config, x = way.config, way.data.x_test
     real, ideal = config.hardware, config.ideal_hardware
-    changed, saved = {}, saved_by_a_bit(config, energy)
+    changed: dict[str, tuple[Hardware, float | None]] = {}  # and what it saves
     if largest := largest_cost(costs):
-        changed[f"{largest}: none"] = swaps(config)[largest](real, ideal)
-    for part in saved:
+        changed[f"{largest}: none"] = swaps(config)[largest](real, ideal), None
+    for part, joules in saved_by_a_bit(config, energy).items():
         name = f"{part.lower()}_bits"
         bits = getattr(real.converters, name) - 1
         fewer: dict[str, Any] = {name: bits}
-        changed[f"{part}: {bits} bits"] = replace(
-            real, converters=replace(real.converters, **fewer)
-        )
+        parts = replace(real, converters=replace(real.converters, **fewer))
+        changed[f"{part}: {bits} bits"] = parts, joules
     if not changed:
         return []
     wanted, before = (predict(way.on_die(parts), x) for parts in (ideal, real))
     return [
-        {"change": label, "saved": saved.get(label.partition(":")[0] if "bits" in label else "")}
+        {"change": label, "saved": joules}
         | _row(way, predict(way.on_die(parts), x), wanted, before)
-        for label, parts in changed.items()
+        for label, (parts, joules) in changed.items()
     ]
 
 

@@ -14,6 +14,7 @@ class ArgumentLists(griffe.Extension):
     """Rewrite the docstrings of functions and classes."""
 
     def on_instance(self, *, obj: griffe.Object, **_kwargs: Any) -> None:
+        """Rewrite the docstring of what was found, but for modules."""
         if obj.docstring is not None and not obj.is_module:
             obj.docstring.value = as_list(obj.docstring.value)
 
