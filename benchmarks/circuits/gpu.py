@@ -142,7 +142,7 @@ def fill(layer: CircuitLayer, seed: int) -> None:
     """Put seeded weights on the tiles, drawn where the layer is."""
     made = torch.Generator(device=layer.bias.device).manual_seed(seed)
     for part in layer.parts:
-        part.get_buffer("volts").normal_(0.0, 0.02, generator=made)
+        part.pairs.normal_(0.0, 0.02, generator=made)
 
 
 def reads(size: Size, device: torch.device) -> dict[str, float]:

@@ -9,10 +9,8 @@ import torch
 
 from crossbar_sim.periphery.conversion import Errors, adc_errors, broadcast, quantise
 from crossbar_sim.periphery.converters import Converters
+from crossbar_sim.periphery.fused_drives import SLACK
 from crossbar_sim.periphery.fused_reads import Each
-
-#: Outputs that exceed the range by less than this fraction of it count as within the range.
-_SLACK = 1e-6
 
 
 class Adc:
@@ -31,7 +29,7 @@ class Adc:
         self.zeros: list[torch.Tensor] = []
         self.errors: list[Errors] = []
         self._extremes: list[list[torch.Tensor]] | None = None
-        self._each: tuple[tuple, Each] | None = None
+        self._each: tuple[list, Each] | None = None
         self.set_range(converters.adc_range)
 
     def set_range(self, v_limit: float | None) -> None:
@@ -88,8 +86,8 @@ class Adc:
             return volts, 0
         volts, n_saturated = self._with_errors(volts, k), 0
         low, high = torch.aminmax(volts.detach())
-        if max(-low, high) > self.v_limit * (1 + _SLACK):
-            n_saturated = int((volts.abs() > self.v_limit * (1 + _SLACK)).sum())
+        if max(-low, high) > self.v_limit * (1 + SLACK):
+            n_saturated = int((volts.abs() > self.v_limit * (1 + SLACK)).sum())
         return quantise(volts, self.converters.adc_bits, self.v_limit, signed=True), n_saturated
 
     @property
@@ -116,27 +114,40 @@ class Adc:
         assert self.v_limit is not None
         bits = self.converters.adc_bits
         step = self.v_limit / (2 ** (bits - 1) - 1) if bits else 0.0
-        return self.v_limit, self.v_limit * (1 + _SLACK), step
+        return self.v_limit, self.v_limit * (1 + SLACK), step
 
-    def each(self, order: np.ndarray, like: torch.Tensor) -> Each:
-        """Return zeros, gains and offsets of pairs in an order, of a tensor's type."""
-        state = self.zeros, self.errors, like.dtype
+    def zeros_by(self, columns: np.ndarray, n_out: int) -> np.ndarray:
+        """Return what is subtracted from the sums of a layer's outputs (n_out,) [V].
+
+        columns: output of each pair of all groups.
+        """
+        if not self.zeros:
+            return np.zeros(n_out)
+        return np.bincount(columns, torch.cat(self.zeros).double().numpy(), minlength=n_out)
+
+    def each(self, like: torch.Tensor) -> Each:
+        """Return gains and offsets of all pairs, of a tensor's type."""
+        state = [self.errors, like.dtype]
         if self._each is None or any(a is not b for a, b in zip(self._each[0], state)):
             gain, offset = (
-                torch.cat([getattr(x, name).to(like) for x in self.errors])
+                torch.cat([getattr(x, name).to(like) for x in self.errors]).numpy()
                 for name in ("gain", "offset")
             )
-            zeros = torch.cat([x.to(like) for x in self.zeros] or [0 * gain])
-            parts = (zeros, 1.0 + gain, offset)
-            self._each = state, Each(*(x.numpy()[order] for x in parts))
+            self._each = state, Each(1.0 + gain, offset)
         return self._each[1]
 
-    def observe(self, ends: np.ndarray, order: np.ndarray) -> None:
-        """Take note of the least and greatest inputs (2, n_pair) [V], in an order of all pairs."""
+    def ends(self, kind: type) -> np.ndarray:
+        """Return what extremes (2, n_pair) begin with while they are observed; else (2, 0)."""
+        n_pair = sum(map(len, (errors.gain for errors in self.errors))) if self.is_observing else 0
+        ends = np.full((2, n_pair), np.inf, kind)
+        ends[1] *= -1
+        return ends
+
+    def observe(self, ends: np.ndarray) -> None:
+        """Take note of the least and greatest inputs (2, n_pair) [V] of all pairs."""
         if self._extremes is not None:
-            seen = torch.from_numpy(ends[:, np.argsort(order)])
             sizes = [sum(n_bit for _, n_bit in group) for group in self.groups]
-            for of_group, both in zip(self._extremes, seen.split(sizes, dim=1)):
+            for of_group, both in zip(self._extremes, torch.from_numpy(ends).split(sizes, dim=1)):
                 of_group += list(both)
 
     @property

@@ -1,7 +1,7 @@
 """A weight layer that computes with the circuits of its tiles."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -12,15 +12,28 @@ from crossbar_sim.on_die.adc import Adc
 from crossbar_sim.on_die.device_readout import DeviceReadout
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.on_die.layer_inputs import InputRange, output_size, patches
-from crossbar_sim.on_die.readout import Readout, Response, grouped, merged, respond_all
+from crossbar_sim.on_die.readout import (
+    Readout,
+    Response,
+    Shared,
+    grouped,
+    merged,
+    respond_all,
+)
 from crossbar_sim.periphery.conversion import broadcast, dac_errors, passes
+from crossbar_sim.periphery.fused_drives import (
+    AS_THEY_ARE,
+    SLACK,
+    drive_images,
+    drive_vectors,
+    phases,
+)
 from crossbar_sim.periphery.fused_reads import (
+    Digital,
     Groups,
     Levels,
-    Part,
     Reader,
     Window,
-    packed,
     read_layer,
 )
 from crossbar_sim.periphery.noise_stream import Draw, NoiseStream
@@ -65,7 +78,7 @@ class CircuitLayer(nn.Module):
         self.name, self.conv = mapped.name, layer.conv
         self.hardware, self.input_range = hardware, input_range
         self.restart()
-        self._packed: tuple[list, tuple[Groups, np.ndarray]] | None = None
+        self._shared: Shared | None = None
         self.dac_errors = dac_errors(converters, layer.n_in, mapped.name)
         self.readouts = nn.ModuleList(
             (Readout if response.devices is None else DeviceReadout)(
@@ -118,11 +131,17 @@ class CircuitLayer(nn.Module):
     def passes(self, x: torch.Tensor) -> list[tuple[float, torch.Tensor]]:
         """Return digital weight and drive (as a fraction of v_read) of every pass over inputs x."""
         limit, signed = self.input_range.limit, self.input_range.signed
-        low, high = torch.aminmax(x.detach())
-        if max(-low, high) > limit * (1 + 1e-6) or (low < 0 and not signed):
-            beyond = (x.abs() > limit * (1 + 1e-6)) | ((x < 0) & (not signed))
-            self.n_saturated += int(beyond.sum())
+        self._count_beyond(x)
         return passes(x, self.hardware.converters, limit, signed=signed)
+
+    def _count_beyond(self, x: torch.Tensor) -> bool:
+        """Count the inputs beyond the DACs' range, and return whether any is clipped."""
+        limit, signed = self.input_range.limit, self.input_range.signed
+        low, high = torch.aminmax(x.detach())
+        if max(-low, high) > limit * (1 + SLACK) or (low < 0 and not signed):
+            beyond = (x.abs() > limit * (1 + SLACK)) | ((x < 0) & (not signed))
+            self.n_saturated += int(beyond.sum())
+        return not (low >= (-limit if signed else 0.0) and high <= limit)
 
     @property
     def volts_per_unit(self) -> float:
@@ -159,22 +178,28 @@ class CircuitLayer(nn.Module):
             x = x.reshape(-1, shape[-1])
         elif x.ndim == 3:
             x = x.unsqueeze(2)
-        total: Any = 0.0
         draws = None if self.stream is None else self.stream.read(len(x))
+        if self._is_product():
+            y = self._product(x)
+        elif self._is_fused(x):
+            y = self._read_fused(x)
+        else:
+            y = self._digital(self._read(x, draws))
+        if self.conv is None:
+            return y.reshape(*shape[:-1], -1).contiguous()
+        return y.squeeze(2) if len(shape) == 3 else y
+
+    def _read(self, x: torch.Tensor, draws: Any) -> torch.Tensor:
+        """Return the sums of what the ADCs report for inputs [V], by torch."""
+        total: Any = 0.0
         for k_pass, (weight, drive) in enumerate(self.passes(x)):
-            if self._is_fused(drive):
-                total = self._add_fused(drive, weight, total)
-                continue
             for k, part in enumerate(self.parts):
                 draw = None if draws is None else draws(k, k_pass)
                 volts, n_clipped = self._adc_inputs(part, drive, draw)
                 read, n_beyond = self.adc.read(volts, k)
                 self.n_saturated += n_clipped + n_beyond
                 total = total + self._spread(weight * read if weight != 1 else read, part)
-        y = self._digital(total)
-        if self.conv is None:
-            return y.reshape(*shape[:-1], -1).contiguous()
-        return y.squeeze(2) if len(shape) == 3 else y
+        return total
 
     def _digital(self, total: torch.Tensor) -> torch.Tensor:
         """Return the layer's outputs for the sums of its ADCs [V]."""
@@ -183,66 +208,90 @@ class CircuitLayer(nn.Module):
             return total * scale + bias
         return total.mul_(scale).add_(bias)
 
-    def _is_fused(self, drive: torch.Tensor) -> bool:
-        """Return whether one pass over memory will do: CPU, straight converters, no gradients.
+    def _is_product(self) -> bool:
+        """Return whether nothing but the range of the DACs keeps outputs from a single product."""
+        converters = self.hardware.converters
+        plain = not self.adc.converters.measures and math.isinf(self.hardware.periphery.v_swing)
+        plain = plain and self.stream is None and self.hardware.devices is None
+        plain = plain and converters.inputs == "analog" and converters.dac_bits is None
+        return plain and self.dac_errors.is_straight and len(self.readouts) == 1
 
-        Where nothing is clipped or rounded, torch's own product is as good.
-        """
-        is_linear = self.adc.v_limit is None and math.isinf(self.hardware.periphery.v_swing)
-        if self.hardware.devices is not None or (is_linear and not self.adc.is_observing):
-            return False
-        plain = drive.device.type == "cpu" and not drive.requires_grad
-        plain = plain and drive.dtype in (torch.float32, torch.float64)
+    def _product(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs where everything between inputs and them is linear."""
+        (part,), (limit, signed) = self.parts, (self.input_range.limit, self.input_range.signed)
+        if self._count_beyond(x):
+            x = x.clamp(-limit if signed else 0.0, limit)
+        scale = self.units_per_volt * self.gain
+        shift, scale = self.bias + scale * part.rest, scale / limit
+        n_position = len(x) * (1 if self.conv is None else math.prod(output_size(x, self.conv)))
+        if n_position > part.pairs.shape[1]:  # fewer numbers to scale in the circuits
+            return part.product(x, part.pairs * scale[:, None], shift)
+        total = part.product(x, part.pairs)
+        return total * broadcast(scale, total) + broadcast(shift, total)
+
+    def _is_fused(self, x: torch.Tensor) -> bool:
+        """Return whether one pass over memory will do: CPU, straight converters, no gradients."""
+        plain = x.device.type == "cpu" and not (torch.is_grad_enabled() and x.requires_grad)
+        plain = plain and x.dtype in (torch.float32, torch.float64) and x.dtype == self.bias.dtype
         noise = self.stream is not None and any(part.is_noisy for part in self.parts)
-        return plain and not noise and self.dac_errors.is_straight and self.adc.is_straight
+        straight = self.dac_errors.is_straight and self.adc.is_straight
+        return plain and self.hardware.devices is None and not noise and straight
 
-    def _add_fused(self, drive: torch.Tensor, weight: float, total: Any) -> torch.Tensor:
-        """Add what the ADCs report to the layer's sums so far, in place."""
-        images, window = self._window(drive)
-        is_first = not isinstance(total, torch.Tensor)
-        if is_first:
-            size = (len(images), len(self.bias), window.height, window.width)
-            total = images.new_empty(size)
-            total = total if self.conv is not None else total[0, :, 0].T
-        sums = total if self.conv is not None else total.T[None]
-        groups, order = self._groups
-        kind = images.numpy().dtype.type
-        voltages = (self.hardware.periphery.v_swing, *self.adc.levels(), weight)
-        each = self.adc.each(order, drive)
-        levels, errors = Levels(*map(kind, voltages)), self.adc.has_errors
-        reader = Reader(window, groups, each, levels, errors, is_first)
-        ends = np.full((2, len(order) if self.adc.is_observing else 0), np.inf, kind)
-        ends[1] *= -1
-        flat = sums.detach().numpy().reshape(len(images), len(self.bias), -1)
-        self.n_saturated += read_layer(
-            images.detach().numpy(), reader, flat, ends, torch.get_num_threads()
-        )
-        self.adc.observe(ends, order)
-        return total
+    def _read_fused(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the layer's outputs by the kernels of `fused_drives` and `fused_reads`."""
+        if torch.is_grad_enabled():
+            scale, bias = np.ones(len(self.bias)), np.zeros(len(self.bias))
+        else:
+            scale, bias = (self.units_per_volt * self.gain).double().numpy(), self.bias.numpy()
+        groups, kind = self._groups, x.detach().numpy().dtype.type
+        zeros = self.adc.zeros_by(groups.columns, len(self.bias))
+        *voltages, step = self.adc.levels()
+        levels = Levels(*map(kind, (self.hardware.periphery.v_swing, *voltages, step)))
+        window, n_thread = self._window(x), torch.get_num_threads()
+        n_image = 1 if self.conv is None else len(x)
+        total = x.new_empty((n_image, len(scale), window.height * window.width))
+        for k, (weight, images) in enumerate(self._drives(x)):
+            by = weight * scale
+            ends = (step or 1.0) * by, (bias if k == 0 else 0.0) - by * zeros
+            digital = Digital(ends[0].astype(kind), ends[1].astype(kind), is_first=k == 0)
+            each, errors, seen = self.adc.each(x), self.adc.has_errors, self.adc.ends(kind)
+            reader = Reader(window, groups, each, levels, errors, digital)
+            self.n_saturated += read_layer(images, reader, total.numpy(), seen, n_thread)
+            self.adc.observe(seen)
+        y = total[0].T if self.conv is None else total.unflatten(2, (window.height, window.width))
+        return self._digital(y) if torch.is_grad_enabled() else y
 
-    def _window(self, drive: torch.Tensor) -> tuple[torch.Tensor, Window]:
-        """Return drives as padded images, and how the layer moves over them."""
+    def _window(self, x: torch.Tensor) -> Window:
+        """Return how the layer moves over its padded drives."""
         conv = self.conv
         if conv is None:
-            images, one = drive.T[None, :, None].contiguous(), (1, 1)
-            return images, Window(one, one, one, 1, len(drive))
-        (down, right), size = conv.padding, output_size(drive, conv)
-        if down or right:
-            drive = nn.functional.pad(drive, (right, right, down, down))
-        return drive.contiguous(), Window(conv.kernel, conv.stride, conv.dilation, *size)
+            return Window((1, 1), (1, 1), (1, 1), 1, len(x))
+        return Window(conv.kernel, conv.stride, conv.dilation, *output_size(x, conv))
+
+    def _drives(self, x: torch.Tensor) -> Iterator[tuple[float, np.ndarray]]:
+        """Yield the digital weight of each pass over inputs x, and its padded drives."""
+        conv, converters, n_thread = self.conv, self.hardware.converters, torch.get_num_threads()
+        limit, signed = self.input_range.limit, self.input_range.signed
+        ranges = phases(converters, limit, signed=signed)
+        planes: Any = [(levels.sign, x, levels) for levels in ranges]
+        if converters.inputs != "analog" or converters.dac_bits == 1:
+            planes = [(weight, drive, AS_THEY_ARE) for weight, drive in self.passes(x)]
+        for weight, drive, levels in planes:
+            inputs = drive.detach().contiguous().numpy()
+            if conv is None:
+                images, n_beyond = drive_vectors(inputs, levels, n_thread)
+            else:
+                images, n_beyond = drive_images(inputs, levels, conv.padding, n_thread)
+            self.n_saturated += n_beyond
+            yield weight, images
 
     @property
-    def _groups(self) -> tuple[Groups, np.ndarray]:
-        """The tiles as the kernel takes them, packed again when their tensors change."""
-        converters = self.hardware.converters
-        signed = self.input_range.signed and converters.drive != "two-phase"
-        volts = [part.get_buffer("volts") for part in self.parts]
-        state = [signed, *((x.data_ptr(), x._version, x.dtype) for x in volts)]
-        if self._packed is None or self._packed[0] != state:
-            names = ("rows", "columns", "volts", "rest")
-            parts = [Part(*(x.get_buffer(k).numpy() for k in names)) for x in self.parts]
-            self._packed = state, packed(parts, self.hardware.periphery.v_swing, signed=signed)
-        return self._packed[1]
+    def _groups(self) -> Groups:
+        """The tiles as the kernel takes them, joined again when their tensors change."""
+        signed = self.input_range.signed and self.hardware.converters.drive != "two-phase"
+        if self._shared is None or not self._shared.holds(signed):
+            self._shared = Shared(self.parts, signed=signed)
+        return self._shared.groups
 
     def _adc_inputs(
         self, part: Readout, drive: torch.Tensor, draw: Draw | None
@@ -260,7 +309,7 @@ class CircuitLayer(nn.Module):
 
     def _spread(self, read: torch.Tensor, part: Readout) -> torch.Tensor:
         """Put the outputs of some tiles in their places among the layer's outputs."""
-        n_out, columns = len(self.bias), part.get_buffer("columns")
+        n_out, columns = len(self.bias), part.columns
         if len(columns) == n_out and bool((columns[1:] > columns[:-1]).all()):
             return read
         full = read.new_zeros((read.shape[0], n_out, *read.shape[2:]))

@@ -1,11 +1,11 @@
 """From the DACs of a layer's tiles to its ADCs: the circuits of the tiles as torch matrices."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
+from typing import NamedTuple
 
-import networkx as nx
 import numba
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from crossbar_sim.foundry.measured import measured
 from crossbar_sim.foundry.tile import FoundryTile
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.periphery.conversion import Errors, broadcast
+from crossbar_sim.periphery.fused_reads import Part, joined
 from crossbar_sim.periphery.noise_stream import Draw
 from crossbar_sim.solvers.batched import transfer_matrices
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
@@ -35,10 +36,11 @@ class Response:
     rows: inputs of the layer (n_word,).
     columns: outputs of the layer (n_bit,).
     volts: output of each bit line, positive ones first, per volt on each word line
-        (n_word, 2 n_bit).
+        (n_word, 2 n_bit); with groups, on each word line of its group (n_word / groups, 2 n_bit).
     rest: output of each bit line with all inputs at zero (2 n_bit,) [V].
     sigma: noise of each pair (n_bit,) [V rms].
     devices: the one tile by a foundry's curves, of which the rest is the straight lines; or None.
+    groups: equal parts, in order, of word lines and bit lines; none reaches another.
     """
 
     tiles: tuple[tuple[str, int], ...]
@@ -48,6 +50,7 @@ class Response:
     rest: np.ndarray
     sigma: np.ndarray
     devices: FoundryTile | None = None
+    groups: int = 1
 
     @property
     def n_bit(self) -> int:
@@ -135,32 +138,26 @@ def grouped(responses: Sequence[Response]) -> list[Response]:
 def merged(responses: Sequence[Response], layer: PrunedLayer) -> list[Response]:
     """Add up all tiles of a layer; the outputs are the same if no tile is rounded by itself.
 
-    Only tiles that share a group of the layer are added, so that there are no zeros to hold.
+    No device connects one group of the layer with another, so that a matrix (n_word / groups,
+    2 n_bit) holds them all. Responses that reach from one group to another stay apart.
     """
-    if layer.groups == 1:
-        return [_summed(responses, np.arange(layer.n_in), np.arange(layer.n_out))]
-    share, graph = layer.n_out // layer.groups, nx.Graph()
-    for k, response in enumerate(responses):
-        graph.add_edges_from((("tile", k), group) for group in set(response.columns // share))
-    parts = []
-    for nodes in nx.connected_components(graph):
-        some = [response for k, response in enumerate(responses) if ("tile", k) in nodes]
-        rows, columns = (np.concatenate([getattr(x, k) for x in some]) for k in ("rows", "columns"))
-        parts.append(_summed(some, np.unique(rows), np.unique(columns)))
-    return parts
-
-
-def _summed(responses: Sequence[Response], rows: np.ndarray, columns: np.ndarray) -> Response:
-    """Add up tiles into one on all lines of a layer that any of them has."""
-    volts, rest = np.zeros((2, len(rows), len(columns))), np.zeros((2, len(columns)))
+    groups = layer.groups
+    n_row, share = layer.n_in // groups, layer.n_out // groups
+    volts, rest = np.zeros((2, n_row, layer.n_out)), np.zeros((2, layer.n_out))
     for response in responses:
         lines = np.split(response.volts, 2, axis=1), np.split(response.rest, 2)
-        i, j = np.searchsorted(rows, response.rows), np.searchsorted(columns, response.columns)
+        group, i = np.divmod(response.rows, n_row)
+        j, own = response.columns, group[:, None] == response.columns // share
+        if any(side[~own].any() for side in lines[0]):
+            return grouped(responses)
+        at = np.broadcast_arrays(i[:, None], j)
         for side in (0, 1):
-            volts[side][np.ix_(i, j)] += lines[0][side]
+            np.add.at(volts[side], tuple(x[own] for x in at), lines[0][side][own])
             rest[side][j] += lines[1][side]
     names = tuple(tile for response in responses for tile in response.tiles)
-    return Response(names, rows, columns, np.hstack(list(volts)), rest.ravel(), 0 * rest[0])
+    rows, columns = np.arange(layer.n_in), np.arange(layer.n_out)
+    whole = np.hstack(list(volts))
+    return [Response(names, rows, columns, whole, rest.ravel(), 0 * rest[0], groups=groups)]
 
 
 def _beside(group: list[Response]) -> Response:
@@ -180,6 +177,19 @@ def _beside(group: list[Response]) -> Response:
     )
 
 
+class Lines(NamedTuple):
+    """Outputs of the amplifiers [V], bit lines in dimension 1: (n_vector, n_bit, ...).
+
+    pairs: of the negative lines, less those of the positive ones; r (i_p - i_n), since a TIA
+        inverts.
+    positive: of the positive lines; None if the amplifiers have no swing, so that only differences
+        count.
+    """
+
+    pairs: torch.Tensor
+    positive: torch.Tensor | None
+
+
 class Readout(nn.Module):
     """Tiles on the same word lines, from the drives of their DACs to the inputs of their ADCs.
 
@@ -187,6 +197,16 @@ class Readout(nn.Module):
     (n_image, n_line, height, width). Images pass through the tiles, at all positions at once, as a
     convolution whose kernel is the circuits' matrix.
     """
+
+    #: Outputs per unit of drive (n_bit, n_row) and at zero drive (n_bit,), as in `Lines`; those of
+    #: positive lines have no rows of their own (0, n_row) where they do not count.
+    pairs: torch.Tensor
+    rest: torch.Tensor
+    positive: torch.Tensor
+    rest_positive: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
+    sigma: torch.Tensor
 
     def __init__(
         self,
@@ -198,22 +218,25 @@ class Readout(nn.Module):
     ) -> None:
         super().__init__()
         self.tiles, self.n_bit, self.conv = response.tiles, response.n_bit, conv
-        self.v_swing = v_swing = hardware.periphery.v_swing
+        self.v_swing, self.groups = hardware.periphery.v_swing, response.groups
         volts, rest = hardware.converters.v_read * response.volts, response.rest
         if dac.is_straight:  # gains and offsets of word lines fold into the matrix
-            gain, offset = dac.gain.double().numpy(), dac.offset.double().numpy()
-            rest = rest + offset[response.rows] @ volts
-            volts = (1.0 + gain[response.rows])[:, None] * volts
-        if np.isinf(v_swing):
-            # Both bit lines of a pair lead to one ADC, so only their difference counts.
-            volts, rest = self._pairs(volts, -1), self._pairs(rest, -1)
+            gain, offset = (
+                self._of_lines(x.double().numpy()[response.rows]) for x in (dac.gain, dac.offset)
+            )
+            rest = rest + (offset * volts).sum(axis=0)
+            volts = (1.0 + gain) * volts
         self._keep("rows", response.rows)
         self._keep("columns", response.columns)
-        self._keep("volts", volts, dtype)
-        self._keep("rest", rest, dtype)
+        held = slice(self.n_bit if np.isfinite(self.v_swing) else 0)
+        for names, lines in ((("pairs", "positive"), volts.T), (("rest", "rest_positive"), rest)):
+            positive, negative = lines[: self.n_bit], lines[self.n_bit :]
+            self._keep(names[0], negative - positive, dtype)
+            self._keep(names[1], positive[held], dtype)
         self._keep("sigma", response.sigma, dtype)
+        self._channels: torch.Tensor | None = None
         if conv is not None:
-            self._keep_kernel(conv, response.rows, volts, dtype)
+            self._place(conv, response.rows)
 
     def forward(self, drive: torch.Tensor, draw: Draw | None = None) -> tuple[torch.Tensor, int]:
         """Return the differences (n_vector, n_bit, ...) [V], and how many amplifiers saturated.
@@ -224,62 +247,136 @@ class Readout(nn.Module):
         """
         return self._amplified(self.lines(drive), draw)
 
-    def lines(self, drive: torch.Tensor) -> torch.Tensor:
-        """Return the amplifiers' outputs [V] without swing and noise, for drives as in `forward`.
-
-        Those of all bit lines (n_vector, 2 n_bit, ...), or their differences (n_vector, n_bit, ...)
-        if there is no swing.
-        """
-        if self.conv is None:
-            return self._lines_of(drive)
-        if self.get_buffer("channels").numel() < drive.shape[1]:
-            drive = drive[:, self.get_buffer("channels")]
-        shape = self.conv.stride, self.conv.padding, self.conv.dilation
-        kernel, rest = self.get_buffer("kernel"), self.get_buffer("rest")
-        with exact_convolutions():  # like a matrix's product, which is exact by default
-            return nn.functional.conv2d(drive, kernel, rest, *shape)
+    def lines(self, drive: torch.Tensor) -> Lines:
+        """Return the amplifiers' outputs without swing and noise, for drives as in `forward`."""
+        return self._lines_of(drive) if self.conv is None else self._lines_at_once(drive)
 
     def read_lines(self, drive: torch.Tensor, draw: Draw | None = None) -> tuple[torch.Tensor, int]:
         """Return what `forward` does for drives (n_vector, n_in) of word lines, of any layer."""
         return self._amplified(self._lines_of(drive), draw)
 
-    def _lines_of(self, drive: torch.Tensor) -> torch.Tensor:
-        rows = self.get_buffer("rows")
-        drive = drive if len(rows) == drive.shape[1] else drive[:, rows]
-        return torch.addmm(self.get_buffer("rest"), drive, self.get_buffer("volts"))
+    def product(
+        self, drive: torch.Tensor, lines: torch.Tensor, rest: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the outputs of lines (n_bit, n_row) with their rest (n_bit,) or without."""
+        if self.conv is not None:
+            return self._convolved(drive, lines, rest)
+        return nn.functional.linear(self._own(drive), lines, rest)
+
+    def _lines_of(self, drive: torch.Tensor) -> Lines:
+        drive = self._own(drive)
+        if self.groups == 1:
+            return self._by_product(lambda of, rest: torch.addmm(rest, drive, of.T))
+        each = drive.unflatten(1, (self.groups, -1))
+        return self._by_product(
+            lambda of, rest: (
+                torch.einsum("ngr,gkr->ngk", each, of.unflatten(0, (self.groups, -1))).flatten(1)
+                + rest
+            )
+        )
+
+    def _own(self, drive: torch.Tensor) -> torch.Tensor:
+        return drive if len(self.rows) == drive.shape[1] else drive[:, self.rows]
+
+    def _of_lines(self, of_rows: np.ndarray) -> np.ndarray:
+        """Return what belongs to the word lines (n_word,) as it meets the outputs' rows."""
+        if self.groups == 1:
+            return of_rows[:, None]
+        of_pairs = np.repeat(of_rows.reshape(self.groups, -1).T, self.n_bit // self.groups, axis=1)
+        return np.tile(of_pairs, 2)
+
+    def _lines_at_once(self, drive: torch.Tensor) -> Lines:
+        """Return the outputs for images."""
+        return self._by_product(lambda of, rest: self._convolved(drive, of, rest))
+
+    def _convolved(
+        self, drive: torch.Tensor, lines: torch.Tensor, rest: torch.Tensor | None
+    ) -> torch.Tensor:
+        assert self.conv is not None
+        if self._channels is not None:
+            drive = drive[:, self._channels.to(drive.device)]
+        shape = self.conv.stride, self.conv.padding, self.conv.dilation, self.groups
+        with exact_convolutions():  # like a matrix's product, which is exact by default
+            return nn.functional.conv2d(drive, self._kernel(lines), rest, *shape)
+
+    def _by_product(self, product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Lines:
+        pairs = product(self.pairs, self.rest)
+        if np.isinf(self.v_swing):
+            return Lines(pairs, None)
+        return Lines(pairs, product(self.positive, self.rest_positive))
 
     @property
     def is_noisy(self) -> bool:
         """Whether any output has noise."""
-        return bool(self.get_buffer("sigma").any())
+        return bool(self.sigma.any())
 
-    def _amplified(self, out: torch.Tensor, draw: Draw | None) -> tuple[torch.Tensor, int]:
+    def _amplified(self, lines: Lines, draw: Draw | None) -> tuple[torch.Tensor, int]:
         """Clip lines at the amplifiers' swing, take pairs, add noise."""
-        n_saturated = 0
-        if np.isfinite(self.v_swing):
-            n_saturated = int((out.abs() >= self.v_swing).sum())
-            out = self._pairs(out.clamp(-self.v_swing, self.v_swing), 1)
+        n_saturated, (out, positive), swing = 0, lines, self.v_swing
+        if positive is not None:
+            negative = positive + out
+            n_saturated = sum(int((x.abs() >= swing).sum()) for x in (positive, negative))
+            if n_saturated:
+                out = negative.clamp(-swing, swing) - positive.clamp(-swing, swing)
         if draw is not None and self.is_noisy:
-            out = out + broadcast(self.get_buffer("sigma"), out) * draw(out.detach())
+            out = out + broadcast(self.sigma, out) * draw(out.detach())
         return out, n_saturated
 
-    def _pairs(self, lines, axis: int):
-        """Return negative minus positive lines, r (i_p - i_n), since a TIA inverts."""
-        if axis == 1:
-            return lines[:, self.n_bit :] - lines[:, : self.n_bit]
-        return lines[..., self.n_bit :] - lines[..., : self.n_bit]
-
-    def _keep_kernel(
-        self, conv: ConvGeometry, rows: np.ndarray, volts: np.ndarray, dtype: torch.dtype
-    ) -> None:
-        """Keep the matrix as a convolution's kernel over the channels of the rows."""
+    def _place(self, conv: ConvGeometry, rows: np.ndarray) -> None:
+        """Find where the rows are in a convolution's kernel over the channels that they are of."""
         size = int(np.prod(conv.kernel))
         channels, place = np.unique(rows // size, return_inverse=True)
-        kernel = np.zeros((volts.shape[1], len(channels), size))
-        kernel[:, place, rows % size] = volts.T
-        self._keep("channels", channels)
-        self._keep("kernel", kernel.reshape(len(kernel), -1, *conv.kernel), dtype)
+        self._n_channel, self._places = len(channels) // self.groups, None
+        if len(rows) < size * len(channels):
+            self._places = torch.from_numpy(place * size + rows % size)
+        if len(channels) < conv.in_channels:
+            self._channels = torch.from_numpy(channels)
+
+    def _kernel(self, lines: torch.Tensor) -> torch.Tensor:
+        """Return lines (n_line, n_row) as a convolution's kernel (n_line, n_channel, ...)."""
+        assert self.conv is not None
+        shape = (len(lines), self._n_channel, *self.conv.kernel)
+        if self._places is None:
+            return lines.reshape(shape)
+        full = lines.new_zeros((len(lines), int(np.prod(shape[1:]))))
+        return full.index_copy(1, self._places.to(lines.device), lines).reshape(shape)
 
     def _keep(self, name: str, values: np.ndarray, dtype: torch.dtype | None = None) -> None:
-        tensor = torch.from_numpy(np.array(values))
+        tensor = torch.from_numpy(np.array(values, order="C"))
         self.register_buffer(name, tensor if dtype is None else tensor.to(dtype))
+
+
+class Shared:
+    """The circuits of a layer's parts, laid into one array of which each part's are a stretch.
+
+    So none is held twice.
+
+    parts: whose buffers become these stretches.
+    signed: whether drives are of -1 … 1; else of 0 … 1.
+    """
+
+    def __init__(self, parts: list[Readout], *, signed: bool) -> None:
+        self.signed, names = signed, ("pairs", "positive", "rest", "rest_positive")
+        self.wholes = [_in_one_array(parts, name) for name in names]
+        self.held = [(part, name, getattr(part, name)) for part in parts for name in names]
+        self.versions = [whole._version for whole in self.wholes]
+        of_each = [Part(*(getattr(x, name).numpy() for name in Part._fields)) for x in parts]
+        pairs, positive = (whole.numpy() for whole in self.wholes[:2])
+        self.groups = joined(of_each, pairs, positive, signed=signed)
+
+    def holds(self, signed: bool) -> bool:
+        """Return whether the parts still have these tensors, and in them the same numbers."""
+        return (
+            signed == self.signed
+            and [whole._version for whole in self.wholes] == self.versions
+            and all(part._buffers[name] is own for part, name, own in self.held)
+        )
+
+
+def _in_one_array(parts: list[Readout], name: str) -> torch.Tensor:
+    """Lay a buffer of all parts into one array, and return it."""
+    whole = torch.cat([getattr(part, name).flatten() for part in parts])
+    sizes = [getattr(part, name).numel() for part in parts]
+    for part, own in zip(parts, whole.split(sizes)):
+        setattr(part, name, own.view_as(getattr(part, name)))
+    return whole

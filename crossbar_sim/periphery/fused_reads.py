@@ -1,59 +1,82 @@
-"""From DACs to digital sums in one pass over memory, on the CPU and without gradients.
+"""From drives to digital sums in one pass over memory, on the CPU and without gradients.
 
 A layer is read in blocks of positions that fit into the cache. For each group of tiles on the same
 word lines, a block's drives are gathered from the images, so that no matrix of patches is ever laid
-out; one product gives the amplifiers' outputs; and clipping, rounding and the digital sum follow
-while the block is in the cache. Pairs of bit lines that no drive can bring to their swing take half
-a product, that of their difference. Blocks are the same for any number of threads.
+out; one product gives the differences between the two bit lines of each pair; and clipping,
+rounding and the digital sum follow while the block is in the cache.
+
+Amplifiers clip each line by itself, but seldom. By Cauchy and Schwarz no line exceeds the length of
+its row times that of the longest vector of drives in the block, so the lines themselves are found,
+by another product, only of pairs for which that bound reaches the swing. The outputs are the same.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
+from crossbar_sim.periphery import fused_drives
+from crossbar_sim.periphery.fused_drives import in_threads, shares
 from tinynets.files.compiled import kernels
 
 #: Numbers that a block holds: drives and outputs of a group, and sums.
-_BLOCK = 65_536
+_BLOCK = 262_144
 #: Positions of a block at least and at most; a multiple of what a product takes at once.
-_LEAST, _MOST = 64, 1024
+_LEAST, _MOST = 64, 512
+#: Positions of all blocks but the last are a multiple of this.
+_STEP = 16
+_1, _2, _3, _4, _5, _6, _7, _EIGHT = np.arange(1, 9, dtype=np.uint64)
 
-#: Fraction of the swing up to which a line counts as never clipped, for the rounding of its bound.
-_SAFE = 1 - 1e-5
+#: Fraction of a limit below which a bound keeps clear of it, for the rounding of both.
+_SAFE = 1 - 1e-4
 
-kernel = kernels()
+kernel = kernels(fused_drives)
 #: For numbers that have an order, which is none of NaN; extremes then use vector instructions.
-ordered_kernel = kernels(fastmath={"reassoc", "nnan", "nsz"})
+ordered_kernel = kernels(fused_drives, fastmath={"reassoc", "nnan", "nsz"})
+
+
+class Reach(NamedTuple):
+    """How far the farther line of each pair can get from zero.
+
+    most: the largest output for any drive (n_pair,) [V].
+    length: of the row of outputs per unit of drive (n_pair,) [V].
+    rest: the output at zero drive, without sign (n_pair,) [V].
+    """
+
+    most: np.ndarray
+    length: np.ndarray
+    rest: np.ndarray
 
 
 class Groups(NamedTuple):
     """The tiles of a layer, group after group; numba takes it whole.
 
-    sizes: of each group (n_group, 3): its word lines, its pairs, and how many of those are folded.
-    volts: output of each line of a group per unit of drive (n_line, n_row) [V], all groups in one
-        array; the folded pairs' differences, then the other positive lines, then the negative ones.
-    rest: the same at zero drive, for all lines of all groups [V].
+    sizes: word lines and pairs of each group (n_group, 2).
+    pairs: of each pair, the output of its negative line less that of its positive one per unit of
+        drive (n_pair, n_row) [V], all groups in one array.
+    positive: the same of the positive lines alone; empty for amplifiers without swing.
+    rest: of the differences at zero drive (n_pair,) [V].
+    rest_positive: of the positive lines.
     rows: word lines of all groups, as inputs of the layer.
-    columns: outputs of the layer, for all pairs of all groups, folded ones first.
+    columns: outputs of the layer, for all pairs of all groups.
+    reach: of the farther line of each pair; empty for amplifiers without swing.
     """
 
     sizes: np.ndarray
-    volts: np.ndarray
+    pairs: np.ndarray
+    positive: np.ndarray
     rest: np.ndarray
+    rest_positive: np.ndarray
     rows: np.ndarray
     columns: np.ndarray
+    reach: Reach
 
 
 class Each(NamedTuple):
-    """What differs from one ADC to the next, for all pairs of all groups.
+    """Gains and offsets of the reports of all pairs of all groups, the latter of the range."""
 
-    zeros: what is subtracted from the reports [V].
-    gain, offset: of the reports, the offset as a fraction of the range.
-    """
-
-    zeros: np.ndarray
     gain: np.ndarray
     offset: np.ndarray
 
@@ -64,14 +87,12 @@ class Levels(NamedTuple):
     swing: of the amplifiers [V].
     limit, beyond: range of the ADCs, and the voltage from which one counts as beyond it [V].
     step: between levels [V]; 0 for ADCs that do not round.
-    weight: by which the level is multiplied.
     """
 
     swing: Any
     limit: Any
     beyond: Any
     step: Any
-    weight: Any
 
 
 class Window(NamedTuple):
@@ -87,11 +108,22 @@ class Window(NamedTuple):
     width: int
 
 
+class Digital(NamedTuple):
+    """What becomes of the sums of the reports, in steps of the ADCs or in volts.
+
+    scale, shift: of each output (n_out,), by which a sum is multiplied and what is added then.
+    is_first: whether outputs are begun; else they are added to.
+    """
+
+    scale: np.ndarray
+    shift: np.ndarray
+    is_first: bool
+
+
 class Reader(NamedTuple):
     """A layer ready to be read.
 
     has_errors: whether gains and offsets of the ADCs count.
-    is_first: whether sums are begun; else they are added to.
     """
 
     window: Window
@@ -99,130 +131,125 @@ class Reader(NamedTuple):
     each: Each
     levels: Levels
     has_errors: bool
-    is_first: bool
+    digital: Digital
 
 
 def read_layer(
     drive: np.ndarray, reader: Reader, total: np.ndarray, extremes: np.ndarray, n_thread: int
 ) -> int:
-    """Write what a layer's ADCs report to its sums, or add it.
+    """Write what a layer's outputs are by its ADCs' reports, or add it.
 
     drive: padded images (n_image, n_channel, height, width) as a fraction of v_read, contiguous.
-    total: (n_image, n_out, n_position) [V].
+    total: (n_image, n_out, n_position).
     extremes: (2, n_pair), gets the least and the greatest input of each ADC [V]; (2, 0) for none.
     n_thread: number of threads.
 
     Returns how many amplifiers were at their swing or ADCs beyond their range.
     """
-    n, size = total.shape[0] * total.shape[2], block_size(reader.groups, total.shape[1])
-    n_block = -(-n // size)
-    edges = size * np.linspace(0, n_block, max(min(n_thread, n_block), 1) + 1).astype(np.int64)
-    seen = np.stack([extremes] * (len(edges) - 1))
+    n = total.shape[0] * total.shape[2]
+    size = block_size(reader.groups, total.shape[1], n)
+    parts = shares(n, n_thread, size)
+    seen = np.stack([extremes] * len(parts))
 
-    def read(k: int) -> int:
-        part = size, edges[k], min(edges[k + 1], n)
-        return _read(drive, reader, part, total, seen[k])
+    def read(part: slice) -> int:
+        bounds = size, part.start, part.stop
+        return _read(drive, reader, bounds, total, seen[parts.index(part)])
 
-    if len(seen) == 1:
-        found = [read(0)]
-    else:
-        with ThreadPoolExecutor(len(seen)) as pool:
-            found = list(pool.map(read, range(len(seen))))
+    found = in_threads(read, parts)
     extremes[0], extremes[1] = seen[:, 0].min(axis=0), seen[:, 1].max(axis=0)
     return sum(found)
 
 
 class Part(NamedTuple):
-    """Tiles on the same word lines.
+    """Tiles on the same word lines; the fields are those of `Groups`, with pairs (n_pair, n_row).
 
-    rows, columns: inputs (n_row,) and outputs (n_pair,) of the layer.
-    volts: output of each line per unit of drive, positive lines first (n_row, 2 n_pair), or of each
-        pair (n_row, n_pair) [V].
-    rest: the same at zero drive (2 n_pair,) or (n_pair,) [V].
+    positive, rest_positive: of no lines for amplifiers without swing.
     """
 
     rows: np.ndarray
     columns: np.ndarray
-    volts: np.ndarray
+    pairs: np.ndarray
     rest: np.ndarray
+    positive: np.ndarray
+    rest_positive: np.ndarray
 
 
-def packed(parts: Sequence[Part], swing: float, *, signed: bool) -> tuple[Groups, np.ndarray]:
+def joined(
+    parts: Sequence[Part], pairs: np.ndarray, positive: np.ndarray, *, signed: bool
+) -> Groups:
     """Return the tiles of a layer as the kernel takes them.
 
+    pairs, positive: those of all parts in one array, one part after another.
     signed: whether drives are of -1 … 1; else of 0 … 1.
-
-    Returns the groups, and the order of their pairs among those of the parts (n_pair,).
     """
-    sizes, lines, rests, orders, n_before = [], [], [], [], 0
-    for part in parts:
-        folds = _never_clips(part, swing, signed=signed)
-        order, n_pair, n_fold = np.argsort(~folds, kind="stable"), len(folds), folds.sum()
-        lines.append(_folded(np.ascontiguousarray(part.volts.T), order, n_fold).ravel())
-        rests.append(_folded(part.rest, order, n_fold))
-        sizes.append((len(part.rows), n_pair, n_fold))
-        orders.append(n_before + order)
-        n_before += n_pair
-    order = np.concatenate(orders)
-    rows, columns = (np.concatenate([getattr(x, k) for x in parts]) for k in ("rows", "columns"))
-    made = np.concatenate(lines), np.concatenate(rests), rows, columns[order]
-    return Groups(np.array(sizes), *made), order
+    names = ("rows", "columns", "rest", "rest_positive")
+    rows, columns, rest, rest_positive = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in names
+    )
+    reach = Reach(rest_positive, rest_positive, rest_positive)
+    if len(positive):
+        of_each = [_line_reach(part, signed=signed) for part in parts]
+        reach = Reach(*(np.concatenate(x) for x in zip(*of_each)))
+    sizes = np.array([(len(part.rows), len(part.columns)) for part in parts])
+    return Groups(sizes, pairs, positive, rest, rest_positive, rows, columns, reach)
 
 
-def _folded(lines: np.ndarray, order: np.ndarray, n_fold: int) -> np.ndarray:
-    """Return the differences of the first pairs of an order, then the lines of the others."""
-    n_pair, fold, apart = len(order), order[:n_fold], order[n_fold:]
-    if len(lines) == n_pair:
-        return lines[order]
-    parts = lines[n_pair + fold] - lines[fold], lines[apart], lines[n_pair + apart]
-    return np.concatenate(parts)
-
-
-def _never_clips(part: Part, swing: float, *, signed: bool) -> np.ndarray:
-    """Return for each pair whether no drive brings any of its lines to the swing."""
-    n_pair = len(part.columns)
-    if len(part.rest) == n_pair:
-        return np.full(n_pair, True)
-    volts, rest = part.volts.astype(float), part.rest.astype(float)
-    up, down = np.maximum(volts, 0).sum(axis=0), np.minimum(volts, 0).sum(axis=0)
+def _reach(volts: np.ndarray, rest: np.ndarray, *, signed: bool) -> Reach:
+    """Return how far rows (n_pair, n_row) of outputs per unit of drive can get."""
+    up, down = np.maximum(volts, 0).sum(axis=1), np.minimum(volts, 0).sum(axis=1)
     if signed:
         up, down = up - down, down - up
-    most = np.maximum(rest + up, -(rest + down)).reshape(2, n_pair).max(axis=0)
-    return most < _SAFE * swing
+    most = np.maximum(rest + up, -(rest + down))
+    return Reach(most, np.sqrt(np.einsum("ij,ij->i", volts, volts)), np.abs(rest))
 
 
-def block_size(groups: Groups, n_out: int) -> int:
-    """Return the number of positions of a block."""
-    n_row, n_pair, n_fold = groups.sizes.max(axis=0, initial=1)
-    size = _BLOCK // int(n_row + 2 * n_pair - n_fold + n_out)
-    return min(max(size // _LEAST * _LEAST, _LEAST), _MOST)
+def _line_reach(part: Part, *, signed: bool) -> Reach:
+    """Return for each pair how far the farther of its lines can get."""
+    negative = part.positive + part.pairs, part.rest_positive + part.rest
+    both = zip(
+        *(_reach(*x, signed=signed) for x in ((part.positive, part.rest_positive), negative))
+    )
+    return Reach(*(np.maximum(a, b) for a, b in both))
+
+
+def block_size(groups: Groups, n_out: int, n: int) -> int:
+    """Return the number of positions of a block, out of n in all."""
+    n_row, n_pair = groups.sizes.max(axis=0, initial=1)
+    most = _BLOCK // int(n_row + n_pair + n_out)
+    most = min(max(most // _LEAST * _LEAST, _LEAST), _MOST)
+    even = -(-n // -(-n // most))
+    return -(-even // _STEP) * _STEP
 
 
 @kernel
 def _read(drive, reader, part, total, extremes):
     """Read the positions start … stop - 1, counted over all images, in blocks."""
     (size, start, stop), groups, sizes = part, reader.groups, reader.groups.sizes
-    n_line, offsets = 2 * sizes[:, 1] - sizes[:, 2], _offsets(groups.rows, reader.window, drive)
-    rows = np.empty(sizes[:, 0].max() * size, drive.dtype)
-    outs = np.empty(n_line.max() * size, drive.dtype)
+    offsets = _offsets(groups.rows, reader.window, drive)
+    rows = np.empty(sizes[:, 0].max() * size + 8, drive.dtype)
+    outs = np.empty(sizes[:, 1].max() * size, drive.dtype)
     sums, runs = np.empty((total.shape[1], size), drive.dtype), np.empty((size, 2), np.int64)
     flat, n_saturated = drive.ravel(), 0
     for first in range(start, stop, size):
         n = min(size, stop - first)
         n_run = _runs(first, n, reader.window, drive, runs)
         sums[:] = 0
-        at_volts = at_line = at_row = at_pair = 0
+        at_volts = at_row = at_pair = 0
         for k in range(len(sizes)):
-            n_row, n_pair, n_fold = sizes[k]
-            x, y = rows[: n_row * n].reshape(n_row, n), outs[: n_line[k] * n].reshape(n_line[k], n)
-            _gather(flat, offsets[at_row : at_row + n_row], reader.window, runs[:n_run], x)
-            end = at_volts + n_line[k] * n_row
-            _dot(groups.volts[at_volts:end].reshape(n_line[k], n_row), x, y)
-            place = at_pair, at_line, n_pair, n_fold
-            n_saturated += _convert(y, reader, place, sums, extremes)
-            at_volts, at_line = end, at_line + n_line[k]
-            at_row, at_pair = at_row + n_row, at_pair + n_pair
-        _add_sums(sums, first, total, n, reader.is_first)
+            n_row, n_pair = sizes[k]
+            x, y = rows[: n_row * n].reshape(n_row, n), outs[: n_pair * n].reshape(n_pair, n)
+            _gather(flat, offsets[at_row : at_row + n_row], reader.window, runs[:n_run], rows)
+            end = at_volts + n_pair * n_row
+            pairs = groups.pairs[at_volts:end].reshape(n_pair, n_row)
+            _dot(pairs, x, y)
+            rest = groups.rest[at_pair : at_pair + n_pair].copy()
+            if len(groups.positive):
+                positive = groups.positive[at_volts:end].reshape(n_pair, n_row)
+                lines = pairs, positive
+                n_saturated += _amplify(x, y, lines, at_pair, reader, rest)
+            n_saturated += _convert(y, rest, reader, at_pair, sums, extremes)
+            at_volts, at_row, at_pair = end, at_row + n_row, at_pair + n_pair
+        _add_sums(sums, first, total, n, reader.digital)
     return n_saturated
 
 
@@ -248,27 +275,36 @@ def _runs(first, n, window, drive, runs):
         image, pixel = divmod(first + done, window.height * window.width)
         y, x = divmod(pixel, window.width)
         length = min(window.width - x, n - done)
-        runs[m, 0] = (image * n_channel * height + y * down) * width + x * right
-        runs[m, 1] = length
-        m, done = m + 1, done + length
+        begin = (image * n_channel * height + y * down) * width + x * right
+        if m and right == 1 and begin == runs[m - 1, 0] + runs[m - 1, 1]:
+            runs[m - 1, 1] += length
+        else:
+            runs[m, 0], runs[m, 1], m = begin, length, m + 1
+        done += length
     return m
 
 
 @kernel
 def _gather(flat, offsets, window, runs, x):
-    """Write the drives of some word lines at a block's positions, x (n_row, n)."""
+    """Write the drives of some word lines at a block's positions, x (n_row, n) in one piece.
+
+    As copies of eight may write beyond the end of a stretch, x has that much room behind it.
+    """
     step = np.uint64(window.stride[1])
-    one = np.uint64(1)
+    one, at = np.uint64(1), np.uint64(0)
     for r in range(len(offsets)):
-        line, at = x[r], np.uint64(0)
         for m in range(len(runs)):
             begin, n = np.uint64(runs[m, 0]) + offsets[r], np.uint64(runs[m, 1])
-            if step == one:
-                for p in range(n):
-                    line[at + p] = flat[begin + p]
+            if step == one and begin + n + _EIGHT <= len(flat):
+                for p in range(np.uint64(0), n, _EIGHT):
+                    i, j = begin + p, at + p
+                    a, b, c, d = flat[i], flat[i + _1], flat[i + _2], flat[i + _3]
+                    e, f, g, h = flat[i + _4], flat[i + _5], flat[i + _6], flat[i + _7]
+                    x[j], x[j + _1], x[j + _2], x[j + _3] = a, b, c, d
+                    x[j + _4], x[j + _5], x[j + _6], x[j + _7] = e, f, g, h
             else:
                 for p in range(n):
-                    line[at + p] = flat[begin + p * step]
+                    x[at + p] = flat[begin + p * step]
             at += n
 
 
@@ -279,41 +315,133 @@ def _dot(a, b, out):
 
 
 @kernel
-def _convert(lines, reader, place, sums, extremes):
-    """Add what the ADCs of a group report for a block's lines to the sums."""
-    at, at_line, n_pair, n_fold = place
-    each, levels, rest = reader.each, reader.levels, reader.groups.rest
-    n_saturated, n_apart, n = 0, n_pair - n_fold, lines.shape[1]
-    for b in range(n_pair):
-        x, zero = lines[b], rest[at_line + b]
-        if b >= n_fold:
-            other = b + n_apart
-            n_saturated += _differ(x, lines[other], zero, rest[at_line + other], levels.swing)
-            zero -= zero
-        if reader.has_errors:
-            _err(x, zero, levels.limit, each.gain[at + b], each.offset[at + b])
-            zero -= zero
-        out = sums[reader.groups.columns[at + b]][:n]
-        if levels.step == 0:
-            low, high = _add_volts(x, zero, levels, each.zeros[at + b], out)
-        else:
-            low, high = _add_levels(x, zero, levels, each.zeros[at + b], out)
-        if extremes.shape[1]:
-            extremes[0, at + b] = min(low, extremes[0, at + b])
-            extremes[1, at + b] = max(high, extremes[1, at + b])
-        if max(-low, high) > levels.beyond:
-            n_saturated += _n_beyond(x, zero, levels.beyond)
+def _amplify(x, y, lines, at_pair, reader, rest):
+    """Clip the pairs whose lines may reach the swing; they then have no rest of their own.
+
+    lines: outputs per unit of drive of the group's pairs and of its positive lines.
+
+    Returns how many amplifiers were at their swing.
+    """
+    swing, reach = reader.levels.swing, reader.groups.reach
+    limit, end = _SAFE * swing, at_pair + len(y)
+    most, of_rest = reach.most[at_pair:end], reach.rest[at_pair:end]
+    if most.max() < limit:
+        return 0
+    longest = _longest(x)
+    # A NaN among the drives is below no limit, so that it goes the long way.
+    far = np.flatnonzero(~(reach.length[at_pair:end] * longest + of_rest < limit) & ~(most < limit))
+    if len(far) and longest < np.inf:
+        far = _within_reach(far, _largest(x), lines, of_rest, limit)
+    if not len(far):
+        return 0
+    found, n_saturated = np.empty((len(far), x.shape[1]), x.dtype), 0
+    _dot(lines[1][far], x, found)
+    for k in range(len(far)):
+        b = far[k]
+        own = rest[b], reader.groups.rest_positive[at_pair + b]
+        n_saturated += _clip(y[b], found[k], own, swing)
+        rest[b] = 0
     return n_saturated
 
 
 @kernel
-def _differ(x, y, rest_x, rest_y, swing):
-    """Clip positive lines x and negative lines y, write y - x to x, count those at the swing."""
-    n_saturated = 0
-    for p in range(len(x)):
-        a, b = x[p] + rest_x, y[p] + rest_y
+def _longest(x):
+    """Return the length of the longest column; NaN if it is that of any."""
+    squares = np.zeros(x.shape[1], x.dtype)
+    for r in range(len(x)):
+        line = x[r]
+        for p in range(len(line)):
+            squares[p] += line[p] * line[p]
+    most = squares[0]
+    for p in range(len(squares)):
+        if not squares[p] <= most:
+            most = squares[p]
+        if np.isnan(most):
+            break
+    return float(np.sqrt(most))
+
+
+def _bits(x: np.ndarray) -> np.ndarray:
+    """Return numbers as integers of the same bits."""
+    return x.view(np.int32 if x.dtype == np.float32 else np.int64)
+
+
+@overload(_bits)
+def _compiled_bits(x):
+    kind = np.int32 if x.dtype == types.float32 else np.int64
+    return lambda x: x.view(kind)
+
+
+@kernel
+def _largest(x):
+    """Return the largest number of each row, without sign; NaN if there is any.
+
+    Without their sign, numbers have the order of their bits as integers, a NaN after all others;
+    the greatest integer is found by vector instructions, which that of numbers is not.
+    """
+    largest = np.empty(len(x), x.dtype)
+    bits, found = _bits(x), _bits(largest)
+    no_sign = np.iinfo(bits.dtype).max
+    for r in range(len(x)):
+        line, most = bits[r], bits[r, 0] & no_sign
+        for p in range(len(line)):
+            most = max(most, line[p] & no_sign)
+        found[r] = most
+    return largest
+
+
+@ordered_kernel
+def _within_reach(far, largest, lines, rest, limit):
+    """Return those of some pairs of which a line may get to a limit with such drives."""
+    (pairs, positive), n = lines, 0
+    for b in far:
+        of_positive = of_negative = 0 * largest[0]
+        difference, line = pairs[b], positive[b]
+        for r in range(len(largest)):
+            of_positive += abs(line[r]) * largest[r]
+            of_negative += abs(line[r] + difference[r]) * largest[r]
+        if max(of_positive, of_negative) + rest[b] >= limit:
+            far[n], n = b, n + 1
+    return far[:n]
+
+
+@kernel
+def _clip(pair, positive, rest, swing):
+    """Write the differences of clipped lines; return how many were at the swing."""
+    n_saturated, (rest_pair, rest_positive) = 0, rest
+    for p in range(len(pair)):
+        a = positive[p] + rest_positive
+        b = a + (pair[p] + rest_pair)
         n_saturated += (abs(a) >= swing) + (abs(b) >= swing)
-        x[p] = _clipped(b, swing) - _clipped(a, swing)
+        pair[p] = _clipped(b, swing) - _clipped(a, swing)
+    return n_saturated
+
+
+@kernel
+def _convert(pairs, rest, reader, at, sums, extremes):
+    """Add what the ADCs of a group report for a block's differences to the sums."""
+    levels, n_saturated, n_end = reader.levels, 0, extremes.shape[1]
+    if reader.has_errors:
+        for b in range(len(pairs)):
+            gain, offset = reader.each.gain[at + b], reader.each.offset[at + b]
+            _err(pairs[b], rest[b], levels.limit, gain, offset)
+            rest[b] = 0
+    largest = _largest(pairs)
+    for b in range(len(pairs)):
+        x, zero, k = pairs[b], rest[b], at + b
+        if largest[b] + abs(zero) > levels.beyond:
+            n_saturated += _n_beyond(x, zero, levels.beyond)
+        if n_end:
+            low, high = _ends(x)
+            extremes[0, k] = min(low + zero, extremes[0, k])
+            extremes[1, k] = max(high + zero, extremes[1, k])
+        out, limit, step = sums[reader.groups.columns[k]], levels.limit, levels.step
+        if step == 0:
+            for p in range(len(x)):
+                out[p] += _clipped(x[p] + zero, limit)
+        else:
+            for p in range(len(x)):
+                out[p] += np.rint(_clipped(x[p] + zero, limit) / step)
     return n_saturated
 
 
@@ -321,6 +449,15 @@ def _differ(x, y, rest_x, rest_y, swing):
 def _err(x, rest, limit, gain, offset):
     for p in range(len(x)):
         x[p] = ((x[p] + rest) / limit * gain + offset) * limit
+
+
+@ordered_kernel
+def _ends(x):
+    """Return the least and the greatest number."""
+    low = high = x[0]
+    for p in range(len(x)):
+        low, high = min(low, x[p]), max(high, x[p])
+    return low, high
 
 
 @kernel
@@ -332,53 +469,27 @@ def _n_beyond(x, rest, beyond):
     return n
 
 
-@ordered_kernel
-def _add_levels(x, rest, levels, zero, out):
-    """Add the levels of x + rest to the sums; return the least and the greatest of x + rest."""
-    limit, step, weight = levels.limit, levels.step, levels.weight
-    low = high = x[0] + rest
-    for p in range(len(x)):
-        v = x[p] + rest
-        low, high = min(low, v), max(high, v)
-    for p in range(len(x)):
-        v = x[p] + rest
-        level = np.rint(_clipped(v, limit) / step) * step
-        out[p] += weight * (level - zero)
-    return low, high
-
-
-@ordered_kernel
-def _add_volts(x, rest, levels, zero, out):
-    """Do the same for ADCs that only clip."""
-    limit, weight = levels.limit, levels.weight
-    low = high = x[0] + rest
-    for p in range(len(x)):
-        v = x[p] + rest
-        low, high = min(low, v), max(high, v)
-    for p in range(len(x)):
-        v = x[p] + rest
-        out[p] += weight * (_clipped(v, limit) - zero)
-    return low, high
-
-
 @kernel
 def _clipped(x, limit):
-    return max(min(x, limit), -limit)
+    """Return a number within -limit … limit; a NaN, which is neither beyond nor within, as such."""
+    low = -limit if x < -limit else x
+    return limit if low > limit else low
 
 
 @kernel
-def _add_sums(sums, first, total, n, is_first):
-    """Put the sums (n_out, n) of a block among those of all positions, or add them."""
+def _add_sums(sums, first, total, n, digital):
+    """Put the outputs (n_out, n) of a block among those of all positions, or add them."""
     n_position, done = total.shape[2], 0
     while done < n:
         image, begin = divmod(first + done, n_position)
         length = min(n_position - begin, n - done)
         for c in range(len(sums)):
             own, there = sums[c][done : done + length], total[image, c][begin : begin + length]
-            if is_first:
+            scale, shift = digital.scale[c], digital.shift[c]
+            if digital.is_first:
                 for p in range(length):
-                    there[p] = own[p]
+                    there[p] = own[p] * scale + shift
             else:
                 for p in range(length):
-                    there[p] += own[p]
+                    there[p] += own[p] * scale + shift
         done += length

@@ -16,7 +16,6 @@ from crossbar_sim import Converters, Hardware, solve, solve_ngspice, to_torch, t
 from crossbar_sim.ngspice.process import Job
 from crossbar_sim.on_die import circuit_layer
 from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
-from crossbar_sim.on_die.input_moments import write_weight
 from crossbar_sim.on_die.layer_inputs import InputRange, input_ranges, patches
 from crossbar_sim.on_die.readout import Readout, grouped, merged, respond, respond_all
 from crossbar_sim.on_die.to_torch import circuit_inputs
@@ -412,23 +411,57 @@ def test_tiles_side_by_side_and_added_up_read_what_each_reads(mapped):
 
 
 @pytest.mark.parametrize("tiling", ["in order", "clustered"])
-def test_only_tiles_with_a_group_in_common_are_added_up(tiling):
+@pytest.mark.parametrize("wires", [Wires(), Wires(2, 2)])
+def test_tiles_of_all_groups_are_one_matrix(tiling, wires):
+    """Some tiles hold several groups, which no device connects."""
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Conv2d(12, 24, 3, groups=12)).eval(), torch.rand(3, 12, 5, 6)
-    mapped = map_network(extract(model, x), Die(PRECISE, seed=1), TileConfig(12, 8), tiling=tiling)
+    mapped = map_network(extract(model, x), Die(PRECISE, seed=1), TileConfig(40, 16), tiling=tiling)
     (layer,) = mapped.layers
-    responses = [respond(tile, Hardware(Wires(2, 2))) for tile in layer.tiles]
-    parts = merged(responses, layer.source)
-    assert len(responses) >= len(parts) > 2
-    assert sum(part.volts.size for part in parts) < 24 * 12 * 9
-    whole, there = np.zeros((2, layer.source.n_in, 48))
-    for found, each in ((whole, responses), (there, parts)):
-        for one in each:
-            found[np.ix_(one.rows, np.concatenate([one.columns, 24 + one.columns]))] += one.volts
-    np.testing.assert_allclose(there, whole, rtol=0, atol=1e-15 * np.abs(whole).max())
+    responses = [respond(tile, Hardware(wires)) for tile in layer.tiles]
+    (one,) = merged(responses, layer.source)
+    assert (one.groups, one.volts.shape) == (12, (9, 48))
+    whole = np.zeros((layer.source.n_in, 48))
+    for each in responses:
+        whole[np.ix_(each.rows, np.concatenate([each.columns, 24 + each.columns]))] += each.volts
+    wanted = patches(x, layer.source.conv).double().numpy() @ (whole[:, 24:] - whole[:, :24])
+    on_die = to_torch(model, mapped, Hardware(wires), calibration=x)
+    volts = (on_die(x) - on_die[0].bias[:, None, None]) / on_die[0].units_per_volt[:, None, None]
+    wanted = on_die[0].volts_per_unit * wanted.reshape(3, 3, 4, 24).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(volts, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    assert float(on_die[0].voltages(x).max()) > 0
+    rows = patches(x, layer.source.conv).flatten(0, -2) / on_die[0].input_range.limit
+    (part,) = on_die[0].parts
+    by_position = part.read_lines(rows)[0].reshape(3, 3, 4, 24).permute(0, 3, 1, 2)
+    torch.testing.assert_close(by_position, volts, rtol=0, atol=1e-5 * float(volts.abs().max()))
+
+
+def test_responses_that_reach_other_groups_stay_apart():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Conv2d(12, 24, 3, groups=12)).eval(), torch.rand(3, 12, 5, 6)
+    mapped = map_network(extract(model, x), Die(PRECISE, seed=1), TileConfig(40, 16))
+    (layer,) = mapped.layers
+    found = {tile.name: respond(tile, Hardware()) for tile in layer.tiles}
+    plain = to_torch(model, mapped, Hardware(), calibration=x, responses=found)
+    leak = 1e-3 * (np.arange(2 * 8) < 8)  # into positive lines, from every word line of the tile
+    name = layer.tiles[1].name
+    found[name] = replace(found[name], volts=found[name].volts + leak)
+    assert len(merged(list(found.values()), layer.source)) == len(layer.tiles) == 3
+    apart = to_torch(model, mapped, Hardware(), calibration=x, responses=found)
+    rows = patches(x, layer.source.conv)[..., found[name].rows.copy()].sum(dim=-1)
+    wanted = torch.zeros_like(apart(x))
+    wanted[:, found[name].columns.copy()] = -1e-3 * rows.reshape(3, 1, 3, 4)
+    volts = (apart(x) - plain(x)) / apart[0].units_per_volt[:, None, None]
+    wanted *= apart[0].volts_per_unit
+    torch.testing.assert_close(volts, wanted, rtol=0, atol=1e-4 * float(wanted.abs().max()))
+
+
+def test_a_model_with_other_groups_is_refused():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Conv2d(12, 24, 3, groups=12)).eval(), torch.rand(3, 12, 5, 6)
+    mapped = map_network(extract(model, x), Die(PRECISE, seed=1), TileConfig(12, 8))
     on_die = to_torch(model, mapped, Hardware(), calibration=x)
-    write_weight(model, layer.source, layer.weight)
-    torch.testing.assert_close(on_die(x), model(x), rtol=0, atol=1e-5)
+    torch.testing.assert_close(on_die(x), model(x), rtol=0, atol=1e-2)
     with pytest.raises(
         ValueError, match=r"\(24, 9\), but the mapped one is \(24, 9\) in 12 groups"
     ):
