@@ -28,6 +28,7 @@ from crossbar_sim.periphery.fused_drives import (
     drive_vectors,
     phases,
 )
+from crossbar_sim.periphery.fused_noise import ReadNoise
 from crossbar_sim.periphery.fused_reads import (
     Digital,
     Groups,
@@ -36,7 +37,7 @@ from crossbar_sim.periphery.fused_reads import (
     Window,
     read_layer,
 )
-from crossbar_sim.periphery.noise_stream import Draw, NoiseStream
+from crossbar_sim.periphery.noise_stream import Draw, NoiseStream, Reading
 from mapping.network.mapped_layer import MappedLayer
 
 
@@ -178,23 +179,23 @@ class CircuitLayer(nn.Module):
             x = x.reshape(-1, shape[-1])
         elif x.ndim == 3:
             x = x.unsqueeze(2)
-        draws = None if self.stream is None else self.stream.read(len(x))
+        reading = None if self.stream is None else self.stream.read(len(x))
         if self._is_product():
             y = self._product(x)
         elif self._is_fused(x):
-            y = self._read_fused(x)
+            y = self._read_fused(x, reading)
         else:
-            y = self._digital(self._read(x, draws))
+            y = self._digital(self._read(x, reading))
         if self.conv is None:
             return y.reshape(*shape[:-1], -1).contiguous()
         return y.squeeze(2) if len(shape) == 3 else y
 
-    def _read(self, x: torch.Tensor, draws: Any) -> torch.Tensor:
+    def _read(self, x: torch.Tensor, reading: Reading | None) -> torch.Tensor:
         """Return the sums of what the ADCs report for inputs [V], by torch."""
         total: Any = 0.0
         for k_pass, (weight, drive) in enumerate(self.passes(x)):
             for k, part in enumerate(self.parts):
-                draw = None if draws is None else draws(k, k_pass)
+                draw = None if reading is None else reading.of(k, k_pass)
                 volts, n_clipped = self._adc_inputs(part, drive, draw)
                 read, n_beyond = self.adc.read(volts, k)
                 self.n_saturated += n_clipped + n_beyond
@@ -233,11 +234,11 @@ class CircuitLayer(nn.Module):
         """Return whether one pass over memory will do: CPU, straight converters, no gradients."""
         plain = x.device.type == "cpu" and not (torch.is_grad_enabled() and x.requires_grad)
         plain = plain and x.dtype in (torch.float32, torch.float64) and x.dtype == self.bias.dtype
-        noise = self.stream is not None and any(part.is_noisy for part in self.parts)
+        plain = plain and (self.stream is None or x.dtype == torch.float32)
         straight = self.dac_errors.is_straight and self.adc.is_straight
-        return plain and self.hardware.devices is None and not noise and straight
+        return plain and self.hardware.devices is None and straight
 
-    def _read_fused(self, x: torch.Tensor) -> torch.Tensor:
+    def _read_fused(self, x: torch.Tensor, reading: Reading | None) -> torch.Tensor:
         """Return the layer's outputs by the kernels of `fused_drives` and `fused_reads`."""
         if torch.is_grad_enabled():
             scale, bias = np.ones(len(self.bias)), np.zeros(len(self.bias))
@@ -255,11 +256,21 @@ class CircuitLayer(nn.Module):
             ends = (step or 1.0) * by, (bias if k == 0 else 0.0) - by * zeros
             digital = Digital(ends[0].astype(kind), ends[1].astype(kind), is_first=k == 0)
             each, errors, seen = self.adc.each(x), self.adc.has_errors, self.adc.ends(kind)
-            reader = Reader(window, groups, each, levels, errors, digital)
+            noise = self._noise(reading, k, 1 if self.conv is None else total.shape[2])
+            reader = Reader(window, groups, each, levels, errors, noise, digital)
             self.n_saturated += read_layer(images, reader, total.numpy(), seen, n_thread)
             self.adc.observe(seen)
         y = total[0].T if self.conv is None else total.unflatten(2, (window.height, window.width))
         return self._digital(y) if torch.is_grad_enabled() else y
+
+    def _noise(self, reading: Reading | None, k_pass: int, n_position: int) -> ReadNoise:
+        """Return the noise of a pass over inputs."""
+        assert self._shared is not None
+        if reading is None or not self._shared.sigma.any():
+            return ReadNoise.none(self._shared.sigma)
+        keys = np.array([reading.stream.key(k) for k in range(len(self.readouts))], np.uint64)
+        counts = map(np.uint64, (reading.place(k_pass), reading.first, n_position))
+        return ReadNoise(self._shared.sigma, keys, *counts)
 
     def _window(self, x: torch.Tensor) -> Window:
         """Return how the layer moves over its padded drives."""
@@ -300,12 +311,12 @@ class CircuitLayer(nn.Module):
         if self.dac_errors.is_straight:
             return part(drive, draw)
         if self.conv is None:
-            return part.read_lines(self.dac_errors.apply(drive), draw)
+            return part(self.dac_errors.apply(drive), draw)
         # Each word line has its own nonlinearity, so every patch must be laid out.
         rows = self.dac_errors.apply(patches(drive, self.conv).flatten(0, -2))
-        volts, n_saturated = part.read_lines(rows, draw)
+        volts, n_saturated = part.read_lines(rows)
         volts = volts.unflatten(0, (len(drive), *output_size(drive, self.conv)))
-        return volts.permute(0, 3, 1, 2), n_saturated
+        return part.noisy(volts.permute(0, 3, 1, 2), draw), n_saturated
 
     def _spread(self, read: torch.Tensor, part: Readout) -> torch.Tensor:
         """Put the outputs of some tiles in their places among the layer's outputs."""

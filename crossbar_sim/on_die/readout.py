@@ -245,15 +245,22 @@ class Readout(nn.Module):
             (n_image, n_channel, height, width).
         draw: gives the numbers of the noise; None for none.
         """
-        return self._amplified(self.lines(drive), draw)
+        out, n_saturated = self._amplified(self.lines(drive))
+        return self.noisy(out, draw), n_saturated
+
+    def noisy(self, out: torch.Tensor, draw: Draw | None) -> torch.Tensor:
+        """Return differences (n_vector, n_bit, ...) [V] with noise."""
+        if draw is None or not self.is_noisy:
+            return out
+        return out + broadcast(self.sigma, out) * draw(out.detach())
 
     def lines(self, drive: torch.Tensor) -> Lines:
         """Return the amplifiers' outputs without swing and noise, for drives as in `forward`."""
         return self._lines_of(drive) if self.conv is None else self._lines_at_once(drive)
 
-    def read_lines(self, drive: torch.Tensor, draw: Draw | None = None) -> tuple[torch.Tensor, int]:
-        """Return what `forward` does for drives (n_vector, n_in) of word lines, of any layer."""
-        return self._amplified(self._lines_of(drive), draw)
+    def read_lines(self, drive: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Return what `forward` does for drives (n_vector, n_in) of any layer, without noise."""
+        return self._amplified(self._lines_of(drive))
 
     def product(
         self, drive: torch.Tensor, lines: torch.Tensor, rest: torch.Tensor | None = None
@@ -310,16 +317,14 @@ class Readout(nn.Module):
         """Whether any output has noise."""
         return bool(self.sigma.any())
 
-    def _amplified(self, lines: Lines, draw: Draw | None) -> tuple[torch.Tensor, int]:
-        """Clip lines at the amplifiers' swing, take pairs, add noise."""
+    def _amplified(self, lines: Lines) -> tuple[torch.Tensor, int]:
+        """Clip lines at the amplifiers' swing, take pairs."""
         n_saturated, (out, positive), swing = 0, lines, self.v_swing
         if positive is not None:
             negative = positive + out
             n_saturated = sum(int((x.abs() >= swing).sum()) for x in (positive, negative))
             if n_saturated:
                 out = negative.clamp(-swing, swing) - positive.clamp(-swing, swing)
-        if draw is not None and self.is_noisy:
-            out = out + broadcast(self.sigma, out) * draw(out.detach())
         return out, n_saturated
 
     def _place(self, conv: ConvGeometry, rows: np.ndarray) -> None:
@@ -356,13 +361,14 @@ class Shared:
     """
 
     def __init__(self, parts: list[Readout], *, signed: bool) -> None:
-        self.signed, names = signed, ("pairs", "positive", "rest", "rest_positive")
+        self.signed, names = signed, ("pairs", "positive", "rest", "rest_positive", "sigma")
         self.wholes = [_in_one_array(parts, name) for name in names]
         self.held = [(part, name, getattr(part, name)) for part in parts for name in names]
         self.versions = [whole._version for whole in self.wholes]
         of_each = [Part(*(getattr(x, name).numpy() for name in Part._fields)) for x in parts]
         pairs, positive = (whole.numpy() for whole in self.wholes[:2])
         self.groups = joined(of_each, pairs, positive, signed=signed)
+        self.sigma = self.wholes[-1].numpy()
 
     def holds(self, signed: bool) -> bool:
         """Return whether the parts still have these tensors, and in them the same numbers."""

@@ -17,8 +17,9 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from crossbar_sim.periphery import fused_drives
+from crossbar_sim.periphery import fused_noise, philox
 from crossbar_sim.periphery.fused_drives import in_threads, shares
+from crossbar_sim.periphery.fused_noise import ReadNoise, add_noise, stretches
 from tinynets.files.compiled import kernels
 
 #: Numbers that a block holds: drives and outputs of a group, and sums.
@@ -32,9 +33,9 @@ _1, _2, _3, _4, _5, _6, _7, _EIGHT = np.arange(1, 9, dtype=np.uint64)
 #: Fraction of a limit below which a bound keeps clear of it, for the rounding of both.
 _SAFE = 1 - 1e-4
 
-kernel = kernels(fused_drives)
+kernel = kernels(fused_noise, philox)
 #: For numbers that have an order, which is none of NaN; extremes then use vector instructions.
-ordered_kernel = kernels(fused_drives, fastmath={"reassoc", "nnan", "nsz"})
+ordered_kernel = kernels(fused_noise, philox, fastmath={"reassoc", "nnan", "nsz"})
 
 
 class Reach(NamedTuple):
@@ -131,6 +132,7 @@ class Reader(NamedTuple):
     each: Each
     levels: Levels
     has_errors: bool
+    noise: ReadNoise
     digital: Digital
 
 
@@ -229,10 +231,13 @@ def _read(drive, reader, part, total, extremes):
     rows = np.empty(sizes[:, 0].max() * size + 8, drive.dtype)
     outs = np.empty(sizes[:, 1].max() * size, drive.dtype)
     sums, runs = np.empty((total.shape[1], size), drive.dtype), np.empty((size, 2), np.int64)
-    flat, n_saturated = drive.ravel(), 0
+    flat, n_saturated, noise, n_sample = drive.ravel(), 0, reader.noise, 0
+    samples, four = np.empty((size, 3), np.uint64), np.empty(6 * size, drive.dtype)
     for first in range(start, stop, size):
         n = min(size, stop - first)
         n_run = _runs(first, n, reader.window, drive, runs)
+        if len(noise.sigma):
+            n_sample = stretches(noise, first, n, samples)
         sums[:] = 0
         at_volts = at_row = at_pair = 0
         for k in range(len(sizes)):
@@ -247,6 +252,9 @@ def _read(drive, reader, part, total, extremes):
                 positive = groups.positive[at_volts:end].reshape(n_pair, n_row)
                 lines = pairs, positive
                 n_saturated += _amplify(x, y, lines, at_pair, reader, rest)
+            if len(noise.sigma):
+                work = four[: 6 * n].reshape(6, n)
+                add_noise(y, noise, k, at_pair, samples[:n_sample], work)
             n_saturated += _convert(y, rest, reader, at_pair, sums, extremes)
             at_volts, at_row, at_pair = end, at_row + n_row, at_pair + n_pair
         _add_sums(sums, first, total, n, reader.digital)

@@ -5,6 +5,7 @@ So they are the same on every device, and for samples that are read in one batch
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,8 +19,6 @@ Draw = Callable[[torch.Tensor], torch.Tensor]
 _N_PASS = 64
 #: Blocks of four numbers that are made at once, which bounds the memory.
 _AT_ONCE = 2**18
-#: Blocks of a row below which those of many rows are made together.
-_SHORT = 16
 
 
 class NoiseStream:
@@ -42,42 +41,61 @@ class NoiseStream:
         """Begin a pass through the network."""
         self._next, self._counts = 0, True
 
-    def read(self, n_sample: int) -> Callable[[int, int], Draw]:
-        """Return the numbers of the next samples, as a function of group and pass."""
+    def read(self, n_sample: int) -> "Reading":
+        """Return the numbers of the next samples."""
         use = self._next
         if use == len(self._seen):
             self._seen.append(0)
         first, self._next = self._seen[use], use + self._counts
         self._seen[use] += n_sample
+        return Reading(self, use, first, n_sample)
 
-        def of(group: int, k_pass: int) -> Draw:
-            place = (_N_PASS * use + k_pass) % 2**32
-            return lambda out: self._normals(group, place, first, n_sample, out)
-
-        return of
-
-    def _normals(
-        self, group: int, place: int, first: int, n_row: int, out: torch.Tensor
-    ) -> torch.Tensor:
-        n = out.numel() // max(n_row, 1)
-        key, n_block = self._key(group), -(-n // 4)
-        kind = torch.float64 if out.dtype == torch.float64 else torch.float32
-        found = torch.empty(n_row, n, dtype=kind, device=out.device)
-        size, is_short = max(_AT_ONCE // max(n_block, 1), 1), n_block < _SHORT
-        for start in range(0, n_row, size):
-            m = min(size, n_row - start)
-            counters = Counters(key, place, first + start, m, n_block)
-            four = normals(words(counters, out.device, rows_last=is_short), kind)
-            four = four.flatten(0, 1).T if is_short else four.transpose(0, 1).flatten(1)
-            found[start : start + m] = four[:, :n]
-        return found.reshape(out.shape).to(out.dtype)
-
-    def _key(self, group: int) -> tuple[int, int]:
+    def key(self, group: int) -> tuple[int, int]:
+        """Return the key of a group of tiles, two words."""
         if group not in self._keys:
             text = f"{self.label} {group}".encode()
             a, b = np.random.SeedSequence([self.seed, *text]).generate_state(2).tolist()
             self._keys[group] = a, b
         return self._keys[group]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The numbers of some samples.
+
+    use: of the layer within a pass through its network.
+    first, n_sample: of the samples.
+
+    The counter of a number is (block, place, sample). Of n positions of a sample, four successive
+    outputs at position p share block n (output // 4) + p; the output's number is one of its four.
+    """
+
+    stream: NoiseStream
+    use: int
+    first: int
+    n_sample: int
+
+    def place(self, k_pass: int) -> int:
+        """Return the word of the counters that belongs to a pass."""
+        return (_N_PASS * self.use + k_pass) % 2**32
+
+    def of(self, group: int, k_pass: int) -> Draw:
+        """Return what gives the numbers of a group of tiles in a pass."""
+        return lambda out: self._normals(self.stream.key(group), self.place(k_pass), out)
+
+    def _normals(self, key: tuple[int, int], place: int, out: torch.Tensor) -> torch.Tensor:
+        n_sample, n_output, shape = self.n_sample, out.shape[1], out.shape
+        n_four, n_position = -(-n_output // 4), math.prod(shape[2:])
+        kind = torch.float64 if out.dtype == torch.float64 else torch.float32
+        found = torch.empty(n_sample, n_output, n_position, dtype=kind, device=out.device)
+        n_block = n_four * n_position
+        size = max(_AT_ONCE // max(n_block, 1), 1)
+        for start in range(0, n_sample, size):
+            m = min(size, n_sample - start)
+            four = words(Counters(key, place, self.first + start, m, n_block), out.device)
+            four = normals(four, kind).unflatten(2, (n_four, n_position)).permute(1, 2, 0, 3)
+            found[start : start + m] = four.flatten(1, 2)[:, :n_output]
+        return found.reshape(shape).to(out.dtype)
 
 
 def normals(four: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -20,6 +20,8 @@ _N_ROUND = 10
 _MASK = 0xFFFFFFFF
 
 kernel = kernels()
+#: Vector instructions take a loop only if all that it calls is part of it.
+inlined = kernels(inline="always")
 
 
 class Counters(NamedTuple):
@@ -38,19 +40,17 @@ class Counters(NamedTuple):
     n_block: int
 
 
-def words(counters: Counters, device: torch.device, *, rows_last: bool = False) -> torch.Tensor:
+def words(counters: Counters, device: torch.device) -> torch.Tensor:
     """Return the four words of every block (4, n_row, n_block), below 2^32.
 
     They are made on the device, and are of the type that is fastest there: uint32 on the CPU, int64
-    elsewhere. With rows_last they are (4, n_block, n_row), which takes less time for short rows.
+    elsewhere.
     """
     if device.type != "cpu":
-        found = words_in_torch(counters, device)
-        return found.transpose(1, 2) if rows_last else found
-    shape = counters.n_row, counters.n_block
-    out = np.empty((4, *(shape[::-1] if rows_last else shape)), np.uint32)
+        return words_in_torch(counters, device)
+    out = np.empty((4, counters.n_row, counters.n_block), np.uint32)
     key = np.array(counters.key, np.uint64)
-    _fill(key, np.uint64(counters.place), np.uint64(counters.first), rows_last, out)
+    _fill(key, np.uint64(counters.place), np.uint64(counters.first), out)
     return torch.from_numpy(out)
 
 
@@ -72,23 +72,26 @@ def words_in_torch(counters: Counters, device: torch.device) -> torch.Tensor:
     return torch.stack((c0, c1, c2, c3))
 
 
-@kernel
-def _fill(key, place, first, rows_last, out):
-    """Write the words of all blocks; the inner loop goes along the last dimension of out."""
+@inlined
+def four_words(block, place, row, k0, k1):
+    """Return the words of a counter; all are uint64, the words and the key below 2^32."""
     mask, half = np.uint64(_MASK), np.uint64(32)
     by_0, by_1 = np.uint64(_MULTIPLIERS[0]), np.uint64(_MULTIPLIERS[1])
     step_0, step_1 = np.uint64(_KEY_STEPS[0]), np.uint64(_KEY_STEPS[1])
-    along_row, along_block = np.uint64(rows_last), np.uint64(not rows_last)
+    c0, c1, c2, c3 = block, place, row & mask, row >> half
+    for _ in range(_N_ROUND):
+        one, other = c0 * by_0, c2 * by_1
+        c0, c1 = (other >> half) ^ c1 ^ k0, other & mask
+        c2, c3 = (one >> half) ^ c3 ^ k1, one & mask
+        k0, k1 = (k0 + step_0) & mask, (k1 + step_1) & mask
+    return c0, c1, c2, c3
+
+
+@kernel
+def _fill(key, place, first, out):
+    """Write the words of all blocks."""
     for i in range(out.shape[1]):
         for j in range(out.shape[2]):
-            outer, inner = np.uint64(i), np.uint64(j)
-            row = first + outer * along_block + inner * along_row
-            c0, c1, c2, c3 = outer * along_row + inner * along_block, place, row & mask, row >> half
-            k0, k1 = key[0], key[1]
-            for _ in range(_N_ROUND):
-                one, other = c0 * by_0, c2 * by_1
-                c0, c1 = (other >> half) ^ c1 ^ k0, other & mask
-                c2, c3 = (one >> half) ^ c3 ^ k1, one & mask
-                k0, k1 = (k0 + step_0) & mask, (k1 + step_1) & mask
-            out[0, i, j], out[1, i, j] = c0, c1
-            out[2, i, j], out[3, i, j] = c2, c3
+            row = first + np.uint64(i)
+            a, b, c, d = four_words(np.uint64(j), place, row, key[0], key[1])
+            out[0, i, j], out[1, i, j], out[2, i, j], out[3, i, j] = a, b, c, d

@@ -1,6 +1,7 @@
 """Reads in one pass over memory: what torch gives in many, to the last tie but rounding."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossbar_sim import Converters, Hardware, to_torch
+from crossbar_sim import Converters, Hardware, Noise, to_torch
 from crossbar_sim.on_die.circuit_layer import CircuitLayer
 from crossbar_sim.periphery.fused_drives import DacLevels, drive_images, drive_vectors, shares
 from mapping import Die, ResistorBank, TileConfig, map_network
@@ -50,15 +51,16 @@ def on_die(layer: nn.Module, x: torch.Tensor, hardware: Hardware) -> CircuitLaye
 
 
 def by_torch(layer: CircuitLayer, x: torch.Tensor) -> tuple[torch.Tensor, int]:
-    layer.n_saturated = 0
-    y = layer._digital(layer._read(x, None))
+    layer.restart()
+    images = x if layer.conv is None or x.ndim == 4 else x.unsqueeze(2)
+    y = layer._digital(layer._read(images, layer.stream and layer.stream.read(len(x))))
     return y, layer.n_saturated
 
 
 def at_once(layer: CircuitLayer, x: torch.Tensor) -> tuple[torch.Tensor, int]:
     assert layer._is_fused(x)
     assert not layer._is_product()
-    layer.n_saturated = 0
+    layer.restart()
     return layer(x), layer.n_saturated
 
 
@@ -77,6 +79,23 @@ def test_all_layers_and_converters_read_as_torch_does(kind, converters, swing):
     # A sum within rounding of a tie may be rounded either way; then it is off by a whole level.
     error = (found - wanted).abs() / wanted.abs().max()
     assert float((error > _ROUNDING).float().mean()) < 2e-3
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("converters", [{}, {"dac_bits": 8, "adc_bits": 8, "drive": "two-phase"}])
+def test_noise_is_that_of_torch(kind, converters):
+    torch.manual_seed(0)
+    layer, shape = LAYERS[kind]
+    x, noise = torch.randn(shape), Noise(bandwidth=1e11, seed=3)
+    ends = Periphery(tia_gain=1e4, v_swing=0.3)
+    hardware = Hardware(Wires(1, 1), ends, Converters(**converters), noise)
+    circuits = on_die(layer, x, hardware)
+    (wanted, n_wanted), (found, n_found) = by_torch(circuits, x), at_once(circuits, x)
+    assert n_found == n_wanted
+    error = (found - wanted).abs() / wanted.abs().max()
+    assert float((error > 5 * _ROUNDING).float().mean()) < 2e-3
+    quiet = on_die(layer, x, replace(hardware, noise=None))(x)
+    assert float((found - quiet).abs().mean() / quiet.abs().max()) > 1e-3
 
 
 def test_lines_are_clipped_one_by_one_also_if_few_of_them_are():
