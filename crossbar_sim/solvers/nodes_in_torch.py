@@ -77,7 +77,7 @@ def solve_in_torch(
     """
     g = lines.g[..., None, :, :]
     words, bits = _inverse_words(lines), _inverse_bits(lines)
-    driven = torch.zeros(*v_in.shape, lines.n_bit, dtype=g.dtype, device=g.device)
+    driven = g.new_zeros(*v_in.shape, lines.n_bit)
     driven[..., 0] = lines.g_first * v_in
 
     def word_nodes(f: torch.Tensor | float, w: torch.Tensor) -> torch.Tensor:

@@ -50,7 +50,7 @@ def divisions(cells: torch.Tensor, ohm: Number, first: Number, last: Number) -> 
 def inverse(own: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     """Return the inverses (…, n, n) [ohm] of lines, by their divisions (…, n)."""
     n = own.shape[-1]
-    is_below = torch.ones(n, n, dtype=torch.bool, device=own.device).tril(-1)
+    is_below = own.new_ones(n, n, dtype=torch.bool).tril(-1)
     steps = torch.where(is_below, share[..., :, None], torch.ones_like(own)[..., None, :])
     lower = steps.cumprod(dim=-2) * own[..., None, :]
     return lower.tril() + lower.tril(-1).mT
