@@ -5,13 +5,13 @@ is that of the derivative by one wire resistance, against a difference of two so
 
 Then many arrays, one by one and at once, each with a vector for each word line, as training through
 wires has them; and the layers of LeNet-5 through the wires of their tiles, with the selection of
-all cells.
+all cells, which is one for each layer both ways.
 
 Run: python -m benchmarks.circuits.gradients  (two minutes)
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -79,28 +79,30 @@ def at_once(n: int, n_array: int) -> dict[str, Any]:
 
     The difference is the largest, as a fraction of the largest derivative.
     """
-    rng = np.random.default_rng(n)
-    g = torch.tensor(10 ** rng.uniform(-6, -4, size=(n_array, 2, n, n)), requires_grad=True)
+    cells = torch.tensor(10 ** np.random.default_rng(n).uniform(-6, -4, size=(n_array, 2, n, n)))
     v_in = torch.eye(n, dtype=torch.float64)
-
-    def loss(part: torch.Tensor) -> torch.Tensor:
-        ends = TorchAmplifiers(tia_gain=1e4)
-        return solve_torch(part, v_in, TorchWires(5.2, 1.8, 100.0), ends).v_out.square().sum()
-
-    def slopes(parts: Callable[[], Iterable[torch.Tensor]]) -> torch.Tensor:
-        g.grad = None
-        for part in parts():
-            loss(part).backward()
-        assert g.grad is not None
-        return g.grad
-
-    ways = {"alone": lambda: g.unbind(), "at_once": lambda: [g]}
+    ways = {"alone": list(cells), "at_once": [cells]}
     found: dict[str, Any] = {"n": n, "n_array": n_array}
+    slopes = {}
+
+    def loss(g: torch.Tensor) -> torch.Tensor:
+        ends = TorchAmplifiers(tia_gain=1e4)
+        return solve_torch(g, v_in, TorchWires(5.2, 1.8, 100.0), ends).v_out.square().sum()
+
     for name, parts in ways.items():
-        with torch.no_grad():
-            found[f"{name}_forward_s"] = fastest(lambda: [loss(part) for part in parts()])  # noqa: B023
-        found[f"{name}_both_s"] = fastest(lambda: slopes(parts))  # noqa: B023
-    alone, together = (slopes(parts) for parts in ways.values())
+        given = [part.clone().requires_grad_() for part in parts]
+
+        def forward(given: list[torch.Tensor] = given) -> None:
+            with torch.no_grad():
+                for g in given:
+                    loss(g)
+
+        def both(given: list[torch.Tensor] = given) -> list[torch.Tensor]:
+            return [torch.autograd.grad(loss(g), g)[0] for g in given]
+
+        found |= {f"{name}_forward_s": fastest(forward), f"{name}_both_s": fastest(both)}
+        slopes[name] = torch.cat([slope.view(-1, 2, n, n) for slope in both()])
+    alone, together = slopes.values()
     return found | {"difference": float((alone - together).abs().max() / alone.abs().max())}
 
 
@@ -121,11 +123,18 @@ def lenet(side: int) -> dict[str, Any]:
         parts = [layer(weight).square().sum() for layer, weight in zip(layers, weights)]
         return torch.stack(parts).sum()
 
-    with torch.no_grad():
-        alone = fastest(forward)
-    shapes = sum(len(layer.alike) for layer in layers)
-    times = {"forward_s": alone, "both_s": fastest(lambda: forward().backward())}
-    return {"side": side, "n_tile": len(mapped.tiles), "n_call": shapes, **times}
+    def times(way: str) -> dict[str, float]:
+        with torch.no_grad():
+            alone = fastest(forward)
+        both = fastest(lambda: forward().backward())
+        return {f"{way}_forward_s": alone, f"{way}_both_s": both}
+
+    at_once = times("at_once")
+    n_call = sum(len(layer.alike) for layer in layers)
+    for layer in layers:
+        layer.alike = [one for part in layer.alike for one in zip(*(x.split(1) for x in part))]
+    n_tile = sum(len(layer.alike) for layer in layers)
+    return {"side": side, "n_tile": n_tile, "n_call": n_call, **times("alone"), **at_once}
 
 
 def lenet5() -> nn.Module:
@@ -166,7 +175,7 @@ def main() -> None:
     table = [[r[k] for k in ("n", "n_array", *keys, "difference")] for r in many]
     print_table("Many arrays, a vector for each word line", head, table)
     layers = [lenet(side) for side in SIDES]
-    head = ["side", "tiles", "calls", "forward [s]", "both [s]"]
+    head = ["side", "tiles", "calls", *head[2:6]]
     print_table("Layers of LeNet-5", head, [list(r.values()) for r in layers])
     found = {"n_vector": N_VECTOR, "rows": rows, "many": many, "lenet": layers}
     save_json("gradients", {"machine": start, **found})
