@@ -19,8 +19,8 @@ def transfer_matrices(circuits: Sequence[Circuit], device: torch.device) -> list
 
     Arrays of one shape and with the same wires are eliminated together. Each is compared with a
     solution of one random vector by conjugate gradients on the device; of arrays with lines without
-    resistance, the first of a batch with the sparse solver. An array whose elimination cancels, and
-    any circuit that is no grid of known wires, is left to `transfer_matrix`.
+    resistance, the first of a batch with the sparse solver. An array that differs or whose solution
+    does not converge, and any circuit that is no grid of known wires, is left to `transfer_matrix`.
     """
     found: list[Any] = [None] * len(circuits)
     groups: dict[tuple, list[int]] = {}
