@@ -239,9 +239,7 @@ EXPLAINED = {
         "between the rounding of processors and the least change that is another network"
     ),
     "crossbar_sim/calibration/through_wires.py: total = total.index_put("
-    "(rows[:, None], columns), matrix, accumulate=False)": (
-        "equivalent: a weight is on one tile alone"
-    ),
+    "(rows, columns), matrices, accumulate=False)": ("equivalent: a weight is on one tile alone"),
     "crossbar_sim/ngspice/verification.py: _ROOM = 2**26": "how much memory is taken",
     "mapping/network/mapped_layer.py: limit = tolerance * (self.largest or 2.0)": (
         "equivalent: where the largest weight is zero none remains to be missed"

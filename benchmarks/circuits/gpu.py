@@ -1,9 +1,9 @@
-"""What a GPU takes for selection, transfer matrices and reads, against the CPU in the same run.
+"""What a GPU takes for selection, matrices, derivatives and reads, against the CPU in the same run.
 
 Both do the same work, and their results are compared, or the script fails. Weights are those of a
 language model's shapes, 22 layers 2,048 wide with an MLP of 5,632, 1.13 billion in all: seeded, and
-streamed through one layer's tiles at a time. Of them, all are read; selection and transfer matrices
-are measured on a part, and what all would take is that rate times their number.
+streamed through one layer's tiles at a time. Of them, all are read; selection, transfer matrices
+and derivatives are measured on a part, and what all would take is that rate times their number.
 
 Run: python -m benchmarks.circuits.gpu  (some minutes; without a GPU it says so and ends)
      python -m benchmarks.circuits.gpu --device cpu  (small sizes, nothing is kept: a test)
@@ -22,7 +22,7 @@ import torch
 from rich.progress import track
 
 from benchmarks.common import machine, print_table, save_json
-from crossbar_sim import Converters, Hardware
+from crossbar_sim import Converters, Hardware, TorchAmplifiers, TorchWires, solve_torch
 from crossbar_sim.on_die.circuit_layer import CircuitLayer
 from crossbar_sim.on_die.layer_inputs import InputRange
 from crossbar_sim.on_die.readout import Response
@@ -113,6 +113,29 @@ def transfer(size: Size, device: torch.device) -> dict[str, float]:
     return _rates("tiles", size.n_tile, n_all, here, there) | {"difference": off}
 
 
+def derivatives(size: Size, device: torch.device) -> dict[str, float]:
+    """Find what tiles multiply by through their wires, and its derivative by each cell."""
+    cells = torch.from_numpy(
+        np.random.default_rng(4).uniform(1e-6, 1e-4, (size.n_tile, 2, TILE, TILE))
+    )
+
+    def slopes(where: torch.device) -> torch.Tensor:
+        found = []
+        for part in cells.split(64):
+            g = part.to(where).requires_grad_()
+            v_in = torch.eye(TILE, dtype=torch.float64, device=where)
+            solved = solve_torch(g, v_in, TorchWires(1.0, 1.0, 10.0), TorchAmplifiers(tia_gain=1e3))
+            found += torch.autograd.grad(solved.v_out.square().sum(), g)
+        return torch.cat(found)
+
+    here, expected = seconds(lambda: slopes(torch.device("cpu")), torch.device("cpu"))
+    there, found = seconds(lambda: slopes(device).cpu(), device)
+    off = float((found - expected).abs().max() / expected.abs().max())
+    assert off < 1e-9, off
+    n_all = size.n_weight // TILE**2
+    return _rates("tiles", size.n_tile, n_all, here, there) | {"difference": off}
+
+
 def _rates(what: str, n: int, n_all: int, here: float, there: float) -> dict[str, Any]:
     each = {"cpu_s": here, "device_s": there, "ratio": here / there}
     return {"what": what, "n": n, "n_all": n_all, **each, "device_s_all": there * n_all / n}
@@ -186,7 +209,8 @@ def main() -> None:
         print("there is no GPU here: nothing was measured; --device cpu runs small sizes instead")
         return
     size = Size() if device.type == "cuda" else SMALL
-    parts = {"selection": selection, "transfer matrices": transfer, "reads": reads}
+    parts = {"selection": selection, "transfer matrices": transfer, "derivatives": derivatives}
+    parts["reads"] = reads
     found = {name: part(size, device) for name, part in parts.items()}
     head = ["part", "of", "number", "CPU s", "device s", "CPU / device", "all on the device s"]
     keys = ("what", "n", "cpu_s", "device_s", "ratio", "device_s_all")

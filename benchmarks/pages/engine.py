@@ -131,8 +131,33 @@ def derivatives() -> str:
     )
     return (
         f"Outputs with their derivatives by every cell, input, wire and amplifier, for {kept['n_vector']} vectors, take "
-        f"as long as the outputs alone times {each} (`benchmarks/circuits/gradients.py`)."
+        f"as long as the outputs alone times {each} (`benchmarks/circuits/gradients.py`).\n\n"
+        "Many arrays of one shape in one call, against a call for each, on one thread of a CPU. Calls one after another are what "
+        "a GPU would wait for; none was at hand, so that nothing is known of it. On a CPU large arrays gain nothing: there the "
+        f"work is the solutions themselves.\n\n{_many(kept)}"
     )
+
+
+def _many(kept: dict) -> str:
+    """Return the table of arrays one by one and at once."""
+    ways = ("alone_forward_s", "at_once_forward_s", "alone_both_s", "at_once_both_s")
+    parts = [(f"{r['n_array']} of {r['n']} × {r['n']} pairs", r) for r in kept["many"]]
+    parts += [
+        (
+            f"LeNet-5 on {r['n_tile']} tiles of at most {r['side']} × {r['side']} pairs, {r['n_call']} calls, with the "
+            "selection of its cells",
+            r,
+        )
+        for r in kept["lenet"]
+    ]
+    head = [
+        "arrays",
+        "outputs, one by one [ms]",
+        "at once [ms]",
+        "with derivatives, one by one [ms]",
+        "at once [ms]",
+    ]
+    return table(head, [[what, *(f"{1e3 * row[way]:.0f}" for way in ways)] for what, row in parts])
 
 
 def nonlinear() -> str:

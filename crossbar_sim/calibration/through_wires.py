@@ -1,12 +1,13 @@
 """Train what the switches of a die aim at, through its wires.
 
-In every step the targets of all cells are selected by the meter's values, every tile is solved with
-its wires, and the network multiplies by what the tiles then give. Backwards, the derivative by each
-cell comes from one adjoint solution of the same circuit (`crossbar_sim.gradients.solve_torch`) and
-passes the choice of a subset unchanged (straight-through, Bengio et al., arXiv 1308.3432). So a
+In every step the targets of all cells are selected by the meter's values, all tiles are solved with
+their wires, and the network multiplies by what the tiles then give. Backwards, the derivative by
+each cell comes from one adjoint solution of the same circuit (`crossbar_sim.gradients.solve_torch`)
+and passes the choice of a subset unchanged (straight-through, Bengio et al., arXiv 1308.3432). So a
 target makes up for the wires, for what other cells draw, and for what its own bank cannot reach.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from crossbar_sim.calibration.tile import WiredDie
 from crossbar_sim.gradients.parts import TorchAmplifiers, TorchWires
 from crossbar_sim.gradients.solve_torch import solve_torch
 from mapping.bank import Cells
+from mapping.bank.switches import realise
 from mapping.network.mapped_layer import MappedLayer
 from mapping.network.mapped_network import MappedNetwork
 from mapping.selection.select import CellSelection, select
@@ -52,8 +54,8 @@ def train_switches(
         arguments of `train`.
 
     Cost: for each step, one selection of all cells and two solutions of each tile for all of its
-    word lines. Raises ValueError for wires without resistance, grouped convolutions, since their
-    groups leak into each other, and a mapping of another die.
+    word lines, tiles of one shape together. Raises ValueError for wires without resistance, grouped
+    convolutions, since their groups leak into each other, and a mapping of another die.
     """
     if mapped.die != wired.die:
         raise ValueError("the mapping is of another die than the wires; pass the die it is of")
@@ -82,6 +84,8 @@ def train_switches(
 class TrainedTargets(nn.Module):
     """What a layer's tiles multiply by with their wires, as a function of what its cells aim at.
 
+    Tiles of one shape are solved together.
+
     layer: as mapped; its scales and cells are kept.
     wired: the die, by whose meter the cells are selected, and the circuit.
     """
@@ -98,53 +102,77 @@ class TrainedTargets(nn.Module):
         self.ends = TorchAmplifiers(ends.r_feedback, ends.tia_gain, ends.r_input)
         largest = self.layer.g_per_weight.max() * layer.largest
         self.tolerance = _TOLERANCE * float(largest)
-        self.cells = [Cells(tile.layer, *tile.cells) for tile in layer.tiles]
-        self.measured = [cells.branches(wired.die, measured=True) for cells in self.cells]
+        rows, columns = zip(*(tile.cells for tile in layer.tiles))
+        self.cells = Cells(layer.name, np.concatenate(rows), np.concatenate(columns))
+        self.measured = self.cells.branches(wired.die, measured=True)
+        self.alike = _alike(layer.tiles)
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the weights that the tiles give, of the shape and type of the aimed ones."""
-        source = self.layer.source
+        source, scale = self.layer.source, torch.tensor(self.layer.g_per_weight)
         aimed = weight.double().reshape(source.n_out, source.n_in).T
-        scale = torch.tensor(self.layer.g_per_weight)
-        total = torch.zeros_like(aimed)
-        for k, tile in enumerate(self.layer.tiles):
-            rows, columns = torch.tensor(tile.rows), torch.tensor(tile.columns)
-            target = aimed[rows[:, None], columns] * scale[columns]
-            matrix = self._matrix(k, target) / scale[columns]
-            total = total.index_put((rows[:, None], columns), matrix, accumulate=True)
+        g, total = self._conductances(aimed * scale), torch.zeros_like(aimed)
+        for rows, columns in self.alike:
+            matrices = self._matrices(g[:, rows, columns].transpose(0, 1)) / scale[columns]
+            total = total.index_put((rows, columns), matrices, accumulate=True)
         return total.T.reshape(weight.shape).to(weight.dtype)
 
-    def _matrix(self, k: int, target: torch.Tensor) -> torch.Tensor:
-        """Return what a tile multiplies by (n_word, n_bit) [S], for targets of the same shape."""
-        tile = self._with(k, target.detach().numpy())[0]
+    def _conductances(self, target: torch.Tensor) -> torch.Tensor:
+        """Return the banks of the layer's cells (2, n_in, n_out) [S] for targets (n_in, n_out)."""
+        cells = torch.tensor(self.cells.rows), torch.tensor(self.cells.columns)
+        aims = target[cells]
         # Straight through the choice: half of a change is taken up by each side.
-        moved = (target - target.detach()) * torch.tensor(tile.present) / 2
-        chosen = torch.tensor(np.stack([tile.g_pos, tile.g_neg]))
-        g = chosen + torch.stack([moved, -moved])
-        each_word_line = torch.eye(tile.n_word, dtype=torch.float64)
-        i_out = solve_torch(g, each_word_line, self.wires, self.ends).i_out
-        return self.ends.share * (i_out[:, : tile.n_bit] - i_out[:, tile.n_bit :])
+        moved = (aims - aims.detach()) / 2
+        g_pos, g_neg = torch.from_numpy(self._banks(aims.detach().numpy()))
+        none = torch.zeros_like(target)
+        sides = [none.index_put(cells, side) for side in (g_pos + moved, g_neg - moved)]
+        return torch.stack(sides)
 
-    def _with(self, k: int, target: np.ndarray) -> tuple[Tile, CellSelection]:
-        """Return a tile with the lightest subsets near the targets [S], by the meter's values."""
-        tile = self.layer.tiles[k]
+    def _matrices(self, g: torch.Tensor) -> torch.Tensor:
+        """Return what tiles multiply by (n_tile, n_word, n_bit) [S], for banks (n_tile, 2, …)."""
+        n_word, n_bit = g.shape[-2:]
+        each_word_line = torch.eye(n_word, dtype=torch.float64)
+        i_out = solve_torch(g, each_word_line, self.wires, self.ends).i_out
+        return self.ends.share * (i_out[..., :n_bit] - i_out[..., n_bit:])
+
+    def _select(self, target: np.ndarray) -> CellSelection:
+        """Return the lightest subsets near the targets (n_cell,) [S], by the meter's values."""
         rule = {"objective": "power", "tolerance": self.tolerance}
-        chosen = select(self.measured[k], target[tile.present], **rule)
-        switches = chosen.chosen_pos, chosen.chosen_neg
-        return tile.with_switches(*switches, self.measured[k]), chosen
+        return select(self.measured, target, **rule)
+
+    def _banks(self, target: np.ndarray) -> np.ndarray:
+        """Return what the selected banks conduct (2, n_cell) [S], by the meter's values."""
+        chosen = self._select(target)
+        return np.stack(realise(self.measured, chosen.chosen_pos, chosen.chosen_neg))
 
     def selected(self, weight: torch.Tensor) -> MappedLayer:
         """Return the layer with the switches for aimed weights, and its true conductances."""
-        source, scale = self.layer.source, self.layer.g_per_weight
-        aimed = weight.double().reshape(source.n_out, source.n_in).numpy() * scale[:, None]
-        tiles, believed = [], []
-        for k, tile in enumerate(self.layer.tiles):
-            found, chosen = self._with(k, aimed[np.ix_(tile.columns, tile.rows)].T)
-            true = self.cells[k].branches(self.wired.die, measured=False)
-            tiles.append(found.with_switches(chosen.chosen_pos, chosen.chosen_neg, true))
-            believed.append(found.g_pos - found.g_neg)
-        predicted = self.layer.assemble(believed)
+        source, cells = self.layer.source, self.cells
+        aimed = weight.double().reshape(source.n_out, source.n_in).numpy()
+        target = (aimed * self.layer.g_per_weight[:, None])[cells.columns, cells.rows]
+        chosen, tiles, start = self._select(target), [], 0
+        for tile in self.layer.tiles:
+            part = slice(start, start := start + int(tile.present.sum()))
+            true = cells[part].branches(self.wired.die, measured=False)
+            tiles.append(tile.with_switches(chosen.chosen_pos[part], chosen.chosen_neg[part], true))
+        g_pos, g_neg = realise(self.measured, chosen.chosen_pos, chosen.chosen_neg)
+        predicted = np.zeros((source.n_out, source.n_in))
+        predicted[cells.columns, cells.rows] = g_pos - g_neg
         return replace(self.layer, predicted=predicted, tiles=tuple(tiles))
+
+
+def _alike(tiles: Sequence[Tile]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return the lines of the tiles of each shape: (n_tile, n_word, 1) and (n_tile, 1, n_bit)."""
+    shapes: dict[tuple[int, int], list[Tile]] = {}
+    for tile in tiles:
+        shapes.setdefault((tile.n_word, tile.n_bit), []).append(tile)
+    return [
+        (
+            torch.tensor(np.stack([tile.rows for tile in same]))[:, :, None],
+            torch.tensor(np.stack([tile.columns for tile in same]))[:, None, :],
+        )
+        for same in shapes.values()
+    ]
 
 
 def _held(network: nn.Module, path: str) -> torch.Tensor:

@@ -61,13 +61,14 @@ def part_costs(circuit: Circuit, v_in: np.ndarray, of_currents: np.ndarray) -> P
     t = torch.from_numpy(ends.share * ends.offsets(circuit.n_line)).expand(len(v_in), -1)
     inputs, adjoint = (torch.from_numpy(np.ascontiguousarray(a)) for a in (v_in, of_currents))
     x, y = nodes(lines, inputs, t), nodes(lines, torch.zeros_like(inputs), adjoint)
+    across = across_cells(x, t, lines), across_cells(y, adjoint, lines)
     word, bit = _segments(lines, x, y, inputs)
     return PartCosts(
         driver=(wires.r_driver * word[:, 0]).numpy(),
         word=(wires.r_word * word).numpy(),
         bit=(wires.r_bit * bit).numpy(),
         tia=(ends.r_tia_input * bit[-1]).numpy(),
-        cell=(lines.g * across_cells(x, t) * across_cells(y, adjoint)).sum(dim=0).numpy(),
+        cell=(lines.g * across[0] * across[1]).sum(dim=0).numpy(),
     )
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from crossbar_sim.solvers.grid import RESIDUAL_LIMIT
 from crossbar_sim.solvers.nodal import MATRIX_LIMIT, transfer_matrix
-from crossbar_sim.solvers.nodes_in_torch import TorchLines, nodes_in_torch
-from crossbar_sim.solvers.solution import SolverError
+from crossbar_sim.solvers.nodes_in_torch import TorchLines, at_once, solve_in_torch
 from crossbar_sim.transfer.array_lines import KNOWN, is_regular
-from crossbar_sim.transfer.in_torch import MEMORY, Segments, batches, eliminate_in_torch
+from crossbar_sim.transfer.in_torch import Segments, batches, eliminate_in_torch
 from netlists.circuit import Circuit
 
 
@@ -19,8 +19,8 @@ def transfer_matrices(circuits: Sequence[Circuit], device: torch.device) -> list
 
     Arrays of one shape and with the same wires are eliminated together. Each is compared with a
     solution of one random vector by conjugate gradients on the device; of arrays with lines without
-    resistance, the first of a batch with the sparse solver. An array whose elimination cancels, and
-    any circuit that is no grid of known wires, is left to `transfer_matrix`.
+    resistance, the first of a batch with the sparse solver. An array that differs or whose solution
+    does not converge, and any circuit that is no grid of known wires, is left to `transfer_matrix`.
     """
     found: list[Any] = [None] * len(circuits)
     groups: dict[tuple, list[int]] = {}
@@ -54,7 +54,8 @@ def _batch(circuits: list[Circuit], ohms: Segments, device: torch.device) -> lis
     g = torch.from_numpy(np.stack(grids)).to(device)
     matrices = eliminate_in_torch(g, ohms)
     if is_regular(circuits[0]):
-        errors = torch.cat([_errors(g[k], matrices[k], ohms) for k in _solved_at_once(g)])
+        parts = at_once(len(g), g.shape[1:], 1)
+        errors = torch.cat([_errors(g[k], matrices[k], ohms) for k in parts])
         errors = errors.cpu().numpy()
     else:
         errors = np.zeros(len(circuits))
@@ -67,14 +68,6 @@ def _batch(circuits: list[Circuit], ohms: Segments, device: torch.device) -> lis
     return found
 
 
-def _solved_at_once(g: torch.Tensor) -> list[slice]:
-    """Return which arrays are compared together: of every line's inverse, three copies."""
-    n_array, n_side, n_word, n_bit = g.shape
-    numbers = 3 * n_word * n_bit * (n_bit + n_side * n_word)
-    size = max(MEMORY // (8 * numbers), 1)
-    return [slice(k, k + size) for k in range(0, n_array, size)]
-
-
 def _errors(g: torch.Tensor, matrices: torch.Tensor, ohms: Segments) -> torch.Tensor:
     """Return the errors (n_array,) on one solved vector, over the largest current; inf if unknown.
 
@@ -82,15 +75,13 @@ def _errors(g: torch.Tensor, matrices: torch.Tensor, ohms: Segments) -> torch.Te
     """
     n_array, n_side, n_word, n_bit = g.shape
     v_in = torch.from_numpy(np.random.default_rng(0).uniform(-1.0, 1.0, size=n_word))
-    v_in = v_in.to(g.device).expand(n_array, -1)
+    v_in = v_in.to(g.device).expand(n_array, 1, -1)
     cells = g.permute(0, 2, 1, 3).reshape(n_array, n_word, n_side * n_bit)
     segments = (torch.full((), 1.0 / ohm, dtype=g.dtype, device=g.device) for ohm in ohms)
     lines = TorchLines(cells, n_bit, *segments)
-    try:
-        at = nodes_in_torch(lines, v_in, torch.zeros_like(cells[:, 0]))
-    except SolverError:
-        return torch.full_like(v_in[:, 0], torch.inf)
-    i_out = at.above[:, -1] / ohms.end
-    off = (torch.einsum("tw,twk->tk", v_in, matrices) - i_out).abs().amax(dim=1)
+    at, left = solve_in_torch(lines, v_in, torch.zeros_like(cells[:, :1]))
+    i_out = at.above[:, 0, -1] / ohms.end
+    off = (torch.einsum("tbw,twk->tk", v_in, matrices) - i_out).abs().amax(dim=1)
     largest = i_out.abs().amax(dim=1)
-    return torch.where(largest > 0, off / largest, torch.zeros_like(off))
+    errors = torch.where(largest > 0, off / largest, torch.zeros_like(off))
+    return torch.where(left[:, 0] <= RESIDUAL_LIMIT, errors, torch.inf)

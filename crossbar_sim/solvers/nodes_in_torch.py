@@ -1,19 +1,25 @@
 """Node voltages of regular arrays as tensors, on any device.
 
 The method and the notation are those of `conjugate_gradients`, with products in place of
-recurrences, for all vectors at once.
+recurrences, for all vectors of all arrays at once. "…" stands for (n_array,), or for nothing.
 """
 
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 
 from crossbar_sim.solvers.conjugate_gradients import MAX_ITERATIONS, TOLERANCE
 from crossbar_sim.solvers.grid import check_residual
+from crossbar_sim.transfer.in_torch import MEMORY, within
+from crossbar_sim.transfer.lines_in_torch import divisions, inverse
 
 
 class TorchLines(NamedTuple):
-    """The cells and wire segments of an array; the fields are those of `Lines`, as tensors [S]."""
+    """The cells and wire segments of arrays; the fields are those of `Lines`, as tensors [S].
+
+    g: (…, n_word, n_line). The segments are numbers, the same for all arrays.
+    """
 
     g: torch.Tensor
     n_bit: int
@@ -26,49 +32,85 @@ class TorchLines(NamedTuple):
 class Nodes(NamedTuple):
     """Voltages of the word nodes, and those of the bit nodes above their TIA.
 
-    word: (n_batch, n_word, n_bit) [V].
-    above: (n_batch, n_word, n_line) [V].
+    word: (…, n_batch, n_word, n_bit) [V].
+    above: (…, n_batch, n_word, n_line) [V].
     """
 
     word: torch.Tensor
     above: torch.Tensor
 
 
+def at_once(
+    n_array: int, shape: tuple[int, ...], n_batch: int, memory: int = MEMORY
+) -> Iterator[slice]:
+    """Return which arrays to solve together, by memory: inverses of lines, and steps of vectors.
+
+    shape: (n_side, n_word, n_bit).
+    n_batch: vectors of each array.
+    """
+    n_side, n_word, n_bit = shape
+    inverses = 5 * n_word * n_bit * (n_bit + n_side * n_word)
+    vectors = 12 * n_batch * n_word * n_bit * (n_side + 1)
+    return within(n_array, inverses + vectors, memory)
+
+
 def nodes_in_torch(lines: TorchLines, v_in: torch.Tensor, v_tia: torch.Tensor) -> Nodes:
     """Return the node voltages for every input vector, on the device of the tensors.
 
-    lines: cells (n_word, n_line), or an array for each vector (n_batch, n_word, n_line).
-    v_in: (n_batch, n_word) [V].
-    v_tia: (n_batch, n_line) [V] at the ends of the bit lines.
+    lines: cells (…, n_word, n_line) of an array, or of one after another.
+    v_in: (…, n_batch, n_word) [V].
+    v_tia: (…, n_batch, n_line) [V] at the ends of the bit lines.
 
     Raises SolverError if the conjugate gradients do not converge.
     """
-    g, n_side = lines.g, lines.g.shape[-1] // lines.n_bit
+    found, left = solve_in_torch(lines, v_in, v_tia)
+    check_residual(float(left.max()) if left.numel() else 0.0, 0.0)
+    return found
+
+
+def solve_in_torch(
+    lines: TorchLines, v_in: torch.Tensor, v_tia: torch.Tensor
+) -> tuple[Nodes, torch.Tensor]:
+    """Return the node voltages as `nodes_in_torch` does, and the residuals (…, n_batch).
+
+    These are relative to what the cells inject, and unchecked.
+    """
+    g = lines.g[..., None, :, :]
     words, bits = _inverse_words(lines), _inverse_bits(lines)
-    driven = torch.zeros(*v_in.shape, lines.n_bit, dtype=g.dtype, device=g.device)
-    driven[:, :, 0] = lines.g_first * v_in
+    driven = g.new_zeros(*v_in.shape, lines.n_bit)
+    driven[..., 0] = lines.g_first * v_in
 
     def word_nodes(f: torch.Tensor | float, w: torch.Tensor) -> torch.Tensor:
-        met = (g * w).unflatten(2, (n_side, lines.n_bit)).sum(dim=2)
-        return torch.einsum("...wij,...wj->...wi", words, f + met)
+        met = (g * w).unflatten(-1, (-1, lines.n_bit)).sum(dim=-2)
+        return torch.einsum("...wij,...bwj->...bwi", words, f + met)
 
     def through(w: torch.Tensor) -> torch.Tensor:
-        return g * word_nodes(0.0, w).repeat(1, 1, n_side)
+        return g * on_each_side(word_nodes(0.0, w), lines)
 
-    held = v_tia[:, None].expand(-1, v_in.shape[1], -1)
-    injected = g * word_nodes(driven, held).repeat(1, 1, n_side) - g * held
-    x = _conjugate_gradients(bits, through, injected)
-    return Nodes(word_nodes(driven, held + x), x)
+    held = v_tia[..., None, :].expand(*driven.shape[:-1], -1)
+    injected = g * on_each_side(word_nodes(driven, held), lines) - g * held
+    x, left = _conjugate_gradients(bits, through, injected)
+    return Nodes(word_nodes(driven, held + x), x), left
 
 
-def _conjugate_gradients(bits: torch.Tensor, through, injected: torch.Tensor) -> torch.Tensor:
-    """Solve (B - through) x = injected for every vector, preconditioned by B."""
+def on_each_side(word: torch.Tensor, lines: TorchLines) -> torch.Tensor:
+    """Return what is at the word nodes (…, n_bit) as their cells meet it (…, n_line)."""
+    return torch.cat([word] * (lines.g.shape[-1] // lines.n_bit), dim=-1)
+
+
+def _conjugate_gradients(
+    bits: torch.Tensor, through: Callable[[torch.Tensor], torch.Tensor], injected: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Solve (B - through) x = injected for every vector, preconditioned by B.
+
+    Returns x, and the relative residuals by the recurrence, without the last two dimensions.
+    """
 
     def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return (a * b).sum(dim=(1, 2), keepdim=True)
+        return (a * b).sum(dim=(-2, -1), keepdim=True)
 
     def precondition(r: torch.Tensor) -> torch.Tensor:
-        return torch.einsum("...kij,...jk->...ik", bits, r)
+        return torch.einsum("...kij,...bjk->...bik", bits, r)
 
     residual, x = injected.clone(), torch.zeros_like(injected)
     size = dot(residual, residual).sqrt()
@@ -78,7 +120,7 @@ def _conjugate_gradients(bits: torch.Tensor, through, injected: torch.Tensor) ->
         # A vector that has converged takes no more steps, for its numbers are rounding alone.
         active = dot(residual, residual).sqrt() > TOLERANCE * size
         if not bool(active.any()):
-            return x
+            break
         image = through(direction)
         curve = dot(direction, b_direction) - dot(direction, image)
         step = torch.where(active, rz / curve, 0.0)
@@ -90,32 +132,15 @@ def _conjugate_gradients(bits: torch.Tensor, through, injected: torch.Tensor) ->
         rz = torch.where(active, new, rz)
         direction, b_direction = z + ratio * direction, residual + ratio * b_direction
     left = dot(residual, residual).sqrt() / size.clamp_min(torch.finfo(size.dtype).tiny)
-    check_residual(float(left.max()), 0.0)
-    return x
+    return x, left[..., 0, 0]
 
 
 def _inverse_words(lines: TorchLines) -> torch.Tensor:
     """Return A^-1 of every word line (…, n_word, n_bit, n_bit) [ohm]."""
     cells = lines.g.unflatten(-1, (-1, lines.n_bit)).sum(dim=-2)
-    return _inverse(cells, lines.g_word, lines.g_first, torch.zeros_like(lines.g_word))
+    return inverse(*divisions(cells, 1 / lines.g_word, lines.g_first, 0.0))
 
 
 def _inverse_bits(lines: TorchLines) -> torch.Tensor:
     """Return B^-1 of every bit line (…, n_line, n_word, n_word) [ohm]."""
-    return _inverse(lines.g.mT, lines.g_bit, torch.zeros_like(lines.g_bit), lines.g_end)
-
-
-def _inverse(
-    cells: torch.Tensor, along: torch.Tensor, first: torch.Tensor, last: torch.Tensor
-) -> torch.Tensor:
-    """Return the inverses of lines (…, n) of cells with segments between them and at ends."""
-    n = cells.shape[-1]
-    diagonal = cells.clone()
-    diagonal[..., 1:] += along
-    diagonal[..., :-1] += along
-    diagonal[..., 0] += first
-    diagonal[..., -1] += last
-    matrix = torch.diag_embed(diagonal)
-    k = torch.arange(n - 1, device=cells.device)
-    matrix[..., k, k + 1] = matrix[..., k + 1, k] = -along
-    return torch.linalg.inv(matrix)
+    return inverse(*divisions(lines.g.mT, 1 / lines.g_bit, 0.0, lines.g_end))

@@ -1,15 +1,14 @@
 """The transfer matrices of many arrays at once by torch, on any device.
 
-The elimination of `by_columns`, of as many arrays as share their shape and wires. In resistances,
-so that a segment without any is nothing special: with x what a node sees beyond a segment r, it
-sees x / (1 + r x) through it. The inverse of a bit line's tridiagonal matrix is found by voltage
-division, from what each node sees above and below itself, so that only positive terms are added.
+The elimination of `by_columns`, of as many arrays as share their shape and wires, in resistances.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+
+from crossbar_sim.transfer.lines_in_torch import divisions, inverse
 
 #: Bytes that the tensors of a batch may take.
 MEMORY = 2**30
@@ -30,9 +29,14 @@ class Segments(NamedTuple):
 
 
 def batches(n_array: int, shape: tuple[int, ...], memory: int = MEMORY) -> Iterator[slice]:
-    """Yield which arrays of a shape (n_side, n_word, n_bit) to eliminate together."""
+    """Return which arrays of a shape (n_side, n_word, n_bit) to eliminate together."""
     n_side, n_word, n_bit = shape
     numbers = (6 * n_side + 6) * n_word**2 + 8 * n_side * n_word * n_bit
+    return within(n_array, numbers, memory)
+
+
+def within(n_array: int, numbers: int, memory: int = MEMORY) -> Iterator[slice]:
+    """Yield which arrays go together, of so many 64-bit numbers each; at least one."""
     size = max(memory // (8 * numbers), 1)
     for start in range(0, n_array, size):
         yield slice(start, min(start + size, n_array))
@@ -45,7 +49,7 @@ def eliminate_in_torch(g: torch.Tensor, ohms: Segments) -> torch.Tensor:
     """
     n_array, n_side, n_word, n_bit = g.shape
     cells = g.permute(0, 3, 1, 2).contiguous()  # (n_array, n_bit, n_side, n_word)
-    own, share = _divisions(cells, ohms) if ohms.end > 0 else (None, None)
+    lines = divisions(cells, ohms.bit, 0.0, 1.0 / ohms.end) if ohms.end > 0 else None
     beyond = g.new_zeros(n_array, n_word, n_word)  # S
     outputs = g.new_zeros(n_array, n_bit, n_side, n_word)
     for j in reversed(range(n_bit)):
@@ -53,45 +57,15 @@ def eliminate_in_torch(g: torch.Tensor, ohms: Segments) -> torch.Tensor:
             beyond, outputs[:, j + 1 :] = _through(beyond, ohms.word, outputs[:, j + 1 :])
         column = cells[:, j]
         added, outputs[:, j] = column, column
-        if own is not None and share is not None:
-            inverse = _inverse(own[:, j], share[:, j])
-            outputs[:, j] = inverse[..., -1, :] * column / ohms.end
-            between = column[..., :, None] * inverse * column[..., None, :]
+        if lines is not None:
+            volts = inverse(lines.own[:, j], lines.share[:, j])
+            outputs[:, j] = volts[..., -1, :] * column / ohms.end
+            between = column[..., :, None] * volts * column[..., None, :]
             added = column - between.diagonal(dim1=-2, dim2=-1)
             beyond = beyond - between.sum(dim=1).triu(1) - between.sum(dim=1).tril(-1)
         beyond = beyond + torch.diag_embed(added.sum(dim=1))
     _, outputs = _through(beyond, ohms.first, outputs)
     return outputs.permute(0, 3, 2, 1).reshape(n_array, n_word, n_side * n_bit)
-
-
-def _divisions(cells: torch.Tensor, ohms: Segments) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what a bit line's voltages are divided by, for nodes (..., n_word).
-
-    The first is the resistance to ground of each node; the second the voltage of a node per volt at
-    the one above it, where all else is at rest.
-    """
-    n_word = cells.shape[-1]
-    above, below = torch.zeros_like(cells), torch.zeros_like(cells)
-    seen = torch.zeros_like(cells[..., 0])
-    for i in range(n_word):
-        above[..., i] = seen
-        seen = seen + cells[..., i]
-        seen = seen / (1.0 + ohms.bit * seen)
-    seen = torch.full_like(seen, 1.0 / ohms.end)
-    for i in reversed(range(n_word)):
-        below[..., i] = seen
-        seen = seen + cells[..., i]
-        seen = seen / (1.0 + ohms.bit * seen)
-    return 1.0 / (above + below + cells), 1.0 / (1.0 + ohms.bit * (below + cells))
-
-
-def _inverse(own: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """Return K^-1 (..., n, n) of bit lines, by their divisions (..., n)."""
-    n = own.shape[-1]
-    is_below = torch.ones(n, n, dtype=torch.bool, device=own.device).tril(-1)
-    steps = torch.where(is_below, share[..., :, None], torch.ones_like(own)[..., None, :])
-    lower = steps.cumprod(dim=-2) * own[..., None, :]
-    return lower.tril() + lower.tril(-1).mT
 
 
 def _through(

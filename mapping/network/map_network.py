@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypedDict, Unpack
 
 import numpy as np
 from pydantic import ConfigDict, InstanceOf
@@ -87,14 +87,26 @@ class SelectionRule:
             )
 
 
+class MapOptions(TypedDict, total=False):
+    """Keywords of `map_network` that leave the rule as it is.
+
+    tiling: see `mapping.tiling.compact.split`; "in order" by default.
+    device: that torch searches subsets on, such as "cuda", for a rule of objective "error" alone;
+        None, the default, for compiled code on the CPU. The switches are the same.
+    """
+
+    tiling: Tiling
+    device: Any
+
+
 def map_network(
     network: PrunedNetwork,
     die: Die,
     tile: TileConfig,
     *,
     rule: SelectionRule | None = None,
-    tiling: Tiling = "in order",
     second_moment: SecondMoment | None = None,
+    **options: Unpack[MapOptions],
 ) -> MappedNetwork:
     """Choose the switches that make a die multiply by a network's weights.
 
@@ -103,13 +115,15 @@ def map_network(
     true conductances of those subsets. A pruned weight has no device.
 
     rule: how switches are chosen.
-    tiling: see `mapping.tiling.compact.split`.
     second_moment: of each layer's inputs, for a rule that needs it.
+    options: `tiling`, how layers are cut, "in order" or "clustered"; `device`, what torch searches
+        the nearest subsets on, such as "cuda", with the same switches. See `MapOptions`.
 
-    Raises ValueError for a layer without any remaining weight, or a rule without what it needs.
+    Raises ValueError for a layer without any remaining weight, a rule without what it needs, or a
+    device with a rule that only the CPU follows.
     """
-    options: dict[str, Any] = {"rule": rule, "tiling": tiling, "second_moment": second_moment}
-    return MappedNetwork(tuple(map_layers(network, die, tile, **options)), die, tile)
+    how: dict[str, Any] = {"rule": rule, "second_moment": second_moment, **options}
+    return MappedNetwork(tuple(map_layers(network, die, tile, **how)), die, tile)
 
 
 def map_layers(
@@ -118,8 +132,8 @@ def map_layers(
     tile: TileConfig,
     *,
     rule: SelectionRule | None = None,
-    tiling: Tiling = "in order",
     second_moment: SecondMoment | None = None,
+    **options: Unpack[MapOptions],
 ) -> Iterator[MappedLayer]:
     """Yield the layers of `map_network`, each when it is mapped."""
     rule = rule or SelectionRule()
@@ -128,7 +142,7 @@ def map_layers(
         moment = None
         if rule.needs_inputs and second_moment is not None:
             moment = second_moment(layer.name, believed)
-        mapped = map_layer(layer, die, tile, rule=rule, tiling=tiling, second_moment=moment)
+        mapped = map_layer(layer, die, tile, rule=rule, second_moment=moment, **options)
         believed[layer.name] = mapped.predicted / mapped.g_per_weight[:, None]
         yield mapped
 
@@ -139,11 +153,12 @@ def map_layer(
     config: TileConfig,
     *,
     rule: SelectionRule | None = None,
-    tiling: Tiling = "in order",
     second_moment: np.ndarray | None = None,
+    **options: Unpack[MapOptions],
 ) -> MappedLayer:
     """Map one layer; see `map_network`. second_moment: see `select_layer_aware`."""
     rule = rule or SelectionRule()
+    tiling, device = _options(rule, **options)
     second_moment = second_moment if rule.needs_inputs else None
     if rule.needs_inputs and second_moment is None:
         raise ValueError(
@@ -159,13 +174,29 @@ def map_layer(
     scale = np.broadcast_to(_scale(layer, die, rule, second_moment), layer.n_out).copy()
     target = scale[columns] * layer.weight[layer.mask]
     cells = Cells(layer.name, rows, columns)
-    chosen, g_pos, g_neg = _choose(cells, target, die, rule, second_moment)
+    chosen, g_pos, g_neg = _choose(cells, target, die, rule, second_moment, device)
     blocks = split(layer.pattern, config, tiling)
     devices = (chosen.chosen_pos, chosen.chosen_neg, g_pos, g_neg)
     cut = [_cut(layer.pattern, blocks)]
     cut += [_cut(layer.grouped(_spread(values, layer)), blocks) for values in devices]
     tiles = tuple(Tile(layer.name, b.index, b.rows, b.columns, *p) for b, *p in zip(blocks, *cut))
     return MappedLayer(layer, scale, _spread(chosen.predicted, layer), tiles)
+
+
+def _options(
+    rule: SelectionRule, tiling: Tiling = "in order", device: Any = None
+) -> tuple[Tiling, Any]:
+    """Return the keywords of `MapOptions`; ValueError for a device that the rule cannot use."""
+    nearest = SelectionRule()
+    names = ("objective", "max_closed", "n_candidate", "survey", "fit_scale")
+    others = [name for name in names if getattr(rule, name) != getattr(nearest, name)]
+    if device is not None and others:
+        raise ValueError(
+            f"device={str(device)!r} searches the nearest subset of each cell, but the rule sets "
+            f"{', '.join(others)}; leave device out, or pass a rule without "
+            f"{'it' if len(others) == 1 else 'them'}"
+        )
+    return tiling, device
 
 
 def _scale(
@@ -185,10 +216,12 @@ def _choose(
     die: Die,
     rule: SelectionRule,
     second_moment: np.ndarray | None,
+    device: Any,
 ) -> tuple[CellSelection, np.ndarray, np.ndarray]:
     """Return the selection of every cell and the true conductance of its banks [S]."""
     if rule.objective != "aware" and rule.n_candidate == 1 and rule.survey is None:
-        options = {"objective": rule.objective, "max_closed": rule.max_closed}
+        limits = {"objective": rule.objective, "max_closed": rule.max_closed}
+        options: dict[str, Any] = limits | {"device": device}
         if rule.objective == "power":
             options["tolerance"] = rule.tolerance_lsb * g_lsb(die, rule.lsb_bits)
         return select_on_die(die, cells, target, **options)

@@ -1,6 +1,7 @@
 """Targets that are trained through the wires: exact forward, exact backward, better on a die."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import torch
 from torch import nn
 
 from crossbar_sim import Hardware, to_torch
+from crossbar_sim.calibration import through_wires as module
 from crossbar_sim.calibration.through_wires import TrainedTargets, train_switches
 from crossbar_sim.calibration.tile import WiredDie
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
 from mapping.bank.switches import realise
+from mapping.network.map_network import map_layer
 from netlists import Periphery, Wires
 from tinynets.data import Data
 from tinynets.networks.extraction import extract
@@ -53,6 +56,39 @@ def test_a_layer_multiplies_by_what_the_network_on_the_die_does():
         np.testing.assert_allclose(model(images), on_die(images), rtol=0, atol=1e-4)
 
 
+def _watched(call, asked, *args, **options):
+    asked.append(call.__name__)
+    return call(*args, **options)
+
+
+@pytest.mark.parametrize("tiling", ["in order", "clustered"])
+def test_tiles_of_one_shape_are_solved_in_one_call(tiling, monkeypatch):
+    """Of a sparse layer, whose tiles have many shapes; each matrix is that of its own circuit."""
+    model, data = model_and_data()
+    network = extract(model, torch.from_numpy(data.x_train[:1]))
+    dense = network.layers[1]
+    kept = np.random.default_rng(3).random(dense.weight.shape) < 0.4
+    layer = replace(dense, weight=np.where(kept, dense.weight, 0.0), mask=kept)
+    die = Die(replace(BANK, meter_error=0.0), seed=2)
+    mapped = map_layer(layer, die, TileConfig(4, 2), tiling=tiling)
+    shapes = {tile.present.shape for tile in mapped.tiles}
+    assert len(shapes) < len(mapped.tiles)
+    wired, asked = WiredDie(die, WIRES, ENDS), []
+    for call in (module.solve_torch, module.select):
+        watched = partial(_watched, call, asked)
+        monkeypatch.setattr(module, call.__name__, watched)
+    tiles, weight = TrainedTargets(mapped, wired), torch.tensor(layer.weight)
+    found = tiles(weight)
+    assert sorted(asked) == ["select"] + ["solve_torch"] * len(shapes)
+    chosen = tiles.selected(weight)
+    expected = chosen.assemble([wired.matrix(tile) for tile in chosen.tiles])
+    expected /= mapped.g_per_weight[:, None]
+    limit = 1e-9 * np.abs(expected).max()
+    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=limit)
+    believed = chosen.assemble([tile.g_pos - tile.g_neg for tile in chosen.tiles])
+    np.testing.assert_allclose(chosen.predicted, believed, rtol=1e-12, atol=1e-18)
+
+
 def test_chosen_tiles_have_true_conductances_not_the_meters():
     model, data = model_and_data()
     mapped = mapped_on(model, data, replace(BANK, meter_error=0.05))
@@ -75,12 +111,10 @@ def test_derivatives_by_what_cells_aim_at_are_those_of_the_circuit(monkeypatch):
     layer = mapped.layers[1]
     tiles = TrainedTargets(layer, WiredDie(mapped.die, WIRES, ENDS))
 
-    def split(k, target):
-        tile = layer.tiles[k]
-        middle, change = 1e-4 * tile.present, target * tile.present / 2
-        return replace(tile, g_pos=middle + change, g_neg=middle - change), None
+    def split(target):
+        return np.stack([1e-4 + target / 2, 1e-4 - target / 2])
 
-    monkeypatch.setattr(tiles, "_with", split)
+    monkeypatch.setattr(tiles, "_banks", split)
     weight = torch.from_numpy(layer.weight).requires_grad_()
     probe = torch.from_numpy(np.random.default_rng(1).normal(size=layer.weight.shape))
     (tiles(weight) * probe).sum().backward()

@@ -9,6 +9,9 @@ import torch
 from crossbar_sim import TorchAmplifiers, TorchWires, solve, solve_torch
 from crossbar_sim.gradients import solve_torch as module
 from crossbar_sim.gradients.nodes import TorchLines, nodes, nodes_in_torch
+from crossbar_sim.solvers.conjugate_gradients import solve_vectors
+from crossbar_sim.solvers.solution import SolverError
+from elsewhere import GPU, device_named
 from netlists import Periphery, Wires, array_circuit
 
 SHAPE = (2, 5, 3)  # sides, word lines, pairs of bit lines
@@ -106,6 +109,62 @@ def test_derivatives_are_those_of_finite_differences(name, step):
     np.testing.assert_allclose(gradient.numpy(), expected, rtol=0, atol=limit)
 
 
+def many(n_array: int = 3) -> dict[str, np.ndarray]:
+    """Return the parts of `parameters` with other cells and inputs for each of many arrays."""
+    each = [parameters(seed) for seed in range(n_array)]
+    return parameters() | {name: np.stack([one[name] for one in each]) for name in ("g", "v_in")}
+
+
+@pytest.mark.parametrize("device", ["cpu", "elsewhere", pytest.param("cuda", marks=GPU)])
+@pytest.mark.parametrize("shared", [False, True])
+def test_arrays_at_once_are_those_one_by_one_with_their_derivatives(shared, device):
+    """Derivatives of what arrays share, wires and amplifiers and perhaps inputs, are sums."""
+    plain = many()
+    if shared:
+        plain["v_in"] = plain["v_in"][0]
+    weight = np.random.default_rng(5).normal(size=(3, 4, SHAPE[0] * SHAPE[2]))
+    alone = {key: torch.tensor(value, requires_grad=True) for key, value in plain.items()}
+    each = [
+        outputs_of(alone | {"g": alone["g"][k]} | ({} if shared else {"v_in": alone["v_in"][k]}))
+        for k in range(3)
+    ]
+    expected = torch.stack(each)
+    (expected * torch.from_numpy(weight)).sum().backward()
+    with device_named(device) as there:
+        given = {key: torch.tensor(v).to(there).requires_grad_() for key, v in plain.items()}
+        found = outputs_of(given)
+        (found * torch.from_numpy(weight).to(there)).sum().backward()
+        pairs = [(found.detach().cpu(), expected.detach())]
+        pairs += [(value.grad.cpu(), alone[name].grad) for name, value in given.items()]
+    assert len(pairs) == 10
+    assert found.shape == (3, 4, 6)
+    for ours, theirs in pairs:
+        limit = 1e-12 * float(theirs.abs().max())
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=0, atol=limit)
+
+
+def test_arrays_of_a_few_bytes_at_once_are_the_same(monkeypatch):
+    given = {key: torch.tensor(value) for key, value in many(5).items()}
+    expected, parts, plain = outputs_of(given), [], module.nodes
+    monkeypatch.setattr(module, "nodes", lambda *args: parts.append(1) or plain(*args))
+    monkeypatch.setattr(module, "MEMORY_OF_CPU", 1)
+    assert torch.equal(outputs_of(given), expected)
+    assert len(parts) == 5
+
+
+def test_one_array_that_does_not_converge_is_noticed_among_others(monkeypatch):
+    def unsolved(*args):
+        word, above, residual = solve_vectors(*args)
+        return word, above, residual + (1e-6 if args[0].g[0, 0] == 2e-5 else 0.0)
+
+    monkeypatch.setattr("crossbar_sim.gradients.nodes.solve_vectors", unsolved)
+    g, v_in = torch.full((3, 2, 4, 2), 1e-5).double(), torch.ones(4).double()
+    assert solve_torch(g, v_in, TorchWires(1, 1)).i_out.shape == (3, 1, 4)
+    g[1, 0, 0, 0] = 2e-5
+    with pytest.raises(SolverError, match=r"stopped at a relative residual of 1\.0e-06"):
+        solve_torch(g, v_in, TorchWires(1, 1))
+
+
 @pytest.mark.parametrize("wires", [Wires(5.2, 1.8, 100.0), Wires(300.0, 80.0), Wires(1e-3, 1e-3)])
 def test_outputs_are_those_of_the_engine(wires):
     rng = np.random.default_rng(1)
@@ -120,19 +179,7 @@ def test_outputs_are_those_of_the_engine(wires):
         np.testing.assert_allclose(ours.numpy(), theirs, rtol=0, atol=limit)
 
 
-@pytest.mark.parametrize(
-    "device",
-    [
-        "cpu",
-        pytest.param(
-            "cuda",
-            marks=[
-                pytest.mark.cuda,
-                pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
-            ],
-        ),
-    ],
-)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
 @pytest.mark.parametrize("ohm", [0.1, 5.0, 1000.0])
 def test_products_of_torch_give_the_same_nodes(ohm, device):
     rng = np.random.default_rng(2)
@@ -171,6 +218,11 @@ def test_a_network_of_ideal_parts_but_wires_takes_its_defaults():
     [
         ({"g": torch.ones(3)}, r"expected g \(n_word, n_bit\).*got \(3,\)"),
         ({"v_in": torch.ones(2, 4).double()}, r"got \(2, 5, 3\) and \(2, 4\)"),
+        ({"v_in": torch.ones(2, 4, 5).double()}, r"got \(2, 5, 3\) and \(2, 4, 5\)"),
+        (
+            {"g": torch.ones(3, 2, 5, 3).double(), "v_in": torch.ones(2, 4, 5).double()},
+            r"with as many arrays; got \(3, 2, 5, 3\) and \(2, 4, 5\)",
+        ),
         ({"g": torch.ones(2, 5, 3)}, "g must be float64 on the device of g; got torch.float32"),
         ({"g": -torch.ones(2, 5, 3).double()}, "g must not be negative; got -1 S"),
         ({"g": torch.full((2, 5, 3), torch.nan).double()}, "g must be finite"),

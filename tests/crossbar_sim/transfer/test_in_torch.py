@@ -9,7 +9,7 @@ import torch
 from crossbar_sim.solvers import batched
 from crossbar_sim.solvers.batched import transfer_matrices
 from crossbar_sim.solvers.nodal import transfer_matrix
-from crossbar_sim.solvers.nodes_in_torch import TorchLines, nodes_in_torch
+from crossbar_sim.solvers.nodes_in_torch import TorchLines, at_once, nodes_in_torch
 from crossbar_sim.transfer.in_torch import Segments, batches, eliminate_in_torch
 from elsewhere import GPU, device_named
 from netlists import Periphery, Wires
@@ -94,7 +94,8 @@ def test_memory_is_bounded(monkeypatch):
     whole = transfer_matrices(circuits, CPU)
     assert [part.stop - part.start for part in batches(7, (2, 6, 5), 24_000)] == [2, 2, 2, 1]
     assert len(list(batches(7, (2, 6, 5), 1))) == 7
-    monkeypatch.setattr(batched, "MEMORY", 1)
+    assert [part.stop - part.start for part in at_once(7, (2, 6, 5), 4, 110_000)] == [2, 2, 2, 1]
+    monkeypatch.setattr(batched, "at_once", lambda n, shape, n_batch: at_once(n, shape, n_batch, 1))
     monkeypatch.setattr(batched, "batches", lambda n, shape: batches(n, shape, 1))
     parts = transfer_matrices(circuits, CPU)
     assert len(parts) == 7
@@ -102,21 +103,47 @@ def test_memory_is_bounded(monkeypatch):
         np.testing.assert_allclose(one, other, rtol=1e-13, atol=0)
 
 
-def test_an_array_whose_comparison_fails_is_left_to_the_engine(monkeypatch):
-    circuits = [circuit_of((2, 6, 5), Wires(1, 2), Periphery(), k) for k in range(2)]
-    asked = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Circuit]:
+    """The circuits that are left to the engine."""
+    circuits = []
 
     def engine(circuit: Circuit) -> np.ndarray:
-        asked.append(circuit)
+        circuits.append(circuit)
         return transfer_matrix(circuit)
 
     monkeypatch.setattr(batched, "transfer_matrix", engine)
+    return circuits
+
+
+def test_an_array_whose_comparison_fails_is_left_to_the_engine(monkeypatch, asked):
+    circuits = [circuit_of((2, 6, 5), Wires(1, 2), Periphery(), k) for k in range(2)]
     transfer_matrices(circuits, CPU)
     assert asked == []
     monkeypatch.setattr(batched, "MATRIX_LIMIT", -1.0)
     found = transfer_matrices(circuits, CPU)
     assert [id(c) for c in asked] == [id(c) for c in circuits]
     assert all(np.array_equal(m, transfer_matrix(c)) for m, c in zip(found, circuits, strict=True))
+
+
+@pytest.mark.parametrize("ohm", [1e-6, 1e-4])
+@pytest.mark.parametrize("driver", [1e3, 1e7])
+def test_little_wires_behind_large_drivers_are_no_trouble(ohm, driver, device, asked):
+    """Of a matrix of sums, an inverse by pivots would lose what the drivers let through."""
+    circuits = [circuit_of((2, 32, 32), Wires(ohm, ohm, driver), ENDS["ideal"], k) for k in (0, 1)]
+    found = transfer_matrices(circuits, device)
+    assert asked == []
+    for circuit, matrix in zip(circuits, found, strict=True):
+        assert_same(matrix, transfer_matrix(circuit))
+
+
+def test_only_the_array_that_does_not_converge_is_left_to_the_engine(monkeypatch, asked):
+    """Of a batch: without cells there is nothing to converge."""
+    empty = Circuit(Grid(np.zeros((2, 6, 5)), ("_p", "_n"), Wires(1, 2)), Periphery())
+    circuits = [empty, circuit_of((2, 6, 5), Wires(1, 2), Periphery()), empty]
+    monkeypatch.setattr("crossbar_sim.solvers.nodes_in_torch.MAX_ITERATIONS", 1)
+    transfer_matrices(circuits, CPU)
+    assert [id(c) for c in asked] == [id(circuits[1])]
 
 
 @pytest.mark.parametrize("wires", ["ohms", "bit lines"])
@@ -143,14 +170,15 @@ def test_a_solution_that_does_not_converge_counts_as_unknown(monkeypatch):
     assert np.array_equal(transfer_matrices([circuit], CPU)[0], transfer_matrix(circuit))
 
 
-def test_an_array_for_each_vector_has_the_nodes_of_that_array():
+def test_arrays_solved_together_have_the_nodes_of_each(device):
     rng = np.random.default_rng(0)
     g = torch.from_numpy(10 ** rng.uniform(-6, -4, (3, 6, 10)))
-    v_in, v_tia = (torch.from_numpy(rng.normal(size=(3, n))) for n in (6, 10))
+    v_in, v_tia = (torch.from_numpy(rng.normal(size=(3, 4, n))) for n in (6, 10))
     segments = [torch.tensor(s, dtype=torch.float64) for s in (0.01, 0.5, 0.4, 0.3)]
-    together = nodes_in_torch(TorchLines(g, 5, *segments), v_in, v_tia)
+    there = TorchLines(g.to(device), 5, *(x.to(device) for x in segments))
+    together = nodes_in_torch(there, v_in.to(device), v_tia.to(device))
     for k in range(3):
-        part = slice(k, k + 1)
-        alone = nodes_in_torch(TorchLines(g[k], 5, *segments), v_in[part], v_tia[part])
-        torch.testing.assert_close(together.word[part], alone.word, rtol=1e-9, atol=1e-12)
-        torch.testing.assert_close(together.above[part], alone.above, rtol=1e-9, atol=1e-12)
+        alone = nodes_in_torch(TorchLines(g[k], 5, *segments), v_in[k], v_tia[k])
+        torch.testing.assert_close(together.word[k].cpu(), alone.word, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(together.above[k].cpu(), alone.above, rtol=1e-12, atol=1e-14)
+    assert together.word.shape == (3, 4, 6, 5)

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from approx import approx
+from elsewhere import GPU, device_named
 from mapping import Branches, Die, MappedLayer, ResistorBank, SelectionRule, TileConfig, map_network
 from mapping.network.map_network import map_layers
 from mapping.selection.encode import g_lsb
@@ -16,6 +18,7 @@ from mapping.wafer.meter import Meter
 from mapping.wafer.reading_plan import one_at_a_time
 from mapping.wafer.survey import Survey
 from tinynets.networks.layers import PrunedLayer, PrunedNetwork
+from tinynets.subset_sum import in_torch
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +244,54 @@ def test_lines_are_shared_out_among_tiles_as_asked(network, die, tiling):
     wanted = split(network.layers[0].mask, config, tiling)
     assert [tile.rows.tolist() for tile in found] == [block.rows.tolist() for block in wanted]
     assert [tile.columns.tolist() for tile in found] == [block.columns.tolist() for block in wanted]
+
+
+@pytest.mark.parametrize("kind", ["cpu", "elsewhere", pytest.param("cuda", marks=GPU)])
+@pytest.mark.parametrize("per", ["layer", "output"])
+def test_a_device_chooses_the_same_switches(network, die, kind, per):
+    config, rule = TileConfig(8, 8), SelectionRule(scale_per=per)
+    expected = map_network(network, die, config, rule=rule, tiling="clustered")
+    with device_named(kind) as there:
+        found = map_network(network, die, config, rule=rule, tiling="clustered", device=there)
+    same = [
+        np.array_equal(getattr(a, name), getattr(b, name))
+        for a, b in zip(found.tiles, expected.tiles, strict=True)
+        for name in ("rows", "columns", "chosen_pos", "chosen_neg", "g_pos", "g_neg")
+    ]
+    assert all(same)
+    assert len(same) > 6
+    np.testing.assert_array_equal(found.layers[0].predicted, expected.layers[0].predicted)
+
+
+def test_a_device_is_what_the_subsets_are_searched_on(network, die, monkeypatch):
+    asked, search = [], in_torch.nearest_masks
+    monkeypatch.setattr(in_torch, "nearest_masks", lambda *a: asked.append(a[2]) or search(*a))
+    map_network(network, die, TileConfig(8, 8))
+    assert asked == []
+    map_network(network, die, TileConfig(8, 8), device="cpu")
+    assert asked == [torch.device("cpu")]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"objective": "power"},
+        {"objective": "aware"},
+        {"max_closed": 3},
+        {"n_candidate": 4},
+        {"survey": SURVEY},
+        {"fit_scale": True},
+    ],
+)
+def test_a_rule_that_only_the_cpu_follows_is_refused_with_a_device(network, die, options):
+    message = rf"device='cpu' searches .* sets {next(iter(options))}; leave device out"
+    with pytest.raises(ValueError, match=message):
+        map_network(network, die, TileConfig(), rule=SelectionRule(**options), device="cpu")
+
+
+def test_a_keyword_that_does_not_exist_is_refused(network, die):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'tilling'"):
+        map_network(network, die, TileConfig(), tilling="clustered")
 
 
 def test_aware_needs_a_second_moment(network, die):
