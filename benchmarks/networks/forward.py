@@ -1,39 +1,47 @@
 """A forward pass on the die compared with the digital one: time and memory of networks by size.
 
-ResNet-18, MobileNetV2 and a transformer block, with random weights, 1 V of swing, 8-bit converters
-for each tile, or ideal converters and amplifiers. Wires are left out, since a pass multiplies by as
-large a matrix with them. Processor time of one core, both passes in turn in the same run.
+ResNet-18, MobileNetV2 and a transformer block, with random weights, drawn wires, and amplifiers
+with offsets and 1 V of swing. With 8-bit converters for each tile; with the noise of every read
+besides; or with converters that pass all on and amplifiers that never clip. Processor time of one
+core, all passes in turn in the same run.
 
-Run: python -m benchmarks.networks.forward  (about ten minutes)
+Run: python -m benchmarks.networks.forward  (about 20 minutes)
 """
 
 import itertools
+import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numba
+import numpy as np
 import torch
 from torch import nn
 
 from benchmarks.common import machine, print_table, save_json
+from crossbar_sim.on_die.circuit_layer import circuit_layers
 from crossbar_sim.on_die.hardware import Hardware
-from crossbar_sim.on_die.readout import ideal_response
+from crossbar_sim.on_die.readout import respond_all
 from crossbar_sim.on_die.to_torch import to_torch
 from crossbar_sim.periphery.converters import Converters
+from crossbar_sim.periphery.noise import Noise
 from mapping.bank import Die, ResistorBank
 from mapping.network.map_network import map_network
-from mapping.network.mapped_network import MappedNetwork
 from mapping.tiling.tiles import TileConfig
-from netlists.circuit import Periphery
+from netlists.circuit import Periphery, Wires
 from tinynets.modules.unpacking import unpacked
 from tinynets.networks.extraction import extract
 
 REPEATS = 3
 SIDES = (64, 128)
 BITS = Converters(dac_bits=8, adc_bits=8, auto_zero=True)
+WIRES, ENDS = Wires(5.2, 1.8, 100.0), Periphery(tia_gain=1e4, v_offset_sigma=1e-4, v_swing=1.0)
+NOISY = Hardware(WIRES, ENDS, BITS, Noise(bandwidth=1e6))
 HARDWARE = {
-    "DAC and ADC": Hardware(periphery=Periphery(tia_gain=1e4, v_swing=1.0), converters=BITS),
-    "ideal converters": Hardware(periphery=Periphery(tia_gain=1e4)),
+    "DAC and ADC": replace(NOISY, noise=None),
+    "with noise": NOISY,
+    "ideal converters": Hardware(WIRES, replace(ENDS, v_swing=math.inf)),
 }
 
 
@@ -123,10 +131,18 @@ def seconds_of(*networks: nn.Module, x: torch.Tensor) -> list[float]:
 
 
 def held(network: nn.Module) -> int:
-    """Return the bytes of a network's tensors, and of what its layers keep packed."""
-    tensors = [*network.parameters(), *network.buffers()]
-    packed = [m._packed[1][0] for m in network.modules() if getattr(m, "_packed", None)]
-    return sum(t.nbytes for t in tensors) + sum(a.nbytes for groups in packed for a in groups)
+    """Return the bytes of a network's tensors and of what its layers keep besides, each once."""
+    arrays = [x.detach().numpy() for x in (*network.parameters(), *network.buffers())]
+    for layer in circuit_layers(network).values():
+        if layer._shared is not None:
+            groups = layer._shared.groups
+            arrays += [x for x in (*groups, *groups.reach) if isinstance(x, np.ndarray)]
+    # A stretch of a larger array lies within it, and is counted with it.
+    n_byte, stop = 0, 0
+    for start, size in sorted((x.ctypes.data, x.nbytes) for x in arrays):
+        n_byte += max(start + size - max(start, stop), 0)
+        stop = max(stop, start + size)
+    return n_byte
 
 
 def measure(name: str, side: int) -> dict:
@@ -138,19 +154,13 @@ def measure(name: str, side: int) -> dict:
         network = extract(digital, x[:1])
         bank = ResistorBank(n=3, sigma_local=0.05, r_on=1e3, r_off=1e9)
         mapped = map_network(network, Die(bank, seed=1), TileConfig(side, side))
-        on_dies = [_on_die(digital, mapped, hardware, x) for hardware in HARDWARE.values()]
+        options = {"calibration": x[:1], "responses": respond_all(mapped.tiles, NOISY)}
+        on_dies = [to_torch(digital, mapped, hardware, **options) for hardware in HARDWARE.values()]
     first, *others = seconds_of(digital, *on_dies, x=x)
     row = {"network": name, "side": side, "n_tile": len(mapped.tiles), "digital_s": first}
     for key, seconds, on_die in zip(HARDWARE, others, on_dies):
         row[key] = {"ratio": seconds / first, "memory": held(on_die) / held(digital)}
     return row
-
-
-def _on_die(
-    digital: nn.Module, mapped: MappedNetwork, hardware: Hardware, x: torch.Tensor
-) -> nn.Module:
-    responses = {tile.name: ideal_response(tile) for tile in mapped.tiles}
-    return to_torch(digital, mapped, hardware, calibration=x[:1], responses=responses)
 
 
 def main() -> None:

@@ -153,7 +153,7 @@ def _megabytes(cost: dict[str, Any]) -> str:
 def forward() -> str:
     """Return time and memory of a pass on the die, over those of the digital one."""
     kept = load("forward")
-    kinds = ("DAC and ADC", "ideal converters")
+    kinds = ("DAC and ADC", "with noise", "ideal converters")
     rows = [
         [
             row["network"],
@@ -161,18 +161,28 @@ def forward() -> str:
             f"{row['n_tile']:,}",
             f"{row['digital_s'] * 1e3:.0f} ms",
             *(f"{row[kind]['ratio']:.1f} ×" for kind in kinds),
-            *(f"{row[kind]['memory']:.1f} ×" for kind in kinds),
+            *(f"{row[kind]['memory']:.1f} ×" for kind in ("DAC and ADC", "ideal converters")),
         ]
         for row in kept["rows"]
     ]
-    head = ["network", "tiles of", "tiles", "digital pass", "DAC and ADC", "ideal converters"]
+    head = [
+        "network",
+        "tiles of",
+        "tiles",
+        "digital pass",
+        *kinds,
+        "memory",
+        "memory, ideal converters",
+    ]
     return (
-        "A forward pass on the die over the digital one (`benchmarks/networks/forward.py`; random weights, 8-bit "
-        "converters for each tile and amplifiers of 1 V swing, or ideal ones; processor time of one core, both "
-        "passes in turn; load at the end "
-        f"{kept['machine']['load_at_start']:.1f} on {kept['machine']['cores']} cores). A signed input, as in a "
-        "transformer, is read in two phases, so its products are computed twice. Memory is that of all tensors "
-        "held:\n\n" + table([*head, "memory, DAC and ADC", "memory, ideal"], rows)
+        "A forward pass on the die over the digital one (`benchmarks/networks/forward.py`; random weights, drawn wires, "
+        "amplifiers with offsets and 1 V of swing; 8-bit converters for each tile, the same with the noise of every "
+        "read, or ideal converters and amplifiers that never clip; processor time of one core, all passes in turn; "
+        f"load {kept['machine']['load_at_start']:.1f} on {kept['machine']['cores']} cores). Each pair of bit lines takes one "
+        "product, and a second where its lines may reach the swing, which no bound excludes for most signed inputs. "
+        "The positive lines are held for that, which doubles the memory; a depthwise convolution, whose tiles "
+        "hold several channels, takes more. A number of noise takes a nanosecond and a quarter, as much as 60 "
+        "multiplications:\n\n" + table(head, rows)
     )
 
 

@@ -54,8 +54,8 @@ def train_switches(
         arguments of `train`.
 
     Cost: for each step, one selection of all cells and two solutions of each tile for all of its
-    word lines, tiles of one shape together. Raises ValueError for wires without resistance, grouped
-    convolutions, since their groups leak into each other, and a mapping of another die.
+    word lines, tiles of one shape together. Raises ValueError for wires without resistance and a
+    mapping of another die.
     """
     if mapped.die != wired.die:
         raise ValueError("the mapping is of another die than the wires; pass the die it is of")
@@ -92,11 +92,6 @@ class TrainedTargets(nn.Module):
 
     def __init__(self, layer: MappedLayer, wired: WiredDie) -> None:
         super().__init__()
-        if layer.source.groups > 1:
-            raise ValueError(
-                f"layer {layer.name!r} is a grouped convolution, whose groups leak into each other "
-                "through wires; map the network without it"
-            )
         self.layer, self.wired = layer, wired
         self.wires, ends = TorchWires.of(wired.wires), wired.periphery
         self.ends = TorchAmplifiers(ends.r_feedback, ends.tia_gain, ends.r_input)
@@ -106,25 +101,33 @@ class TrainedTargets(nn.Module):
         self.cells = Cells(layer.name, np.concatenate(rows), np.concatenate(columns))
         self.measured = self.cells.branches(wired.die, measured=True)
         self.alike = _alike(layer.tiles)
+        # A weight's row holds the inputs of its own group only.
+        source = layer.source
+        self.n_own = source.n_in // source.groups
+        self.places = self.cells.columns, self.cells.rows % self.n_own
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the weights that the tiles give, of the shape and type of the aimed ones."""
         source, scale = self.layer.source, torch.tensor(self.layer.g_per_weight)
-        aimed = weight.double().reshape(source.n_out, source.n_in).T
-        g, total = self._conductances(aimed * scale), torch.zeros_like(aimed)
+        aimed = weight.double().reshape(source.n_out, self.n_own) * scale[:, None]
+        g = self._conductances(aimed)
+        total = torch.zeros_like(g[0])
         for rows, columns in self.alike:
             matrices = self._matrices(g[:, rows, columns].transpose(0, 1)) / scale[columns]
             total = total.index_put((rows, columns), matrices, accumulate=True)
-        return total.T.reshape(weight.shape).to(weight.dtype)
+        outputs = torch.arange(source.n_out)[:, None]
+        first = outputs // (source.n_out // source.groups) * self.n_own
+        given = total[first + torch.arange(self.n_own), outputs]
+        return given.reshape(weight.shape).to(weight.dtype)
 
     def _conductances(self, target: torch.Tensor) -> torch.Tensor:
-        """Return the banks of the layer's cells (2, n_in, n_out) [S] for targets (n_in, n_out)."""
-        cells = torch.tensor(self.cells.rows), torch.tensor(self.cells.columns)
-        aims = target[cells]
+        """Return the banks of the layer's cells (2, n_in, n_out) [S] for targets of its weights."""
+        aims = target[self.places]
         # Straight through the choice: half of a change is taken up by each side.
         moved = (aims - aims.detach()) / 2
         g_pos, g_neg = torch.from_numpy(self._banks(aims.detach().numpy()))
-        none = torch.zeros_like(target)
+        cells = torch.tensor(self.cells.rows), torch.tensor(self.cells.columns)
+        none = target.new_zeros(self.layer.source.n_in, len(target))
         sides = [none.index_put(cells, side) for side in (g_pos + moved, g_neg - moved)]
         return torch.stack(sides)
 
@@ -147,17 +150,16 @@ class TrainedTargets(nn.Module):
 
     def selected(self, weight: torch.Tensor) -> MappedLayer:
         """Return the layer with the switches for aimed weights, and its true conductances."""
-        source, cells = self.layer.source, self.cells
-        aimed = weight.double().reshape(source.n_out, source.n_in).numpy()
-        target = (aimed * self.layer.g_per_weight[:, None])[cells.columns, cells.rows]
+        cells, aimed = self.cells, weight.double().reshape(-1, self.n_own).numpy()
+        target = (aimed * self.layer.g_per_weight[:, None])[self.places]
         chosen, tiles, start = self._select(target), [], 0
         for tile in self.layer.tiles:
             part = slice(start, start := start + int(tile.present.sum()))
             true = cells[part].branches(self.wired.die, measured=False)
             tiles.append(tile.with_switches(chosen.chosen_pos[part], chosen.chosen_neg[part], true))
         g_pos, g_neg = realise(self.measured, chosen.chosen_pos, chosen.chosen_neg)
-        predicted = np.zeros((source.n_out, source.n_in))
-        predicted[cells.columns, cells.rows] = g_pos - g_neg
+        predicted = np.zeros(self.layer.source.weight.shape)
+        predicted[self.places] = g_pos - g_neg
         return replace(self.layer, predicted=predicted, tiles=tuple(tiles))
 
 

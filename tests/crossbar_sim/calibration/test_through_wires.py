@@ -22,11 +22,12 @@ from tinynets.networks.extraction import extract
 WIRES, ENDS = Wires(400.0, 200.0, r_driver=50.0), Periphery(tia_gain=1e3)
 
 
-def model_and_data() -> tuple[nn.Module, Data]:
+def model_and_data(groups: int = 1) -> tuple[nn.Module, Data]:
     """Return a convolution and a dense layer, and random samples labelled by the network itself."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 3, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(27, 4))
-    x = np.random.default_rng(0).normal(size=(160, 1, 8, 8)).astype(np.float32)
+    conv = nn.Conv2d(groups, 3 * groups, 3, stride=2, groups=groups)
+    model = nn.Sequential(conv, nn.ReLU(), nn.Flatten(), nn.Linear(27 * groups, 4))
+    x = np.random.default_rng(0).normal(size=(160, groups, 8, 8)).astype(np.float32)
     with torch.no_grad():
         y = model(torch.from_numpy(x)).argmax(1).numpy()
     return model.eval(), Data("random", x[:120], y[:120], x[120:], y[120:])
@@ -40,8 +41,9 @@ def mapped_on(model: nn.Module, data: Data, bank: ResistorBank) -> MappedNetwork
 BANK = ResistorBank(n=5, r_min=2e4, sigma_local=0.05, meter_error=1e-3)
 
 
-def test_a_layer_multiplies_by_what_the_network_on_the_die_does():
-    model, data = model_and_data()
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_layer_multiplies_by_what_the_network_on_the_die_does(groups):
+    model, data = model_and_data(groups)
     mapped = mapped_on(model, data, replace(BANK, meter_error=0.0))
     images = torch.from_numpy(data.x_train)
     each = [TrainedTargets(layer, WiredDie(mapped.die, WIRES, ENDS)) for layer in mapped.layers]
@@ -165,8 +167,3 @@ def test_what_cannot_be_trained_is_refused():
         train_switches(model, data, mapped, other, epochs=1)
     with pytest.raises(ValueError, match="r_word must be above 0 ohm"):
         train_switches(model, data, mapped, WiredDie(mapped.die, Wires(), ENDS), epochs=1)
-    grouped = nn.Sequential(nn.Conv2d(2, 2, 3, groups=2)).eval()
-    network = extract(grouped, torch.rand(1, 2, 5, 5))
-    put = map_network(network, mapped.die, TileConfig(12, 6))
-    with pytest.raises(ValueError, match="layer 'layer_0' is a grouped convolution"):
-        TrainedTargets(put.layers[0], WiredDie(mapped.die, WIRES, ENDS))
