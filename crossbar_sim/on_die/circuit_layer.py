@@ -19,6 +19,7 @@ from crossbar_sim.on_die.readout import (
     grouped,
     merged,
     respond_all,
+    stacked,
 )
 from crossbar_sim.periphery.conversion import broadcast, dac_errors, passes
 from crossbar_sim.periphery.fused_drives import (
@@ -82,11 +83,12 @@ class CircuitLayer(nn.Module):
         self._shared: Shared | None = None
         self.dac_errors = dac_errors(converters, layer.n_in, mapped.name)
         self.readouts = nn.ModuleList(
-            (Readout if response.devices is None else DeviceReadout)(
-                response, self.conv, self.dac_errors, hardware, dtype
+            (Readout if stack[0].devices is None else DeviceReadout)(
+                stack, self.conv, self.dac_errors, hardware, dtype
             )
-            for response in _together(mapped, hardware, responses)
+            for stack in stacked(_together(mapped, hardware, responses))
         )
+        self._sums = [_sums(part.columns.numpy()) for part in self.parts]
         self.adc = Adc(converters, [part.tiles for part in self.parts])
         r_feedback = hardware.periphery.r_feedback
         scale = 1.0 / (r_feedback * mapped.g_per_weight * self.volts_per_unit)
@@ -194,12 +196,14 @@ class CircuitLayer(nn.Module):
         """Return the sums of what the ADCs report for inputs [V], by torch."""
         total: Any = 0.0
         for k_pass, (weight, drive) in enumerate(self.passes(x)):
+            n_before = 0
             for k, part in enumerate(self.parts):
-                draw = None if reading is None else reading.of(k, k_pass)
+                draw = None if reading is None else reading.of(n_before, k_pass)
                 volts, n_clipped = self._adc_inputs(part, drive, draw)
                 read, n_beyond = self.adc.read(volts, k)
                 self.n_saturated += n_clipped + n_beyond
-                total = total + self._spread(weight * read if weight != 1 else read, part)
+                total = total + self._spread(weight * read if weight != 1 else read, k)
+                n_before += part.n_bit
         return total
 
     def _digital(self, total: torch.Tensor) -> torch.Tensor:
@@ -268,9 +272,9 @@ class CircuitLayer(nn.Module):
         assert self._shared is not None
         if reading is None or not self._shared.sigma.any():
             return ReadNoise.none(self._shared.sigma)
-        keys = np.array([reading.stream.key(k) for k in range(len(self.readouts))], np.uint64)
+        key = np.array(reading.stream.key, np.uint64)
         counts = map(np.uint64, (reading.place(k_pass), reading.first, n_position))
-        return ReadNoise(self._shared.sigma, keys, *counts)
+        return ReadNoise(self._shared.sigma, key, *counts)
 
     def _window(self, x: torch.Tensor) -> Window:
         """Return how the layer moves over its padded drives."""
@@ -318,13 +322,33 @@ class CircuitLayer(nn.Module):
         volts = volts.unflatten(0, (len(drive), *output_size(drive, self.conv)))
         return part.noisy(volts.permute(0, 3, 1, 2), draw), n_saturated
 
-    def _spread(self, read: torch.Tensor, part: Readout) -> torch.Tensor:
-        """Put the outputs of some tiles in their places among the layer's outputs."""
-        n_out, columns = len(self.bias), part.columns
-        if len(columns) == n_out and bool((columns[1:] > columns[:-1]).all()):
-            return read
+    def _spread(self, read: torch.Tensor, k: int) -> torch.Tensor:
+        """Add up the outputs of a readout that belong to one output of the layer."""
+        sums, n_out = self._sums[k], len(self.bias)
+        if len(sums) == 1 and len(sums[0][0]) == n_out:
+            columns, order = sums[0]
+            each = read[:, order.to(read.device).flatten()].unflatten(1, order.shape)
+            return each.sum(dim=2)
         full = read.new_zeros((read.shape[0], n_out, *read.shape[2:]))
-        return full.index_add(1, columns, read)
+        for columns, order in sums:
+            each = read[:, order.to(read.device).flatten()].unflatten(1, order.shape)
+            full = full.index_add(1, columns.to(read.device), each.sum(dim=2))
+        return full
+
+
+def _sums(columns: np.ndarray) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return which pairs are added up, (n, m) for as many outputs (n,) of m pairs each.
+
+    columns: the output of each pair. So each output is one sum, the same on every device.
+    """
+    outputs, counts = np.unique(columns, return_counts=True)
+    order, ends = np.argsort(columns, kind="stable"), np.cumsum(counts)
+    found = []
+    for m in np.unique(counts):
+        own = counts == m
+        places = (ends[own] - m)[:, None] + np.arange(m)
+        found.append((torch.from_numpy(outputs[own]), torch.from_numpy(order[places])))
+    return found
 
 
 def _together(

@@ -1,6 +1,6 @@
 """From the DACs of a tile to its ADCs where the cells are a foundry's curved devices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -25,13 +25,14 @@ class DeviceReadout(Readout):
 
     def __init__(
         self,
-        response: Response,
+        responses: Sequence[Response],
         conv: ConvGeometry | None,
         dac: Errors,
         hardware: Hardware,
         dtype: torch.dtype,
     ) -> None:
-        super().__init__(response, conv, dac, hardware, dtype)
+        super().__init__(responses, conv, dac, hardware, dtype)
+        (response,) = responses
         assert response.devices is not None
         self.devices, self.v_read = response.devices, hardware.converters.v_read
         n, rows = len(response.rows), response.rows

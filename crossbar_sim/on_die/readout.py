@@ -1,10 +1,11 @@
 """From the DACs of a layer's tiles to its ADCs: the circuits of the tiles as torch matrices."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -36,11 +37,10 @@ class Response:
     rows: inputs of the layer (n_word,).
     columns: outputs of the layer (n_bit,).
     volts: output of each bit line, positive ones first, per volt on each word line
-        (n_word, 2 n_bit); with groups, on each word line of its group (n_word / groups, 2 n_bit).
+        (n_word, 2 n_bit).
     rest: output of each bit line with all inputs at zero (2 n_bit,) [V].
     sigma: noise of each pair (n_bit,) [V rms].
     devices: the one tile by a foundry's curves, of which the rest is the straight lines; or None.
-    groups: equal parts, in order, of word lines and bit lines; none reaches another.
     """
 
     tiles: tuple[tuple[str, int], ...]
@@ -50,7 +50,6 @@ class Response:
     rest: np.ndarray
     sigma: np.ndarray
     devices: FoundryTile | None = None
-    groups: int = 1
 
     @property
     def n_bit(self) -> int:
@@ -136,14 +135,14 @@ def grouped(responses: Sequence[Response]) -> list[Response]:
 
 
 def merged(responses: Sequence[Response], layer: PrunedLayer) -> list[Response]:
-    """Add up all tiles of a layer; the outputs are the same if no tile is rounded by itself.
+    """Add up the tiles of each group of a layer; the same if no tile is rounded by itself.
 
-    No device connects one group of the layer with another, so that a matrix (n_word / groups,
-    2 n_bit) holds them all. Responses that reach from one group to another stay apart.
+    No device connects one group with another. Responses that reach from one to another stay apart.
     """
     groups = layer.groups
     n_row, share = layer.n_in // groups, layer.n_out // groups
     volts, rest = np.zeros((2, n_row, layer.n_out)), np.zeros((2, layer.n_out))
+    names: list[list[tuple[str, int]]] = [[] for _ in range(groups)]
     for response in responses:
         lines = np.split(response.volts, 2, axis=1), np.split(response.rest, 2)
         group, i = np.divmod(response.rows, n_row)
@@ -154,10 +153,26 @@ def merged(responses: Sequence[Response], layer: PrunedLayer) -> list[Response]:
         for side in (0, 1):
             np.add.at(volts[side], tuple(x[own] for x in at), lines[0][side][own])
             rest[side][j] += lines[1][side]
-    names = tuple(tile for response in responses for tile in response.tiles)
+        names[group[0]] += response.tiles
     rows, columns = np.arange(layer.n_in), np.arange(layer.n_out)
-    whole = np.hstack(list(volts))
-    return [Response(names, rows, columns, whole, rest.ravel(), 0 * rest[0], groups=groups)]
+    parts = []
+    for k, own in enumerate(names):
+        i, j = slice(k * n_row, (k + 1) * n_row), slice(k * share, (k + 1) * share)
+        of_lines = np.hstack(list(volts[:, :, j])), rest[:, j].ravel(), np.zeros(share)
+        parts.append(Response(tuple(own), rows[i], columns[j], *of_lines))
+    return parts
+
+
+def stacked(responses: Sequence[Response]) -> list[list[Response]]:
+    """Put those of one shape together, so that torch computes them at once.
+
+    The stacks are in the order of their first responses; one with devices is alone.
+    """
+    stacks: dict[Any, list[Response]] = {}
+    for k, response in enumerate(responses):
+        shape = response.volts.shape if response.devices is None else k
+        stacks.setdefault(shape, []).append(response)
+    return list(stacks.values())
 
 
 def _beside(group: list[Response]) -> Response:
@@ -191,11 +206,14 @@ class Lines(NamedTuple):
 
 
 class Readout(nn.Module):
-    """Tiles on the same word lines, from the drives of their DACs to the inputs of their ADCs.
+    """Groups of tiles, from the drives of their DACs to the inputs of their ADCs.
+
+    responses: of each group, which shares its word lines; all of one shape.
 
     Drives and outputs have their lines in dimension 1: (n_vector, n_line), or images
     (n_image, n_line, height, width). Images pass through the tiles, at all positions at once, as a
-    convolution whose kernel is the circuits' matrix.
+    convolution whose kernel is the circuits' matrix. Outputs are those of one group after another,
+    n_bit in all.
     """
 
     #: Outputs per unit of drive (n_bit, n_row) and at zero drive (n_bit,), as in `Lines`; those of
@@ -204,39 +222,34 @@ class Readout(nn.Module):
     rest: torch.Tensor
     positive: torch.Tensor
     rest_positive: torch.Tensor
-    rows: torch.Tensor
+    rows: torch.Tensor  # of all groups (groups * n_row,)
     columns: torch.Tensor
     sigma: torch.Tensor
 
     def __init__(
         self,
-        response: Response,
+        responses: Sequence[Response],
         conv: ConvGeometry | None,
         dac: Errors,
         hardware: Hardware,
         dtype: torch.dtype,
     ) -> None:
         super().__init__()
-        self.tiles, self.n_bit, self.conv = response.tiles, response.n_bit, conv
-        self.v_swing, self.groups = hardware.periphery.v_swing, response.groups
-        volts, rest = hardware.converters.v_read * response.volts, response.rest
-        if dac.is_straight:  # gains and offsets of word lines fold into the matrix
-            gain, offset = (
-                self._of_lines(x.double().numpy()[response.rows]) for x in (dac.gain, dac.offset)
-            )
-            rest = rest + (offset * volts).sum(axis=0)
-            volts = (1.0 + gain) * volts
-        self._keep("rows", response.rows)
-        self._keep("columns", response.columns)
-        held = slice(self.n_bit if np.isfinite(self.v_swing) else 0)
-        for names, lines in ((("pairs", "positive"), volts.T), (("rest", "rest_positive"), rest)):
-            positive, negative = lines[: self.n_bit], lines[self.n_bit :]
+        self.tiles = tuple(tile for response in responses for tile in response.tiles)
+        self.groups, self.conv = len(responses), conv
+        self.n_bit = sum(response.n_bit for response in responses)
+        self.v_swing = hardware.periphery.v_swing
+        lines = [_driven(response, dac, hardware.converters.v_read) for response in responses]
+        volts, rest = (np.stack(each) for each in zip(*lines))
+        held = slice(None if np.isfinite(self.v_swing) else 0)
+        for names, of in ((("pairs", "positive"), volts), (("rest", "rest_positive"), rest)):
+            positive, negative = (x.reshape(-1, *x.shape[2:]) for x in np.split(of, 2, axis=1))
             self._keep(names[0], negative - positive, dtype)
             self._keep(names[1], positive[held], dtype)
-        self._keep("sigma", response.sigma, dtype)
-        self._channels: torch.Tensor | None = None
+        for name, kind in (("rows", None), ("columns", None), ("sigma", dtype)):
+            self._keep(name, np.concatenate([getattr(x, name) for x in responses]), kind)
         if conv is not None:
-            self._place(conv, response.rows)
+            self._place(conv, np.stack([response.rows for response in responses]))
 
     def forward(self, drive: torch.Tensor, draw: Draw | None = None) -> tuple[torch.Tensor, int]:
         """Return the differences (n_vector, n_bit, ...) [V], and how many amplifiers saturated.
@@ -285,13 +298,6 @@ class Readout(nn.Module):
     def _own(self, drive: torch.Tensor) -> torch.Tensor:
         return drive if len(self.rows) == drive.shape[1] else drive[:, self.rows]
 
-    def _of_lines(self, of_rows: np.ndarray) -> np.ndarray:
-        """Return what belongs to the word lines (n_word,) as it meets the outputs' rows."""
-        if self.groups == 1:
-            return of_rows[:, None]
-        of_pairs = np.repeat(of_rows.reshape(self.groups, -1).T, self.n_bit // self.groups, axis=1)
-        return np.tile(of_pairs, 2)
-
     def _lines_at_once(self, drive: torch.Tensor) -> Lines:
         """Return the outputs for images."""
         return self._by_product(lambda of, rest: self._convolved(drive, of, rest))
@@ -328,27 +334,48 @@ class Readout(nn.Module):
         return out, n_saturated
 
     def _place(self, conv: ConvGeometry, rows: np.ndarray) -> None:
-        """Find where the rows are in a convolution's kernel over the channels that they are of."""
+        """Find where the rows (groups, n_row) are in a convolution's kernel over their channels.
+
+        Groups have as many channels as the one with most; more of them meet zeros.
+        """
         size = int(np.prod(conv.kernel))
-        channels, place = np.unique(rows // size, return_inverse=True)
-        self._n_channel, self._places = len(channels) // self.groups, None
-        if len(rows) < size * len(channels):
-            self._places = torch.from_numpy(place * size + rows % size)
-        if len(channels) < conv.in_channels:
-            self._channels = torch.from_numpy(channels)
+        found = [np.unique(own // size, return_inverse=True) for own in rows]
+        self._n_channel = max(len(own) for own, _ in found)
+        channels = np.stack([np.resize(own, self._n_channel) for own, _ in found])
+        places = np.stack([place for _, place in found]) * size + rows % size
+        every = np.arange(size * self._n_channel)
+        self._places = None if _same(places, every) else torch.from_numpy(places)
+        own = _same(channels.ravel(), np.arange(conv.in_channels))
+        self._channels = None if own else torch.from_numpy(channels.ravel())
 
     def _kernel(self, lines: torch.Tensor) -> torch.Tensor:
-        """Return lines (n_line, n_row) as a convolution's kernel (n_line, n_channel, ...)."""
+        """Return lines (n_bit, n_row) as a convolution's kernel (n_bit, n_channel, ...)."""
         assert self.conv is not None
         shape = (len(lines), self._n_channel, *self.conv.kernel)
         if self._places is None:
             return lines.reshape(shape)
-        full = lines.new_zeros((len(lines), int(np.prod(shape[1:]))))
-        return full.index_copy(1, self._places.to(lines.device), lines).reshape(shape)
+        full = lines.new_zeros((len(lines), math.prod(shape[1:])))
+        places = self._places.to(lines.device).repeat_interleave(len(lines) // self.groups, dim=0)
+        return full.scatter(1, places, lines).reshape(shape)
 
     def _keep(self, name: str, values: np.ndarray, dtype: torch.dtype | None = None) -> None:
         tensor = torch.from_numpy(np.array(values, order="C"))
         self.register_buffer(name, tensor if dtype is None else tensor.to(dtype))
+
+
+def _driven(response: Response, dac: Errors, v_read: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the outputs of lines (2 n_bit, n_row) per unit of drive, and their rest (2 n_bit,)."""
+    volts, rest = v_read * response.volts, response.rest
+    if dac.is_straight:  # gains and offsets of word lines fold into the matrix
+        gain, offset = dac.gain.double().numpy(), dac.offset.double().numpy()
+        rest = rest + offset[response.rows] @ volts
+        volts = (1.0 + gain[response.rows])[:, None] * volts
+    return volts.T, rest
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Return whether the last dimension of an array is another one throughout."""
+    return a.shape[-1] == len(b) and bool((a == b).all())
 
 
 class Shared:
@@ -365,7 +392,7 @@ class Shared:
         self.wholes = [_in_one_array(parts, name) for name in names]
         self.held = [(part, name, getattr(part, name)) for part in parts for name in names]
         self.versions = [whole._version for whole in self.wholes]
-        of_each = [Part(*(getattr(x, name).numpy() for name in Part._fields)) for x in parts]
+        of_each = [_part(part) for part in parts]
         pairs, positive = (whole.numpy() for whole in self.wholes[:2])
         self.groups = joined(of_each, pairs, positive, signed=signed)
         self.sigma = self.wholes[-1].numpy()
@@ -377,6 +404,11 @@ class Shared:
             and [whole._version for whole in self.wholes] == self.versions
             and all(part._buffers[name] is own for part, name, own in self.held)
         )
+
+
+def _part(readout: Readout) -> Part:
+    """Return a readout as `joined` takes it."""
+    return Part(readout.groups, *(getattr(readout, name).numpy() for name in Part._fields[1:]))
 
 
 def _in_one_array(parts: list[Readout], name: str) -> torch.Tensor:

@@ -36,13 +36,13 @@ class ReadNoise(NamedTuple):
     """The noise of a pass over a layer's inputs.
 
     sigma: of all pairs of all groups (n_pair,) [V rms]; empty for no noise.
-    keys: of each group (n_group, 2).
+    key: two words (2,).
     place, first: of the counters, see `noise_stream.Reading`; the first is a sample.
     n_position: positions of a sample: those of an image, or 1.
     """
 
     sigma: np.ndarray
-    keys: np.ndarray
+    key: np.ndarray
     place: np.uint64
     first: np.uint64
     n_position: np.uint64
@@ -50,7 +50,7 @@ class ReadNoise(NamedTuple):
     @staticmethod
     def none(like: np.ndarray) -> "ReadNoise":
         """Return no noise, of the type of some numbers."""
-        return ReadNoise(like[:0], np.zeros((0, 2), np.uint64), *3 * (np.uint64(0),))
+        return ReadNoise(like[:0], np.zeros(2, np.uint64), *3 * (np.uint64(0),))
 
 
 @kernel
@@ -75,27 +75,26 @@ def stretches(noise, first, n, runs):
 
 
 @kernel
-def add_noise(pairs, noise, group, at, runs, four):
-    """Add noise to the pairs (n_pair, n) of a group.
+def add_noise(pairs, noise, at, runs, four):
+    """Add noise to some pairs (n_pair, n), of which the first is number `at` of all.
 
-    at: the group's first pair among those of all groups.
     runs: of the positions, by `stretches`.
     four: (6, n), to work in.
     """
-    key, words = noise.keys[group], four.view(np.uint32)
-    for first in range(0, len(pairs), 4):
-        block, done = np.uint64(first // 4) * noise.n_position, 0
+    words, n_pair = four.view(np.uint32), len(pairs)
+    for block in range(at // 4, -(-(at + n_pair) // 4)):
+        first, done = np.uint64(block) * noise.n_position, 0
         for m in range(len(runs)):
-            start, n = (block + runs[m, 2], noise.place, runs[m, 1]), np.int64(runs[m, 0])
-            _write_words(key, start, noise.n_position == 1, words, (np.uint64(done), n))
+            start, n = (first + runs[m, 2], noise.place, runs[m, 1]), np.int64(runs[m, 0])
+            _write_words(noise.key, start, noise.n_position == 1, words, (np.uint64(done), n))
             done += n
         for q in range(2):
             _to_numbers(words[q], _HALF_STEP, four[q])
             _to_numbers(words[2 + q], _0, four[2 + q])
             _to_lengths(four[q], four[4], four[5])
             _to_normals(four[q], four[2 + q])
-        for q in range(min(4, len(pairs) - first)):
-            out, own, sigma = pairs[first + q], four[q], noise.sigma[at + first + q]
+        for k in range(max(4 * block, at), min(4 * block + 4, at + n_pair)):
+            out, own, sigma = pairs[k - at], four[k - 4 * block], noise.sigma[k]
             for p in range(len(out)):
                 out[p] += sigma * own[p]
 

@@ -163,11 +163,13 @@ def read_layer(
 
 
 class Part(NamedTuple):
-    """Tiles on the same word lines; the fields are those of `Groups`, with pairs (n_pair, n_row).
+    """Groups of tiles of one shape; the other fields are those of `Groups`.
 
-    positive, rest_positive: of no lines for amplifiers without swing.
+    groups: how many, one after another.
+    pairs: (n_pair, n_row); so are `positive`, of no pairs for amplifiers without swing.
     """
 
+    groups: int
     rows: np.ndarray
     columns: np.ndarray
     pairs: np.ndarray
@@ -192,7 +194,8 @@ def joined(
     if len(positive):
         of_each = [_line_reach(part, signed=signed) for part in parts]
         reach = Reach(*(np.concatenate(x) for x in zip(*of_each)))
-    sizes = np.array([(len(part.rows), len(part.columns)) for part in parts])
+    shapes = [(len(x.rows) // x.groups, len(x.columns) // x.groups) for x in parts]
+    sizes = np.repeat(shapes, [part.groups for part in parts], axis=0)
     return Groups(sizes, pairs, positive, rest, rest_positive, rows, columns, reach)
 
 
@@ -254,7 +257,7 @@ def _read(drive, reader, part, total, extremes):
                 n_saturated += _amplify(x, y, lines, at_pair, reader, rest)
             if len(noise.sigma):
                 work = four[: 6 * n].reshape(6, n)
-                add_noise(y, noise, k, at_pair, samples[:n_sample], work)
+                add_noise(y, noise, at_pair, samples[:n_sample], work)
             n_saturated += _convert(y, rest, reader, at_pair, sums, extremes)
             at_volts, at_row, at_pair = end, at_row + n_row, at_pair + n_pair
         _add_sums(sums, first, total, n, reader.digital)

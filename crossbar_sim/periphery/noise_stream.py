@@ -26,7 +26,7 @@ class NoiseStream:
 
     seed, label: of the noise and the layer; both make the key.
 
-    A number belongs to a group of tiles, a pass (of bits or phases), one of their outputs, and a
+    A number belongs to one of the layer's ADCs, a pass (of bits or phases), a position, and a
     sample: the n-th that was read since the start, in the k-th use of the layer within a pass
     through its network. Uses are counted if `begin` says when such a pass begins; otherwise all
     that is read is one use.
@@ -34,7 +34,8 @@ class NoiseStream:
 
     def __init__(self, seed: int, label: str) -> None:
         self.seed, self.label = seed, label
-        self._keys: dict[int, tuple[int, int]] = {}
+        words = np.random.SeedSequence([seed, *label.encode()]).generate_state(2)
+        self.key: tuple[int, int] = (int(words[0]), int(words[1]))
         self._seen, self._next, self._counts = [0], 0, False
 
     def begin(self) -> None:
@@ -50,14 +51,6 @@ class NoiseStream:
         self._seen[use] += n_sample
         return Reading(self, use, first, n_sample)
 
-    def key(self, group: int) -> tuple[int, int]:
-        """Return the key of a group of tiles, two words."""
-        if group not in self._keys:
-            text = f"{self.label} {group}".encode()
-            a, b = np.random.SeedSequence([self.seed, *text]).generate_state(2).tolist()
-            self._keys[group] = a, b
-        return self._keys[group]
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -66,8 +59,8 @@ class Reading:
     use: of the layer within a pass through its network.
     first, n_sample: of the samples.
 
-    The counter of a number is (block, place, sample). Of n positions of a sample, four successive
-    outputs at position p share block n (output // 4) + p; the output's number is one of its four.
+    A number has the counter (block, place, sample). Of n positions of a sample, ADCs 4 k … 4 k + 3
+    share block n k + p at position p, and have one of its four numbers each.
     """
 
     stream: NoiseStream
@@ -79,22 +72,25 @@ class Reading:
         """Return the word of the counters that belongs to a pass."""
         return (_N_PASS * self.use + k_pass) % 2**32
 
-    def of(self, group: int, k_pass: int) -> Draw:
-        """Return what gives the numbers of a group of tiles in a pass."""
-        return lambda out: self._normals(self.stream.key(group), self.place(k_pass), out)
+    def of(self, adc: int, k_pass: int) -> Draw:
+        """Return what gives the numbers of ADCs (dimension 1) from one on, in a pass."""
+        return lambda out: self._normals(adc, self.place(k_pass), out)
 
-    def _normals(self, key: tuple[int, int], place: int, out: torch.Tensor) -> torch.Tensor:
-        n_sample, n_output, shape = self.n_sample, out.shape[1], out.shape
-        n_four, n_position = -(-n_output // 4), math.prod(shape[2:])
+    def _normals(self, adc: int, place: int, out: torch.Tensor) -> torch.Tensor:
+        n_sample, n_adc, shape, key = self.n_sample, out.shape[1], out.shape, self.stream.key
+        skip, n_four = adc % 4, -(-(adc % 4 + out.shape[1]) // 4)
+        n_position = math.prod(shape[2:])
+        first_block = adc // 4 * n_position
         kind = torch.float64 if out.dtype == torch.float64 else torch.float32
-        found = torch.empty(n_sample, n_output, n_position, dtype=kind, device=out.device)
+        found = torch.empty(n_sample, n_adc, n_position, dtype=kind, device=out.device)
         n_block = n_four * n_position
         size = max(_AT_ONCE // max(n_block, 1), 1)
         for start in range(0, n_sample, size):
             m = min(size, n_sample - start)
-            four = words(Counters(key, place, self.first + start, m, n_block), out.device)
+            first = self.first + start, first_block
+            four = words(Counters(key, place, *first, m, n_block), out.device)
             four = normals(four, kind).unflatten(2, (n_four, n_position)).permute(1, 2, 0, 3)
-            found[start : start + m] = four.flatten(1, 2)[:, :n_output]
+            found[start : start + m] = four.flatten(1, 2)[:, skip : skip + n_adc]
         return found.reshape(shape).to(out.dtype)
 
 

@@ -30,12 +30,14 @@ class Counters(NamedTuple):
     key: two words.
     place: a word.
     first: the first row, below 2^64.
+    first_block: the first block of each row, below 2^32.
     n_row, n_block: number of rows, and of blocks in each.
     """
 
     key: tuple[int, int]
     place: int
     first: int
+    first_block: int
     n_row: int
     n_block: int
 
@@ -50,7 +52,7 @@ def words(counters: Counters, device: torch.device) -> torch.Tensor:
         return words_in_torch(counters, device)
     out = np.empty((4, counters.n_row, counters.n_block), np.uint32)
     key = np.array(counters.key, np.uint64)
-    _fill(key, np.uint64(counters.place), np.uint64(counters.first), out)
+    _fill(key, np.uint64(counters.place), np.uint64(counters.first), counters.first_block, out)
     return torch.from_numpy(out)
 
 
@@ -60,7 +62,8 @@ def words_in_torch(counters: Counters, device: torch.device) -> torch.Tensor:
     # A row's number has 64 bits, one more than torch counts up to.
     low, high = counters.first & _MASK, counters.first >> 32
     row = low + torch.arange(counters.n_row, dtype=torch.int64, device=device)[:, None]
-    c0 = torch.arange(counters.n_block, dtype=torch.int64, device=device).expand(shape)
+    block = counters.first_block + torch.arange(counters.n_block, device=device)
+    c0 = block.expand(shape)
     c1 = torch.full(shape, counters.place, dtype=torch.int64, device=device)
     c2, c3 = (row & _MASK).expand(shape), ((high + (row >> 32)) & _MASK).expand(shape)
     for _ in range(_N_ROUND):
@@ -88,10 +91,10 @@ def four_words(block, place, row, k0, k1):
 
 
 @kernel
-def _fill(key, place, first, out):
+def _fill(key, place, first, first_block, out):
     """Write the words of all blocks."""
     for i in range(out.shape[1]):
         for j in range(out.shape[2]):
             row = first + np.uint64(i)
-            a, b, c, d = four_words(np.uint64(j), place, row, key[0], key[1])
+            a, b, c, d = four_words(np.uint64(first_block + j), place, row, key[0], key[1])
             out[0, i, j], out[1, i, j], out[2, i, j], out[3, i, j] = a, b, c, d

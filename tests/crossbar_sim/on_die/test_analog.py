@@ -17,7 +17,14 @@ from crossbar_sim.ngspice.process import Job
 from crossbar_sim.on_die import circuit_layer
 from crossbar_sim.on_die.circuit_layer import CircuitLayer, circuit_layers
 from crossbar_sim.on_die.layer_inputs import InputRange, input_ranges, patches
-from crossbar_sim.on_die.readout import Readout, grouped, merged, respond, respond_all
+from crossbar_sim.on_die.readout import (
+    Readout,
+    grouped,
+    merged,
+    respond,
+    respond_all,
+    stacked,
+)
 from crossbar_sim.on_die.to_torch import circuit_inputs
 from crossbar_sim.periphery.conversion import Errors, adc_errors
 from crossbar_sim.periphery.noise import Noise, output_noise
@@ -419,8 +426,10 @@ def test_tiles_of_all_groups_are_one_matrix(tiling, wires):
     mapped = map_network(extract(model, x), Die(PRECISE, seed=1), TileConfig(40, 16), tiling=tiling)
     (layer,) = mapped.layers
     responses = [respond(tile, Hardware(wires)) for tile in layer.tiles]
-    (one,) = merged(responses, layer.source)
-    assert (one.groups, one.volts.shape) == (12, (9, 48))
+    parts = merged(responses, layer.source)
+    assert [part.volts.shape for part in parts] == [(9, 4)] * 12
+    (stack,) = stacked(parts)
+    assert stack == parts
     whole = np.zeros((layer.source.n_in, 48))
     for each in responses:
         whole[np.ix_(each.rows, np.concatenate([each.columns, 24 + each.columns]))] += each.volts
@@ -432,6 +441,7 @@ def test_tiles_of_all_groups_are_one_matrix(tiling, wires):
     assert float(on_die[0].voltages(x).max()) > 0
     rows = patches(x, layer.source.conv).flatten(0, -2) / on_die[0].input_range.limit
     (part,) = on_die[0].parts
+    assert (part.groups, part.pairs.shape) == (12, (24, 9))
     by_position = part.read_lines(rows)[0].reshape(3, 3, 4, 24).permute(0, 3, 1, 2)
     torch.testing.assert_close(by_position, volts, rtol=0, atol=1e-5 * float(volts.abs().max()))
 
@@ -499,7 +509,7 @@ def test_double_precision_is_kept():
 def readout(response, conv=None, *, n_in=7, v_swing=np.inf):
     hardware = Hardware(periphery=Periphery(v_swing=v_swing), converters=Converters(v_read=1.0))
     none = Errors(torch.zeros(n_in), torch.zeros(n_in), torch.zeros(n_in, 4))
-    return Readout(response, conv, none, hardware, torch.float32)
+    return Readout([response], conv, none, hardware, torch.float32)
 
 
 def test_noise_on_the_die_has_the_computed_size():
@@ -589,7 +599,7 @@ def test_offsets_of_dacs_in_the_matrix_are_those_on_the_lines(mapped):
     errors = Errors(0.1 * torch.rand(n), 0.2 * torch.rand(n), torch.zeros(n, 4))
     hardware = Hardware(Wires(2, 2), Periphery(v_offset=1e-3), Converters(v_read=1.0))
     response, x = respond(tile, hardware), torch.rand(5, n)
-    folded = Readout(response, None, errors, hardware, torch.float64)(x.double())[0]
+    folded = Readout([response], None, errors, hardware, torch.float64)(x.double())[0]
     plain = readout(response, n_in=n)(errors.apply(x))[0].double()
     assert torch.allclose(folded, plain, atol=1e-6 * float(plain.abs().max()))
 

@@ -21,11 +21,11 @@ CONSTANTS = {
     64: (0xD2E7470EE14C6C93, 0xCA5A826395121157, 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B),
 }
 COUNTERS = [
-    Counters((0, 0), 0, 0, 3, 5),
-    Counters((0xFFFFFFFF, 0x80000001), 0xFFFFFFFF, 2**32 - 2, 4, 3),
-    Counters((0xA4093822, 0x299F31D0), 0x85A308D3, 2**63 - 1, 3, 40),
-    Counters((7, 0), 64, 2**64 - 2, 2, 2),
-    Counters((1, 2), 3, 4, 1, 1),
+    Counters((0, 0), 0, 0, 0, 3, 5),
+    Counters((0xFFFFFFFF, 0x80000001), 0xFFFFFFFF, 2**32 - 2, 0, 4, 3),
+    Counters((0xA4093822, 0x299F31D0), 0x85A308D3, 2**63 - 1, 2**32 - 50, 3, 40),
+    Counters((7, 0), 64, 2**64 - 2, 7, 2, 2),
+    Counters((1, 2), 3, 4, 5, 1, 1),
 ]
 
 
@@ -60,7 +60,8 @@ def test_all_ways_give_the_same_words(counters):
     expected = np.zeros((4, counters.n_row, counters.n_block), np.int64)
     for row, block in np.ndindex(expected.shape[1:]):
         low, high = (counters.first + row) % 2**32, (counters.first + row) % 2**64 >> 32
-        expected[:, row, block] = philox(32, [block, counters.place, low, high], [*counters.key])
+        counter = [counters.first_block + block, counters.place, low, high]
+        expected[:, row, block] = philox(32, counter, [*counters.key])
     assert np.array_equal(words(counters, CPU).numpy(), expected)
     assert np.array_equal(words_in_torch(counters, CPU).numpy(), expected)
     with elsewhere() as device:
@@ -109,28 +110,35 @@ def test_kernels_have_the_numbers_of_torch(shape):
     stream = NoiseStream(5, "conv")
     stream.read(2**32 - 2)
     reading = stream.read(shape[0])
-    wanted = reading.of(1, 3)(torch.zeros(shape, dtype=torch.float64)).reshape(*shape[:2], -1)
+    wanted = reading.of(3, 3)(torch.zeros(shape, dtype=torch.float64)).reshape(*shape[:2], -1)
     n_output, n_position = shape[1], wanted[0, 0].numel()
     sigma = np.linspace(1, 2, 3 + n_output).astype(np.float32)
-    keys = np.array([stream.key(k) for k in range(2)], np.uint64)
     counts = map(np.uint64, (reading.place(3), reading.first, n_position))
-    noise = ReadNoise(sigma, keys, *counts)
+    noise = ReadNoise(sigma, np.array(stream.key, np.uint64), *counts)
     wanted = wanted.transpose(0, 1).flatten(1) * torch.from_numpy(sigma[3:, None])
     found, size = np.zeros(wanted.shape, np.float32), 67
     for first in range(0, found.shape[1], size):
         block = np.ascontiguousarray(found[:, first : first + size])
         n, runs = block.shape[1], np.empty((size, 3), np.uint64)
         runs = runs[: stretches(noise, first, n, runs)]
-        add_noise(block, noise, 1, 3, runs, np.empty((6, n), np.float32))
+        add_noise(block, noise, 3, runs, np.empty((6, n), np.float32))
         found[:, first : first + size] = block
     # An angle of 2 pi has an error of 2e-7 in torch's float32 too; lengths are up to 6.8.
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
 
-def test_groups_passes_layers_and_seeds_have_their_own_numbers():
+def test_numbers_of_some_adcs_are_those_among_all():
+    reading = NoiseStream(0, "a").read(5)
+    whole = reading.of(0, 1)(torch.zeros(5, 30, 2, 3))
+    for first, n in ((0, 7), (3, 2), (4, 9), (13, 17), (29, 1)):
+        part = reading.of(first, 1)(torch.zeros(5, n, 2, 3))
+        assert torch.equal(part, whole[:, first : first + n])
+
+
+def test_adcs_passes_layers_and_seeds_have_their_own_numbers():
     draws = [NoiseStream(seed, label).read(6) for seed, label in [(0, "a"), (1, "a"), (0, "b")]]
     found = [
-        draw.of(group, k)(torch.zeros(6, 9)) for draw in draws for group in (0, 1) for k in (0, 1)
+        draw.of(first, k)(torch.zeros(6, 9)) for draw in draws for first in (0, 9) for k in (0, 1)
     ]
     flat = torch.stack(found).flatten(1)
     correlation = np.corrcoef(flat.numpy()) - np.eye(12)
