@@ -105,6 +105,8 @@ class CircuitLayer(nn.Module):
         super()._apply(fn, recurse)
         self.dac_errors = self.dac_errors.to(self.bias.device)
         self.adc.move(self.bias.device)
+        where = self.bias.device
+        self._sums = [[(x.to(where), y.to(where)) for x, y in sums] for sums in self._sums]
         return self
 
     def get_extra_state(self) -> torch.Tensor:
@@ -162,7 +164,7 @@ class CircuitLayer(nn.Module):
 
     @property
     def parts(self) -> list[Readout]:
-        """The readouts, each of tiles that share their word lines."""
+        """The readouts, each of groups of tiles of one shape; a group shares its word lines."""
         return cast(list[Readout], list(self.readouts))
 
     def trim(self) -> None:
@@ -326,13 +328,12 @@ class CircuitLayer(nn.Module):
         """Add up the outputs of a readout that belong to one output of the layer."""
         sums, n_out = self._sums[k], len(self.bias)
         if len(sums) == 1 and len(sums[0][0]) == n_out:
-            columns, order = sums[0]
-            each = read[:, order.to(read.device).flatten()].unflatten(1, order.shape)
-            return each.sum(dim=2)
+            _, order = sums[0]
+            return read[:, order.flatten()].unflatten(1, order.shape).sum(dim=2)
         full = read.new_zeros((read.shape[0], n_out, *read.shape[2:]))
         for columns, order in sums:
-            each = read[:, order.to(read.device).flatten()].unflatten(1, order.shape)
-            full = full.index_add(1, columns.to(read.device), each.sum(dim=2))
+            each = read[:, order.flatten()].unflatten(1, order.shape)
+            full = full.index_add(1, columns, each.sum(dim=2))
         return full
 
 

@@ -225,6 +225,10 @@ class Readout(nn.Module):
     rows: torch.Tensor  # of all groups (groups * n_row,)
     columns: torch.Tensor
     sigma: torch.Tensor
+    #: Of a convolution, the channels of all groups' kernels, and where in these the rows of each
+    #: group are (groups, n_row); None for all in order.
+    channels: torch.Tensor | None
+    places: torch.Tensor | None
 
     def __init__(
         self,
@@ -306,8 +310,8 @@ class Readout(nn.Module):
         self, drive: torch.Tensor, lines: torch.Tensor, rest: torch.Tensor | None
     ) -> torch.Tensor:
         assert self.conv is not None
-        if self._channels is not None:
-            drive = drive[:, self._channels.to(drive.device)]
+        if self.channels is not None:
+            drive = drive[:, self.channels]
         shape = self.conv.stride, self.conv.padding, self.conv.dilation, self.groups
         with exact_convolutions():  # like a matrix's product, which is exact by default
             return nn.functional.conv2d(drive, self._kernel(lines), rest, *shape)
@@ -344,19 +348,23 @@ class Readout(nn.Module):
         channels = np.stack([np.resize(own, self._n_channel) for own, _ in found])
         places = np.stack([place for _, place in found]) * size + rows % size
         every = np.arange(size * self._n_channel)
-        self._places = None if _same(places, every) else torch.from_numpy(places)
         own = _same(channels.ravel(), np.arange(conv.in_channels))
-        self._channels = None if own else torch.from_numpy(channels.ravel())
+        kept = {
+            "places": None if _same(places, every) else torch.from_numpy(places),
+            "channels": None if own else torch.from_numpy(channels.ravel()),
+        }
+        for name, tensor in kept.items():  # the mapping determines them
+            self.register_buffer(name, tensor, persistent=False)
 
     def _kernel(self, lines: torch.Tensor) -> torch.Tensor:
         """Return lines (n_bit, n_row) as a convolution's kernel (n_bit, n_channel, ...)."""
         assert self.conv is not None
         shape = (len(lines), self._n_channel, *self.conv.kernel)
-        if self._places is None:
+        if self.places is None:
             return lines.reshape(shape)
-        full = lines.new_zeros((len(lines), math.prod(shape[1:])))
-        places = self._places.to(lines.device).repeat_interleave(len(lines) // self.groups, dim=0)
-        return full.scatter(1, places, lines).reshape(shape)
+        each = lines.unflatten(0, (self.groups, -1))
+        full = each.new_zeros((*each.shape[:2], math.prod(shape[1:])))
+        return full.scatter(2, self.places[:, None].expand_as(each), each).reshape(shape)
 
     def _keep(self, name: str, values: np.ndarray, dtype: torch.dtype | None = None) -> None:
         tensor = torch.from_numpy(np.array(values, order="C"))
