@@ -142,10 +142,13 @@ class CircuitLayer(nn.Module):
     def _count_beyond(self, x: torch.Tensor) -> bool:
         """Count the inputs beyond the DACs' range, and return whether any is clipped."""
         limit, signed = self.input_range.limit, self.input_range.signed
-        low, high = torch.aminmax(x.detach())
-        if max(-low, high) > limit * (1 + SLACK) or (low < 0 and not signed):
-            beyond = (x.abs() > limit * (1 + SLACK)) | ((x < 0) & (not signed))
-            self.n_saturated += int(beyond.sum())
+        most = limit * (1 + SLACK)
+        least = -most if signed else 0.0
+        low, high = (float(end) for end in torch.aminmax(x.detach()))
+        if high > most:
+            self.n_saturated += int(torch.count_nonzero(x > most))
+        if low < least:
+            self.n_saturated += int(torch.count_nonzero(x < least))
         return not (low >= (-limit if signed else 0.0) and high <= limit)
 
     @property

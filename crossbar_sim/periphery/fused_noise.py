@@ -75,28 +75,40 @@ def stretches(noise, first, n, runs):
 
 
 @kernel
-def add_noise(pairs, noise, at, runs, four):
+def add_noise(pairs, noise, at, runs, four, known):
     """Add noise to some pairs (n_pair, n), of which the first is number `at` of all.
 
     runs: of the positions, by `stretches`.
     four: (6, n), to work in.
+    known: the four pairs whose numbers are in `four` already, counted in fours; -1 for none.
+
+    Returns the four pairs whose numbers are there now.
     """
     words, n_pair = four.view(np.uint32), len(pairs)
-    for block in range(at // 4, -(-(at + n_pair) // 4)):
-        first, done = np.uint64(block) * noise.n_position, 0
-        for m in range(len(runs)):
-            start, n = (first + runs[m, 2], noise.place, runs[m, 1]), np.int64(runs[m, 0])
-            _write_words(noise.key, start, noise.n_position == 1, words, (np.uint64(done), n))
-            done += n
-        for q in range(2):
-            _to_numbers(words[q], _HALF_STEP, four[q])
-            _to_numbers(words[2 + q], _0, four[2 + q])
-            _to_lengths(four[q], four[4], four[5])
-            _to_normals(four[q], four[2 + q])
+    last = (at + n_pair - 1) // 4
+    for block in range(at // 4, last + 1):
+        if block != known:
+            _fill(noise, np.uint64(block) * noise.n_position, runs, words, four)
         for k in range(max(4 * block, at), min(4 * block + 4, at + n_pair)):
             out, own, sigma = pairs[k - at], four[k - 4 * block], noise.sigma[k]
             for p in range(len(out)):
                 out[p] += sigma * own[p]
+    return last
+
+
+@kernel
+def _fill(noise, first, runs, words, four):
+    """Write four normal numbers for each position of some runs; `words` are the bits of `four`."""
+    done = 0
+    for m in range(len(runs)):
+        start, n = (first + runs[m, 2], noise.place, runs[m, 1]), np.int64(runs[m, 0])
+        _write_words(noise.key, start, noise.n_position == 1, words, (np.uint64(done), n))
+        done += n
+    for q in range(2):
+        _to_numbers(words[q], _HALF_STEP, four[q])
+        _to_numbers(words[2 + q], _0, four[2 + q])
+        _to_lengths(four[q], four[4], four[5])
+        _to_normals(four[q], four[2 + q])
 
 
 @kernel

@@ -243,6 +243,7 @@ def _read(drive, reader, part, total, extremes):
             n_sample = stretches(noise, first, n, samples)
         sums[:] = 0
         at_volts = at_row = at_pair = 0
+        known = -1
         for k in range(len(sizes)):
             n_row, n_pair = sizes[k]
             x, y = rows[: n_row * n].reshape(n_row, n), outs[: n_pair * n].reshape(n_pair, n)
@@ -257,7 +258,7 @@ def _read(drive, reader, part, total, extremes):
                 n_saturated += _amplify(x, y, lines, at_pair, reader, rest)
             if len(noise.sigma):
                 work = four[: 6 * n].reshape(6, n)
-                add_noise(y, noise, at_pair, samples[:n_sample], work)
+                known = add_noise(y, noise, at_pair, samples[:n_sample], work, known)
             n_saturated += _convert(y, rest, reader, at_pair, sums, extremes)
             at_volts, at_row, at_pair = end, at_row + n_row, at_pair + n_pair
         _add_sums(sums, first, total, n, reader.digital)
