@@ -397,7 +397,8 @@ class Shared:
 
     def __init__(self, parts: list[Readout], *, signed: bool) -> None:
         self.signed, names = signed, ("pairs", "positive", "rest", "rest_positive", "sigma")
-        self.wholes = [_in_one_array(parts, name) for name in names]
+        with torch.inference_mode(False), torch.no_grad():  # for later passes with gradients too
+            self.wholes = [_in_one_array(parts, name) for name in names]
         self.held = [(part, name, getattr(part, name)) for part in parts for name in names]
         self.versions = [whole._version for whole in self.wholes]
         of_each = [_part(part) for part in parts]

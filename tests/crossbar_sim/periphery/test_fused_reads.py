@@ -163,6 +163,24 @@ def test_the_circuits_are_held_once_and_read_anew_when_they_change():
     torch.testing.assert_close(in_double, changed, rtol=1e-5, atol=1e-5)
 
 
+def test_a_network_that_inferred_can_be_trained_after_all():
+    torch.manual_seed(0)
+    x = torch.rand(30, 40)
+    hardware = Hardware(periphery=Periphery(v_swing=0.1), converters=BITS)
+    circuits = on_die(nn.Linear(40, 24), x, hardware)
+    with torch.inference_mode():
+        circuits.restart()
+        inferred = circuits(x).clone()
+    with torch.enable_grad():
+        inputs = x.clone().requires_grad_()
+        y = circuits(inputs)
+        y.square().sum().backward()
+    assert float(inputs.grad.abs().max()) > 0
+    assert float(circuits.gain.grad.abs().max()) > 0
+    limit = 1e-5 * float(inferred.abs().max())
+    torch.testing.assert_close(y.detach(), inferred, rtol=0, atol=limit)
+
+
 def test_the_sums_are_the_same_for_any_number_of_threads(monkeypatch):
     torch.manual_seed(0)
     layer, shape = LAYERS["padded"]
