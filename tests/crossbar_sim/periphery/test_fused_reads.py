@@ -167,7 +167,7 @@ def test_a_network_that_inferred_can_be_trained_after_all():
     torch.manual_seed(0)
     x = torch.rand(30, 40)
     hardware = Hardware(periphery=Periphery(v_swing=0.1), converters=BITS)
-    circuits = on_die(nn.Linear(40, 24), x, hardware)
+    circuits, x = on_die(nn.Linear(40, 24), x, hardware).double(), x.double()
     with torch.inference_mode():
         circuits.restart()
         inferred = circuits(x).clone()
