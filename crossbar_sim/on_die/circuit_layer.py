@@ -39,6 +39,7 @@ from crossbar_sim.periphery.fused_reads import (
     read_layer,
 )
 from crossbar_sim.periphery.noise_stream import Draw, NoiseStream, Reading
+from crossbar_sim.transfer.elimination import one_blas_thread
 from mapping.network.mapped_layer import MappedLayer
 
 
@@ -267,7 +268,8 @@ class CircuitLayer(nn.Module):
             each, errors, seen = self.adc.each(x), self.adc.has_errors, self.adc.ends(kind)
             noise = self._noise(reading, k, 1 if self.conv is None else total.shape[2])
             reader = Reader(window, groups, each, levels, errors, noise, digital)
-            self.n_saturated += read_layer(images, reader, total.numpy(), seen, n_thread)
+            with one_blas_thread():
+                self.n_saturated += read_layer(images, reader, total.numpy(), seen, n_thread)
             self.adc.observe(seen)
         y = total[0].T if self.conv is None else total.unflatten(2, (window.height, window.width))
         return self._digital(y) if torch.is_grad_enabled() else y
