@@ -384,13 +384,14 @@ def speed() -> str:
     study = kept["study"]
     is_older = "dies" in kept and kept["dies"]["machine"] != kept["machine"]
     return (
-        "1,000 images through LeNet-5 on 64 × 64 tiles with 1 ohm wires (`benchmarks/studies/study_speed.py`, processor "
-        "time of one core):\n\n"
+        f"{kept['forward'][0]['n_image']:,} images through LeNet-5 on 64 × 64 tiles with drawn wires "
+        "(`benchmarks/studies/study_speed.py`, processor time of one core). On the die the maxima of pooling are taken by quicker "
+        "code than torch's, which is why that may take less:\n\n"
         + table(["network", "digital", "on the die, wires", "with DAC and ADC"], rows)
         + f"\n\nA study of ten such dies, including training, selection, circuits and energy, takes "
-        f"{study['wall_s']:.0f} s on two cores, {study['busy']:.0%} of them busy."
+        f"{study['wall_s']:.0f} s on two cores."
         + (" These figures are of an earlier run than those below." if is_older else "")
-        + (_dies(kept["dies"], kept["forward"][-1]["digital_s"]) if "dies" in kept else "")
+        + (_dies(kept["dies"], kept["forward"][-1]) if "dies" in kept else "")
     )
 
 
@@ -399,13 +400,12 @@ def _load(kept: dict[str, Any]) -> str:
     return "" if load is None else f"; load {load:.1f}"
 
 
-def _dies(kept: dict[str, Any], digital: float) -> str:
-    """Return the seconds of each step of a die, before and now.
-
-    digital: of a digital pass of 1,000 images [s].
-    """
-    least = digital * (10_000 + 6_000 + 4_096) / 1000
+def _dies(kept: dict[str, Any], forward: dict[str, Any]) -> str:
+    """Return the seconds of each step of a die, before and now."""
+    least = forward["digital_s"] * (10_000 + 6_000 + 4_096) / forward["n_image"]
     sides = kept["before"], kept["now"]
+    names = ("network on the die, ranges of converters", "inference, test images")
+    passes = sum(kept["now"]["steps"][name] for name in (*names, "inference, held-out images"))
     steps = [
         [name, *(f"{side['steps'].get(name, 0.0):.2f} s" for side in sides)]
         for name in kept["now"]["steps"]
@@ -420,7 +420,6 @@ def _dies(kept: dict[str, Any], digital: float) -> str:
         + table(["step", "before", "now"], steps + totals)
         + f"\n\nMetrics of the same die that changed, relative to their values: {changes or 'none'}. Sums in "
         "single precision are taken in another order, so a voltage at the edge of two levels may round to the other.\n\n"
-        f"What bounds it is the passes: the digital network alone takes {least:.2f} s for these images, and each die has its "
-        f"own weights, so {kept['before']['seconds'] / least:.0f} × as many dies as before would leave no time for "
-        "converters, selection, circuits and energy, however dies are put together."
+        f"What bounds it now is the passes, {passes:.2f} s of {kept['now']['seconds']:.2f} s (those of the digital network "
+        f"take {least:.2f} s), and the solutions for energy. Each die has its own weights and circuits, so that dies put together share neither."
     )

@@ -51,7 +51,7 @@ def best(call) -> float:
 
 
 def forward(base, cache: Path, sparsity: float) -> dict:
-    """Return the seconds for 1,000 images, digital and on the die."""
+    """Return the seconds for all test images, digital and on the die."""
     config = with_values(base, {"model.kind": "lenet5", "prune.sparsity": sparsity})
     data, model = load_data(config), build_model(config)
     model.load_state_dict(torch.load(trained_path(config, cache), weights_only=True))
@@ -68,6 +68,7 @@ def forward(base, cache: Path, sparsity: float) -> dict:
     digital = best(lambda: accuracy(model, data.x_test, data.y_test))
     row = {
         "sparsity": sparsity,
+        "n_image": len(data.x_test),
         "n_tile": len(mapped.tiles),
         "made_s": made,
         "digital_s": digital,
