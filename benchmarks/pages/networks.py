@@ -181,8 +181,8 @@ def forward() -> str:
         f"load {kept['machine']['load_at_start']:.1f} on {kept['machine']['cores']} cores). Each pair of bit lines takes one "
         "product, and a second where its lines may reach the swing, which no bound excludes for most signed inputs. "
         "The positive lines are held for that, which doubles the memory; a depthwise convolution, whose tiles "
-        "hold several channels, takes more. A number of noise takes a nanosecond and a quarter, as much as 60 "
-        "multiplications:\n\n" + table(head, rows)
+        "hold several channels, takes more. Noise takes a normal number for each conversion:\n\n"
+        + table(head, rows)
     )
 
 
