@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from crossbar_sim.periphery.converters import Converters
+from crossbar_sim.periphery.fused_drives import SLACK
 
 #: Waves in the error curve of a converter; more would make it rougher, not higher.
 _N_WAVE = 4
@@ -108,7 +109,12 @@ def quantise(x: torch.Tensor, bits: int | None, limit: float, *, signed: bool) -
     bits (None), values only saturate. Gradients pass as if nothing were rounded.
     """
     low = -limit if signed else 0.0
-    x = x.clamp(low, limit)
+    if x.requires_grad:
+        # What is beyond by rounding alone has a gradient: a range is often that of what was seen.
+        near = x.clamp(low * (1 + SLACK), limit * (1 + SLACK))
+        x = near + (x.clamp(low, limit) - near).detach()
+    else:
+        x = x.clamp(low, limit)
     if bits is None:
         return x
     if signed and bits == 1:

@@ -26,7 +26,7 @@ from crossbar_sim.on_die.readout import (
     stacked,
 )
 from crossbar_sim.on_die.to_torch import circuit_inputs
-from crossbar_sim.periphery.conversion import Errors, adc_errors
+from crossbar_sim.periphery.conversion import Errors, adc_errors, quantise
 from crossbar_sim.periphery.noise import Noise, output_noise
 from crossbar_sim.solvers.solution import Solution
 from mapping import Die, MappedNetwork, ResistorBank, TileConfig, map_network
@@ -476,6 +476,17 @@ def test_a_model_with_other_groups_is_refused():
         ValueError, match=r"\(24, 9\), but the mapped one is \(24, 9\) in 12 groups"
     ):
         to_torch(nn.Sequential(nn.Conv2d(1, 24, 3)), mapped, Hardware(), calibration=x)
+
+
+def test_what_is_beyond_a_range_by_rounding_has_its_gradient():
+    x = torch.tensor([0.2, 1.0, 1.0 + 1e-7, 1.1, -1e-7, -0.3], dtype=torch.float64)
+    with torch.enable_grad():
+        inputs = x.clone().requires_grad_()
+        y = quantise(inputs, 8, 1.0, signed=True)
+        y.sum().backward()
+    assert inputs.grad is not None
+    assert inputs.grad.tolist() == [1, 1, 1, 0, 1, 1]
+    assert torch.equal(y.detach(), quantise(x.clone(), 8, 1.0, signed=True))
 
 
 def test_gradients_pass_the_converters_as_if_they_did_not_round():

@@ -19,6 +19,8 @@ from tinynets.networks.extraction import extract
 BITS = Converters(dac_bits=8, adc_bits=8)
 #: Of the most that is seen; one level of an ADC is far more.
 _ROUNDING = 3e-6
+#: Values so close to a limit that rounding decides on which side they are.
+_AT_LIMITS = 2
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "dense": (nn.Linear(40, 24), (70, 40)),
@@ -75,7 +77,8 @@ def test_all_layers_and_converters_read_as_torch_does(kind, converters, swing):
     circuits = on_die(layer, x, Hardware(Wires(1, 1), ends, Converters(**CONVERTERS[converters])))
     x = 1.2 * x  # beyond the range of some DACs
     (wanted, n_wanted), (found, n_found) = by_torch(circuits, x), at_once(circuits, x)
-    assert n_found == n_wanted > 0
+    assert n_wanted > 0
+    assert abs(n_found - n_wanted) <= _AT_LIMITS
     # A sum within rounding of a tie may be rounded either way; then it is off by a whole level.
     error = (found - wanted).abs() / wanted.abs().max()
     assert float((error > _ROUNDING).float().mean()) < 2e-3
@@ -91,7 +94,7 @@ def test_layers_whose_tiles_are_added_up_read_as_torch_does(kind):
     found, wanted = at_once(circuits, 1.2 * x), by_torch(circuits, 1.2 * x)
     limit = _ROUNDING * float(wanted[0].abs().max())
     torch.testing.assert_close(found[0], wanted[0], rtol=0, atol=limit)
-    assert found[1] == wanted[1] > 0
+    assert found[1] == wanted[1] > 0  # inputs alone, which are compared as they are
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -104,7 +107,7 @@ def test_noise_is_that_of_torch(kind, converters):
     hardware = Hardware(Wires(1, 1), ends, Converters(**converters), noise)
     circuits = on_die(layer, x, hardware)
     (wanted, n_wanted), (found, n_found) = by_torch(circuits, x), at_once(circuits, x)
-    assert n_found == n_wanted
+    assert abs(n_found - n_wanted) <= _AT_LIMITS
     error = (found - wanted).abs() / wanted.abs().max()
     assert float((error > 5 * _ROUNDING).float().mean()) < 2e-3
     quiet = on_die(layer, x, replace(hardware, noise=None))(x)
@@ -121,7 +124,8 @@ def test_lines_are_clipped_one_by_one_also_if_few_of_them_are():
     lines = torch.cat([torch.cat(list(part.lines(x)), dim=1) for part in circuits.parts], dim=1)
     assert 0 < float((lines.abs() > ends.v_swing).any(dim=0).float().mean()) < 1
     (wanted, n_wanted), (found, n_found) = by_torch(circuits, x), at_once(circuits, x)
-    assert n_found == n_wanted > 0
+    assert n_wanted > 0
+    assert abs(n_found - n_wanted) <= _AT_LIMITS
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-3 * float(wanted.abs().max()))
 
 
