@@ -493,7 +493,7 @@ def test_gradients_pass_the_converters_as_if_they_did_not_round():
     torch.manual_seed(0)
     model, x = nn.Sequential(mlp((9, 16)), nn.Tanh(), mlp((16, 5))).eval(), torch.rand(4, 9)
     # Ranges beyond all inputs: what a die's own outputs bring beyond one has no gradient.
-    converters = Converters(dac_bits=10, adc_bits=12, dac_range=1.5)
+    converters = Converters(dac_bits=10, adc_bits=18, dac_range=1.5, adc_range=1.0)
     _, analog = on_ideal_die(model, x, converters=converters)
     labels = torch.tensor([1, 2, 3, 4])
     found = {}
