@@ -15,7 +15,6 @@ from crossbar_sim.on_die.layer_inputs import InputRange, output_size, patches
 from crossbar_sim.on_die.readout import (
     Readout,
     Response,
-    Shared,
     grouped,
     merged,
     respond_all,
@@ -32,12 +31,12 @@ from crossbar_sim.periphery.fused_drives import (
 from crossbar_sim.periphery.fused_noise import ReadNoise
 from crossbar_sim.periphery.fused_reads import (
     Digital,
-    Groups,
     Levels,
     Reader,
     Window,
     read_layer,
 )
+from crossbar_sim.periphery.fused_tiles import Groups, Shared
 from crossbar_sim.periphery.noise_stream import Draw, NoiseStream, Reading
 from crossbar_sim.transfer.elimination import one_blas_thread
 from mapping.network.mapped_layer import MappedLayer

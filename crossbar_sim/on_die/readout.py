@@ -16,7 +16,6 @@ from crossbar_sim.foundry.measured import measured
 from crossbar_sim.foundry.tile import FoundryTile
 from crossbar_sim.on_die.hardware import Hardware
 from crossbar_sim.periphery.conversion import Errors, broadcast
-from crossbar_sim.periphery.fused_reads import Part, joined
 from crossbar_sim.periphery.noise_stream import Draw
 from crossbar_sim.solvers.batched import transfer_matrices
 from crossbar_sim.solvers.nodal import solve, transfer_matrix
@@ -384,46 +383,3 @@ def _driven(response: Response, dac: Errors, v_read: float) -> tuple[np.ndarray,
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
     """Return whether the last dimension of an array is another one throughout."""
     return a.shape[-1] == len(b) and bool((a == b).all())
-
-
-class Shared:
-    """The circuits of a layer's parts, laid into one array of which each part's are a stretch.
-
-    So none is held twice.
-
-    parts: whose buffers become these stretches.
-    signed: whether drives are of -1 … 1; else of 0 … 1.
-    """
-
-    def __init__(self, parts: list[Readout], *, signed: bool) -> None:
-        self.signed, names = signed, ("pairs", "positive", "rest", "rest_positive", "sigma")
-        with torch.inference_mode(False), torch.no_grad():  # for later passes with gradients too
-            self.wholes = [_in_one_array(parts, name) for name in names]
-        self.held = [(part, name, getattr(part, name)) for part in parts for name in names]
-        self.versions = [whole._version for whole in self.wholes]
-        of_each = [_part(part) for part in parts]
-        pairs, positive = (whole.numpy() for whole in self.wholes[:2])
-        self.groups = joined(of_each, pairs, positive, signed=signed)
-        self.sigma = self.wholes[-1].numpy()
-
-    def holds(self, signed: bool) -> bool:
-        """Return whether the parts still have these tensors, and in them the same numbers."""
-        return (
-            signed == self.signed
-            and [whole._version for whole in self.wholes] == self.versions
-            and all(part._buffers[name] is own for part, name, own in self.held)
-        )
-
-
-def _part(readout: Readout) -> Part:
-    """Return a readout as `joined` takes it."""
-    return Part(readout.groups, *(getattr(readout, name).numpy() for name in Part._fields[1:]))
-
-
-def _in_one_array(parts: list[Readout], name: str) -> torch.Tensor:
-    """Lay a buffer of all parts into one array, and return it."""
-    whole = torch.cat([getattr(part, name).flatten() for part in parts])
-    sizes = [getattr(part, name).numel() for part in parts]
-    for part, own in zip(parts, whole.split(sizes)):
-        setattr(part, name, own.view_as(getattr(part, name)))
-    return whole

@@ -10,16 +10,16 @@ its row times that of the longest vector of drives in the block, so the lines th
 by another product, only of pairs for which that bound reaches the swing. The outputs are the same.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
 from numba.extending import overload
 
-from crossbar_sim.periphery import fused_noise, philox
+from crossbar_sim.periphery import fused_noise, fused_tiles, philox
 from crossbar_sim.periphery.fused_drives import in_threads, shares
 from crossbar_sim.periphery.fused_noise import ReadNoise, add_noise, stretches
+from crossbar_sim.periphery.fused_tiles import Groups
 from tinynets.files.compiled import kernels
 
 #: Numbers that a block holds: drives and outputs of a group, and sums.
@@ -33,46 +33,9 @@ _1, _2, _3, _4, _5, _6, _7, _EIGHT = np.arange(1, 9, dtype=np.uint64)
 #: Fraction of a limit below which a bound keeps clear of it, for the rounding of both.
 _SAFE = 1 - 1e-4
 
-kernel = kernels(fused_noise, philox)
+kernel = kernels(fused_noise, fused_tiles, philox)
 #: For numbers that have an order, which is none of NaN; extremes then use vector instructions.
-ordered_kernel = kernels(fused_noise, philox, fastmath={"reassoc", "nnan", "nsz"})
-
-
-class Reach(NamedTuple):
-    """How far the farther line of each pair can get from zero.
-
-    most: the largest output for any drive (n_pair,) [V].
-    length: of the row of outputs per unit of drive (n_pair,) [V].
-    rest: the output at zero drive, without sign (n_pair,) [V].
-    """
-
-    most: np.ndarray
-    length: np.ndarray
-    rest: np.ndarray
-
-
-class Groups(NamedTuple):
-    """The tiles of a layer, group after group; numba takes it whole.
-
-    sizes: word lines and pairs of each group (n_group, 2).
-    pairs: of each pair, the output of its negative line less that of its positive one per unit of
-        drive (n_pair, n_row) [V], all groups in one array.
-    positive: the same of the positive lines alone; empty for amplifiers without swing.
-    rest: of the differences at zero drive (n_pair,) [V].
-    rest_positive: of the positive lines.
-    rows: word lines of all groups, as inputs of the layer.
-    columns: outputs of the layer, for all pairs of all groups.
-    reach: of the farther line of each pair; empty for amplifiers without swing.
-    """
-
-    sizes: np.ndarray
-    pairs: np.ndarray
-    positive: np.ndarray
-    rest: np.ndarray
-    rest_positive: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray
-    reach: Reach
+ordered_kernel = kernels(fused_noise, fused_tiles, philox, fastmath={"reassoc", "nnan", "nsz"})
 
 
 class Each(NamedTuple):
@@ -160,61 +123,6 @@ def read_layer(
     found = in_threads(read, parts)
     extremes[0], extremes[1] = seen[:, 0].min(axis=0), seen[:, 1].max(axis=0)
     return sum(found)
-
-
-class Part(NamedTuple):
-    """Groups of tiles of one shape; the other fields are those of `Groups`.
-
-    groups: how many, one after another.
-    pairs: (n_pair, n_row); so are `positive`, of no pairs for amplifiers without swing.
-    """
-
-    groups: int
-    rows: np.ndarray
-    columns: np.ndarray
-    pairs: np.ndarray
-    rest: np.ndarray
-    positive: np.ndarray
-    rest_positive: np.ndarray
-
-
-def joined(
-    parts: Sequence[Part], pairs: np.ndarray, positive: np.ndarray, *, signed: bool
-) -> Groups:
-    """Return the tiles of a layer as the kernel takes them.
-
-    pairs, positive: those of all parts in one array, one part after another.
-    signed: whether drives are of -1 … 1; else of 0 … 1.
-    """
-    names = ("rows", "columns", "rest", "rest_positive")
-    rows, columns, rest, rest_positive = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in names
-    )
-    reach = Reach(rest_positive, rest_positive, rest_positive)
-    if len(positive):
-        of_each = [_line_reach(part, signed=signed) for part in parts]
-        reach = Reach(*(np.concatenate(x) for x in zip(*of_each)))
-    shapes = [(len(x.rows) // x.groups, len(x.columns) // x.groups) for x in parts]
-    sizes = np.repeat(shapes, [part.groups for part in parts], axis=0)
-    return Groups(sizes, pairs, positive, rest, rest_positive, rows, columns, reach)
-
-
-def _reach(volts: np.ndarray, rest: np.ndarray, *, signed: bool) -> Reach:
-    """Return how far rows (n_pair, n_row) of outputs per unit of drive can get."""
-    up, down = np.maximum(volts, 0).sum(axis=1), np.minimum(volts, 0).sum(axis=1)
-    if signed:
-        up, down = up - down, down - up
-    most = np.maximum(rest + up, -(rest + down))
-    return Reach(most, np.sqrt(np.einsum("ij,ij->i", volts, volts)), np.abs(rest))
-
-
-def _line_reach(part: Part, *, signed: bool) -> Reach:
-    """Return for each pair how far the farther of its lines can get."""
-    negative = part.positive + part.pairs, part.rest_positive + part.rest
-    both = zip(
-        *(_reach(*x, signed=signed) for x in ((part.positive, part.rest_positive), negative))
-    )
-    return Reach(*(np.maximum(a, b) for a, b in both))
 
 
 def block_size(groups: Groups, n_out: int, n: int) -> int:

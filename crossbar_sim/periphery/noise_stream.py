@@ -33,9 +33,8 @@ class NoiseStream:
     """
 
     def __init__(self, seed: int, label: str) -> None:
-        self.seed, self.label = seed, label
-        words = np.random.SeedSequence([seed, *label.encode()]).generate_state(2)
-        self.key: tuple[int, int] = (int(words[0]), int(words[1]))
+        state = np.random.SeedSequence([seed, *label.encode()]).generate_state(2)
+        self.key: tuple[int, int] = (int(state[0]), int(state[1]))
         self._seen, self._next, self._counts = [0], 0, False
 
     def begin(self) -> None:
