@@ -10,7 +10,6 @@ or with --dies for the trials of dies alone; the rest of the kept file then stay
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -80,34 +79,21 @@ def forward(base, cache: Path, sparsity: float) -> dict:
 
 
 def ten_dies(base, root: Path) -> dict:
-    """Return the wall time of a study of ten dies, training included, and the load of the cores."""
+    """Return the wall time of a study of ten dies, training included."""
     config = StudyConfig(name="ten", base=Path("mnist.toml"), dies=10)
     base = with_values(base, {"model.kind": "lenet5"})
     study = Study(config, base, Store(root / "ten.sqlite"))
     trained_path(base, root / "warm")  # compiles the kernels, as any earlier study would
-    wall, busy = time.perf_counter(), _processor_time()
+    start = time.perf_counter()
     study.run()
-    wall, busy = time.perf_counter() - wall, _processor_time() - busy
+    wall = time.perf_counter() - start
     seconds = [record.seconds for record in study.records()]
     return {
         "wall_s": wall,
         "trial_s": float(np.mean(seconds)),
         "n_trial": len(seconds),
-        "busy": busy / wall / (os.cpu_count() or 1),
         "accuracy": study.summary()[0].metrics["accuracy"].value,
     }
-
-
-def _processor_time() -> float:
-    """Return the processor time of this process and of its living child processes [s]."""
-    import psutil
-
-    me = psutil.Process()
-    total = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-    for child in me.children(recursive=True):
-        times = child.cpu_times()
-        total += times.user + times.system
-    return total
 
 
 def dies(network: Path, root: Path) -> dict:
