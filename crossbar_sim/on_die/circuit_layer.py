@@ -231,8 +231,10 @@ class CircuitLayer(nn.Module):
         (part,), (limit, signed) = self.parts, (self.input_range.limit, self.input_range.signed)
         if self._count_beyond(x):
             x = x.clamp(-limit if signed else 0.0, limit)
-        scale = self.units_per_volt * self.gain
-        shift, scale = self.bias + scale * part.rest, scale / limit
+        scale, rest = self.units_per_volt * self.gain, part.rest
+        if self.adc.zeros:
+            rest = rest - self.adc.zeros[0].to(rest)
+        shift, scale = self.bias + scale * rest, scale / limit
         n_position = len(x) * (1 if self.conv is None else math.prod(output_size(x, self.conv)))
         if n_position > part.pairs.shape[1]:  # fewer numbers to scale in the circuits
             return part.product(x, part.pairs * scale[:, None], shift)

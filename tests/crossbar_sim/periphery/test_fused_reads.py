@@ -98,6 +98,23 @@ def test_layers_whose_tiles_are_added_up_read_as_torch_does(kind):
 
 
 @pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("auto_zero", [True, False])
+def test_layers_that_are_one_product_subtract_what_they_show_at_rest(kind, auto_zero):
+    torch.manual_seed(0)
+    layer, shape = LAYERS[kind]
+    x, ends = torch.rand(shape), Periphery(v_offset_sigma=5e-3, seed=2)
+    hardware = Hardware(Wires(1, 1), ends, Converters(auto_zero=auto_zero))
+    circuits = on_die(layer, x, hardware)
+    assert circuits._is_product()
+    wanted, _ = by_torch(circuits, x)
+    limit = 10 * _ROUNDING * float(wanted.abs().max())
+    torch.testing.assert_close(circuits(x), wanted, rtol=0, atol=limit)
+    quiet = on_die(layer, x, replace(hardware, periphery=Periphery()))(x)
+    off = float((circuits(x) - quiet).abs().max() / quiet.abs().max())
+    assert off < 1e-4 if auto_zero else off > 1e-2
+
+
+@pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("converters", [{}, {"dac_bits": 8, "adc_bits": 8, "drive": "two-phase"}])
 def test_noise_is_that_of_torch(kind, converters):
     torch.manual_seed(0)
